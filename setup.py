@@ -1,0 +1,46 @@
+"""Package metadata and dependencies; tool settings live in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "robosac" / "__init__.py").read_text()).group(1)
+
+setup(
+    name="robosac",
+    version=VERSION,
+    description="A lying teammate does no harm: consensus defence for V2X collaborative 3D detection",
+    long_description=(HERE / "README.md").read_text() if (HERE / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=[*find_packages(include=["robosac*", "detectors*", "attacks*"]), "robosac.configs"],
+    package_dir={"robosac.configs": "configs"},
+    package_data={
+        "robosac": ["py.typed"],
+        "robosac.viz": ["*.html"],
+        "robosac.configs": ["*.yaml", "*/*.yaml"],
+        "detectors": ["weights/*"],
+    },
+    install_requires=[
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "shapely>=2.0",
+        "torch>=2.2",
+        "matplotlib>=3.8",
+        "pydantic>=2.5",
+        "typer>=0.12",
+        "rich>=13.0",
+        "safetensors>=0.4",
+        "PyYAML>=6.0",
+        "embreex>=2.17.7",
+    ],
+    extras_require={
+        "open3d": ["open3d>=0.18"],
+        "test": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"],
+        "dev": ["ruff>=0.6", "mypy>=1.11", "types-PyYAML"],
+    },
+    entry_points={"console_scripts": ["robosac=robosac.cli:main"]},
+)
