@@ -219,7 +219,7 @@ class Verdict:
     ms: Mapping[str, float]  # milliseconds a stage
     reason: str
     rejected: Mapping[Id, str] = field(default_factory=dict)  # link -> why the gate let nothing in
-    support: tuple[Subset, ...] = ()  # per box of `result`: teammates whose trials show the same box; empty = nobody
+    support: tuple[tuple[Subset, ...], ...] = ()  # per box: other subsets that show it too; () = nobody corroborates it
 
     @property
     def fell_back(self) -> bool:
@@ -327,6 +327,11 @@ class Air:
             raise KnowledgeError(
                 f"the attack read {what} but declared only {self.knowledge}; add {needed} to its `knowledge`"
             )
+
+    @property
+    def codec(self) -> Codec:
+        """The wire format. Public: whoever sends a message at all speaks it."""
+        return self._detector.codec
 
     @property
     def detector(self) -> Detector:

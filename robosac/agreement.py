@@ -1,0 +1,163 @@
+"""How much two results for the same frame agree.
+
+A measure is a value. `against(reference, ego, grid)` fixes one side (the ego's own result) and returns a function that
+scores the other side in [0, 1]: 1 means "nothing here contradicts the ego". Two empty results agree fully.
+
+- `BoxJaccard` is the paper's measure (section 3.3): boxes matched one to one, matched / (n0 + ns - matched).
+- `ScoreMapOverlap` compares the dense score maps, sum(min) / sum(max): no NMS, no thresholds on single boxes.
+- `SeenScoreMap` does so only where the ego's own rays prove it could see: what teammates add behind a corner is the
+  reason to have teammates, and no contradiction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from robosac.boxes import iou_bev
+from robosac.types import Array, BevGrid, Detections, Float32, Float64, InputError, View
+
+Compare: TypeAlias = Callable[[Detections], float]
+
+
+class Agreement(Protocol):
+    """A measure of agreement with the ego's own result."""
+
+    @property
+    def name(self) -> str:
+        """Key of the measure in calibration files and results."""
+        ...
+
+    @property
+    def default_threshold(self) -> float:
+        """What is asked for where no calibration is at hand."""
+        ...
+
+    def against(self, reference: Detections, ego: View | None = None, grid: BevGrid | None = None) -> Compare: ...
+
+
+# ------------------------------------------------------------------------------------------------------ boxes
+def jaccard(a: Array, b: Array, *, iou: float) -> float:
+    """Jaccard index of two sets of boxes `(N, 7)`, `(M, 7)`: Hungarian matching on BEV IoU, pairs below `iou` undone.
+
+    Source: arXiv 2303.09495, section 3.3; the reference code matches a pair at IoU >= 0.5. Two empty sets give 1.
+    """
+    if len(a) == 0 and len(b) == 0:
+        return 1.0
+    overlap = iou_bev(a, b)
+    overlap[overlap < iou] = 0.0  # a pair that does not count must not draw a partner away from one that does
+    rows, cols = linear_sum_assignment(overlap, maximize=True)
+    matched = int((overlap[rows, cols] > 0).sum())
+    return matched / (len(a) + len(b) - matched)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxJaccard:
+    """Jaccard index of matched boxes whose score is at least `min_score`."""
+
+    iou: float = 0.5
+    min_score: float = 0.3
+    default_threshold: float = 0.3
+
+    @property
+    def name(self) -> str:
+        return f"box-jaccard(iou={self.iou:g},score={self.min_score:g})"
+
+    def against(self, reference: Detections, ego: View | None = None, grid: BevGrid | None = None) -> Compare:
+        own = reference.boxes[reference.scores >= self.min_score]
+        return lambda other: jaccard(own, other.boxes[other.scores >= self.min_score], iou=self.iou)
+
+
+# ------------------------------------------------------------------------------------------------- score maps
+def overlap(a: Array, b: Array, *, weight: Array | None = None, floor: float = 0.0, slack: float = 0.0) -> float:
+    """Weighted overlap `(sum w min(a, b) + slack) / (sum w max(a, b) + slack)` of two score maps `(H, W)`.
+
+    Scores below `floor` count as nothing. `slack` (in cells of full score) keeps a frame with hardly any evidence
+    from being judged by noise. Two maps without any score agree fully.
+    """
+    if a.shape != b.shape:
+        raise InputError(f"expected score maps of one shape, got {a.shape} and {b.shape}")
+    a, b = (np.where(m >= floor, m, 0.0).astype(np.float64) for m in (a, b))
+    if weight is not None:
+        a, b = a * weight, b * weight
+    top = float(np.minimum(a, b).sum()) + slack
+    bottom = float(np.maximum(a, b).sum()) + slack
+    return top / bottom if bottom > 0 else 1.0
+
+
+def _map_of(detections: Detections, measure: str) -> Float32:
+    if detections.score_map is None:
+        raise InputError(f"{measure} needs a detector with score maps, got boxes only; use BoxJaccard instead")
+    return detections.score_map
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreMapOverlap:
+    """Overlap of the whole score maps."""
+
+    floor: float = 0.1
+    slack: float = 1.0
+    default_threshold: float = 0.5
+
+    @property
+    def name(self) -> str:
+        return f"score-map(floor={self.floor:g},slack={self.slack:g})"
+
+    def against(self, reference: Detections, ego: View | None = None, grid: BevGrid | None = None) -> Compare:
+        own = _map_of(reference, self.name)
+        return lambda other: overlap(own, _map_of(other, self.name), floor=self.floor, slack=self.slack)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenScoreMap:
+    """Overlap of the score maps where the ego itself could see (see `seen_cells`)."""
+
+    floor: float = 0.1
+    slack: float = 1.0
+    default_threshold: float = 0.6
+
+    @property
+    def name(self) -> str:
+        return f"seen-score-map(floor={self.floor:g},slack={self.slack:g})"
+
+    def against(self, reference: Detections, ego: View | None = None, grid: BevGrid | None = None) -> Compare:
+        own = _map_of(reference, self.name)
+        if ego is None or grid is None:
+            raise InputError("SeenScoreMap needs the ego's view and the detector's grid; use ScoreMapOverlap instead")
+        seen = seen_cells(ego.points, grid)
+        return lambda other: overlap(
+            own, _map_of(other, self.name), weight=seen, floor=self.floor, slack=self.slack
+        )
+
+
+# ------------------------------------------------------------------------------------------------- free space
+def seen_cells(
+    points: Float32, grid: BevGrid, *, height_m: float = 1.2, steps: int = 12, max_rays: int = 8192
+) -> Float64:
+    """Which cells `(H, W)` of the grid, 1 or 0, the ego's own rays passed below `height_m` above ground or ended in.
+
+    `points` `(N, 4)` are in the ego's sensor frame, the sensor at the origin. A ray that ends at range R and height z
+    above ground, from a sensor at height h, is below `height_m` from range `R (h - height_m) / (h - z)` on; any car
+    there would have stopped it. Rays are thinned to at most `max_rays`, evenly.
+    """
+    seen = np.zeros((grid.rows, grid.cols))
+    p = np.asarray(points[:: max(1, len(points) // max_rays), :3], dtype=np.float64)
+    p = p[np.isfinite(p).all(axis=1)]
+    if len(p) == 0:
+        return seen
+    distance = np.hypot(p[:, 0], p[:, 1])
+    near = p[distance < 20.0, 2]
+    sensor_height = max(-float(np.percentile(near if len(near) else p[:, 2], 10)), height_m + 0.1)
+    above_ground = np.minimum(p[:, 2] + sensor_height, sensor_height - 1e-3)
+    start = np.clip((sensor_height - height_m) / (sensor_height - above_ground), 0.0, None)
+    low = start <= 1.0  # rays that end above the height prove nothing about cars
+    p, start = p[low], start[low]
+    fraction = start[:, None] + (1.0 - start)[:, None] * np.linspace(0.0, 1.0, steps)[None]
+    along = (p[:, None, :2] * fraction[..., None]).reshape(-1, 2)
+    row, col = grid.cells(along[grid.contains(along)])
+    seen[row, col] = 1.0
+    return seen

@@ -1,0 +1,173 @@
+"""How many attackers are assumed, which subsets that asks for, and how many trials a frame may take.
+
+A plan is a value; `start` opens what it remembers within a scenario. For each frame it names a proposer and a budget,
+and afterwards is told what came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+from typing import Protocol
+
+from robosac.budget import a2cp_limits, paper_trials
+from robosac.probing import PassesMemory, WalkMemory
+from robosac.subsets import Proposer, Uniform
+from robosac.types import Id, InputError, Subset, Trial
+
+
+@dataclass(frozen=True)
+class Search:
+    """One frame's orders: who names the subsets, how many may be judged, how many attackers are taken for granted."""
+
+    proposer: Proposer
+    budget: int
+    n_attackers: int | None = None
+
+
+class Memory(Protocol):
+    """What a plan remembers within a scenario."""
+
+    def frame(self, ids: Sequence[Id]) -> Search: ...
+
+    def learn(self, ids: Sequence[Id], used: Subset, trials: Sequence[Trial]) -> None: ...
+
+
+class Plan(Protocol):
+    """A value: settings, repr, equality."""
+
+    def start(self) -> Memory: ...
+
+
+def assumed_attackers(n_teammates: int, attackers: int | None, ratio: float | None) -> int:
+    """The number of attackers among `n_teammates` that a count or a ratio stands for (a ratio is rounded up)."""
+    if attackers is not None:
+        return min(attackers, n_teammates)
+    assert ratio is not None
+    return min(-int(-ratio * n_teammates // 1), n_teammates)
+
+
+def _check_count(attackers: int | None, ratio: float | None) -> None:
+    if (attackers is None) == (ratio is None):
+        raise InputError(f"expected either attackers or ratio, got attackers={attackers} and ratio={ratio}")
+    if attackers is not None and attackers < 0:
+        raise InputError(f"expected attackers >= 0, got {attackers}")
+    if ratio is not None and not 0 <= ratio <= 1:
+        raise InputError(f"expected ratio in [0, 1], got {ratio}")
+
+
+# -------------------------------------------------------------------------------------------- the better default
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """The number (or ratio) of attackers is given: subsets of all others, without repeats.
+
+    `budget` trials a frame at most; the subsets of `A - m` come first and, while the budget lasts, smaller ones, for
+    frames in which no subset that large agrees. What agreed in the last frame is verified first.
+    """
+
+    attackers: int | None = None
+    ratio: float | None = None
+    budget: int = 32
+
+    def __post_init__(self) -> None:
+        _check_count(self.attackers, self.ratio)
+
+    def start(self) -> Memory:
+        return _WalkPlan(self)
+
+    def largest(self, n_teammates: int) -> int:
+        return n_teammates - assumed_attackers(n_teammates, self.attackers, self.ratio)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unknown:
+    """Nobody says how many attack: probe from all teammates downwards (A2CP), without repeats, with memory."""
+
+    budget: int = 32
+
+    def start(self) -> Memory:
+        return _WalkPlan(self)
+
+    def largest(self, n_teammates: int) -> int:
+        return n_teammates
+
+
+class _WalkPlan:
+    def __init__(self, plan: Known | Unknown) -> None:
+        self._plan, self._memory = plan, WalkMemory()
+
+    def frame(self, ids: Sequence[Id]) -> Search:
+        largest = self._plan.largest(len(ids))
+        n_attackers = len(ids) - largest if isinstance(self._plan, Known) else None
+        proposer = self._memory.proposer(ids, self._plan.budget, largest=largest)
+        return Search(proposer, self._plan.budget, n_attackers)
+
+    def learn(self, ids: Sequence[Id], used: Subset, trials: Sequence[Trial]) -> None:
+        self._memory.learn(ids, used)
+
+
+# ------------------------------------------------------------------------------------------------ as in the paper
+@dataclass(frozen=True, kw_only=True)
+class PaperKnown:
+    """As in the paper: uniform draws of one size, as many as its formula asks for at `confidence`; no memory.
+
+    `size` is `A - m` unless given; `budget` replaces the formula's number of trials.
+    """
+
+    attackers: int
+    size: int | None = None
+    budget: int | None = None
+    confidence: float = 0.99
+
+    def __post_init__(self) -> None:
+        _check_count(self.attackers, None)
+
+    def start(self) -> Memory:
+        return _PaperPlan(self)
+
+
+class _PaperPlan:
+    def __init__(self, plan: PaperKnown) -> None:
+        self._plan = plan
+
+    def frame(self, ids: Sequence[Id]) -> Search:
+        m = min(self._plan.attackers, len(ids))
+        size = len(ids) - m if self._plan.size is None else min(self._plan.size, len(ids))
+        budget = self._plan.budget
+        if budget is None:
+            count = paper_trials(len(ids), m, size, self._plan.confidence).count if size else 0
+            budget = comb(len(ids), size) if count is None else count
+        return Search(Uniform(size=size), budget, m)
+
+    def learn(self, ids: Sequence[Id], used: Subset, trials: Sequence[Trial]) -> None:
+        """The paper's known-ratio mode starts every frame anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperUnknown:
+    """As in the paper, ratio unknown (A2CP): passes down the sizes within its limits, `budget` trials a frame."""
+
+    budget: int = 5
+    confidence: float = 0.99
+
+    def start(self) -> Memory:
+        return _PaperProbing(self)
+
+
+class _PaperProbing:
+    def __init__(self, plan: PaperUnknown) -> None:
+        self._plan = plan
+        self._memories: dict[int, PassesMemory] = {}
+        self._now: PassesMemory | None = None
+
+    def frame(self, ids: Sequence[Id]) -> Search:
+        n = len(ids)
+        if n not in self._memories:  # the limits belong to a number of teammates
+            self._memories[n] = PassesMemory(a2cp_limits(n, self._plan.confidence) if n else {})
+        self._now = self._memories[n]
+        return Search(self._now.proposer(), self._plan.budget)
+
+    def learn(self, ids: Sequence[Id], used: Subset, trials: Sequence[Trial]) -> None:
+        if self._now is not None:
+            self._now.learn(trials)

@@ -1,0 +1,103 @@
+"""What may enter at all: finite, shaped, fresh, from a plausible place, one message a link.
+
+A bad message is never an error. It is left out, the reason is reported under the link it came in on, and the ego goes
+on with the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from robosac.types import Codec, Id, Message, Request
+
+_MS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """The messages that passed, in order of their link, and why the others did not."""
+
+    messages: tuple[Message, ...]
+    rejected: dict[Id, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """Limits on a message. Distances are between the payload's claimed origin and the ego's measured position."""
+
+    max_age_ms: float = 250.0
+    max_distance_m: float = 150.0
+    max_messages: int = 64
+
+    def admit(self, to: Request, codec: Codec, inbox: Sequence[Message]) -> Inbox:
+        """Sort the inbox of one frame into what may enter and what not, with a reason for each link refused."""
+        by_link: dict[Id, list[Message]] = {}
+        rejected: dict[Id, str] = {}
+        for message in inbox:
+            by_link.setdefault(str(message.link), []).append(message)
+        passed: list[Message] = []
+        for link in sorted(by_link):
+            group = by_link[link]
+            if len(group) > 1:
+                rejected[link] = f"{len(group)} messages on one link in one frame"
+                continue
+            why = self.refusal(to, codec, group[0])
+            if why is None and len(passed) >= self.max_messages:
+                why = f"more than {self.max_messages} teammates"
+            if why is None:
+                passed.append(group[0])
+            else:
+                rejected[link] = why
+        return Inbox(tuple(passed), rejected)
+
+    def refusal(self, to: Request, codec: Codec, message: Message) -> str | None:
+        """Why one message may not enter; None where it may. Never raises, whatever the message holds."""
+        try:
+            return self._refusal(to, codec, message)
+        except Exception as error:  # untrusted objects can fail in any way; the ego goes on
+            return f"malformed message ({type(error).__name__})"
+
+    def _refusal(self, to: Request, codec: Codec, m: Message) -> str | None:
+        if m.link == to.ego:
+            return "claims the ego's own link"
+        if m.sender != m.link:
+            return f"claims to be {m.sender!r}"
+        if m.to != to.ego:
+            return f"addressed to {m.to!r}"
+        if m.codec != codec.name:
+            return f"codec {m.codec!r}, expected {codec.name!r}"
+        age_ms = (to.t_ns - m.sensed_ns) / _MS
+        if not -1.0 <= age_ms <= self.max_age_ms:
+            return f"sensed {age_ms:.0f} ms ago, allowed 0 to {self.max_age_ms:.0f}"
+        return self._pose_refusal(to, m) or _payload_refusal(codec, m)
+
+    def _pose_refusal(self, to: Request, m: Message) -> str | None:
+        pose = np.asarray(m.world_T_payload, dtype=np.float64)
+        if pose.shape != (4, 4) or not np.isfinite(pose).all():
+            return "pose is not a finite (4, 4) matrix"
+        rotation = pose[:3, :3]
+        rigid = np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) and np.linalg.det(rotation) > 0
+        if not (rigid and np.allclose(pose[3], [0, 0, 0, 1])):
+            return "pose is not rigid"
+        distance = float(np.linalg.norm(pose[:2, 3] - to.world_T_ego[:2, 3]))
+        if distance > self.max_distance_m:
+            return f"claims to be {distance:.0f} m away, allowed {self.max_distance_m:.0f}"
+        return None
+
+
+def _payload_refusal(codec: Codec, m: Message) -> str | None:
+    if set(m.payload) != set(codec.arrays):
+        return f"payload holds {sorted(map(str, m.payload))}, expected {sorted(codec.arrays)}"
+    for name, (shape, dtype, low, high) in codec.arrays.items():
+        array = m.payload[name]
+        if not isinstance(array, np.ndarray) or str(array.dtype) != dtype:
+            return f"{name} is not an array of {dtype}"
+        fits = array.ndim == len(shape) and all(w in (None, n) for w, n in zip(shape, array.shape, strict=True))
+        if not fits:
+            return f"{name} has shape {array.shape}, expected {shape}"
+        if array.size and not (np.isfinite(array).all() and array.min() >= low and array.max() <= high):
+            return f"{name} holds values outside [{low:g}, {high:g}] or not finite"
+    return None

@@ -1,0 +1,158 @@
+"""Probing when nobody says how many attackers there are (A2CP, arXiv 2303.09495 section 3.4).
+
+Aggressive to conservative: assume 0 attackers and try all teammates; on refusal assume one more and try smaller
+subsets. The largest subset that agrees estimates the number of attackers. What was learnt is kept across the frames
+of a scenario in a `Probing`; a frame asks it for a proposer and tells it afterwards what came of it.
+
+Two walks down the sizes:
+
+- `Passes` is the paper's: one draw of every size still open, from the largest, again and again, each size up to its
+  limit of tries over all frames. (The reference code can spend 8 trials on a budget of 5; here the loop in
+  `consensus.search` counts, so a budget is never exceeded.)
+- `Walk` is the default's: the remembered subset first, then every size to its share of the budget before any smaller
+  one, no subset twice, and one step up whenever a remembered subset holds, so that the estimate can rise again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import comb
+
+import numpy as np
+
+from robosac.subsets import accepted, draw, draw_new
+from robosac.types import Id, InputError, Subset, Trial
+
+
+def tries_per_size(n_teammates: int, budget: int, *, largest: int | None = None) -> dict[int, int]:
+    """Shares `{size: tries}` of a frame's budget when no subset is repeated, largest size first.
+
+    Each size gets at most the number of its subsets; where the budget does not suffice for all of them, every size
+    gets the same number of tries or all its subsets, and what is left over goes to the larger sizes.
+    """
+    top = n_teammates if largest is None else min(largest, n_teammates)
+    if n_teammates < 0 or budget < 0:
+        raise InputError(f"expected teammates and budget >= 0, got {n_teammates} and {budget}")
+    room = {size: comb(n_teammates, size) for size in range(top, 0, -1)}
+    share = dict.fromkeys(room, 0)
+    left = budget
+    while left > 0 and (open_sizes := [s for s in room if share[s] < room[s]]):
+        each = max(1, min([left // len(open_sizes), *(room[s] - share[s] for s in open_sizes)]))
+        for size in open_sizes:
+            given = min(each, left)
+            share[size] += given
+            left -= given
+    return share
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passes:
+    """The paper's walk: sizes above the estimate once a pass, then draws of the estimated size. With repeats."""
+
+    open_tries: Mapping[int, int]  # size above the estimate -> tries left over all frames
+    estimated_size: int  # largest size that has agreed so far; 0 = none yet
+
+    def propose(
+        self, ids: Sequence[Id], history: Sequence[Trial], rng: np.random.Generator, count: int = 1
+    ) -> list[Subset]:
+        if accepted(history):
+            return []
+        spent = [len(t.subset) for t in history]
+        sizes = self._order(len(ids))[len(spent) : len(spent) + count]
+        if not sizes and 0 < self.estimated_size <= len(ids):
+            sizes = [self.estimated_size] * count
+        return [draw(ids, size, rng) for size in sizes]
+
+    def _order(self, n_ids: int) -> list[int]:
+        left = {s: n for s, n in self.open_tries.items() if n > 0 and s <= n_ids}
+        order: list[int] = []
+        for turn in range(max(left.values(), default=0)):
+            order += [s for s in sorted(left, reverse=True) if left[s] > turn]
+        return order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walk:
+    """The default walk: `first`, one step up from it if it holds, else down the sizes without repeats."""
+
+    tries: Mapping[int, int]  # size -> tries in this frame
+    first: Subset | None = None
+    step_up: Subset | None = None
+
+    def propose(
+        self, ids: Sequence[Id], history: Sequence[Trial], rng: np.random.Generator, count: int = 1
+    ) -> list[Subset]:
+        if not history and self.first:
+            return [self.first]
+        if accepted(history):
+            held = history[0].subset == self.first and history[0].accepted and len(history) == 1
+            return [self.step_up] if held and self.step_up else []
+        tried = {t.subset for t in history}
+        chosen: list[Subset] = []
+        for size in sorted(self.tries, reverse=True):
+            done = sum(1 for t in history if len(t.subset) == size and t.subset != self.first)
+            for _ in range(min(self.tries[size] - done, count - len(chosen))):
+                subset = draw_new(ids, size, tried, rng)
+                if subset is None:
+                    break
+                chosen.append(subset)
+                tried.add(subset)
+        return chosen
+
+
+@dataclass
+class PassesMemory:
+    """What the paper's A2CP keeps across frames: tries spent per size and the largest size that agreed.
+
+    `limits` `{size: tries}` are `robosac.budget.a2cp_limits`.
+    """
+
+    limits: Mapping[int, int]
+    spent: dict[int, int] = field(default_factory=dict)
+    estimated_size: int = 0
+
+    def proposer(self) -> Passes:
+        left = {s: n - self.spent.get(s, 0) for s, n in self.limits.items() if s > self.estimated_size}
+        return Passes(open_tries=left, estimated_size=self.estimated_size)
+
+    def learn(self, trials: Iterable[Trial]) -> None:
+        """Count the tries of one frame and raise the estimate to the largest size that agreed."""
+        for t in trials:
+            size = len(t.subset)
+            if t.accepted:
+                self.estimated_size = max(self.estimated_size, size)
+            elif size > self.estimated_size:
+                self.spent[size] = self.spent.get(size, 0) + 1
+
+
+@dataclass
+class WalkMemory:
+    """What the default keeps across frames: the subset that last agreed, and whose turn it is to be let in again."""
+
+    last: Subset = frozenset()
+    known: Subset = frozenset()  # who was present when `last` was found
+    turn: int = 0
+
+    def proposer(self, ids: Sequence[Id], budget: int, *, largest: int | None = None) -> Walk:
+        """This frame's walk. `largest` bounds the size of a subset where the number of attackers is given."""
+        present = frozenset(ids)
+        newcomers = present - self.known
+        first = (self.last & present) | (newcomers if self.last else frozenset())
+        top = len(ids) if largest is None else min(largest, len(ids))
+        if len(first) > top:
+            first = self.last & present
+        outside = sorted(present - first)
+        step_up = None
+        if first and outside and len(first) < top:
+            step_up = first | {outside[self.turn % len(outside)]}
+        # Once an estimate exists, the walk starts one size above it; above that, only the step up probes.
+        start = min(top, len(first) + 1) if first else top
+        shares = tries_per_size(len(ids), max(0, budget - bool(first)), largest=start)
+        return Walk(tries=shares, first=first or None, step_up=step_up)
+
+    def learn(self, ids: Sequence[Id], used: Subset) -> None:
+        """Keep what one frame found; a frame without consensus leaves the memory as it was."""
+        self.turn += 1
+        if used:
+            self.last, self.known = used, frozenset(ids)

@@ -1,0 +1,76 @@
+"""Belief about each teammate: how probable is it that it attacks, after what the trials showed.
+
+A hypothesis is a set of attackers. A trial accepts a subset that holds none of them with probability 1 - b, and one
+that does with probability a. Refusals cluster in frames where the ego sees little, so a frame in which nothing at all
+was accepted says nothing about anybody: condition on the frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain, combinations
+from math import comb
+
+import numpy as np
+
+from robosac.types import Bool, Id, InputError, Trial
+
+MAX_HYPOTHESES = 20_000
+
+
+def attacker_sets(n_teammates: int, *, exactly: int | None = None) -> Bool:
+    """Hypotheses `(K, A)`: every set of attackers, or those of `exactly` that many; at most `MAX_HYPOTHESES` sets.
+
+    Where there are more, the sets of the fewest attackers are kept.
+    """
+    sizes = [exactly] if exactly is not None else list(range(n_teammates + 1))
+    kept, total = [], 0
+    for size in sizes:
+        total += comb(n_teammates, size)
+        if total > MAX_HYPOTHESES and kept:
+            break
+        kept.append(size)
+    members = chain.from_iterable(combinations(range(n_teammates), size) for size in kept)
+    sets = list(members)[:MAX_HYPOTHESES]
+    mask = np.zeros((len(sets), n_teammates), dtype=np.bool_)
+    rows = np.repeat(np.arange(len(sets)), [len(s) for s in sets])
+    mask[rows, np.fromiter(chain.from_iterable(sets), dtype=np.int64, count=len(rows))] = True
+    return mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Belief:
+    """Prior and error rates of the verifier. `suspicion` is a pure function of the trials of one frame."""
+
+    attack_rate: float = 0.2  # prior probability that a teammate attacks
+    false_accept: float = 0.1
+    false_reject: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("attack_rate", "false_accept", "false_reject"):
+            value = getattr(self, name)
+            if not 0 < value < 1:
+                raise InputError(f"expected {name} to be inside (0, 1), got {value}")
+
+    def suspicion(
+        self, ids: Sequence[Id], trials: Iterable[Trial], *, n_attackers: int | None = None
+    ) -> dict[Id, float]:
+        """Probability that each of `ids` attacks, given a frame's trials and, if known, the number of attackers."""
+        trials = list(trials)
+        if not ids:
+            return {}
+        known = None if n_attackers is None else min(n_attackers, len(ids))
+        sets = attacker_sets(len(ids), exactly=known)
+        count = sets.sum(axis=1)
+        log_p = count * np.log(self.attack_rate) + (len(ids) - count) * np.log(1 - self.attack_rate)
+        if any(t.accepted for t in trials):
+            seen = {(t.subset, t.accepted) for t in trials}  # a repeated draw is the same evidence, not more of it
+            for subset, accepted in sorted(seen, key=lambda t: (sorted(t[0]), t[1])):
+                member = np.array([i in subset for i in ids])
+                attacked = (sets & member).any(axis=1)
+                p_accept = np.where(attacked, self.false_accept, 1 - self.false_reject)
+                log_p = log_p + np.log(p_accept if accepted else 1 - p_accept)
+        weight = np.exp(log_p - log_p.max())
+        marginal = weight @ sets / weight.sum()
+        return {i: float(m) for i, m in zip(ids, marginal, strict=True)}
