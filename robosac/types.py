@@ -24,6 +24,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from robosac.errors import InputError as InputError
+from robosac.errors import RobosacError as RobosacError
+
 if TYPE_CHECKING:
     from robosac.calibration import Calibration
 
@@ -36,14 +39,6 @@ Bool: TypeAlias = NDArray[np.bool_]
 Int64: TypeAlias = NDArray[np.int64]
 
 EGO_ALONE: Subset = frozenset()
-
-
-class RobosacError(Exception):
-    """Base of every error this project raises on purpose: what was expected, what came, what to do."""
-
-
-class InputError(RobosacError, ValueError):
-    """An argument, a file or a configuration is not what it must be."""
 
 
 class KnowledgeError(RobosacError):

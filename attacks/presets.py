@@ -1,0 +1,109 @@
+"""Attacks by name: presets in `configs/attacks/*.yaml`, checked strictly, and the values they stand for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from attacks.gradient import Bim, CwMargin, Pgd
+from attacks.noise import GaussianNoise, UniformNoise
+from attacks.objectives import BalancedInvertedBce, InvertedBce, Margin, Peaks, Threshold, WeightedSum
+from robosac.types import Attack, InputError
+
+ATTACKS: Final[Mapping[str, type[Any]]] = {
+    "bim": Bim,
+    "cw_margin": CwMargin,
+    "gaussian_noise": GaussianNoise,
+    "pgd": Pgd,
+    "uniform_noise": UniformNoise,
+}
+PARTS: Final[Mapping[str, type[Any]]] = {  # what a setting may be made of: a mapping with `kind` and its own settings
+    "balanced_inverted_bce": BalancedInvertedBce,
+    "inverted_bce": InvertedBce,
+    "margin": Margin,
+    "peaks": Peaks,
+    "threshold": Threshold,
+    "weighted_sum": WeightedSum,
+}
+
+
+class Preset(BaseModel):
+    """One file of `configs/attacks`.
+
+    Attributes:
+        attack: the name of a class in `ATTACKS`.
+        source: where the settings come from: paper, section or table; or that they are ours.
+        settings: the class's settings; a nested value is a mapping with its `kind` (see `PARTS`).
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    attack: str
+    source: str = Field(min_length=10)
+    settings: dict[str, JsonValue]
+
+    def build(self, **overrides: Any) -> Attack:
+        """The attack's value; overrides replace settings by name (plain values, mappings with `kind`, or objects)."""
+        made: Attack = _make(_pick(ATTACKS, "attack", self.attack), {**self.settings, **overrides})
+        return made
+
+
+def names() -> list[str]:
+    """The presets there are."""
+    return sorted(path.stem for path in _folder().glob("*.yaml"))
+
+
+def preset(name: str) -> Preset:
+    """Read and check a preset.
+
+    Raises:
+        InputError: there is no such preset, or its file says something it must not.
+    """
+    if name not in names():
+        raise InputError(f"expected an attack preset, one of {', '.join(names())}; got {name!r}")
+    path = _folder() / f"{name}.yaml"
+    try:
+        return Preset.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise InputError(f"expected {path.name} to hold attack, source and settings; correct it: {error}") from error
+
+
+def load(name: str, **overrides: Any) -> Attack:
+    """The attack of a preset, some of its settings replaced: `load("pgd", epsilon=0.1)`.
+
+    Raises:
+        InputError: unknown preset or setting, or a value out of range.
+    """
+    return preset(name).build(**overrides)
+
+
+def _folder() -> Path:
+    root = Path(__file__).resolve().parent.parent
+    folders = [root / "configs" / "attacks", root / "robosac" / "configs" / "attacks"]  # a checkout, an installed wheel
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
+
+
+def _pick(registry: Mapping[str, type[Any]], what: str, name: object) -> type[Any]:
+    if not isinstance(name, str) or name not in registry:
+        raise InputError(f"expected {what} to be one of {', '.join(sorted(registry))}; got {name!r}")
+    return registry[name]
+
+
+def _make(kind: type[Any], settings: Mapping[str, Any]) -> Any:
+    known = [f.name for f in dataclasses.fields(kind)]
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise InputError(f"expected settings of {kind.__name__} among {', '.join(known)}; got {', '.join(unknown)}")
+    return kind(**{name: _value(value) for name, value in settings.items()})
+
+
+def _value(value: Any) -> Any:
+    """YAML's mappings with a `kind` become objects, its lists tuples."""
+    if isinstance(value, Mapping):
+        return _make(_pick(PARTS, "kind", value.get("kind")), {k: v for k, v in value.items() if k != "kind"})
+    return tuple(_value(v) for v in value) if isinstance(value, (list, tuple)) else value

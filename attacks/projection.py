@@ -1,0 +1,58 @@
+"""Where a perturbed array may lie: the budget around the honest array, cut with what the codec calls valid.
+
+A message outside the codec's range is refused by any receiver's gate, so an attack that left it would only look strong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from robosac.types import Array, Codec, InputError, Message
+
+
+@dataclass(frozen=True, eq=False)
+class Room:
+    """An axis-aligned box of arrays: `lower <= x <= upper`, each of the shape and dtype of the honest array."""
+
+    lower: Array
+    upper: Array
+
+    def clip(self, x: Array) -> Array:
+        """The nearest array in the room, in its dtype."""
+        return np.asarray(np.clip(x.astype(self.lower.dtype), self.lower, self.upper))
+
+
+def linf_room(clean: Array, epsilon: float, *, low: float = -np.inf, high: float = np.inf) -> Room:
+    """Every array at most `epsilon` from `clean` in each element and within [low, high].
+
+    The bounds are rounded inwards, so that `abs(x - clean) <= epsilon` holds exactly (in float64) for what is sent in
+    the message's own float type. Where `clean` itself lies outside [low, high] it may stay where it is.
+
+    Raises:
+        InputError: `clean` holds NaN or inf, of which no neighbourhood can be taken.
+    """
+    if not np.isfinite(clean).all():
+        raise InputError("expected the honest payload to be finite, got NaN or inf; gate the encoder's output first")
+    exact = clean.astype(np.float64)
+    lower, upper = (exact - epsilon).astype(clean.dtype), (exact + epsilon).astype(clean.dtype)
+    lower = np.where(exact - lower.astype(np.float64) > epsilon, np.nextafter(lower, clean), lower)
+    upper = np.where(upper.astype(np.float64) - exact > epsilon, np.nextafter(upper, clean), upper)
+    kind = clean.dtype.type
+    # a bound is rounded inwards too, although 0 and 1, the usual ones, are exact in any float type
+    low_typed = np.nextafter(kind(low), kind(np.inf)) if float(kind(low)) < low else kind(low)
+    high_typed = np.nextafter(kind(high), kind(-np.inf)) if float(kind(high)) > high else kind(high)
+    return Room(np.maximum(lower, np.minimum(low_typed, clean)), np.minimum(upper, np.maximum(high_typed, clean)))
+
+
+def rooms(message: Message, codec: Codec, epsilon: float) -> Mapping[str, Room]:
+    """The room of each float array of a message, by name. Integer arrays (indices, masks) are nobody's to perturb."""
+    result = {}
+    for name, array in message.payload.items():
+        if not np.issubdtype(array.dtype, np.floating):
+            continue
+        _, _, low, high = codec.arrays.get(name, ((), "", -np.inf, np.inf))
+        result[name] = linf_room(array, epsilon, low=low, high=high)
+    return result
