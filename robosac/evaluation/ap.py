@@ -1,0 +1,284 @@
+"""Average precision (AP), seen from above, sorted over all frames.
+
+**Truth of a frame.** An object counts when its centre lies in the evaluation region and at least `MIN_POINTS` = 5
+points fell on it, summed over the agents taking part (the ego and all its teammates, whatever a policy uses of
+them: one truth for all policies, or their APs could not be compared). Every other real object (seen by too few
+points, or outside of the region) is *ignorable*: finding it is no merit and no mistake.
+
+**Matching, one frame, one IoU threshold t.** Detections are visited by descending score, equal scores in the order
+given. Each takes, among the counted objects still free whose rotated BEV IoU with it is >= t, the one with the
+largest IoU (then the smallest index), and is a true positive (TP). One that takes nothing may take a free ignorable
+object by the same rule and is then left out. So is one whose centre lies outside the region. All others are false
+positives (FP): a second box on one car is an FP, and an object is found at most once.
+
+**AP, all frames.** With G counted objects in all frames, TP(s) and FP(s) the numbers of TPs and FPs with a score >= s
+over *all* frames,
+
+    recall     r(s) = TP(s) / G
+    precision  p(s) = TP(s) / (TP(s) + FP(s))
+    AP = sum over the distinct scores s_1 > s_2 > ... of (r(s_k) - r(s_{k-1})) * max_{j >= k} p(s_j),   r(s_0) = 0,
+
+the area under the interpolated precision-recall curve (all-point interpolation), in [0, 1]. Detections of equal
+score enter together, since no threshold on the score can part them; so AP does not depend on the order of frames,
+even where an attack saturates scores at 1. A frame with truth and no detection adds to G: who erases everything
+scores 0, not nothing. Without any counted object (G = 0) AP is undefined, and None is returned, never NaN.
+
+`framewise_ap` is the same area with detections sorted within each frame only and frames concatenated: the figure
+that early OpenCOOD tables print (its issues 101 and 104), here for comparison with them and for nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from robosac.boxes import iou_bev
+from robosac.evaluation.bootstrap import LEVEL, REPLICATES, Estimate, Replicated, scene_weights
+from robosac.types import Array, BevGrid, Bool, Detections, Float64, Id, InputError, Int64, Truth
+
+THRESHOLDS: Final = (0.3, 0.5, 0.7)
+MIN_POINTS: Final = 5
+TP, FP, IGNORED = 1, 0, -1
+
+Region: TypeAlias = BevGrid | float  # a detector's grid, or the half side in metres of a square about the ego
+
+
+@dataclass(frozen=True, eq=False)
+class FrameMatches:
+    """What AP needs of one frame: a few hundred bytes, so that frames can be matched anywhere and pooled later.
+
+    D: detections, T: IoU thresholds.
+
+    Attributes:
+        thresholds: `(T,)` IoU thresholds.
+        scores: `(D,)` float32, in the order of the detections that were matched.
+        outcome: `(T, D)` int8: `TP`, `FP` or `IGNORED`.
+        n_gt: number of counted objects.
+    """
+
+    thresholds: tuple[float, ...]
+    scores: Array
+    outcome: Array
+    n_gt: int
+
+    def __post_init__(self) -> None:
+        expected = (len(self.thresholds), len(self.scores))
+        if self.outcome.shape != expected:
+            raise InputError(f"expected outcome to be (T, D) = {expected}, got {self.outcome.shape}")
+        if self.n_gt < 0:
+            raise InputError(f"expected n_gt >= 0, got {self.n_gt}")
+
+    def hits(self, threshold: float = 0.5) -> Array:
+        """`(D,)` int8 outcome of each detection at one of the thresholds."""
+        if threshold not in self.thresholds:
+            raise InputError(f"expected an IoU threshold among {self.thresholds}, got {threshold}")
+        return np.asarray(self.outcome[self.thresholds.index(threshold)])
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "thresholds": list(self.thresholds),
+            "scores": [float(s) for s in self.scores],  # float32 -> float64 is exact, so the round trip is too
+            "outcome": self.outcome.tolist(),
+            "n_gt": self.n_gt,
+        }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> FrameMatches:
+        thresholds = tuple(float(t) for t in data["thresholds"])
+        scores = np.asarray(data["scores"], np.float32)
+        outcome = np.asarray(data["outcome"], np.int8).reshape(len(thresholds), len(scores))
+        return FrameMatches(thresholds, scores, outcome, int(data["n_gt"]))
+
+
+# ---------------------------------------------------------------------------------------------- one frame
+def in_region(region: Region, xy: Array) -> Bool:
+    """Which points `(N, >=2)` in the ego frame lie in the evaluation region."""
+    if isinstance(region, BevGrid):
+        return region.contains(xy)
+    return np.asarray((np.abs(xy[:, :2]) < region).all(axis=1))
+
+
+def counted(truth: Truth, region: Region, *, agents: Iterable[Id] | None = None, min_points: int = MIN_POINTS) -> Bool:
+    """Which objects `(G,)` of a frame count as truth; the others are ignorable. `agents`: all, unless given."""
+    return truth.visible(agents, min_points=min_points) & in_region(region, truth.boxes)
+
+
+def match_truth(
+    detections: Detections,
+    truth: Truth,
+    region: Region,
+    *,
+    agents: Iterable[Id] | None = None,
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> FrameMatches:
+    """`match_frame` against a frame's `Truth`, by the rules of the module's docstring."""
+    counts = counted(truth, region, agents=agents)
+    return match_frame(detections, truth.boxes[counts], truth.boxes[~counts], region=region, thresholds=thresholds)
+
+
+def match_frame(
+    detections: Detections,
+    truth_boxes: Array,
+    ignore_boxes: Array | None = None,
+    *,
+    region: Region | None = None,
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> FrameMatches:
+    """Match one frame's detections to its counted objects `(G, 7)`, then to the ignorable ones `(I, 7)`.
+
+    All boxes are in the ego frame. Detections centred outside of `region` are left out.
+    """
+    if not thresholds or not all(0 < t <= 1 for t in thresholds):
+        raise InputError(f"expected IoU thresholds in (0, 1], got {tuple(thresholds)}; use {THRESHOLDS}")
+    if not np.isfinite(detections.scores).all():
+        raise InputError("expected finite scores, got NaN or inf; the detector's output is broken")
+    n = len(detections)
+    rank = np.argsort(-detections.scores, kind="stable")
+    if region is not None:
+        rank = rank[in_region(region, detections.boxes[rank])]
+    ranked = detections.boxes[rank]
+    outcome = np.full((len(thresholds), n), IGNORED, np.int8)
+    to_truth = _Pairs.of(ranked, truth_boxes, min(thresholds))
+    to_ignore = _Pairs.of(ranked, np.zeros((0, 7)) if ignore_boxes is None else ignore_boxes, min(thresholds))
+    for row, threshold in zip(outcome, thresholds, strict=True):
+        tp = to_truth.assign(threshold, np.zeros(len(ranked), np.bool_))
+        ignored = to_ignore.assign(threshold, tp)
+        row[rank] = np.where(tp, TP, np.where(ignored, IGNORED, FP))
+    return FrameMatches(tuple(float(t) for t in thresholds), detections.scores, outcome, len(truth_boxes))
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Overlapping (detection, object) pairs in the order in which greedy matching may take them."""
+
+    detection: Int64  # (P,) ascending rank
+    target: Int64  # (P,) within a detection: largest IoU first, then smallest index
+    iou: Float64  # (P,)
+
+    @staticmethod
+    def of(ranked: Array, targets: Array, least_iou: float) -> _Pairs:
+        iou = iou_bev(ranked, targets)
+        i, j = np.nonzero(iou >= least_iou)
+        order = np.lexsort((j, -iou[i, j], i))
+        return _Pairs(i[order], j[order], iou[i, j][order])
+
+    def assign(self, threshold: float, spoken_for: Bool) -> Bool:
+        """Which detections `(D,)` take an object. The loop runs over the few pairs that overlap enough."""
+        allowed = (self.iou >= threshold) & ~spoken_for[self.detection]
+        took, taken = set[int](), set[int]()
+        for d, t in zip(self.detection[allowed].tolist(), self.target[allowed].tolist(), strict=True):
+            if d not in took and t not in taken:
+                took.add(d)
+                taken.add(t)
+        out = np.zeros(len(spoken_for), np.bool_)
+        out[list(took)] = True
+        return out
+
+
+# ---------------------------------------------------------------------------------------------- all frames
+@dataclass(frozen=True, eq=False)
+class _Curve:
+    """Counts a scene (S) above each score that brings a TP (K): all that the area depends on."""
+
+    tp: Float64  # (S, K) TPs of the scene at or above the k-th score
+    fp: Float64  # (S, K)
+
+    @staticmethod
+    def of(scores: Array, hit: Bool, scene: Int64, n_scenes: int) -> _Curve:
+        """From pooled detections `(D,)` that are not ignored; `scene (D,)` indexes the scenes."""
+        distinct, level = np.unique(-scores.astype(np.float64), return_inverse=True)  # best score first
+        tp, fp = np.zeros((n_scenes, len(distinct))), np.zeros((n_scenes, len(distinct)))
+        np.add.at(tp, (scene[hit], level[hit]), 1)
+        np.add.at(fp, (scene[~hit], level[~hit]), 1)
+        steps = tp.any(axis=0)  # elsewhere recall stands still and precision only falls
+        return _Curve(tp.cumsum(axis=1)[:, steps], fp.cumsum(axis=1)[:, steps])
+
+    def area(self, weights: Float64, n_gt: Float64) -> Float64:
+        """AP `(B,)` of each weighting `(B, S)` of the scenes with `n_gt (S,)` objects; 0 where none is left."""
+        # Counts are integers below 2^53: the products are exact, so the result is the same on any BLAS.
+        tp, fp, total = weights @ self.tp, weights @ self.fp, weights @ n_gt
+        precision = np.divide(tp, tp + fp, out=np.zeros_like(tp), where=tp > 0)
+        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        gain = np.diff(tp, axis=1, prepend=0.0)
+        found = (gain * envelope).sum(axis=1)
+        return np.asarray(np.divide(found, total, out=np.zeros_like(found), where=total > 0))
+
+
+def average_precision(matches: Sequence[FrameMatches]) -> dict[float, float | None]:
+    """AP at each IoU threshold over all frames; None where no object counts in any of them."""
+    replicated = ap_replicates({"": matches}, np.ones((1, 1), np.int64))
+    return {t: None if r is None else r.value for t, r in replicated.items()}
+
+
+def recall(matches: Sequence[FrameMatches]) -> dict[float, float | None]:
+    """Share of the counted objects that are found by any detection; None where no object counts."""
+    thresholds, total = _common_thresholds(matches), sum(m.n_gt for m in matches)
+    found = sum(((m.outcome == TP).sum(axis=1) for m in matches), start=np.zeros(len(thresholds), np.int64))
+    return {t: float(f / total) if total else None for t, f in zip(thresholds, found, strict=True)}
+
+
+def framewise_ap(matches: Sequence[FrameMatches]) -> dict[float, float | None]:
+    """The mis-sorted AP of older tables (see the module's docstring); it depends on the order of the frames."""
+    position, relabelled = 0, []
+    for m in matches:
+        order = np.argsort(-m.scores, kind="stable")
+        fake = -np.arange(position, position + len(order), dtype=np.float64)  # exact where float32 would not be
+        relabelled.append(FrameMatches(m.thresholds, fake, m.outcome[:, order], m.n_gt))
+        position += len(order)
+    return average_precision(relabelled)
+
+
+# ----------------------------------------------------------------------------------------------- bootstrap
+def ap_replicates(by_scene: Mapping[str, Sequence[FrameMatches]], weights: Int64) -> dict[float, Replicated | None]:
+    """AP on the data and on each resample, `weights (B, S)`, whose columns are the scenes sorted by name.
+
+    Draw `weights` once (`scene_weights(len(by_scene), rng)`) and pass them to every policy: then `difference` and
+    `recovered_share` compare like with like. None where AP is undefined on the data.
+    """
+    names = sorted(by_scene)
+    if weights.ndim != 2 or weights.shape[1] != len(names):
+        raise InputError(f"expected weights of shape (B, {len(names)}), a column a scene, got {weights.shape}")
+    frames = [(s, m) for s, name in enumerate(names) for m in by_scene[name]]
+    thresholds = _common_thresholds([m for _, m in frames])
+    n_gt = np.zeros(len(names))
+    for s, m in frames:
+        n_gt[s] += m.n_gt
+    if n_gt.sum() == 0:
+        return dict.fromkeys(thresholds)
+    scores = np.concatenate([m.scores for _, m in frames])
+    outcome = np.concatenate([m.outcome for _, m in frames], axis=1)
+    scene = np.repeat([s for s, _ in frames], [len(m.scores) for _, m in frames])
+    defined = weights @ n_gt > 0
+    out: dict[float, Replicated | None] = {}
+    for threshold, row in zip(thresholds, outcome, strict=True):
+        kept = row != IGNORED
+        curve = _Curve.of(scores[kept], row[kept] == TP, scene[kept], len(names))
+        value = curve.area(np.ones((1, len(names))), n_gt)[0]
+        blocks = np.array_split(weights.astype(np.float64), max(1, len(weights) // 256))  # bounds the memory
+        out[threshold] = Replicated(float(value), np.concatenate([curve.area(b, n_gt) for b in blocks]), defined)
+    return out
+
+
+def bootstrap_ap(
+    by_scene: Mapping[str, Sequence[FrameMatches]],
+    rng: np.random.Generator,
+    *,
+    replicates: int = REPLICATES,
+    level: float = LEVEL,
+) -> dict[float, Estimate | None]:
+    """AP at each IoU threshold with its interval from resampled scenes; None where AP is undefined."""
+    replicated = ap_replicates(by_scene, scene_weights(len(by_scene), rng, replicates))
+    return {t: None if r is None else r.estimate(level) for t, r in replicated.items()}
+
+
+def _common_thresholds(matches: Sequence[FrameMatches]) -> tuple[float, ...]:
+    if not matches:
+        return THRESHOLDS
+    first = matches[0].thresholds
+    for m in matches:
+        if m.thresholds != first:
+            raise InputError(f"expected IoU thresholds {first} in every frame, got {m.thresholds}; match them alike")
+    return first

@@ -1,0 +1,291 @@
+"""How well a policy tells attackers from honest teammates, what it costs, and how much it helps.
+
+Over all (frame, teammate) pairs of a set of frames, with "excluded" = not in `verdict.used` and "accused" = in
+`verdict.accused` (not used is not accused):
+
+    TPR of exclusion   = excluded attackers / attackers          the attacker is kept out
+    FPR of exclusion   = excluded honest / honest teammates      an honest teammate is kept out, its help is lost
+    TPR of accusation  = accused attackers / attackers
+    FPR of accusation  = accused honest / honest teammates       an honest teammate is slandered
+
+A rate with nothing to count (no attacker in any frame) is None. A used set is *attacker-free* when it holds honest
+teammates of the frame only: neither an attacker nor an identity that no real teammate has. "Ego alone" is
+attacker-free. A frame *fell back* when the ego's own result stands although teammates had sent something.
+
+Every share and mean is a ratio of sums over scenes, so its interval comes from the bootstrap over scenes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from robosac.evaluation.ap import FrameMatches, ap_replicates
+from robosac.evaluation.bootstrap import LEVEL, REPLICATES, Estimate, Replicated, ratio, scene_weights
+from robosac.types import Array, Id, InputError, Int64, Subset, Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class FrameRecord:
+    """What one policy did on one frame, with the truth beside it. Plain enough to be stored as JSON.
+
+    Attributes:
+        scenario, index: which frame.
+        attackers: teammates present that lie in this frame.
+        teammates: all teammates present, whether their messages arrived or not.
+        used, accused: the verdict's.
+        decodes: fuse + decode passes, the ego's own included.
+        trials: subsets that were judged.
+        ms: milliseconds a stage.
+        fell_back: the ego's own result stands although teammates had sent something.
+        rejected: link -> why the gate let nothing in.
+        matches: the result against the truth.
+    """
+
+    scenario: str
+    index: int
+    attackers: Subset
+    teammates: Subset
+    used: Subset
+    accused: Subset
+    decodes: int
+    trials: int
+    ms: Mapping[str, float]
+    fell_back: bool
+    rejected: Mapping[Id, str]
+    matches: FrameMatches
+
+    def __post_init__(self) -> None:
+        strangers = self.attackers - self.teammates
+        if strangers:
+            raise InputError(
+                f"expected the attackers to be among the teammates {sorted(self.teammates)}, got {sorted(strangers)}; "
+                "name only the attackers present in the frame"
+            )
+
+    @staticmethod
+    def of(
+        scenario: str, index: int, teammates: Subset, attackers: Subset, verdict: Verdict, matches: FrameMatches
+    ) -> FrameRecord:
+        """From a verdict; attackers that are not present in the frame are left out."""
+        return FrameRecord(
+            scenario=scenario,
+            index=index,
+            attackers=attackers & teammates,
+            teammates=teammates,
+            used=verdict.used,
+            accused=verdict.accused,
+            decodes=verdict.decodes,
+            trials=len(verdict.trials),
+            ms=MappingProxyType(dict(verdict.ms)),
+            fell_back=verdict.fell_back,
+            rejected=MappingProxyType(dict(verdict.rejected)),
+            matches=matches,
+        )
+
+    @property
+    def honest(self) -> Subset:
+        return self.teammates - self.attackers
+
+    @property
+    def attacker_free(self) -> bool:
+        """Whether only honest teammates of this frame are used."""
+        return self.used <= self.honest
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "scenario": self.scenario,
+            "index": self.index,
+            "attackers": sorted(self.attackers),
+            "teammates": sorted(self.teammates),
+            "used": sorted(self.used),
+            "accused": sorted(self.accused),
+            "decodes": self.decodes,
+            "trials": self.trials,
+            "ms": {stage: float(ms) for stage, ms in self.ms.items()},
+            "fell_back": self.fell_back,
+            "rejected": dict(self.rejected),
+            "matches": self.matches.to_dict(),
+        }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> FrameRecord:
+        sets = {k: frozenset(map(str, data[k])) for k in ("attackers", "teammates", "used", "accused")}
+        return FrameRecord(
+            scenario=str(data["scenario"]),
+            index=int(data["index"]),
+            decodes=int(data["decodes"]),
+            trials=int(data["trials"]),
+            ms=MappingProxyType({str(k): float(v) for k, v in data["ms"].items()}),
+            fell_back=bool(data["fell_back"]),
+            rejected=MappingProxyType({str(k): str(v) for k, v in data["rejected"].items()}),
+            matches=FrameMatches.from_dict(data["matches"]),
+            **sets,
+        )
+
+
+@dataclass(frozen=True)
+class Milliseconds:
+    """Time of one stage over all frames; a frame without the stage counts as 0 ms."""
+
+    mean: float
+    median: float
+    p95: float
+
+    @staticmethod
+    def of(values: Array) -> Milliseconds:
+        return Milliseconds(float(np.mean(values)), float(np.median(values)), float(np.quantile(values, 0.95)))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One row of the table: a policy over a set of frames. None = undefined there (nothing to count).
+
+    Attributes:
+        policy: its name in the table.
+        frames, scenes: how many of each.
+        ap: IoU threshold -> AP in [0, 1].
+        tpr_excluded .. fpr_accused: rates as the module's docstring defines them.
+        attacker_free, fell_back: shares of the frames.
+        decodes, trials: mean a frame.
+        ms: stage -> milliseconds a frame; "total" is the sum of the stages.
+    """
+
+    policy: str
+    frames: int
+    scenes: int
+    ap: Mapping[float, Estimate | None]
+    tpr_excluded: Estimate | None
+    fpr_excluded: Estimate | None
+    tpr_accused: Estimate | None
+    fpr_accused: Estimate | None
+    attacker_free: Estimate
+    fell_back: Estimate
+    decodes: Estimate
+    trials: Estimate
+    ms: Mapping[str, Milliseconds]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; AP's keys become strings such as "0.5"."""
+        plain: dict[str, Any] = {"policy": self.policy, "frames": self.frames, "scenes": self.scenes}
+        plain["ap"] = {f"{t:g}": None if e is None else e.to_dict() for t, e in self.ap.items()}
+        for name in (*_RATES, *_MEANS):
+            estimate: Estimate | None = getattr(self, name)
+            plain[name] = None if estimate is None else estimate.to_dict()
+        plain["ms"] = {stage: vars(ms) for stage, ms in self.ms.items()}
+        return plain
+
+
+# name -> (numerator, denominator) a frame
+_Counts = tuple[Callable[[FrameRecord], int], Callable[[FrameRecord], int]]
+_RATES: dict[str, _Counts] = {
+    "tpr_excluded": (lambda r: len(r.attackers - r.used), lambda r: len(r.attackers)),
+    "fpr_excluded": (lambda r: len(r.honest - r.used), lambda r: len(r.honest)),
+    "tpr_accused": (lambda r: len(r.attackers & r.accused), lambda r: len(r.attackers)),
+    "fpr_accused": (lambda r: len(r.honest & r.accused), lambda r: len(r.honest)),
+}
+_MEANS: dict[str, Callable[[FrameRecord], int]] = {
+    "attacker_free": lambda r: int(r.attacker_free),
+    "fell_back": lambda r: int(r.fell_back),
+    "decodes": lambda r: r.decodes,
+    "trials": lambda r: r.trials,
+}
+
+
+def by_scene(records: Sequence[FrameRecord]) -> dict[str, list[FrameRecord]]:
+    """Records grouped by scenario, scenarios sorted by name: the columns of the bootstrap's weights."""
+    groups: dict[str, list[FrameRecord]] = {name: [] for name in sorted({r.scenario for r in records})}
+    for r in records:
+        groups[r.scenario].append(r)
+    return groups
+
+
+def summarise(
+    policy: str,
+    records: Sequence[FrameRecord],
+    rng: np.random.Generator,
+    *,
+    replicates: int = REPLICATES,
+    level: float = LEVEL,
+) -> Summary:
+    """One policy's row, with intervals from a bootstrap over scenes."""
+    groups = by_scene(records)
+    weights = scene_weights(len(groups), rng, replicates)
+    ap = ap_replicates(_matches(groups), weights)
+
+    def rate(name: str) -> Estimate | None:
+        replicated = _ratio(groups, *_RATES[name], weights)
+        return None if replicated is None else replicated.estimate(level)
+
+    def mean(name: str) -> Estimate:
+        replicated = _ratio(groups, _MEANS[name], lambda _: 1, weights)
+        assert replicated is not None  # there is at least one frame
+        return replicated.estimate(level)
+
+    return Summary(
+        policy=policy,
+        frames=len(records),
+        scenes=len(groups),
+        ap={t: None if r is None else r.estimate(level) for t, r in ap.items()},
+        tpr_excluded=rate("tpr_excluded"),
+        fpr_excluded=rate("fpr_excluded"),
+        tpr_accused=rate("tpr_accused"),
+        fpr_accused=rate("fpr_accused"),
+        attacker_free=mean("attacker_free"),
+        fell_back=mean("fell_back"),
+        decodes=mean("decodes"),
+        trials=mean("trials"),
+        ms=stage_times(records),
+    )
+
+
+def paired_ap(
+    records: Mapping[str, Sequence[FrameRecord]], rng: np.random.Generator, *, replicates: int = REPLICATES
+) -> dict[str, dict[float, Replicated | None]]:
+    """Policy -> IoU threshold -> AP on the data and on resamples *shared* by all policies.
+
+    Feed the results to `bootstrap.difference` and `bootstrap.recovered_share`. All policies must have run on the
+    same frames.
+    """
+    frames = {policy: sorted((r.scenario, r.index) for r in rows) for policy, rows in records.items()}
+    reference = next(iter(frames), None)
+    for policy, keys in frames.items():
+        if reference is not None and keys != frames[reference]:
+            raise InputError(
+                f"expected every policy on the same frames, got {len(frames[reference])} frames of {reference!r} and "
+                f"{len(keys)} other ones of {policy!r}; run the missing ones"
+            )
+    if not frames:
+        return {}
+    groups = {policy: by_scene(rows) for policy, rows in records.items()}
+    weights = scene_weights(len(next(iter(groups.values()))), rng, replicates)
+    return {policy: ap_replicates(_matches(g), weights) for policy, g in groups.items()}
+
+
+def stage_times(records: Sequence[FrameRecord]) -> dict[str, Milliseconds]:
+    """Stage -> milliseconds a frame, stages in the order in which they first appear, "total" last."""
+    stages = list(dict.fromkeys(stage for r in records for stage in r.ms if stage != "total"))
+    table = np.array([[r.ms.get(stage, 0.0) for stage in stages] for r in records], np.float64)
+    table = table.reshape(len(records), len(stages))
+    if not len(records):
+        return {}
+    times = {stage: Milliseconds.of(table[:, k]) for k, stage in enumerate(stages)}
+    return {**times, "total": Milliseconds.of(table.sum(axis=1))}
+
+
+def _matches(groups: Mapping[str, Sequence[FrameRecord]]) -> dict[str, list[FrameMatches]]:
+    return {name: [r.matches for r in rows] for name, rows in groups.items()}
+
+
+def _ratio(
+    groups: Mapping[str, Sequence[FrameRecord]],
+    above: Callable[[FrameRecord], int],
+    below: Callable[[FrameRecord], int],
+    weights: Int64,
+) -> Replicated | None:
+    sums = np.array([[sum(map(above, rows)), sum(map(below, rows))] for rows in groups.values()], np.float64)
+    return ratio(sums[:, 0], sums[:, 1], weights)
