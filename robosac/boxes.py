@@ -32,7 +32,8 @@ def near_pairs(a: Array, b: Array) -> tuple[Int64, Int64]:
     """Indices of the pairs of boxes `a` `(N, 7)`, `b` `(M, 7)` whose circumscribed circles meet."""
     radius_a, radius_b = np.hypot(a[:, 3], a[:, 4]) / 2, np.hypot(b[:, 3], b[:, 4]) / 2
     dx, dy = a[:, None, 0] - b[None, :, 0], a[:, None, 1] - b[None, :, 1]
-    return np.nonzero(dx * dx + dy * dy < (radius_a[:, None] + radius_b[None]) ** 2)
+    i, j = np.nonzero(dx * dx + dy * dy < (radius_a[:, None] + radius_b[None]) ** 2)
+    return i.astype(np.int64), j.astype(np.int64)
 
 
 def pair_intersections(a: Array, b: Array) -> Float64:
@@ -170,7 +171,7 @@ def transform_points(dst_T_src: Float64, points: Array) -> Float32:
 def transform_boxes(dst_T_src: Float64, boxes: Array) -> Float32:
     """Boxes `(N, 7)` in src, brought to dst: the centre exactly, the heading as seen from above in dst."""
     b = np.asarray(boxes, dtype=np.float64)
-    out = b.copy()
+    out: Float64 = b.copy()
     out[:, :3] = b[:, :3] @ dst_T_src[:3, :3].T + dst_T_src[:3, 3]
     heading = np.stack([np.cos(b[:, 6]), np.sin(b[:, 6]), np.zeros(len(b))], axis=1) @ dst_T_src[:3, :3].T
     out[:, 6] = np.arctan2(heading[:, 1], heading[:, 0])

@@ -31,7 +31,9 @@ def conformal_threshold(agreements: Array, alpha: float) -> float:
         raise InputError(f"expected alpha inside (0, 1), got {alpha}")
     k = floor(alpha * (len(values) + 1) + 1e-12)
     if k < 1:
-        raise InputError(f"expected at least {int(np.ceil(1 / alpha - 1))} honest frames for alpha={alpha}, got {len(values)}")
+        raise InputError(
+            f"expected at least {int(np.ceil(1 / alpha - 1))} honest frames for alpha={alpha}, got {len(values)}"
+        )
     return float(values[k - 1])
 
 
@@ -75,7 +77,9 @@ class Calibration:
             }
             return Calibration(str(raw["detector"]), measures, {str(k): str(v) for k, v in raw["source"].items()})
         except FileNotFoundError:
-            raise InputError(f"expected a calibration file at {path}, found none; make one with `robosac calibrate`") from None
+            raise InputError(
+                f"expected a calibration file at {path}, found none; make one with `robosac calibrate`"
+            ) from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"expected {path} to be a calibration file, got {type(error).__name__}: {error}") from None
 

@@ -25,7 +25,8 @@ def attacker_sets(n_teammates: int, *, exactly: int | None = None) -> Bool:
     Where there are more, the sets of the fewest attackers are kept.
     """
     sizes = [exactly] if exactly is not None else list(range(n_teammates + 1))
-    kept, total = [], 0
+    kept: list[int] = []
+    total = 0
     for size in sizes:
         total += comb(n_teammates, size)
         if total > MAX_HYPOTHESES and kept:

@@ -113,9 +113,7 @@ class RobosacDefender:
         with stages.measure("report"):
             suspicion = defense.belief.suspicion(ids, found.trials, n_attackers=orders.n_attackers)
             held = any(t.accepted for t in found.trials)  # a frame that refuses everything accuses nobody
-            accused = frozenset(
-                i for i in ids if held and i not in found.used and suspicion[i] >= defense.accuse_above
-            )
+            accused = frozenset(i for i in ids if held and i not in found.used and suspicion[i] >= defense.accuse_above)
             support = supporters(found, defense.support_iou)
         return Verdict(
             result=found.result,
@@ -149,4 +147,6 @@ def _reason(found: Consensus[Detections], n_ids: int, budget: int) -> str:
         return "no teammate's message passed the gate"
     if found.used:
         return f"{len(found.used)} of {n_ids} teammates agree with the ego after {len(found.trials)} trials"
-    return f"no subset agreed with the ego in {len(found.trials)} of at most {budget} trials; the ego's own result stands"
+    return (
+        f"no subset agreed with the ego in {len(found.trials)} of at most {budget} trials; the ego's own result stands"
+    )

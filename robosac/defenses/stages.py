@@ -38,5 +38,6 @@ class Stages:
         return measured
 
     def done(self) -> dict[str, float]:
-        """Milliseconds a stage, with `total` since the start."""
-        return {**self.ms, "total": 1e3 * (time.perf_counter() - self._start)}
+        """Milliseconds a stage; `other` is what no stage claimed, so that the stages add up to the whole frame."""
+        whole = 1e3 * (time.perf_counter() - self._start)
+        return {**self.ms, "other": max(0.0, whole - sum(self.ms.values()))}
