@@ -42,7 +42,7 @@ def instance(owner: object, name: str, protocol: Any) -> None:
     """
     value = getattr(owner, name)
     if isinstance(value, type) or not isinstance(value, protocol):
-        raise InputError(f"expected {_label(owner, name)} to be an {protocol.__name__} value, got {value!r}")
+        raise InputError(f"expected {_label(owner, name)} to be {_article(protocol.__name__)} value, got {value!r}")
 
 
 def _label(owner: object, name: str) -> str:
@@ -53,3 +53,7 @@ def _range(low: float, high: float) -> str:
     if math.isinf(high):
         return "" if math.isinf(low) else f">= {low:g}"
     return f"in [{low:g}, {high:g}]"
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'AEIOU' else 'a'} {noun}"
