@@ -1,0 +1,105 @@
+"""A multi-beam LiDAR by ray casting (Embree), with range noise, lost returns and intensity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from robosac.simulation.config import SimConfig
+from robosac.types import Float32, Float64, Int64, RobosacError
+
+_REFERENCE_M = 20.0  # the range at which a return's power is reflectivity x cos(incidence)
+
+
+@dataclass(frozen=True, eq=False)
+class Surfaces:
+    """A frame's triangles, ready to be hit: whose each is `owner` `(T,)` (-1: nobody's) and how it reflects `(T,)`."""
+
+    tree: Any
+    owner: Int64
+    reflectivity: Float32
+
+
+@lru_cache(maxsize=1)
+def _device() -> Any:
+    try:
+        from embreex.rtcore import EmbreeDevice
+    except ImportError as error:
+        raise RobosacError(
+            f"expected the ray caster `embreex` to be importable, got: {error}; run `pip install embreex`"
+        ) from error
+    return EmbreeDevice()
+
+
+def build_surfaces(triangles: Float32, owner: Int64, reflectivity: Float32) -> Surfaces:
+    """Surfaces of triangles `(T, 3, 3)` in the world frame. Raises `RobosacError` if embreex is missing."""
+    device = _device()
+    from embreex.mesh_construction import TriangleMesh
+    from embreex.rtcore_scene import EmbreeScene
+
+    tree = EmbreeScene(device)
+    TriangleMesh(tree, np.ascontiguousarray(triangles, np.float32))
+    return Surfaces(tree, owner, reflectivity)
+
+
+def cast(surfaces: Surfaces, origin: Float64, directions: Float32, max_range_m: float) -> dict[str, Any]:
+    """First hits of unit `directions` `(R, 3)` from `origin` `(3,)`, world frame: "primID" `(R,)` (-1: none),
+    "tfar" `(R,)` metres, "Ng" `(R, 3)` normals of any length and either sign.
+    """
+    origins = np.ascontiguousarray(np.broadcast_to(origin.astype(np.float32), directions.shape))
+    reach = np.full(len(directions), max_range_m, np.float32)
+    hit: dict[str, Any] = surfaces.tree.run(origins, np.ascontiguousarray(directions), dists=reach, output=1)
+    return hit
+
+
+@lru_cache(maxsize=8)
+def _rays(beams: int, columns: int, low_deg: float, high_deg: float) -> Float32:
+    elevation = np.radians(np.linspace(low_deg, high_deg, beams))[:, None]
+    azimuth = (np.arange(columns) * 2 * np.pi / columns)[None]
+    rays = np.stack(
+        [
+            np.cos(elevation) * np.cos(azimuth),
+            np.cos(elevation) * np.sin(azimuth),
+            np.sin(elevation) * np.ones_like(azimuth),
+        ],
+        axis=-1,
+    )
+    return rays.reshape(-1, 3).astype(np.float32)
+
+
+def scan(
+    surfaces: Surfaces, world_T_sensor: Float64, own: int, rng: np.random.Generator, config: SimConfig
+) -> tuple[Float32, Int64]:
+    """One sweep: points `(N, 4)` [x y z intensity] in the sensor frame and whose surface each lies on `(N,)`.
+
+    Returns from the carrier's own body (`own`) are blanked, as real sensors do. A return is lost with probability
+    `drop_rate`, and more often the weaker it is: power is reflectivity x cos(incidence) x (20 m / range)^2.
+    """
+    rays = _rays(config.beams, config.columns, config.elevation_min_deg, config.elevation_max_deg)
+    phase = rng.uniform(0, 2 * np.pi / config.columns)
+    turn = np.array([[np.cos(phase), -np.sin(phase), 0], [np.sin(phase), np.cos(phase), 0], [0, 0, 1]])
+    local = rays @ turn.T.astype(np.float32)
+    world = local @ world_T_sensor[:3, :3].T.astype(np.float32)
+    hit = cast(surfaces, world_T_sensor[:3, 3], world, config.max_range_m)
+    ray = np.flatnonzero(hit["primID"] >= 0)
+    triangle = hit["primID"][ray]
+    distance = hit["tfar"][ray]
+    normal = hit["Ng"][ray]
+    facing = np.abs((normal * world[ray]).sum(axis=1)) / np.linalg.norm(normal, axis=1)
+    bright = surfaces.reflectivity[triangle]
+    power = bright * facing * (_REFERENCE_M / np.maximum(distance, 2.0)) ** 2
+    luck = rng.random(len(ray), dtype=np.float32)
+    sigma = rng.standard_normal(len(ray), dtype=np.float32)
+    sparkle = rng.standard_normal(len(ray), dtype=np.float32)
+    heard = 1 - np.exp(-power / config.faint_power) if config.faint_power > 0 else np.ones_like(power)
+    owner = surfaces.owner[triangle]
+    kept = (luck < (1 - config.drop_rate) * heard) & ((owner != own) | (own < 0))
+    measured = distance[kept] + np.float32(config.range_sigma_m) * sigma[kept]
+    points = np.empty((len(measured), 4), np.float32)
+    points[:, :3] = local[ray[kept]] * measured[:, None]
+    glow = bright[kept] * (0.3 + 0.7 * facing[kept]) * np.exp(-distance[kept] / 100)
+    points[:, 3] = np.clip(glow * (1 + 0.08 * sparkle[kept]), 0, 1)
+    return points, owner[kept]

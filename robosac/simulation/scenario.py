@@ -1,0 +1,230 @@
+"""A scenario: a second of traffic at a place, seen by connected sensors; the simulator's front door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+
+from robosac.boxes import invert_pose, pose_xyz_rpy, transform_boxes
+from robosac.simulation.agents import Agent, choose_agents
+from robosac.simulation.config import KINDS, SPLITS, SimConfig
+from robosac.simulation.layout import Layout
+from robosac.simulation.lidar import Surfaces, build_surfaces, scan
+from robosac.simulation.meshes import TEMPLATES, colours, place, resting_poses
+from robosac.simulation.places import draw_layout
+from robosac.simulation.terrain import Terrain
+from robosac.simulation.traffic import MODELS, Traffic, draw_traffic
+from robosac.types import Float32, Float64, Frame, Id, InputError, Int64, Truth, View, keyed_rng
+
+_ATTEMPTS: Final = 25
+_ASPHALT: Final = 0.18
+
+
+def scenario(split: str, index: int, *, seed: int = 0, config: SimConfig | None = None) -> Scenario:
+    """Scenario `index` of a split. The same arguments give bit-identical points, in any order and process.
+
+    The default ego has all other agents within communication range in every frame. Where a drawn place and traffic
+    do not allow that, the next draw of the same key sequence is taken.
+
+    Raises:
+        InputError: an unknown split, a negative index or seed, or a config that no draw can satisfy.
+    """
+    config = SimConfig() if config is None else config
+    if split not in SPLITS:
+        raise InputError(f"expected split to be one of {', '.join(SPLITS)}, got {split!r}")
+    if index < 0 or seed < 0:
+        raise InputError(f"expected index and seed to be >= 0, got index {index}, seed {seed}")
+    kind = str(keyed_rng(seed, split, index, "kind").choice(KINDS, p=np.asarray(config.shares) / sum(config.shares)))
+    times = np.arange(config.n_frames) / config.rate_hz
+    for attempt in range(_ATTEMPTS):
+        rngs = [keyed_rng(seed, split, index, role, attempt) for role in ("layout", "terrain", "traffic", "agents")]
+        layout = draw_layout(kind, rngs[0])
+        terrain = Terrain.draw(rngs[1], config.max_grade)
+        traffic = draw_traffic(layout, times, rngs[2])
+        agents = choose_agents(layout, terrain, traffic, times, config, rngs[3])
+        if agents is not None:
+            return Scenario(split, index, seed, config, layout, terrain, traffic, agents)
+    raise InputError(
+        f"expected {config.n_vehicles} connected vehicles within {config.comm_range_m} m of one another for "
+        f"{config.n_frames} frames, got none in {_ATTEMPTS} draws of a place of kind {kind!r}; "
+        "lower n_vehicles or n_frames, or raise comm_range_m"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Scenario:
+    """Place, ground, traffic and agents of one scenario; `snapshot(k)` is the world at frame k."""
+
+    split: str
+    index: int
+    seed: int
+    config: SimConfig
+    layout: Layout
+    terrain: Terrain
+    traffic: Traffic
+    agents: tuple[Agent, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.split}-s{self.seed}-{self.index:05d}"
+
+    @property
+    def kind(self) -> str:
+        """ "intersection", "urban" or "highway"."""
+        return self.layout.kind
+
+    @property
+    def n_frames(self) -> int:
+        return self.config.n_frames
+
+    @property
+    def layout_id(self) -> str:
+        """A hash of the place's geometry."""
+        return self.layout.id
+
+    @property
+    def ego(self) -> Id:
+        """The default ego."""
+        return self.agents[0].id
+
+    def snapshot(self, k: int) -> Snapshot:
+        """The world at frame k, independent of other frames; nothing is cast until it is asked for."""
+        if not 0 <= k < self.n_frames:
+            raise InputError(f"expected a frame in [0, {self.n_frames}), got {k}")
+        return Snapshot(self, k)
+
+    @cached_property
+    def _solids(self) -> tuple[Float32, Float32]:
+        triangles, shades = [], []
+        for name, rows in self.layout.solids.items():
+            z = self.terrain.height(rows[:, :2]) + rows[:, 6]
+            # walls reach below the ground, which may fall away under their far ends
+            sink = np.where(rows[:, 6] == 0, 0.6, 0.0)
+            poses = resting_poses(rows[:, :2], rows[:, 2], z - sink, np.zeros((len(rows), 2)))
+            sizes = rows[:, 3:6] + sink[:, None] * [0, 0, 1]
+            triangles.append(place(TEMPLATES[name], sizes, poses))
+            shades.append(colours(TEMPLATES[name], rows[:, 7]))
+        if not triangles:
+            return np.zeros((0, 3, 3), np.float32), np.zeros(0, np.float32)
+        return np.concatenate(triangles), np.concatenate(shades)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The world at one frame. V objects (all of them vehicles), A agents; scans are cast once, when first needed."""
+
+    scenario: Scenario
+    index: int
+
+    @property
+    def t_ns(self) -> int:
+        return round(self.index * 1e9 / self.scenario.config.rate_hz)
+
+    @property
+    def agents(self) -> tuple[Id, ...]:
+        """All agents' ids: vehicles "car-1"..., then the road-side unit "rsu-1"."""
+        return tuple(a.id for a in self.scenario.agents)
+
+    @cached_property
+    def world_T_object(self) -> Float64:
+        """Poses `(V, 4, 4)` of the objects, origin on the ground below their centres."""
+        s = self.scenario
+        pose = s.traffic.poses(self.index / s.config.rate_hz)
+        xy = pose[:, :2]
+        return resting_poses(xy, pose[:, 2], s.terrain.height(xy), s.terrain.slope(xy))
+
+    @cached_property
+    def boxes(self) -> Float64:
+        """World boxes `(V, 7)` of all objects."""
+        poses, size = self.world_T_object, self.scenario.traffic.size
+        centre = poses[:, :3, 3] + poses[:, :3, 2] * size[:, 2:] / 2
+        yaw = np.arctan2(poses[:, 1, 0], poses[:, 0, 0])
+        return np.concatenate([centre, size, yaw[:, None]], axis=1)
+
+    @cached_property
+    def world_T_sensor(self) -> Mapping[Id, Float64]:
+        """True sensor poses `(4, 4)`."""
+        carriers = self.world_T_object
+        return {a.id: a.mount if a.vehicle < 0 else carriers[a.vehicle] @ a.mount for a in self.scenario.agents}
+
+    @cached_property
+    def surfaces(self) -> Surfaces:
+        """Everything that can be hit; `owner` is the object's index, -1 for what stands still."""
+        s = self.scenario
+        solids, solid_shades = s._solids
+        ground = s.terrain.mesh(self.world_T_sensor[s.ego][:2, 3])
+        model = np.array(s.traffic.model)
+        triangles, shades = [solids, ground], [solid_shades, np.full(len(ground), _ASPHALT, np.float32)]
+        owner = [np.full(len(solids) + len(ground), -1, np.int64)]
+        for name in MODELS:
+            at = np.flatnonzero(model == name)
+            if len(at):
+                triangles.append(place(TEMPLATES[name], s.traffic.size[at], self.world_T_object[at]))
+                shades.append(colours(TEMPLATES[name], s.traffic.paint[at]))
+                owner.append(np.repeat(at, len(TEMPLATES[name].triangles)))
+        return build_surfaces(np.concatenate(triangles), np.concatenate(owner), np.concatenate(shades))
+
+    @cached_property
+    def _scans(self) -> dict[Id, tuple[View, Int64]]:
+        return {}
+
+    def _scan(self, agent: Id) -> tuple[View, Int64]:
+        if agent not in self._scans:
+            s = self.scenario
+            a = self._agent(agent)
+            key = (s.seed, s.split, s.index, "lidar", self.index, agent)
+            points, owner = scan(self.surfaces, self.world_T_sensor[agent], a.vehicle, keyed_rng(*key), s.config)
+            view = View(agent, a.kind, self.t_ns, points, self._measured(agent))
+            self._scans[agent] = (view, np.bincount(owner[owner >= 0], minlength=len(s.traffic)).astype(np.int64))
+        return self._scans[agent]
+
+    def _agent(self, agent: Id) -> Agent:
+        for a in self.scenario.agents:
+            if a.id == agent:
+                return a
+        raise InputError(f"expected an agent among {', '.join(self.agents)}, got {agent!r}")
+
+    def _measured(self, agent: Id) -> Float64:
+        s = self.scenario
+        rng = keyed_rng(s.seed, s.split, s.index, "pose", self.index, agent)
+        dx, dy = rng.normal(0, 1, 2) * s.config.pose_noise_xy_m
+        turn = rng.normal() * np.radians(s.config.pose_noise_yaw_deg)
+        pose = self.world_T_sensor[agent].copy()
+        pose[:3, :3] = pose_xyz_rpy(0, 0, 0, yaw_rad=turn)[:3, :3] @ pose[:3, :3]
+        pose[:2, 3] += dx, dy
+        return pose
+
+    def view(self, agent: Id) -> View:
+        """What an agent's sensor sees, with its measured pose."""
+        return self._scan(agent)[0]
+
+    def hits(self, agent: Id) -> Int64:
+        """Points of an agent's view on each object `(V,)`, exact."""
+        return self._scan(agent)[1]
+
+    def frame(self, ego: Id | None = None) -> tuple[Frame, Truth]:
+        """The ego, the others within communication range of it, and the truth in the ego's true sensor frame.
+
+        The truth holds every object within `truth_range_m` of the ego, other connected vehicles included and the
+        ego's own body left out; track ids are the objects' indices in the scenario.
+        """
+        s = self.scenario
+        me = self._agent(s.ego if ego is None else ego)
+        poses: dict[Id, Any] = dict(self.world_T_sensor)
+        here = poses[me.id][:2, 3]
+        near = [a for a in self.agents if np.hypot(*(poses[a][:2, 3] - here)) <= s.config.comm_range_m]
+        others = {a: self.view(a) for a in near if a != me.id}
+        within = np.hypot(*(self.boxes[:, :2] - here).T) <= s.config.truth_range_m
+        within[me.vehicle] &= me.vehicle < 0
+        ids = np.flatnonzero(within)
+        truth = Truth(
+            boxes=transform_boxes(invert_pose(poses[me.id]), self.boxes[ids]),
+            track_ids=ids.astype(np.int64),
+            hits={a: self.hits(a)[ids] for a in near},
+            world_T_sensor={a: poses[a] for a in near},
+        )
+        return Frame(s.name, self.index, self.view(me.id), others), truth
