@@ -1,0 +1,243 @@
+"""The two ways to draw: each time from all subsets, or never the same subset twice.
+
+`good` of `total` subsets are attacker-free. A perfect verifier accepts those and no others; an imperfect one accepts a
+contaminated subset with probability `a` and refuses an attacker-free one with probability `b`, independently in each
+trial. The search stops at the first subset accepted or when the budget is spent. Everything here is a `Fraction`, exact
+unless a number would take more than 2^17 bits (then it has 60 significant digits); the integers are always exact.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import localcontext
+from fractions import Fraction
+from typing import Final, NamedTuple, Protocol
+
+from robosac.budget_numbers import EXACT_BITS, decimal_context, exp, ln, log_miss, power, smallest_power
+from robosac.errors import InputError
+
+STEP_LIMIT: Final = 500  # trials that the law without repeats follows one by one
+_NEGLIGIBLE: Final = Fraction(1, 10**18)  # a difference that no float shows
+
+
+class Chances(NamedTuple):
+    """What the first accepted subset is, and how long the search lasts: `clean + contaminated + none == 1`."""
+
+    clean: Fraction
+    contaminated: Fraction
+    none: Fraction
+    expected_trials: Fraction  # until a subset is accepted or the budget ends
+
+
+class Draws(Protocol):
+    """A law of drawing subsets."""
+
+    def miss(self, trials: int) -> Fraction:
+        """Probability that none of the drawn subsets is attacker-free."""
+        ...
+
+    def trials_for(self, miss: Fraction) -> int | None:
+        """The smallest number of trials that misses with at most this probability; None where none does."""
+        ...
+
+    def chances(self, trials: int, a: Fraction, b: Fraction) -> Chances:
+        """What a verifier with error rates `a` and `b` makes of so many trials."""
+        ...
+
+    def trials_for_clean(self, wanted: Fraction, a: Fraction, b: Fraction) -> tuple[int | None, Fraction]:
+        """The smallest number of trials after which the first accepted subset is attacker-free with at least the
+        wanted probability, and that probability; or None and the highest that was reached."""
+        ...
+
+
+@dataclass(frozen=True)
+class Independent:
+    """Each trial draws anew, so a subset can return: attacker-free with probability `q` every time."""
+
+    q: Fraction
+
+    def miss(self, trials: int) -> Fraction:
+        return power(1 - self.q, trials)
+
+    def trials_for(self, miss: Fraction) -> int | None:
+        return smallest_power(1 - self.q, miss)
+
+    def chances(self, trials: int, a: Fraction, b: Fraction) -> Chances:
+        clean, contaminated = self.q * (1 - b), (1 - self.q) * a
+        going_on = 1 - clean - contaminated
+        if going_on == 1:
+            return Chances(Fraction(0), Fraction(0), Fraction(1), Fraction(trials))
+        none = power(going_on, trials)
+        expected = (1 - none) / (1 - going_on)  # 1 + r + ... + r^(N-1)
+        return Chances(clean * expected, contaminated * expected, none, expected)
+
+    def trials_for_clean(self, wanted: Fraction, a: Fraction, b: Fraction) -> tuple[int | None, Fraction]:
+        clean, contaminated = self.q * (1 - b), (1 - self.q) * a
+        if wanted <= 0:
+            return 0, Fraction(0)
+        if clean == 0:
+            return None, Fraction(0)
+        limit = clean / (clean + contaminated)
+        count = smallest_power(1 - clean - contaminated, 1 - wanted / limit)
+        return count, limit if count is None else self.chances(count, a, b).clean
+
+
+@dataclass(frozen=True)
+class NoRepeats:
+    """No subset is drawn twice: a hypergeometric draw of `trials` of the `total` subsets."""
+
+    good: int
+    total: int
+
+    @property
+    def bad(self) -> int:
+        return self.total - self.good
+
+    def miss(self, trials: int) -> Fraction:
+        """`C(total - good, trials) / C(total, trials)`; more trials than subsets change nothing."""
+        draws = min(trials, self.total)
+        if draws > self.bad:
+            return Fraction(0)
+        if self._bits(draws) <= EXACT_BITS:
+            return Fraction(*self._counts(draws))
+        digits = 90 + 2 * (self.total.bit_length() // 3)
+        return exp(log_miss(self.good, self.total, draws, digits)[0], digits)
+
+    def trials_for(self, miss: Fraction) -> int | None:
+        if miss >= 1:
+            return 0
+        if self.good == 0:
+            return None
+        if miss <= 0:
+            return self.bad + 1  # all contaminated subsets and one more
+        with_repeats = self._with_repeats().trials_for(miss)
+        upper = self.bad + 1 if with_repeats is None else min(with_repeats, self.bad + 1)
+        if upper <= 10_000:
+            return bisect_left(range(upper + 1), True, key=lambda n: self._enough(n, miss))
+        count = self._estimate(miss)
+        while not self._enough(count, miss):
+            count += 1
+        while self._enough(count - 1, miss):
+            count -= 1
+        return count
+
+    def chances(self, trials: int, a: Fraction, b: Fraction) -> Chances:
+        """By exchangeability in closed form for a perfect verifier, else by following every trial exactly, or by the
+        law with repeats where so few of so many subsets are drawn that the two differ by less than 1e-18.
+
+        Raises `InputError` where neither is affordable.
+        """
+        draws = min(trials, self.total)
+        if a == 0 and b == 0:
+            none = self.miss(draws)
+            # the sum of C(total - n, good) / C(total, good) over n < draws, by the hockey-stick identity
+            longer = NoRepeats(self.good + 1, self.total + 1).miss(draws)
+            return Chances(1 - none, Fraction(0), none, Fraction(self.total + 1, self.good + 1) * (1 - longer))
+        if self._repeats(draws) <= _NEGLIGIBLE:
+            return self._with_repeats().chances(draws, a, b)
+        if draws > STEP_LIMIT:
+            raise InputError(
+                f"expected at most {STEP_LIMIT} trials without repeats for an imperfect verifier, got {trials} of "
+                f"{self.total} subsets; ask for fewer trials"
+            )
+        *_, (clean, contaminated, none, waited, of) = self._follow(draws, a, b)
+        return Chances(Fraction(clean, of), Fraction(contaminated, of), Fraction(none, of), Fraction(waited, of))
+
+    def trials_for_clean(self, wanted: Fraction, a: Fraction, b: Fraction) -> tuple[int | None, Fraction]:
+        if a == 0 and b == 0:
+            count = self.trials_for(1 - wanted)
+            return count, Fraction(self.good > 0) if count is None else 1 - self.miss(count)
+        guess, reached = self._with_repeats().trials_for_clean(wanted, a, b)
+        if guess and self._repeats(guess) <= _NEGLIGIBLE:  # then the law with repeats answers, off its boundary
+            before = self._with_repeats().chances(guess - 1, a, b).clean
+            if reached - wanted > _NEGLIGIBLE and wanted - before > _NEGLIGIBLE:
+                return guess, reached
+        clean, of = 0, 1
+        for trials, (clean, _, _, _, of) in enumerate(self._follow(min(self.total, STEP_LIMIT), a, b)):
+            if clean * wanted.denominator >= wanted.numerator * of:
+                return trials, Fraction(clean, of)
+        return None, Fraction(clean, of)
+
+    def _with_repeats(self) -> Independent:
+        return Independent(Fraction(self.good, self.total))
+
+    def _repeats(self, draws: int) -> Fraction:
+        """The birthday bound on how much drawing with repeats differs: the chance that any subset returns."""
+        return Fraction(draws * (draws - 1), 2 * self.total)
+
+    def _follow(self, draws: int, a: Fraction, b: Fraction) -> Iterator[tuple[int, int, int, int, int]]:
+        """The `Chances` after 0, 1, ..., `draws` trials, as four numerators and their denominator.
+
+        `weight[g]` is the probability that nothing was accepted so far while `g` attacker-free subsets were drawn.
+        All probabilities are integers over one common denominator, so that nothing is rounded and no fraction is
+        reduced on the way.
+        """
+        unit = math.lcm(a.denominator, b.denominator)
+        refuse_bad, refuse_good = int(unit * (1 - a)), int(unit * b)
+        weight = {0: 1}
+        denominator, clean, contaminated, waited = 1, 0, 0, 0
+        for drawn in range(draws + 1):
+            none = sum(weight.values())
+            yield clean, contaminated, none, waited, denominator
+            if drawn == draws:
+                return
+            step = (self.total - drawn) * unit
+            good = sum(w * (self.good - g) for g, w in weight.items())
+            bad = none * (self.total - drawn) - good
+            clean = clean * step + good * (unit - refuse_good)
+            contaminated = contaminated * step + bad * (unit - refuse_bad)
+            waited = (waited + none) * step
+            denominator *= step
+            after: dict[int, int] = {}
+            for g, w in weight.items():
+                for drawn_good, ways in (
+                    (g, (self.bad - drawn + g) * refuse_bad),
+                    (g + 1, (self.good - g) * refuse_good),
+                ):
+                    if ways:
+                        after[drawn_good] = after.get(drawn_good, 0) + w * ways
+            weight = after
+
+    def _counts(self, draws: int) -> tuple[int, int]:
+        """Numerator and denominator of `miss`, in the shorter of its two forms."""
+        if draws <= self.good:
+            return math.comb(self.bad, draws), math.comb(self.total, draws)
+        return math.comb(self.total - draws, self.good), math.comb(self.total, self.good)
+
+    def _bits(self, draws: int) -> int:
+        return min(draws, self.good) * self.total.bit_length()
+
+    def _enough(self, draws: int, miss: Fraction) -> bool:
+        """Whether `miss(draws) <= miss`, never decided by rounding."""
+        if draws > self.bad:
+            return True
+        if self._bits(draws) <= 16 * EXACT_BITS:
+            missed, of = self._counts(draws)
+            return missed * miss.denominator <= miss.numerator * of
+        digits = first = 60 + self.total.bit_length() // 3
+        while True:
+            log, error = log_miss(self.good, self.total, draws, digits)
+            difference = log - ln(miss, digits)
+            # Numbers of millions of bits that still agree at eight times the digits count as equal.
+            if abs(difference) > 2 * error or digits >= 8 * first:
+                return difference <= 2 * error
+            digits *= 2
+
+    def _estimate(self, miss: Fraction) -> int:
+        """Newton's method on the logarithm, from the usual approximation of the hypergeometric law."""
+        digits = 60 + 2 * (self.total.bit_length() // 3)
+        target = ln(miss, digits)
+        with localcontext(decimal_context(digits)):
+            missing = exp(target / self.good, digits)
+        count = min(max(int((self.total - Fraction(self.good - 1, 2)) * (1 - missing)), 1), self.bad)
+        while True:
+            excess = log_miss(self.good, self.total, count, digits)[0] - target
+            slope = ln(Fraction(2 * (self.total - count) + 1, 2 * (self.bad - count) + 1), digits)
+            with localcontext(decimal_context(digits)):
+                step = int(excess / slope)
+            if step == 0:
+                return count
+            count = min(max(count + step, 1), self.bad)
