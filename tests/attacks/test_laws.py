@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from attack_toy import EVERYTHING, ToyDetector, full_logits, make_air
 
 import attacks
 from attacks import (
@@ -24,6 +23,7 @@ from attacks import (
 from attacks.gradient import WHITE_BOX
 from attacks.objectives import Unattacked
 from robosac.types import Attack, Attacker, InputError, Knowledge, KnowledgeError
+from tests.attacks.toy import EVERYTHING, ToyDetector, full_logits, make_air
 
 MIXED = WeightedSum(terms=((1.0, BalancedInvertedBce(labels=Peaks(score=0.3))), (-0.5, Margin(kappa=2.0))))
 GRADIENT = [Pgd(), Bim(), CwMargin(), Pgd(epsilon=0.07, steps=3, objective=MIXED), Bim(objective=BalancedInvertedBce())]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from attack_toy import ToyDetector, view
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -13,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from attacks.gradient import descend
 from attacks.projection import Room, linf_room, rooms
 from robosac.types import Codec, InputError
+from tests.attacks.toy import ToyDetector, view
 
 DTYPES = [np.float16, np.float32, np.float64]
 
