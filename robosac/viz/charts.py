@@ -1,0 +1,212 @@
+"""The other figures of a report: agreement per trial, AP by policy, trial budgets, score maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from robosac.boxes import corners_bev
+from robosac.types import EGO_ALONE, Array, BevGrid, Float32, Subset, Trial
+from robosac.viz.canvas import (
+    ATTACKER,
+    HAIRLINE,
+    HIT,
+    INK,
+    MISTAKE,
+    MUTED,
+    PAPER,
+    TRUTH,
+    new_figure,
+    style_axes,
+)
+
+Interval = tuple[float, float, float]  # value, low, high
+
+
+def agreement_figure(
+    trials: Sequence[Trial], *, attackers: Subset = EGO_ALONE, title: str = "Agreement with the ego, trial by trial"
+) -> Figure:
+    """One dot a trial, in order, against its threshold; below it, who was in the subset.
+
+    Accepted trials are filled, rejected ones hollow. Subsets with an attacker in them (known to the reader only) are
+    diamonds with the attackers' names in colour, clean ones circles.
+    """
+    members = sorted({m for t in trials for m in t.subset})
+    width, table_in = max(4.6, 1.9 + 0.34 * len(trials)), 0.2 * max(1, len(members))
+    figure = new_figure(width, 2.75 + table_in)
+    height = 2.75 + table_in
+    left, right = 1.25 / width, 1 - 0.6 / width
+    ax = figure.add_axes((left, (0.55 + table_in) / height, right - left, 1.8 / height))
+    style_axes(ax, grid="y")
+    figure.text(0.03, 1 - 0.13 / height, title, fontsize=10, fontweight="bold", color=INK, va="top")
+    if not trials:
+        ax.text(0.5, 0.5, "no trial was made", transform=ax.transAxes, ha="center", color=MUTED, fontsize=9)
+        ax.set_xticks([])
+        return figure
+    x = np.arange(1, len(trials) + 1)
+    thresholds = np.array([t.threshold for t in trials])
+    ax.hlines(thresholds, x - 0.5, x + 0.5, color=MUTED, linewidth=1.1, linestyles=(0, (3, 2)))
+    for k, trial in zip(x, trials, strict=True):
+        lies = bool(trial.subset & attackers)
+        colour = ATTACKER if lies else HIT
+        ax.plot(
+            k, trial.agreement, linestyle="none", marker="D" if lies else "o", markersize=6.5, markeredgewidth=1.5,
+            markeredgecolor=colour, markerfacecolor=colour if trial.accepted else PAPER, clip_on=False, zorder=4,
+        )  # fmt: skip
+    ax.annotate(
+        "accept\nabove", (len(trials) + 0.5, thresholds[-1]), xytext=(4, 0), textcoords="offset points", va="center",
+        fontsize=7, color=MUTED, annotation_clip=False,
+    )  # fmt: skip
+    ax.set_xlim(0.5, len(trials) + 0.5)
+    ax.set_ylim(0, 1.02)
+    ax.set_ylabel("agreement", fontsize=8, color=INK)
+    ax.set_xticks(x if len(trials) <= 20 else x[:: len(trials) // 10])
+    _membership(figure, trials, members, attackers, (left, 0.3 / height, right - left, table_in / height))
+    key = "filled: accepted   hollow: rejected" + ("   ◆ with an attacker" if attackers else "")
+    figure.text(0.97, 0.06 / height, key, fontsize=7, color=MUTED, ha="right", va="bottom")
+    return figure
+
+
+def _membership(
+    figure: Figure,
+    trials: Sequence[Trial],
+    members: Sequence[str],
+    attackers: Subset,
+    where: tuple[float, float, float, float],
+) -> None:
+    """A row a teammate, a column a trial, a square where the teammate is in the subset."""
+    ax = figure.add_axes(where)
+    ax.set_xlim(0.5, len(trials) + 0.5)
+    ax.set_ylim(len(members) - 0.5 if members else 0.5, -0.5)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    ax.set_xticks([])
+    ax.set_yticks(range(len(members)), members, fontsize=7)
+    ax.tick_params(length=0, labelcolor=INK)
+    for row, (member, label) in enumerate(zip(members, ax.get_yticklabels(), strict=True)):
+        colour = ATTACKER if member in attackers else INK
+        label.set_color(colour)
+        ax.axhline(row, color=HAIRLINE, linewidth=0.6, zorder=0)
+        at = [k for k, t in enumerate(trials, 1) if member in t.subset]
+        ax.plot(at, [row] * len(at), linestyle="none", marker="D" if member in attackers else "s", color=colour, ms=4)
+    if not members:
+        ax.text(0.5, 0.5, "the ego alone", transform=ax.transAxes, ha="center", va="center", fontsize=7, color=MUTED)
+
+
+def ap_figure(
+    values: Mapping[str, Mapping[str, Interval | None]],
+    *,
+    emphasise: Sequence[str] = (),
+    reference: str | None = None,
+    label: str = "AP@0.5",
+) -> Figure:
+    """Bars of AP with intervals: a panel a group (such as "1 of 5 attack"), a row a policy, the value written out.
+
+    Args:
+        values: policy -> group -> (value, low, high), or None where undefined. Order is kept.
+        emphasise: policies drawn in full colour; the others are grey.
+        reference: a policy whose value is drawn as a line through its panel, such as ego only.
+    """
+    groups = list(dict.fromkeys(group for row in values.values() for group in row))
+    policies = list(values)
+    height = 0.95 + 0.34 * len(policies)
+    width = 2.1 + 2.15 * max(1, len(groups))
+    figure = new_figure(width, height)
+    axes = figure.subplots(1, max(1, len(groups)), sharey=True, squeeze=False)[0]
+    figure.subplots_adjust(
+        left=2.0 / width, right=1 - 0.12 / width, top=1 - 0.42 / height, bottom=0.5 / height, wspace=0.1
+    )
+    for ax, group in zip(axes, groups, strict=False):
+        style_axes(ax, grid="x")
+        ax.set_title(group, fontsize=9, color=INK, loc="left", fontweight="bold")
+        for row, policy in enumerate(policies):
+            strong = policy in emphasise
+            value = values[policy].get(group)
+            if value is None:
+                ax.text(0.02, row, "undefined", va="center", fontsize=7.5, color=MUTED)
+                continue
+            mean, low, high = value
+            ax.barh(row, mean, height=0.62, color=HIT if strong else "#b8c1cb", zorder=2)
+            ax.plot([low, high], [row, row], color=INK, linewidth=1.1, zorder=3, solid_capstyle="butt")
+            ax.text(
+                max(mean, high) + 0.02, row, f"{mean:.3f}", va="center", fontsize=7.5, color=INK, zorder=4,
+                fontweight="bold" if strong else "normal", bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.6},
+            )  # fmt: skip
+        line = values.get(reference, {}).get(group) if reference is not None else None
+        if line is not None:
+            ax.axvline(line[0], color=MISTAKE, linewidth=1.0, linestyle=(0, (3, 2)), zorder=2.5)
+        ax.set_xlim(0, 1.16)
+        ax.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0", ".25", ".5", ".75", "1"])
+        ax.set_xlabel(label, fontsize=8, color=INK)
+        ax.set_yticks(range(len(policies)), policies, fontsize=8.5)
+        ax.set_ylim(len(policies) - 0.45, -0.55)
+        ax.tick_params(axis="y", length=0)
+    if reference in values:
+        figure.text(0.1 / width, 0.08 / height, f"dashed: {reference}", fontsize=7, color=MISTAKE, va="bottom")
+    return figure
+
+
+def budget_figure(
+    curves: Mapping[str, Sequence[float]],
+    *,
+    confidence: float | None = 0.99,
+    title: str = "How many trials until a clean subset is drawn",
+) -> Figure:
+    """Probability of having drawn an attacker-free subset against the number of trials, a line a case.
+
+    `curves`: label -> probability after 1, 2, ... trials. Lines differ in dash as well as in colour.
+    """
+    figure = new_figure(6.4, 3.6)
+    ax = figure.add_axes((0.1, 0.15, 0.62, 0.72))
+    style_axes(ax, grid="y")
+    colours = (HIT, MISTAKE, TRUTH, ATTACKER, INK, MUTED)
+    dashes = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (5, 1.5, 1.5, 1.5)))
+    longest = max((len(c) for c in curves.values()), default=1)
+    for k, (label, curve) in enumerate(curves.items()):
+        ax.plot(
+            np.arange(1, len(curve) + 1), curve, color=colours[k % len(colours)], linestyle=dashes[k % len(dashes)],
+            linewidth=1.7, label=label, marker="o" if len(curve) <= 30 else None, markersize=3,
+        )  # fmt: skip
+    if confidence is not None:
+        ax.axhline(confidence, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)))
+        ax.annotate(
+            f"{confidence:g}", (min(1, longest - 1), confidence), xytext=(3, -3), textcoords="offset points", va="top",
+            fontsize=7, color=MUTED,
+        )  # fmt: skip
+    ax.set_xlim(min(1, longest - 1), longest)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_ylim(0, 1.03)
+    ax.set_xlabel("trials", fontsize=8, color=INK)
+    ax.set_ylabel("probability", fontsize=8, color=INK)
+    figure.text(0.03, 0.96, title, fontsize=10, fontweight="bold", color=INK, va="top")
+    if curves:
+        figure.legend(loc="upper left", bbox_to_anchor=(0.73, 0.88), frameon=False, fontsize=8, labelcolor=INK,
+                      handlelength=2.6)  # fmt: skip
+    return figure
+
+
+def score_map_figure(
+    score_map: Float32, grid: BevGrid, *, truth_boxes: Array | None = None, title: str = "Score map"
+) -> Figure:
+    """The dense scores `(H, W)` in [0, 1] on their grid, ego frame, with the truth `(G, 7)` outlined."""
+    figure = new_figure(5.2, 4.6)
+    ax = figure.add_axes((0.03, 0.03, 0.8, 0.88))
+    extent = (grid.x_min_m, grid.x_max_m, grid.y_min_m, grid.y_max_m)
+    image = ax.imshow(score_map, origin="lower", extent=extent, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
+    for corners in corners_bev(truth_boxes) if truth_boxes is not None else ():
+        ring = np.vstack([corners, corners[:1]])
+        ax.plot(ring[:, 0], ring[:, 1], color=PAPER, linewidth=0.7)
+    ax.set_xlim(grid.x_min_m, grid.x_max_m)
+    ax.set_ylim(grid.y_min_m, grid.y_max_m)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set_color(HAIRLINE)
+    bar = figure.colorbar(image, cax=figure.add_axes((0.86, 0.03, 0.025, 0.88)))
+    bar.ax.tick_params(labelsize=7, labelcolor=INK, length=2)
+    bar.outline.set_visible(False)
+    ax.set_title(title, fontsize=10, color=INK, loc="left", pad=5, fontweight="bold")
+    return figure
