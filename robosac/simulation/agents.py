@@ -45,9 +45,6 @@ def choose_agents(
     reach = config.comm_range_m - min(_ROADSIDE_MARGIN_M, config.comm_range_m / 2)
     apart = np.linalg.norm(places[:, :, None] - places[:, None], axis=-1)  # (F, C, C)
     linked = (apart < reach).all(axis=0)
-    tower = np.array(
-        [*layout.roadside_xy, config.roadside_height_m + float(terrain.height(layout.roadside_xy[None])[0])]
-    )
     fit = linked.sum(axis=1) >= count
     if config.roadside:
         fit &= (np.linalg.norm(places - layout.roadside_xy, axis=-1) < reach).all(axis=0)
@@ -65,7 +62,9 @@ def choose_agents(
     agents = [_car(i, int(able[c]), traffic, config, rng) for i, c in enumerate(chosen)]
     if config.roadside:
         roll, pitch = _tilt(rng, config)
-        mount = pose_xyz_rpy(*tower, roll, pitch, rng.uniform(-np.pi, np.pi))
+        x, y = layout.roadside_xy
+        z = float(terrain.height(layout.roadside_xy[None])[0]) + config.roadside_height_m
+        mount = pose_xyz_rpy(x, y, z, roll, pitch, rng.uniform(-np.pi, np.pi))
         agents.append(Agent("rsu-1", "roadside", -1, mount))
     return tuple(agents)
 

@@ -58,7 +58,7 @@ def bend(start: Array, end: Array) -> Float64:
     return np.asarray((1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d, np.float64)
 
 
-def flat_boxes(xy: Array, length: Array, width: Array, yaw: Array) -> Float64:
+def flat_boxes(xy: Array, length: Array | float, width: Array | float, yaw: Array) -> Float64:
     """Boxes `(N, 7)` of unit height on the plane, for tests seen from above."""
     n = len(xy)
     columns = [xy[:, 0], xy[:, 1], np.zeros(n), length, width, np.ones(n), yaw]

@@ -54,7 +54,7 @@ class Lanes:
         cell = np.clip(np.floor(at).astype(np.int64), 0, last)
         part = (at - cell)[..., None]
         low, high = self.points[self.first[lane] + cell], self.points[self.first[lane] + cell + 1]
-        pose = low + part * (high - low)
+        pose: Float64 = low + part * (high - low)
         pose[..., 2] = (low + np.clip(part, 0, 1) * (high - low))[..., 2]
         pose[..., 0] -= lateral * np.sin(pose[..., 2])
         pose[..., 1] += lateral * np.cos(pose[..., 2])
@@ -134,7 +134,7 @@ def _on_road(rows: Float64, roads: Float64) -> Bool:
 
 def _turn(rows: Float64, angle_rad: float, heading_column: int | None = None) -> Float64:
     cos, sin = np.cos(angle_rad), np.sin(angle_rad)
-    out = rows.copy()
+    out: Float64 = rows.copy()
     out[:, 0], out[:, 1] = cos * rows[:, 0] - sin * rows[:, 1], sin * rows[:, 0] + cos * rows[:, 1]
     if heading_column is not None:
         out[:, heading_column] += angle_rad
@@ -142,7 +142,14 @@ def _turn(rows: Float64, angle_rad: float, heading_column: int | None = None) ->
 
 
 def rows_along(
-    line: Float64, s: Array, lateral: Array, length: Array, width: Array, height: Array, shade: Array, bottom: Array
+    line: Float64,
+    s: Array,
+    lateral: Array | float,
+    length: Array | float,
+    width: Array | float,
+    height: Array | float,
+    shade: Array | float,
+    bottom: Array | float,
 ) -> Float64:
     """Rows `(N, 8)` of solids at distances `s` along a line and `lateral` to its left, turned with the line."""
     at = np.clip(np.round(np.asarray(s) / STEP_M).astype(np.int64), 0, len(line) - 1)

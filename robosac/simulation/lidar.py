@@ -88,7 +88,7 @@ def scan(
     triangle = hit["primID"][ray]
     distance = hit["tfar"][ray]
     normal = hit["Ng"][ray]
-    facing = np.abs((normal * world[ray]).sum(axis=1)) / np.linalg.norm(normal, axis=1)
+    facing = np.abs(np.einsum("ij,ij->i", normal, world[ray])) / np.sqrt(np.einsum("ij,ij->i", normal, normal))
     bright = surfaces.reflectivity[triangle]
     power = bright * facing * (_REFERENCE_M / np.maximum(distance, 2.0)) ** 2
     luck = rng.random(len(ray), dtype=np.float32)

@@ -60,7 +60,7 @@ def _intersection(rng: np.random.Generator) -> Layout:
     for i in names:
         angle = i * np.pi / 2 + rng.uniform(-0.08, 0.08)
         wide = main if i % 2 == 0 else side
-        arms.append(_Arm(angle, straight([0, 0], angle, REACH_M), wide, lane_m, bool(rng.random() < 0.6)))
+        arms.append(_Arm(angle, straight(np.zeros(2), angle, REACH_M), wide, lane_m, bool(rng.random() < 0.6)))
     radius = max(a.half_m for a in arms) + rng.uniform(2.5, 4.0)
     green = int(rng.integers(2))
     for i, arm in enumerate(arms):
@@ -70,7 +70,7 @@ def _intersection(rng: np.random.Generator) -> Layout:
     corner = arms[0].angle_rad + (arms[1].angle_rad - arms[0].angle_rad) / 2
     reach = max(arms[0].half_m, arms[1].half_m) + 1.0
     roadside = reach * np.sqrt(2) * np.array([np.cos(corner), np.sin(corner)])
-    return sketch.finish([0, 0], roadside, rng.uniform(0, 2 * np.pi))
+    return sketch.finish(np.zeros(2), roadside, rng.uniform(0, 2 * np.pi))
 
 
 def _approach(sketch: Sketch, arms: list[_Arm], i: int, radius: float, green: bool, rng: np.random.Generator) -> None:
@@ -142,7 +142,7 @@ def _corner_start(arms: list[_Arm], i: int, side: int, pavement: float) -> float
         return 0.0  # nothing joins on this side
     clear = arms[j].half_m + pavement
     near, far = arms[i].half_m + pavement, arms[i].half_m + pavement + 14
-    return max((clear + lateral * np.cos(angle)) / np.sin(angle) for lateral in (near, far))
+    return max(float((clear + lateral * np.cos(angle)) / np.sin(angle)) for lateral in (near, far))
 
 
 # ------------------------------------------------------------------------------------------- urban streets
@@ -155,7 +155,7 @@ def _urban(rng: np.random.Generator) -> Layout:
     half = lane_m + _BAY_M
     sketch.road(line, half)
     joins = _side_streets(sketch, line, half, rng)
-    jam = rng.random() < 0.5
+    jam = rng.random() < 0.45
     for direction in (1, -1):
         course = offset(line, -lane_m / 2) if direction == 1 else reverse(offset(line, lane_m / 2))
         lane = sketch.lane(course)
@@ -165,7 +165,7 @@ def _urban(rng: np.random.Generator) -> Layout:
         cuts = sorted((s - w, s + w) for s, w, which in joins if which == side)
         edges = [12.0, *(x for cut in cuts for x in cut), 2 * REACH_M - 12]
         pavement = rng.uniform(1.8, 3.5)
-        fill = rng.uniform(0.75, 1.0)
+        fill = rng.uniform(0.55, 0.95)
         for a, b in zip(edges[::2], edges[1::2], strict=True):
             parked_row(sketch, line, side * (lane_m + _BAY_M / 2 + 0.05), (a + 4, b - 4), fill, rng)
             building_row(sketch, line, side, half + pavement, (a + 1, b), rng)
@@ -186,12 +186,12 @@ def _side_streets(
                 continue
             x, y, heading = line[int(at)]
             lane_m = rng.uniform(2.8, 3.1)
-            arm = _Arm(0.0, straight([x, y], heading + side * np.pi / 2, 75), 1, lane_m, True)
+            arm = _Arm(0.0, straight(np.array([x, y]), heading + side * np.pi / 2, 75), 1, lane_m, True)
             sketch.road(arm.line, arm.half_m)
             pavement = rng.uniform(1.5, 2.5)
             for s in (1, -1):
                 lateral = s * (arm.drive_m + _BAY_M / 2 + 0.05)
-                parked_row(sketch, arm.line, lateral, (half + 4, 73), rng.uniform(0.7, 1.0), rng)
+                parked_row(sketch, arm.line, lateral, (half + 4, 73), rng.uniform(0.5, 0.95), rng)
                 building_row(sketch, arm.line, s, arm.half_m + pavement, (half + 14, 75), rng)
                 furniture(sketch, arm.line, s, arm.half_m, (half + 4, 75), rng)
             came, gone = sketch.lane(arm.inbound(0)), sketch.lane(arm.outbound(0))
@@ -208,7 +208,7 @@ def _side_streets(
 def _highway(rng: np.random.Generator) -> Layout:
     sketch = Sketch("highway")
     lane_m, lanes = rng.uniform(3.4, 3.75), int(rng.integers(2, 5))
-    line = arc(4 * REACH_M, rng.uniform(700, 4000) * rng.choice([-1, 1]))
+    line = arc(300.0, rng.uniform(700, 4000) * rng.choice([-1, 1]))
     middle = len(line) // 2
     median, shoulder = rng.uniform(1.2, 3.0), rng.uniform(1.0, 3.0)
     edge = median + lanes * lane_m + shoulder
@@ -219,8 +219,8 @@ def _highway(rng: np.random.Generator) -> Layout:
         for k in range(lanes):
             lane = sketch.lane(offset(way, -(median + (k + 0.5) * lane_m)))
             pace = float(rng.uniform(*speed)) * (1.1 - 0.12 * k)
-            mix = "freight" if k == lanes - 1 else "fast"
-            sketch.demands.append(Demand(lane, "moving", 80, 4 * REACH_M - 80, gap, (pace, pace), mix=mix))
+            mix = "freight" if k >= min(lanes - 1, 2) else "fast"
+            sketch.demands.append(Demand(lane, "moving", 25, 275, gap, (pace, pace), mix=mix))
     if rng.random() < 0.6:
         barrier(sketch, line, 0.0, 0.5, rng.uniform(0.8, 1.2), 0.4)
     else:
@@ -230,7 +230,7 @@ def _highway(rng: np.random.Generator) -> Layout:
         barrier(sketch, line, side * (edge + 0.4), 0.12, 0.35, 0.6, bottom_m=0.4)
         if rng.random() < 0.5:
             barrier(sketch, line, side * (edge + 2.0), 0.3, rng.uniform(2.5, 4.5), 0.35)
-        furniture(sketch, line, side, edge + 2.5, (100, len(line) - 100.0), rng)
+        furniture(sketch, line, side, edge + 2.5, (30.0, len(line) - 30.0), rng)
     roadside = offset(line, rng.choice([-1, 1]) * (edge + 0.9))[middle, :2]
     return sketch.finish(line[middle, :2], roadside, rng.uniform(0, 2 * np.pi))
 
@@ -238,8 +238,8 @@ def _highway(rng: np.random.Generator) -> Layout:
 def _highway_mode(rng: np.random.Generator) -> tuple[tuple[float, float], tuple[float, float]]:
     """Speed and gap ranges: free, dense or jammed."""
     u = rng.random()
-    if u < 0.35:
+    if u < 0.25:
         return (23.0, 32.0), (14.0, 40.0)
-    if u < 0.7:
+    if u < 0.6:
         return (10.0, 18.0), (6.0, 16.0)
     return (0.5, 4.0), (2.0, 6.0)

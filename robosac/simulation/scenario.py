@@ -193,7 +193,7 @@ class Snapshot:
         rng = keyed_rng(s.seed, s.split, s.index, "pose", self.index, agent)
         dx, dy = rng.normal(0, 1, 2) * s.config.pose_noise_xy_m
         turn = rng.normal() * np.radians(s.config.pose_noise_yaw_deg)
-        pose = self.world_T_sensor[agent].copy()
+        pose: Float64 = self.world_T_sensor[agent].copy()
         pose[:3, :3] = pose_xyz_rpy(0, 0, 0, yaw_rad=turn)[:3, :3] @ pose[:3, :3]
         pose[:2, 3] += dx, dy
         return pose

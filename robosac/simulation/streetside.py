@@ -79,6 +79,6 @@ def barrier(
     shade: float,
     bottom_m: float = 0.0,
 ) -> None:
-    """A wall or rail along the whole of a line, in pieces of 6 m."""
-    s = np.arange(3.0, len(line) - 3, 6.0)
-    sketch.solid("block", rows_along(line, s, lateral_m, 6.05, width_m, height_m, shade, bottom_m))
+    """A wall or rail along the whole of a line, in pieces of 10 m."""
+    s = np.arange(5.0, len(line) - 5, 10.0)
+    sketch.solid("block", rows_along(line, s, lateral_m, 10.05, width_m, height_m, shade, bottom_m))

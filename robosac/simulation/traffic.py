@@ -99,7 +99,9 @@ def draw_traffic(layout: Layout, times_s: Array, rng: np.random.Generator) -> Tr
 
 
 def _fill(demand: Demand, rng: np.random.Generator) -> tuple[str, Float64]:
-    """Vehicles of one demand, from the far end backwards: `(N, 10)` [model l w h paint lane start speed lateral turn]."""
+    """The role and the vehicles of one demand, from its far end backwards:
+    `(N, 10)` [model l w h paint lane start speed lateral turned].
+    """
     span = demand.to_m - demand.from_m
     n = min(int(max(span, 0) / ((1.7 if demand.square else 3.6) + demand.gap_m[0])) + 1, 4 * demand.at_most)
     model = rng.choice(len(_NAMES), size=n, p=MIXES[demand.mix])
