@@ -62,6 +62,7 @@ class ToyDetector:
     name: str = "toy"
     grid: BevGrid = GRID
     differentiable: bool = True
+    flat: bool = False  # everybody sees the same in every frame: what differs then is the attack's doing
     calls: list[Subset] = field(default_factory=list)
 
     @property
@@ -73,6 +74,8 @@ class ToyDetector:
 
     def features(self, view: View) -> np.ndarray:
         """A car raises channel 0 and lowers channel 1; some exact zeros and a negative zero, as a ReLU leaves them."""
+        if self.flat:
+            return np.full(SHAPE, 0.5, np.float32)
         rng = keyed_rng(view.t_ns, view.id)
         made = rng.uniform(0.05, 0.2, SHAPE).astype(np.float32)
         for row, col in OBJECTS:
