@@ -104,7 +104,7 @@ def _van(screen_x: float, nose_z: float) -> Template:
     return _join(_prism(body, base=0.02, paint=0.85), _axle(0.32, 0.062, 0.15), _axle(-0.28, 0.062, 0.15))
 
 
-def _truck(cab_x: float, cab_z: float) -> Template:
+def _truck(cab_x: float, cab_z: float, wheel: float) -> Template:
     cab = [
         (cab_x, 0.13, 0.48),
         (0.49, 0.13, 0.48),
@@ -116,9 +116,9 @@ def _truck(cab_x: float, cab_z: float) -> Template:
         _prism(cab, base=0.02, paint=0.8),
         _block(-0.50, cab_x - 0.02, 0.30, 1.0, base=0.35, paint=0.2),
         _block(-0.48, cab_x, 0.16, 0.30, 0.2, base=0.1, paint=0.0),
-        _axle(cab_x + 0.13, 0.055, 0.14),
-        _axle(-0.22, 0.055, 0.14),
-        _axle(-0.36, 0.055, 0.14),
+        _axle((cab_x + 0.5) / 2, wheel, 0.14),
+        _axle(-0.22, wheel, 0.14),
+        _axle(-0.36, wheel, 0.14),
     )
 
 
@@ -161,8 +161,8 @@ TEMPLATES: Final[dict[str, Template]] = {
     "suv": _car(0.52, (0.25, 0.64), 0.64, (-0.42, 0.08), -0.48),
     "van": _van(0.26, 0.42),
     "minivan": _van(0.18, 0.50),
-    "truck": _truck(0.27, 0.85),
-    "lorry": _truck(0.36, 0.80),
+    "truck": _truck(0.27, 0.85, 0.055),
+    "lorry": _truck(0.36, 0.80, 0.036),
     "bus": _bus(),
     "block": _block(-0.5, 0.5, 0.0, 1.0, base=0.0, paint=1.0),
     "crown": _crown(),

@@ -178,8 +178,7 @@ class Snapshot:
             a = self._agent(agent)
             key = (s.seed, s.split, s.index, "lidar", self.index, agent)
             points, owner = scan(self.surfaces, self.world_T_sensor[agent], a.vehicle, keyed_rng(*key), s.config)
-            view = View(agent, a.kind, self.t_ns, points, self._measured(agent))
-            self._scans[agent] = (view, np.bincount(owner[owner >= 0], minlength=len(s.traffic)).astype(np.int64))
+            self._scans[agent] = (View(agent, a.kind, self.t_ns, points, self._measured(agent)), owner)
         return self._scans[agent]
 
     def _agent(self, agent: Id) -> Agent:
@@ -202,9 +201,14 @@ class Snapshot:
         """What an agent's sensor sees, with its measured pose."""
         return self._scan(agent)[0]
 
+    def owners(self, agent: Id) -> Int64:
+        """The object that each point of an agent's view lies on `(N,)`, -1 for what stands still; exact."""
+        return self._scan(agent)[1]
+
     def hits(self, agent: Id) -> Int64:
         """Points of an agent's view on each object `(V,)`, exact."""
-        return self._scan(agent)[1]
+        owner = self.owners(agent)
+        return np.bincount(owner[owner >= 0], minlength=len(self.scenario.traffic)).astype(np.int64)
 
     def frame(self, ego: Id | None = None) -> tuple[Frame, Truth]:
         """The ego, the others within communication range of it, and the truth in the ego's true sensor frame.
