@@ -129,9 +129,7 @@ class SeenScoreMap:
         if ego is None or grid is None:
             raise InputError("SeenScoreMap needs the ego's view and the detector's grid; use ScoreMapOverlap instead")
         seen = seen_cells(ego.points, grid)
-        return lambda other: overlap(
-            own, _map_of(other, self.name), weight=seen, floor=self.floor, slack=self.slack
-        )
+        return lambda other: overlap(own, _map_of(other, self.name), weight=seen, floor=self.floor, slack=self.slack)
 
 
 # ------------------------------------------------------------------------------------------------- free space

@@ -74,7 +74,8 @@ def pair_intersections(a: Array, b: Array) -> Float64:
     ring = np.where(last[..., None], ring[:, :1], ring)  # close the polygon with its first vertex
     following = np.roll(ring, -1, axis=1)
     area = 0.5 * np.abs((ring[..., 0] * following[..., 1] - ring[..., 1] * following[..., 0]).sum(axis=1))
-    return np.where(count >= 3, area, 0.0)
+    has_area = (np.minimum(a[:, 3], a[:, 4]) > 0) & (np.minimum(b[:, 3], b[:, 4]) > 0)
+    return np.where((count >= 3) & has_area, area, 0.0)
 
 
 def pair_iou_bev(a: Array, b: Array) -> Float64:

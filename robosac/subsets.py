@@ -35,9 +35,7 @@ def draw(ids: Sequence[Id], size: int, rng: np.random.Generator) -> Subset:
     return frozenset(ids[i] for i in rng.choice(len(ids), size=size, replace=False))
 
 
-def draw_new(
-    ids: Sequence[Id], size: int, tried: Collection[Subset], rng: np.random.Generator
-) -> Subset | None:
+def draw_new(ids: Sequence[Id], size: int, tried: Collection[Subset], rng: np.random.Generator) -> Subset | None:
     """One subset of `size` of the `ids`, uniformly among those not yet tried; None when none is left.
 
     Few subsets are enumerated; of many, draws are repeated until a new one comes, which is quick because at most

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, combinations
+from itertools import chain, combinations, islice
 from math import comb
 
 import numpy as np
@@ -33,7 +33,7 @@ def attacker_sets(n_teammates: int, *, exactly: int | None = None) -> Bool:
             break
         kept.append(size)
     members = chain.from_iterable(combinations(range(n_teammates), size) for size in kept)
-    sets = list(members)[:MAX_HYPOTHESES]
+    sets = list(islice(members, MAX_HYPOTHESES))
     mask = np.zeros((len(sets), n_teammates), dtype=np.bool_)
     rows = np.repeat(np.arange(len(sets)), [len(s) for s in sets])
     mask[rows, np.fromiter(chain.from_iterable(sets), dtype=np.int64, count=len(rows))] = True
@@ -45,8 +45,8 @@ class Belief:
     """Prior and error rates of the verifier. `suspicion` is a pure function of the trials of one frame."""
 
     attack_rate: float = 0.2  # prior probability that a teammate attacks
-    false_accept: float = 0.1
-    false_reject: float = 0.05
+    false_accept: float = 0.02
+    false_reject: float = 0.02
 
     def __post_init__(self) -> None:
         for name in ("attack_rate", "false_accept", "false_reject"):

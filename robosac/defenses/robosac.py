@@ -39,7 +39,7 @@ class Robosac:
     threshold: float | None = None
     gate: Gate = field(default_factory=Gate)
     belief: Belief = field(default_factory=Belief)
-    accuse_above: float = 0.9
+    accuse_above: float = 0.8
     support_iou: float = 0.3
     batch: int = 1
 

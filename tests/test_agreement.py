@@ -1,0 +1,133 @@
+"""Agreement: hand-computed cases and laws."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap, jaccard, overlap, seen_cells
+from robosac.types import BevGrid, Detections, InputError, View
+
+GRID = BevGrid(-20.0, -20.0, 1.0, 40, 40)
+
+
+def at(*xs):
+    """Boxes of 4 x 2 m along the x axis."""
+    boxes = np.zeros((len(xs), 7), np.float32)
+    boxes[:, 0], boxes[:, 3:6] = xs, (4.0, 2.0, 1.5)
+    return boxes
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        (at(), at(), 1.0),
+        (at(0), at(), 0.0),
+        (at(0, 10), at(0, 10), 1.0),
+        (at(0, 10), at(0), 1 / 2),
+        (at(0, 10, 20), at(10, 30), 1 / 4),
+        (at(0), at(1), 1.0),  # IoU 3/5
+        (at(0), at(2), 0.0),  # IoU 1/3
+    ],
+)
+def test_jaccard_by_hand(a, b, expected):
+    assert jaccard(a, b, iou=0.5) == expected == jaccard(b, a, iou=0.5)
+
+
+def test_matching_is_one_to_one_and_best_overall():
+    # the box at 0.6 overlaps both; greedy by IoU would take the nearer and strand the other
+    a, b = at(0.0, 1.4), at(0.6, 1.3)
+    assert jaccard(a, b, iou=0.5) == 1.0
+    assert jaccard(at(0.0), at(0.0, 0.1), iou=0.5) == 1 / 2
+
+
+def test_boxes_below_the_score_are_not_compared():
+    d = Detections(at(0, 10), np.array([0.9, 0.2], np.float32))
+    compare = BoxJaccard(min_score=0.3).against(d)
+    assert compare(Detections(at(0), np.array([0.5], np.float32))) == 1.0
+
+
+maps = arrays(np.float32, (4, 4), elements=st.floats(0, 1, width=32))
+
+
+@given(maps, maps, st.floats(0, 2))
+def test_overlap_laws(a, b, slack):
+    value = overlap(a, b, slack=slack)
+    assert 0.0 <= value <= 1.0
+    assert value == pytest.approx(overlap(b, a, slack=slack))
+    assert overlap(a, a, slack=slack) == 1.0
+
+
+def test_overlap_by_hand():
+    a, b = np.array([[0.8, 0.0]]), np.array([[0.4, 0.4]])
+    assert overlap(a, b) == pytest.approx(0.4 / 1.2)
+    assert overlap(a, b, slack=1.0) == pytest.approx(1.4 / 2.2)
+    assert overlap(a, b, weight=np.array([[1.0, 0.0]])) == pytest.approx(0.5)
+    assert overlap(a, b, floor=0.5) == 0.0
+    assert overlap(np.zeros((2, 2)), np.zeros((2, 2))) == 1.0
+
+
+def test_maps_of_different_shape_are_refused():
+    with pytest.raises(InputError, match="score maps of one shape"):
+        overlap(np.zeros((2, 2)), np.zeros((2, 3)))
+
+
+def test_boxes_without_a_score_map_are_refused_with_advice():
+    with pytest.raises(InputError, match="use BoxJaccard"):
+        ScoreMapOverlap().against(Detections.empty())
+
+
+# ----------------------------------------------------------------------------------------------- free space
+def ground_ring(radius_m, *, height_m=-2.0, n=720, opening=(-np.pi, np.pi)):
+    angle = np.linspace(*opening, n, endpoint=False)
+    ring = np.stack([radius_m * np.cos(angle), radius_m * np.sin(angle), np.full(n, height_m), np.ones(n)], axis=1)
+    return ring.astype(np.float32)
+
+
+def test_a_ray_to_the_ground_clears_what_a_car_would_have_blocked():
+    seen = seen_cells(ground_ring(15.0), GRID)
+    centre = np.arange(40) - 19.5
+    distance = np.hypot(*np.meshgrid(centre, centre))
+    # sensor 2 m up, below 1.2 m from 0.4 of the way on: 6 m to 15 m
+    assert seen[(distance > 7.5) & (distance < 14)].all()
+    assert not seen[(distance < 4.5) | (distance > 16)].any()
+
+
+def test_nothing_is_seen_behind_what_stops_the_rays():
+    # to the left, a car's side at 8 m stops every ray 1 m above ground; to the right, the ground is hit at 15 m
+    right, left = (-np.pi / 2, np.pi / 2), (np.pi / 2, 3 * np.pi / 2)
+    points = np.concatenate([ground_ring(15.0, opening=right), ground_ring(8.0, height_m=-1.0, opening=left)])
+    seen = seen_cells(points, GRID)
+    assert seen[20, 20 + 12] == 1.0 and seen[20, 20 - 13] == 0.0
+    assert seen[20, 20 - 8] == 1.0
+
+
+def test_rays_that_end_high_prove_nothing():
+    high = ground_ring(10.0, height_m=1.0)
+    ground = ground_ring(3.0, n=4000)  # tells the sensor's height
+    seen = seen_cells(np.concatenate([high, ground]), GRID)
+    assert seen[20, 20 + 9] == 0.0
+
+
+@pytest.mark.parametrize("points", [np.zeros((0, 4)), np.full((5, 4), np.nan)], ids=["none", "NaN"])
+def test_no_points_see_nothing(points):
+    assert seen_cells(points.astype(np.float32), GRID).sum() == 0.0
+
+
+def test_what_teammates_add_out_of_sight_is_no_contradiction():
+    ego = View(
+        "ego", "vehicle", 0, ground_ring(15.0, opening=(-np.pi / 2, np.pi / 2)), np.eye(4)
+    )  # sees the right only
+    own, hidden, phantom = (np.zeros((40, 40), np.float32) for _ in range(3))
+    own[20, 30] = hidden[20, 30] = phantom[20, 30] = 0.9
+    hidden[20, 8] = 0.9  # on the left, unseen
+    phantom[22, 31] = 0.9  # where the ego saw the road
+
+    def result(score_map):
+        return Detections(np.zeros((0, 7), np.float32), np.zeros(0, np.float32), score_map)
+
+    seen = SeenScoreMap(slack=0.0).against(result(own), ego, GRID)
+    whole = ScoreMapOverlap(slack=0.0).against(result(own), ego, GRID)
+    assert seen(result(hidden)) == pytest.approx(1.0) and whole(result(hidden)) == pytest.approx(0.5)
+    assert seen(result(phantom)) == pytest.approx(0.5)

@@ -1,0 +1,79 @@
+"""Conformal thresholds: by hand, by simulation, and the file round trip."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robosac.agreement import BoxJaccard, ScoreMapOverlap
+from robosac.calibration import Calibration, Measure, calibrate, conformal_threshold
+from robosac.types import InputError
+from tests.toy import ToyDetector, frame
+
+
+def test_threshold_by_hand():
+    values = np.arange(1, 20) / 20  # n = 19, alpha = .1 -> k = 2
+    assert conformal_threshold(values[::-1], 0.1) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("n", "alpha"), [(8, 0.1), (0, 0.5), (18, 0.05)])
+def test_too_few_frames_promise_nothing(n, alpha):
+    with pytest.raises(InputError, match=f"at least {round(1 / alpha) - 1} honest frames"):
+        conformal_threshold(np.ones(n), alpha)
+
+
+@given(st.lists(st.floats(0, 1), min_size=20, max_size=60), st.floats(0.06, 0.5))
+def test_at_most_alpha_of_the_calibration_frames_fall_below(values, alpha):
+    threshold = conformal_threshold(np.array(values), alpha)
+    assert (np.array(values) < threshold).sum() < alpha * (len(values) + 1)
+
+
+def test_the_promise_holds_on_new_frames():
+    rng, alpha, n = np.random.default_rng(0), 0.1, 50
+    refused = [rng.beta(5, 2) < conformal_threshold(rng.beta(5, 2, n), alpha) for _ in range(4000)]
+    assert np.mean(refused) <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / 4000)
+    assert np.mean(refused) >= alpha - 2 / n - 3 * np.sqrt(alpha * (1 - alpha) / 4000)  # and is not vacuous
+
+
+def honest_frames(n):
+    rng = np.random.default_rng(1)
+    for _ in range(n):
+        cars = rng.uniform(-30, 30, (12, 2))
+        yield frame({name: cars[rng.random(12) < 0.7] for name in ("ego", "a", "b")})
+
+
+def test_calibrate_gives_every_measure_a_threshold_a_size():
+    measures = (BoxJaccard(), ScoreMapOverlap())
+    made = calibrate(ToyDetector(), honest_frames(40), measures, alpha=0.1, rng=np.random.default_rng(0))
+    assert made.detector == "toy" and set(made.measures) == {m.name for m in measures}
+    for measure in made.measures.values():
+        assert measure.frames == {1: 40, 2: 40}
+        assert measure.thresholds[1] >= measure.thresholds[2]  # more teammates, more that the ego did not see
+
+
+def test_the_nearest_smaller_size_stands_in():
+    measure = Measure(0.1, {2: 0.5, 4: 0.3}, {2: 9, 4: 9})
+    assert [measure.threshold(s) for s in (1, 2, 3, 4, 9)] == [0.5, 0.5, 0.5, 0.3, 0.3]
+
+
+def test_round_trip(tmp_path):
+    made = Calibration("toy", {"m": Measure(0.1, {1: 0.25, 2: 1 / 3}, {1: 40, 2: 40})}, {"seed": "0"})
+    made.save(tmp_path / "c.json")
+    assert Calibration.load(tmp_path / "c.json") == made
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"detector": "x"}', json.dumps({"detector": "x", "measures": {"m": 1}, "source": {}})]
+)
+def test_a_broken_file_is_named(tmp_path, text):
+    path = tmp_path / "broken.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"broken\.json to be a calibration file"):
+        Calibration.load(path)
+
+
+def test_a_missing_file_says_what_to_do(tmp_path):
+    with pytest.raises(InputError, match="robosac calibrate"):
+        Calibration.load(tmp_path / "none.json")

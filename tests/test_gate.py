@@ -1,0 +1,101 @@
+"""The gate: each reason once, and that nothing a teammate sends can raise."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robosac.boxes import pose_xyz_rpy
+from robosac.gate import Gate
+from robosac.types import Message, Request
+from tests.toy import CODEC
+
+MS = 1_000_000
+TO = Request("ego", 100 * MS, np.eye(4))
+
+
+def message(link="a", **changes):
+    good = Message(
+        sender=link,
+        link=link,
+        to="ego",
+        sensed_ns=50 * MS,
+        received_ns=90 * MS,
+        world_T_payload=pose_xyz_rpy(20, 5, 0, yaw_rad=1.0),
+        codec="toy",
+        payload={"centres": np.zeros((3, 2), np.float32)},
+    )
+    return replace(good, **changes)
+
+
+def centres(value, shape=(3, 2), dtype=np.float32):
+    return {"centres": np.full(shape, value, dtype)}
+
+
+def test_a_good_message_passes():
+    inbox = Gate().admit(TO, CODEC, [message("b"), message("a")])
+    assert [m.link for m in inbox.messages] == ["a", "b"] and inbox.rejected == {}
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (message("ego"), "ego's own link"),
+        (message(sender="b"), "claims to be 'b'"),
+        (message(to="other"), "addressed to 'other'"),
+        (message(codec="x"), "codec 'x', expected 'toy'"),
+        (message(sensed_ns=-200 * MS), "sensed 300 ms ago"),
+        (message(sensed_ns=200 * MS), "sensed -100 ms ago"),
+        (message(world_T_payload=np.eye(3)), r"not a finite \(4, 4\)"),
+        (message(world_T_payload=np.full((4, 4), np.nan)), r"not a finite \(4, 4\)"),
+        (message(world_T_payload=2 * np.eye(4)), "not rigid"),
+        (message(world_T_payload=np.diag([1.0, 1.0, -1.0, 1.0])), "not rigid"),
+        (message(world_T_payload=pose_xyz_rpy(500, 0, 0)), "500 m away, allowed 150"),
+        (message(payload={}), "payload holds"),
+        (message(payload={**centres(0), "more": np.zeros(1)}), "payload holds"),
+        (message(payload=centres(0, dtype=np.float64)), "not an array of float32"),
+        (message(payload={"centres": [[0, 0]]}), "not an array of float32"),
+        (message(payload=centres(0, shape=(3, 3))), "has shape"),
+        (message(payload=centres(0, shape=(3,))), "has shape"),
+        (message(payload=centres(np.nan)), "outside"),
+        (message(payload=centres(np.inf)), "outside"),
+        (message(payload=centres(201.0)), r"outside \[-200, 200\]"),
+        (message(payload=None), "malformed message"),
+        (message(world_T_payload="here"), "malformed message"),
+        (message(sensed_ns=None), "malformed message"),
+    ],
+)
+def test_each_reason(bad, why):
+    inbox = Gate().admit(TO, CODEC, [bad, message("good")])
+    assert [m.link for m in inbox.messages] == ["good"]
+    assert list(inbox.rejected) == [bad.link]
+    assert re.search(why, inbox.rejected[bad.link])
+
+
+def test_two_messages_on_one_link_are_both_refused():
+    inbox = Gate().admit(TO, CODEC, [message("a"), message("b"), message("a")])
+    assert [m.link for m in inbox.messages] == ["b"] and "2 messages" in inbox.rejected["a"]
+
+
+def test_a_flood_of_links_is_bounded():
+    inbox = Gate(max_messages=3).admit(TO, CODEC, [message(f"t{i}") for i in range(10)])
+    assert len(inbox.messages) == 3 and len(inbox.rejected) == 7
+
+
+anything = st.one_of(
+    st.none(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.binary(max_size=5),
+    st.lists(st.integers(), max_size=3),
+)
+
+
+@given(st.dictionaries(st.sampled_from([f for f in Message.__dataclass_fields__ if f != "link"]), anything))
+def test_nothing_a_teammate_sends_raises(changes):
+    inbox = Gate().admit(TO, CODEC, [message(**changes)])
+    assert len(inbox.messages) + len(inbox.rejected) == 1
