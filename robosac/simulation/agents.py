@@ -13,7 +13,7 @@ from robosac.simulation.terrain import Terrain
 from robosac.simulation.traffic import CARS, Traffic
 from robosac.types import Array, Float64, Id
 
-_ROADSIDE_MARGIN_M = 1.0  # teammates are chosen this much inside the communication range
+_RANGE_MARGIN_M = 1.0  # teammates are chosen this much inside the communication range
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ def choose_agents(
     if len(able) < count:
         return None
     places = traffic.poses(times_s)[:, able, :2]  # (F, C, 2)
-    reach = config.comm_range_m - min(_ROADSIDE_MARGIN_M, config.comm_range_m / 2)
+    reach = config.comm_range_m - min(_RANGE_MARGIN_M, config.comm_range_m / 2)
     apart = np.linalg.norm(places[:, :, None] - places[:, None], axis=-1)  # (F, C, C)
     linked = (apart < reach).all(axis=0)
     fit = linked.sum(axis=1) >= count
