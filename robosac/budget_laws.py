@@ -43,6 +43,10 @@ class Draws(Protocol):
         """The smallest number of trials that misses with at most this probability; None where none does."""
         ...
 
+    def reaches(self, wanted: Fraction, trials: int, a: Fraction, b: Fraction) -> bool:
+        """Whether so many trials find an attacker-free subset first with at least the wanted probability."""
+        ...
+
     def chances(self, trials: int, a: Fraction, b: Fraction) -> Chances:
         """What a verifier with error rates `a` and `b` makes of so many trials."""
         ...
@@ -64,6 +68,10 @@ class Independent:
 
     def trials_for(self, miss: Fraction) -> int | None:
         return smallest_power(1 - self.q, miss)
+
+    def reaches(self, wanted: Fraction, trials: int, a: Fraction, b: Fraction) -> bool:
+        count, _ = self.trials_for_clean(wanted, a, b)
+        return count is not None and count <= trials
 
     def chances(self, trials: int, a: Fraction, b: Fraction) -> Chances:
         clean, contaminated = self.q * (1 - b), (1 - self.q) * a
@@ -124,6 +132,19 @@ class NoRepeats:
             count -= 1
         return count
 
+    def reaches(self, wanted: Fraction, trials: int, a: Fraction, b: Fraction) -> bool:
+        if a == 0 and b == 0:
+            return self._enough(trials, 1 - wanted)
+        draws = min(trials, self.total)
+        if self._repeats(draws) <= _NEGLIGIBLE:
+            return self._with_repeats().chances(draws, a, b).clean >= wanted
+        for clean, _, none, _, of in self._follow(min(draws, STEP_LIMIT), a, b):
+            if clean * wanted.denominator >= wanted.numerator * of:
+                return True
+            if (clean + none) * wanted.denominator < wanted.numerator * of:  # even if all that is left came out well
+                return False
+        return draws > STEP_LIMIT and self.chances(trials, a, b).clean >= wanted
+
     def chances(self, trials: int, a: Fraction, b: Fraction) -> Chances:
         """By exchangeability in closed form for a perfect verifier, else by following every trial exactly, or by the
         law with repeats where so few of so many subsets are drawn that the two differ by less than 1e-18.
@@ -143,20 +164,24 @@ class NoRepeats:
                 f"expected at most {STEP_LIMIT} trials without repeats for an imperfect verifier, got {trials} of "
                 f"{self.total} subsets; ask for fewer trials"
             )
-        *_, (clean, contaminated, none, waited, of) = self._follow(draws, a, b)
-        return Chances(Fraction(clean, of), Fraction(contaminated, of), Fraction(none, of), Fraction(waited, of))
+        *_, (clean, contaminated, nothing, waited, of) = self._follow(draws, a, b)
+        return Chances(Fraction(clean, of), Fraction(contaminated, of), Fraction(nothing, of), Fraction(waited, of))
 
     def trials_for_clean(self, wanted: Fraction, a: Fraction, b: Fraction) -> tuple[int | None, Fraction]:
         if a == 0 and b == 0:
             count = self.trials_for(1 - wanted)
             return count, Fraction(self.good > 0) if count is None else 1 - self.miss(count)
-        guess, reached = self._with_repeats().trials_for_clean(wanted, a, b)
-        if guess and self._repeats(guess) <= _NEGLIGIBLE:  # then the law with repeats answers, off its boundary
-            before = self._with_repeats().chances(guess - 1, a, b).clean
+        steps = min(self.total, STEP_LIMIT)
+        many = self._with_repeats()  # answers where a repeat is too unlikely to matter, off its own boundary
+        count, reached = many.trials_for_clean(wanted, a, b)
+        if count and self._repeats(count) <= _NEGLIGIBLE:
+            before = many.chances(count - 1, a, b).clean
             if reached - wanted > _NEGLIGIBLE and wanted - before > _NEGLIGIBLE:
-                return guess, reached
+                return count, reached
+        elif self._repeats(steps) <= _NEGLIGIBLE:
+            return None, many.chances(steps, a, b).clean
         clean, of = 0, 1
-        for trials, (clean, _, _, _, of) in enumerate(self._follow(min(self.total, STEP_LIMIT), a, b)):
+        for trials, (clean, _, _, _, of) in enumerate(self._follow(steps, a, b)):
             if clean * wanted.denominator >= wanted.numerator * of:
                 return trials, Fraction(clean, of)
         return None, Fraction(clean, of)
@@ -213,7 +238,7 @@ class NoRepeats:
     def _enough(self, draws: int, miss: Fraction) -> bool:
         """Whether `miss(draws) <= miss`, never decided by rounding."""
         if draws > self.bad:
-            return True
+            return self.good > 0 or miss >= 1
         if self._bits(draws) <= 16 * EXACT_BITS:
             missed, of = self._counts(draws)
             return missed * miss.denominator <= miss.numerator * of
