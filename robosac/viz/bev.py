@@ -33,6 +33,7 @@ from robosac.viz.canvas import (
     PAPER,
     TRUTH,
     new_figure,
+    plain,
 )
 
 MARGIN_M = 6.0  # shown around the evaluation range, so that teammates just outside are seen
@@ -142,9 +143,9 @@ def draw_frame(
     _draw_ego(ax)
     _draw_teammates(ax, frame, picture, attackers, colours)
     _draw_scale(ax, x0, y0)
-    ax.set_title(picture.title, fontsize=10, color=INK, loc="left", pad=5, fontweight="bold")
+    ax.set_title(plain(picture.title), fontsize=10, color=INK, loc="left", pad=5, fontweight="bold")
     if picture.note:
-        ax.set_title(picture.note, fontsize=8, color=MUTED, loc="right", pad=5)
+        ax.set_title(plain(picture.note), fontsize=8, color=MUTED, loc="right", pad=5)
 
 
 def agent_colours(frame: Frame, attackers: Subset = EGO_ALONE) -> dict[Id, str]:
@@ -215,6 +216,7 @@ def _draw_teammates(ax: Axes, frame: Frame, picture: Picture, attackers: Subset,
     """Positions as claimed, on a disc in the colour of the points; beyond the picture: on its edge, with distance."""
     ego_T_world = invert_pose(frame.ego.world_T_sensor)
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    labels: list[tuple[float, float]] = []
     for name, view in sorted(frame.others.items()):
         x, y = (ego_T_world @ view.world_T_sensor)[:2, 3]
         at = float(np.clip(x, left + 2.0, right - 2.0)), float(np.clip(y, low + 2.0, high - 2.0))
@@ -225,9 +227,12 @@ def _draw_teammates(ax: Axes, frame: Frame, picture: Picture, attackers: Subset,
         ax.plot(*at, linestyle="none", zorder=7, **marker)  # type: ignore[arg-type]
         if name in picture.accused:
             ax.plot(*at, linestyle="none", zorder=6, **_CROSS)  # type: ignore[arg-type]
-        upwards = at[1] < high - 6
+        above, below = (at[0], at[1] + 4.0), (at[0], at[1] - 4.0)
+        crowded = any(abs(x - above[0]) < 12.0 and abs(y - above[1]) < 4.0 for x, y in labels)
+        upwards = at[1] < high - 6 and not (crowded and at[1] > low + 6)
+        labels.append(above if upwards else below)
         ax.annotate(
-            name + far, at, xytext=(0, 6.5 if upwards else -6.5), textcoords="offset points", fontsize=7,
+            plain(name) + far, at, xytext=(0, 6.5 if upwards else -6.5), textcoords="offset points", fontsize=7,
             ha="left" if at[0] < left + 8 else "right" if at[0] > right - 8 else "center",
             va="bottom" if upwards else "top", color=ATTACKER if lies else INK, zorder=9,
             fontweight="bold" if name in picture.used else "normal",

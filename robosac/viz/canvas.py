@@ -51,6 +51,11 @@ def style_axes(ax: Axes, *, grid: Literal["x", "y"] | None = None) -> None:
         ax.grid(axis=grid, color=HAIRLINE, linewidth=0.6)
 
 
+def plain(text: str) -> str:
+    """Text as it is: matplotlib would read what stands between two dollars as a formula, and fail on a bad one."""
+    return text.replace("$", r"\$")
+
+
 def png_bytes(figure: Figure) -> bytes:
     """The figure as PNG, the same bytes for the same figure (no date, no program name inside)."""
     buffer = io.BytesIO()

@@ -20,6 +20,7 @@ from robosac.viz.canvas import (
     PAPER,
     TRUTH,
     new_figure,
+    plain,
     style_axes,
 )
 
@@ -41,7 +42,7 @@ def agreement_figure(
     left, right = 1.25 / width, 1 - 0.6 / width
     ax = figure.add_axes((left, (0.55 + table_in) / height, right - left, 1.8 / height))
     style_axes(ax, grid="y")
-    figure.text(0.03, 1 - 0.13 / height, title, fontsize=10, fontweight="bold", color=INK, va="top")
+    figure.text(0.03, 1 - 0.13 / height, plain(title), fontsize=10, fontweight="bold", color=INK, va="top")
     if not trials:
         ax.text(0.5, 0.5, "no trial was made", transform=ax.transAxes, ha="center", color=MUTED, fontsize=9)
         ax.set_xticks([])
@@ -84,7 +85,7 @@ def _membership(
     for spine in ax.spines.values():
         spine.set_visible(False)
     ax.set_xticks([])
-    ax.set_yticks(range(len(members)), members, fontsize=7)
+    ax.set_yticks(range(len(members)), [plain(m) for m in members], fontsize=7)
     ax.tick_params(length=0, labelcolor=INK)
     for row, (member, label) in enumerate(zip(members, ax.get_yticklabels(), strict=True)):
         colour = ATTACKER if member in attackers else INK
@@ -121,7 +122,7 @@ def ap_figure(
     )
     for ax, group in zip(axes, groups, strict=False):
         style_axes(ax, grid="x")
-        ax.set_title(group, fontsize=9, color=INK, loc="left", fontweight="bold")
+        ax.set_title(plain(group), fontsize=9, color=INK, loc="left", fontweight="bold")
         for row, policy in enumerate(policies):
             strong = policy in emphasise
             value = values[policy].get(group)
@@ -140,12 +141,12 @@ def ap_figure(
             ax.axvline(line[0], color=MISTAKE, linewidth=1.0, linestyle=(0, (3, 2)), zorder=2.5)
         ax.set_xlim(0, 1.16)
         ax.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0", ".25", ".5", ".75", "1"])
-        ax.set_xlabel(label, fontsize=8, color=INK)
-        ax.set_yticks(range(len(policies)), policies, fontsize=8.5)
+        ax.set_xlabel(plain(label), fontsize=8, color=INK)
+        ax.set_yticks(range(len(policies)), [plain(p) for p in policies], fontsize=8.5)
         ax.set_ylim(len(policies) - 0.45, -0.55)
         ax.tick_params(axis="y", length=0)
     if reference in values:
-        figure.text(0.1 / width, 0.08 / height, f"dashed: {reference}", fontsize=7, color=MISTAKE, va="bottom")
+        figure.text(0.1 / width, 0.08 / height, plain(f"dashed: {reference}"), fontsize=7, color=MISTAKE, va="bottom")
     return figure
 
 
@@ -168,7 +169,7 @@ def budget_figure(
     for k, (label, curve) in enumerate(curves.items()):
         ax.plot(
             np.arange(1, len(curve) + 1), curve, color=colours[k % len(colours)], linestyle=dashes[k % len(dashes)],
-            linewidth=1.7, label=label, marker="o" if len(curve) <= 30 else None, markersize=3,
+            linewidth=1.7, label=plain(label), marker="o" if len(curve) <= 30 else None, markersize=3,
         )  # fmt: skip
     if confidence is not None:
         ax.axhline(confidence, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)))
@@ -181,7 +182,7 @@ def budget_figure(
     ax.set_ylim(0, 1.03)
     ax.set_xlabel("trials", fontsize=8, color=INK)
     ax.set_ylabel("probability", fontsize=8, color=INK)
-    figure.text(0.03, 0.96, title, fontsize=10, fontweight="bold", color=INK, va="top")
+    figure.text(0.03, 0.96, plain(title), fontsize=10, fontweight="bold", color=INK, va="top")
     if curves:
         figure.legend(loc="upper left", bbox_to_anchor=(0.73, 0.88), frameon=False, fontsize=8, labelcolor=INK,
                       handlelength=2.6)  # fmt: skip
@@ -208,5 +209,5 @@ def score_map_figure(
     bar = figure.colorbar(image, cax=figure.add_axes((0.86, 0.03, 0.025, 0.88)))
     bar.ax.tick_params(labelsize=7, labelcolor=INK, length=2)
     bar.outline.set_visible(False)
-    ax.set_title(title, fontsize=10, color=INK, loc="left", pad=5, fontweight="bold")
+    ax.set_title(plain(title), fontsize=10, color=INK, loc="left", pad=5, fontweight="bold")
     return figure
