@@ -1,0 +1,37 @@
+"""Detectors. `load("mean")` gives a shipped one; importing this package does not import torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from robosac.types import InputError
+
+if TYPE_CHECKING:
+    from detectors.detector import BevDetector
+
+WEIGHTS: Final = Path(__file__).parent / "weights"
+SHIPPED: Final = {
+    "mean": "mean fusion, features in [0, 1): the default",
+    "max": "max fusion, features in [0, 1)",
+    "attention": "attention fusion, features in [0, 1)",
+    "mean-unbounded": "mean fusion, features in [0, inf)",
+}
+
+
+def load(name_or_path: str | Path) -> BevDetector:
+    """A shipped detector by name, or one from the file that `robosac train` wrote.
+
+    Raises:
+        InputError: if it is neither a shipped name nor a weights file.
+    """
+    from detectors.detector import BevDetector
+
+    path = Path(name_or_path)
+    if str(name_or_path) in SHIPPED:
+        path = WEIGHTS / f"{name_or_path}.safetensors"
+    elif path.suffix != ".safetensors":
+        raise InputError(
+            f"expected a shipped detector ({', '.join(SHIPPED)}) or a path to .safetensors, got {str(name_or_path)!r}"
+        )
+    return BevDetector.from_file(path)

@@ -1,0 +1,58 @@
+"""From the head's output to boxes: peaks of the heat, their boxes, rotated non-maximum suppression."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from detectors.config import DecodeConfig
+from detectors.network import AXIS, FORWARD, HEAT, HEIGHT, LOG_SIZE, MAP, MEAN_SIZE_M, OFFSET
+from robosac.boxes import nms_bev_batch, wrap_angle
+from robosac.types import Array, Detections, Float32
+
+# A box is at most e^2 times the mean car and near its cell and the ground, whatever a hostile message makes of it.
+_LOG_SIZE_RANGE = 2.0
+_OFFSET_RANGE = 4.0
+_HEIGHT_RANGE_M = 10.0
+
+
+def decode(output: Tensor, ground: Array, config: DecodeConfig) -> list[Detections]:
+    """Read boxes from the head's output.
+
+    Args:
+        output: `(B, 10, 64, 64)`, channels as in `detectors.network`.
+        ground: `(3,)` plane of the ego's ground, as in `detectors.raster.Raster`.
+        config: thresholds.
+
+    Returns:
+        Per element: boxes in the ego frame, best first, and the score map `(64, 64)` float32. A result that is not
+        finite, as an absurd message may cause, scores 0.
+    """
+    heat = torch.sigmoid(output[:, HEAT].float()).nan_to_num(0.0)
+    peak = (functional.max_pool2d(heat[:, None], 3, 1, 1)[:, 0] == heat) & (heat >= config.score_threshold)
+    flat = torch.where(peak, heat, -1.0).flatten(1)
+    scores, cells = flat.topk(min(config.max_candidates, flat.shape[1]), dim=1)
+    values = output.flatten(2).gather(2, cells[:, None].expand(-1, output.shape[1], -1))
+    score = scores.numpy()
+    boxes = boxes_at(values.float().permute(0, 2, 1).numpy(), cells.numpy(), ground)
+    good = (score >= max(config.score_threshold, 0.0)) & np.isfinite(boxes).all(axis=2)
+    kept_boxes = [b[g] for b, g in zip(boxes, good, strict=True)]
+    kept_scores = [s[g] for s, g in zip(score, good, strict=True)]
+    keeps = nms_bev_batch([*kept_boxes], [*kept_scores], config.nms_iou)
+    maps = heat.numpy()
+    return [Detections(b[k], s[k], m) for b, s, k, m in zip(kept_boxes, kept_scores, keeps, maps, strict=True)]
+
+
+def boxes_at(values: Array, cells: Array, ground: Array) -> Float32:
+    """Boxes `(..., 7)` of head outputs `values (..., 10)` at flat map cells `cells (...)`; `ground (3,)` as above."""
+    offset = np.clip(values[..., OFFSET], -_OFFSET_RANGE, _OFFSET_RANGE)
+    x = MAP.x_min_m + (cells % MAP.cols + 0.5 + offset[..., 0]) * MAP.cell_m
+    y = MAP.y_min_m + (cells // MAP.cols + 0.5 + offset[..., 1]) * MAP.cell_m
+    size = np.exp(np.clip(values[..., LOG_SIZE], -_LOG_SIZE_RANGE, _LOG_SIZE_RANGE)) * np.asarray(MEAN_SIZE_M)
+    height = np.clip(values[..., HEIGHT], -_HEIGHT_RANGE_M, _HEIGHT_RANGE_M)
+    z = height + ground[0] + ground[1] * x + ground[2] * y
+    axis = np.arctan2(values[..., AXIS][..., 0], values[..., AXIS][..., 1]) / 2
+    yaw = wrap_angle(axis + np.where(values[..., FORWARD] > 0, 0.0, np.pi))
+    return np.concatenate([np.stack([x, y, z], axis=-1), size, yaw[..., None]], axis=-1).astype(np.float32)

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional
+
+import detectors
+from detectors import training
+from detectors.batches import BatchSettings, _augment, draw_batch, draw_mates
+from detectors.config import DataConfig, TrainConfig
+from detectors.dataset import CachedFrame, load_scene, load_split, save_scene
+from detectors.network import MAP
+from detectors.raster import RASTER
+from detectors.warp import planar_batch, relative_planar, warp
+from detectors.weights import load_network, sha256
+from robosac.boxes import pose_xyz_rpy
+from robosac.types import InputError
+from tests.detectors.synthetic import cached_frame
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "detectors"
+SETTINGS = BatchSettings(ego_only=0.2, min_hits=5, noise_m=0.0, noise_deg=0.0)
+TINY = """
+name: tiny
+optim: {steps: 2, frames_per_step: 1, bf16: false, threads: 1}
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration of two steps; two scenes of the tiny world stand in for the simulator."""
+    monkeypatch.setattr(training, "load_split", lambda split, data, log: [[cached_frame(0)], [cached_frame(1)]])
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+def test_two_steps_write_weights_and_record(tiny: Path, tmp_path: Path) -> None:
+    first = training.train_from_config(tiny, out=tmp_path / "a" / "tiny.safetensors", progress=False)
+    second = training.train_from_config(tiny, out=tmp_path / "b" / "tiny.safetensors", progress=False)
+    record = json.loads(first.with_suffix(".json").read_text())
+    assert np.isfinite(record["curve"][-1]["total"])
+    assert record["sha256"] == sha256(first) == sha256(second)  # reproducible at one thread
+    assert record["config"] == TrainConfig.read(tiny).model_dump()
+    assert 0 <= record["validation"]["all_ap50"] <= 1
+    assert detectors.load(first).name == "bev-tiny"
+
+    other = training.train_from_config(tiny, out=tmp_path / "c.safetensors", seed=1, progress=False)
+    assert sha256(other) != sha256(first)
+
+
+def test_averaged_weights_have_moved(tiny: Path) -> None:
+    settings = TrainConfig.read(tiny)
+    torch.manual_seed(settings.seed)
+    start = training.Network(settings.model)
+    net, curve = training.train(settings, [cached_frame()], log=lambda line: None)
+    moved = [n for n, p in net.named_parameters() if not torch.equal(p, dict(start.named_parameters())[n])]
+    assert len(moved) == len(list(net.parameters()))
+    assert [row["step"] for row in curve.rows] == [2]
+
+
+def test_subsets_are_drawn_as_stated() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [draw_mates([3, 5, 7, 9], 0.2, rng) for _ in range(4000)]
+    sizes = np.bincount([len(d) for d in drawn], minlength=5) / len(drawn)
+    np.testing.assert_allclose(sizes, [0.2, 0.2, 0.2, 0.2, 0.2], atol=0.03)
+    assert {k for d in drawn for k in d} == {3, 5, 7, 9}
+    assert draw_mates([], 0.2, rng) == []
+
+
+def test_a_batch_has_a_sample_and_a_target_for_every_vehicle() -> None:
+    batch = draw_batch([cached_frame(0), cached_frame(1)], SETTINGS, np.random.default_rng(0))
+    assert batch.rasters.shape == (6, 8, 256, 256)
+    assert [s.ego for s in batch.samples] == [0, 1, 2, 3, 4, 5]
+    assert all((np.array(s.mates) // 3 == s.ego // 3).all() for s in batch.samples)  # teammates of the same frame
+    assert batch.targets.heat.shape == (6, 64, 64)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_augmentation_keeps_rasters_poses_and_boxes_together(seed: int) -> None:
+    """In every variant, the boxes' centres fall on the same occupied cells, seen from any agent."""
+    plain = cached_frame(0)
+    frame = _augment(plain, np.random.default_rng(seed))
+
+    def occupied_under_boxes(f: CachedFrame, k: int) -> float:
+        boxes, hits = f.seen_from(k)
+        seen = boxes[(hits[k] > 0) & RASTER.contains(boxes)]
+        front = seen[:, :2] + np.c_[np.cos(seen[:, 6]), np.sin(seen[:, 6])] * 2.1  # inside of the front side
+        row, col = RASTER.cells(front[RASTER.contains(front)])
+        return float((f.bits[k][row, col] > 1).mean())
+
+    for k in range(3):
+        assert occupied_under_boxes(frame, k) == pytest.approx(occupied_under_boxes(plain, k), abs=0.15)
+        boxes, _ = frame.seen_from(k)
+        old, _ = plain.seen_from(k)
+        np.testing.assert_allclose(boxes[:, 2], old[:, 2], atol=1e-4)
+
+
+def test_augmented_rasters_still_align_after_warping() -> None:
+    """Where the ego's map and a warped one both see a box, they see it in the same place, in every variant."""
+
+    def agreement(frame: CachedFrame) -> float:
+        pooled = functional.max_pool2d(torch.from_numpy((frame.bits >= 8).astype(np.float32))[:, None], 4)
+        warped, _ = warp(pooled[1:2], planar_batch([relative_planar(frame.poses[0], frame.poses[1])]), MAP)
+        return float((torch.minimum(pooled[:1], warped)).sum() / torch.maximum(pooled[:1], warped).sum())
+
+    plain = cached_frame(0)
+    unrelated = replace(plain, poses=np.stack([plain.poses[0] @ pose_xyz_rpy(6, 6, 0), *plain.poses[1:]]))
+    variants = [agreement(_augment(plain, np.random.default_rng(seed))) for seed in range(6)]
+    assert variants == pytest.approx([agreement(plain)] * 6, abs=0.02)
+    assert min(variants) > 2 * agreement(unrelated)
+
+
+def test_scenes_survive_the_disk(tmp_path: Path) -> None:
+    frames = [cached_frame(0), cached_frame(1)]
+    save_scene(tmp_path / "scene.npz", frames)
+    for a, b in zip(frames, load_scene(tmp_path / "scene.npz"), strict=True):
+        assert np.array_equal(a.bits, b.bits)
+        assert np.array_equal(a.poses, b.poses)
+        assert np.array_equal(a.hits, b.hits)
+
+
+def test_simulated_scenes_are_cached_and_splits_differ(tmp_path: Path) -> None:
+    data = DataConfig(train_scenes=1, val_scenes=1, frames=1, workers=1)
+    lines: list[str] = []
+    train, val = (load_split(s, data, cache=tmp_path, log=lines.append) for s in ("train", "val"))  # type: ignore[arg-type]
+    again = load_split("train", data, cache=tmp_path, log=lines.append)
+    assert len(lines) == 2  # the second time nothing was simulated
+    assert np.array_equal(train[0][0].bits, again[0][0].bits)
+    assert train[0][0].bits.shape != val[0][0].bits.shape or not np.array_equal(train[0][0].bits, val[0][0].bits)
+    frame = train[0][0]
+    boxes, hits = frame.seen_from(frame.egos[0])
+    assert np.hypot(*boxes[:, :2].T).min() > 1.0  # the ego's own body is not an object to it
+    assert hits.sum() > 100
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_configurations_are_valid(path: Path) -> None:
+    settings = TrainConfig.read(path)
+    assert settings.name == path.stem
+    assert settings.name in detectors.SHIPPED
+
+
+def test_wrong_configurations_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("name: x\noptim: {stepz: 3}\nmodel: {fusion: sum}\n")
+    with pytest.raises(InputError, match=r"model.fusion: Input should be 'mean', 'max' or 'attention'.*optim.stepz"):
+        TrainConfig.read(path)
+    path.write_text("name: [")
+    with pytest.raises(InputError, match="to be YAML"):
+        TrainConfig.read(path)
+    with pytest.raises(InputError, match=r"expected a YAML file at .* got none"):
+        TrainConfig.read(tmp_path / "none.yaml")
+
+
+def test_wrong_weights_are_refused(tiny: Path, tmp_path: Path) -> None:
+    path = training.train_from_config(tiny, out=tmp_path / "w.safetensors", progress=False)
+    with pytest.raises(InputError, match=r"expected a weights file at .*missing"):
+        load_network(tmp_path / "missing.safetensors")
+    (tmp_path / "junk.safetensors").write_bytes(b"junk")
+    with pytest.raises(InputError, match="to be a safetensors file"):
+        load_network(tmp_path / "junk.safetensors")
+    state = load_file(path)
+    save_file(state, tmp_path / "bare.safetensors")
+    with pytest.raises(InputError, match="to carry a robosac header"):
+        load_network(tmp_path / "bare.safetensors")
+    header = {"header": load_network(path)[1].model_dump_json()}
+    state["head.extra"] = torch.zeros(1)
+    state["head.out.bias"] = torch.zeros(3)
+    del state["head.out.weight"]
+    save_file(state, tmp_path / "odd.safetensors", metadata=header)
+    with pytest.raises(InputError, match=r"missing head.out.weight; unknown head.extra; head.out.bias is \(3,\), not"):
+        load_network(tmp_path / "odd.safetensors")
+
+
+def test_an_unknown_name_lists_the_right_ones() -> None:
+    with pytest.raises(
+        InputError, match=r"expected a shipped detector .mean, max, attention, mean-unbounded. or a path"
+    ):
+        detectors.load("median")
