@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -190,3 +192,13 @@ def test_points_of_no_agent_survive_a_degenerate_cloud() -> None:
     view = View("ego", "vehicle", 0, one, np.eye(4))
     assert points_by_agent(Frame("s", 0, view, {}), 5.0)["ego"].shape == (0, 3)
     assert transform_points(np.eye(4), one).shape == (1, 4)
+
+
+def test_drawing_leaves_pyplot_alone() -> None:
+    """pyplot keeps figures alive and picks a screen; a report made on a server must need neither."""
+    code = (
+        "import sys; from robosac.viz import bev, charts, canvas, report;"
+        "canvas.png_bytes(charts.budget_figure({'a': [0.5, 1.0]}));"
+        "assert 'matplotlib.pyplot' not in sys.modules and 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
