@@ -17,6 +17,7 @@ from robosac.evaluation.ap import (
     THRESHOLDS,
     TP,
     FrameMatches,
+    ap_replicates,
     average_precision,
     bootstrap_ap,
     counted,
@@ -25,6 +26,7 @@ from robosac.evaluation.ap import (
     match_truth,
     recall,
 )
+from robosac.evaluation.bootstrap import scene_weights
 from robosac.types import BevGrid, Detections, InputError, Truth
 
 
@@ -110,6 +112,11 @@ def test_ignorable_objects_absorb_one_detection_each() -> None:
 def test_counted_objects_go_before_ignorable_ones() -> None:
     m = match_frame(found((0.9, car(0.5))), boxes(car(0.0)), boxes(car(0.5)))
     assert m.hits(0.5).tolist() == [TP]
+
+
+def test_a_hit_leaves_the_ignorable_object_beside_it_to_others() -> None:
+    m = match_frame(found((0.9, car(0.0)), (0.8, car(0.6))), boxes(car(0.0)), boxes(car(0.4)))
+    assert m.hits(0.5).tolist() == [TP, IGNORED]
 
 
 # ---------------------------------------------------------------------------------------- truth and region
@@ -273,9 +280,6 @@ def test_bootstrap_of_one_scene_has_no_width() -> None:
 
 def test_bootstrap_weights_equal_repeating_the_scenes() -> None:
     """The replicate of multiplicities w is the AP of a data set in which scene k occurs w_k times."""
-    from robosac.evaluation.ap import ap_replicates
-    from robosac.evaluation.bootstrap import scene_weights
-
     rng = np.random.default_rng(5)
     scenes = {
         f"s{k}": [frame(np.round(rng.random(6), 1).tolist(), rng.integers(-1, 2, 6).tolist(), 7) for _ in range(2)]
@@ -289,6 +293,13 @@ def test_bootstrap_weights_equal_repeating_the_scenes() -> None:
     assert replicated.value == pytest.approx(
         average_precision([f for rows in scenes.values() for f in rows])[0.5], abs=1e-12
     )
+
+
+def test_resamples_are_paired_by_name_whatever_the_order_of_the_scenes() -> None:
+    scenes = {"a": [frame([0.9], [TP], 1)], "b": [frame([0.9], [FP], 3)]}
+    weights = scene_weights(2, np.random.default_rng(1), 20)
+    forth, back = ap_replicates(scenes, weights)[0.5], ap_replicates(dict(reversed(scenes.items())), weights)[0.5]
+    assert np.array_equal(forth.replicates, back.replicates) and np.ptp(forth.replicates) > 0
 
 
 def test_bootstrap_without_truth_is_undefined_and_resamples_without_truth_are_left_out() -> None:
