@@ -95,7 +95,7 @@ def policy(name: str, *, title: str | None = None) -> Policy:
 
 
 def _make(what: str, known: Mapping[str, type[Any]], settings: Mapping[str, Any], **told: Any) -> Any:
-    kind = settings.get("kind")
+    kind = str(settings.get("kind"))
     if kind not in known:
         raise InputError(f"expected {what} to have a `kind`, one of {', '.join(known)}; got {kind!r}")
     rest = {k: v for k, v in settings.items() if k != "kind"}

@@ -1,0 +1,87 @@
+"""What a frame of the demo looks like: seen from above under each policy, and trial by trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from robosac.evaluation.ap import counted, in_region
+from robosac.evaluation.run import Played
+from robosac.types import Array, BevGrid, Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """Pictures of one frame as PNG bytes, and the verdicts in words."""
+
+    title: str
+    text: str
+    panels: bytes
+    trials: dict[str, bytes]  # policy -> agreement of each of its trials
+    rows: list[dict[str, str | int | float | None]]  # policy -> who was used, accused, and why
+
+
+def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str) -> Shot:
+    """Draw one frame under every policy. Runs where the scene was played, so that only PNG bytes travel."""
+    from robosac.viz.bev import Picture, panel_figure
+    from robosac.viz.canvas import png_bytes
+    from robosac.viz.charts import agreement_figure
+
+    frame = played[0].frame
+    region = grid or 40.0
+    attackers = max((p.truth.attackers for p in played), key=len)
+    truth = played[0].truth
+    seen = counted(truth, region, agents=(frame.ego.id, *frame.others))
+    pictures = [
+        Picture(
+            title=p.policy,
+            detections=p.verdict.result,
+            used=p.verdict.used,
+            accused=p.verdict.accused,
+            hits=_hits(p, region),
+            note=_note(p),
+        )
+        for p in played
+    ]
+    panels = panel_figure(frame, pictures, truth_boxes=truth.boxes[seen], attackers=attackers, region=region, columns=4)
+    trials = {
+        p.policy: png_bytes(agreement_figure(p.verdict.trials, attackers=attackers, title=p.policy))
+        for p in played
+        if p.verdict.trials
+    }
+    return Shot(
+        title=f"{frame.scenario}, frame {frame.index} ({kind})",
+        text=f"{_names(attackers)} of {len(frame.others)} teammates attack; {int(seen.sum())} objects count as truth.",
+        panels=png_bytes(panels),
+        trials=trials,
+        rows=[_row(p.policy, p.verdict) for p in played],
+    )
+
+
+def _hits(p: Played, region: BevGrid | float) -> Array:
+    """`(N,)` for each box of the result: 1 finds an object, 0 is a mistake, -1 is not counted."""
+    inside = in_region(region, p.verdict.result.boxes)
+    hits = np.full(len(p.verdict.result), -1, dtype=np.int8)
+    hits[inside] = p.record.matches.hits(0.5)
+    return hits
+
+
+def _note(p: Played) -> str:
+    found = int((p.record.matches.hits(0.5) == 1).sum())
+    return f"{found} of {p.record.matches.n_gt} found, {len(p.verdict.result)} boxes, {p.verdict.decodes} decodes"
+
+
+def _row(policy: str, verdict: Verdict) -> dict[str, str | int | float | None]:
+    return {
+        "policy": policy,
+        "used": _names(verdict.used),
+        "accused": _names(verdict.accused),
+        "trials": len(verdict.trials),
+        "reason": verdict.reason,
+    }
+
+
+def _names(ids: frozenset[str]) -> str:
+    return ", ".join(sorted(ids)) if ids else "nobody"
