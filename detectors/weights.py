@@ -24,7 +24,6 @@ class Header(BaseModel):
     name: str
     model: ModelConfig
     decode: DecodeConfig
-    decode_ms: float | None = None  # one fuse and decode, as measured where it was trained
 
 
 def save(path: Path, net: Network, header: Header, record: dict[str, Any]) -> Path:
