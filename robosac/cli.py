@@ -1,0 +1,135 @@
+"""The command line: parses, validates and hands over. Each command imports its room only when it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robosac import __version__
+from robosac.errors import InputError, RobosacError
+
+app = typer.Typer(
+    name="robosac",
+    help="A lying teammate does no harm: consensus defence for V2X collaborative 3D detection.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Seed = Annotated[int, typer.Option(min=0, help="Same seed, same result.")]
+Out = Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where it does not exist.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"robosac {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def budget(
+    teammates: Annotated[int, typer.Option(help="A: agents other than the ego.")],
+    attackers: Annotated[int | None, typer.Option(help="m: how many of them attack.")] = None,
+    ratio: Annotated[
+        str | None, typer.Option(help="m/A instead of --attackers, like 0.4 or 2/5; rounded up to whole attackers.")
+    ] = None,
+    subset: Annotated[int | None, typer.Option(help="s: teammates drawn in a trial.")] = None,
+    confidence: Annotated[str, typer.Option(help="p: wanted probability of success.")] = "0.99",
+    max_trials: Annotated[int | None, typer.Option(help="A given budget: which subset can be the largest?")] = None,
+    table: Annotated[bool, typer.Option("--table", help="Every number of attackers and subset size.")] = False,
+    false_accept: Annotated[str, typer.Option(help="a: a contaminated subset is accepted.")] = "0",
+    false_reject: Annotated[str, typer.Option(help="b: an attacker-free subset (or a whole frame) is refused.")] = "0",
+    plot: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Picture of success over trials (.png .pdf .svg).")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """How many random subsets to try, and how large they may be.
+
+    Without --attackers and --ratio: the probing limits (A2CP) for an unknown number of attackers.
+    """
+    from robosac.commands.budget import Question, run
+
+    question = Question(
+        teammates=teammates,
+        attackers=attackers,
+        ratio=ratio,
+        subset=subset,
+        confidence=confidence,
+        max_trials=max_trials,
+        table=table,
+        false_accept=false_accept,
+        false_reject=false_reject,
+    )
+    run(question, plot=plot, as_json=json)
+
+
+@app.command()
+def demo(
+    fast: Annotated[bool, typer.Option("--fast", help="Fewer scenes: under a minute on two cores.")] = False,
+    out: Out = Path("runs/demo"),
+    seed: Seed = 0,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core.")] = None,
+    detector: Annotated[str, typer.Option(help="Name of a shipped detector.")] = "mean",
+    json: Json = False,
+) -> None:
+    """Simulate traffic, let teammates attack, defend, and show what came of it."""
+    from robosac.demo import run
+
+    run(fast=fast, out=out, seed=seed, jobs=jobs, detector=detector, as_json=json)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="A YAML file of configs/detectors.")],
+    out: Annotated[Path | None, typer.Option(file_okay=False, help="Folder for weights and figures.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the seed in the config.")] = None,
+    json: Json = False,
+) -> None:
+    """Train a detector on simulated scenes."""
+    from detectors.training import train_from_config
+
+    folder = train_from_config(config, out=out, seed=seed, progress=not json)
+    if json:
+        from json import dumps
+
+        typer.echo(dumps({"out": str(folder)}))
+
+
+@app.command()
+def calibrate(
+    detector: Annotated[str, typer.Option(help="Name of a shipped detector.")] = "mean",
+    frames: Annotated[int, typer.Option(min=1, help="Honest frames to read thresholds from.")] = 200,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(dir_okay=False, help="File to write the thresholds to.")] = None,
+    json: Json = False,
+) -> None:
+    """Read agreement thresholds off honest, simulated data."""
+    from robosac.commands.calibrate import run
+
+    run(detector=detector, frames=frames, seed=seed, out=out, as_json=json)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line; errors that the project raises on purpose become one line and an exit code.
+
+    Exit codes: 0 done (an honest "impossible" included), 1 failed, 2 the arguments are wrong.
+    """
+    try:
+        app(args=None if args is None else list(args), prog_name="robosac")
+    except RobosacError as error:
+        print(f"robosac: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, InputError) else 1)
