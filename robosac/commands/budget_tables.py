@@ -50,7 +50,8 @@ def _headline(asked: Row) -> str:
     m = asked["attackers"]
     who = "an unknown number of attackers" if m is None else f"{m} attacker{'' if m == 1 else 's'}"
     ratio = f" (ratio {asked['ratio']}, rounded up)" if asked["ratio"] else ""
-    return f"{asked['teammates']} teammates, {who}{ratio}; confidence wanted {asked['confidence']:.12g}; clean = attacker-free"
+    wanted = f"confidence wanted {asked['confidence']:.12g}"
+    return f"{asked['teammates']} teammates, {who}{ratio}; {wanted}; clean = attacker-free"
 
 
 def _table(title: str, columns: Iterable[tuple[str, str]]) -> Table:
