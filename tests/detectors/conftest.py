@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from tests.detectors.synthetic import scene_views
 OpenSession = Callable[[FusionName], BevSession]
 
 
+@cache
 def untrained(fusion: FusionName = "mean", *, bounded: bool = True, seed: int = 0) -> BevDetector:
     """A detector of random weights, normalised on one scan, whose heat is spread about 0.5: it finds something."""
     torch.manual_seed(seed)
@@ -23,6 +25,7 @@ def untrained(fusion: FusionName = "mean", *, bounded: bool = True, seed: int = 
     net = Network(model)
     with torch.no_grad():
         net.head.out.weight *= 20
+        assert net.head.out.bias is not None
         net.head.out.bias[HEAT] = 0.0
         for module in net.modules():
             if isinstance(module, nn.BatchNorm2d):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from detectors.dataset import CachedFrame
@@ -35,16 +37,18 @@ def scan(rng: np.random.Generator, boxes: Float32, world_T_sensor: Float64, rang
     x = near[:, 0, None] + cos * local[..., 0] - sin * local[..., 1]
     y = near[:, 1, None] + sin * local[..., 0] + cos * local[..., 1]
     surface = np.stack([x, y, near[:, 2, None] + local[..., 2]], axis=-1).reshape(-1, 3)
-    world = np.concatenate([ground, surface])
+    world = np.c_[np.concatenate([ground, surface]), np.zeros(len(ground) + len(surface))]
     world[:, 2] += rng.normal(0, 0.02, len(world))
     points = transform_points(invert_pose(world_T_sensor), world)
-    return np.c_[points, np.full(len(points), 0.5)].astype(np.float32)
+    points[:, 3:] = 0.5
+    return points
 
 
 def view(name: str, points: Float32, world_T_sensor: Float64) -> View:
     return View(name, "vehicle", 0, points, world_T_sensor)
 
 
+@cache
 def scene_views(seed: int = 0, agents: int = 4, cars: int = 12) -> tuple[list[View], Float32]:
     """Views of some agents around the origin, and the cars `(cars, 7)` in the world."""
     rng = np.random.default_rng(seed)

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from detectors.raster import BIN_EDGES_M, RASTER, rasterise, unpack
 from robosac.boxes import pose_xyz_rpy
-from robosac.types import InputError
+from robosac.types import Array, InputError
 
 
-def ground(rng: np.random.Generator, count: int = 6000, z: float = -2.0) -> np.ndarray:
-    return np.c_[rng.uniform(-38, 38, (count, 2)), np.full(count, z), np.zeros(count)].astype(np.float32)
+def ground(rng: np.random.Generator, count: int = 6000, z: float = -2.0) -> Array:
+    return np.asarray(np.c_[rng.uniform(-38, 38, (count, 2)), np.full(count, z), np.zeros(count)], np.float32)
 
 
-def with_points(points: list[tuple[float, float, float]], z: float = -2.0) -> np.ndarray:
+def with_points(points: list[tuple[float, float, float]], z: float = -2.0) -> Array:
     extra = np.array([[*p, 0.0] for p in points], np.float32).reshape(-1, 4)
     return np.concatenate([ground(np.random.default_rng(0), z=z), extra])
 

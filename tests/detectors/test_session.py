@@ -12,7 +12,7 @@ from detectors import detector as detector_module
 from detectors.config import FusionName
 from detectors.detector import FEATURES, BevSession
 from detectors.network import MAP
-from robosac.types import EGO_ALONE, Detections, Detector, Differentiable, InputError, Subset
+from robosac.types import EGO_ALONE, Detections, Detector, Differentiable, Float32, InputError, Subset
 from tests.detectors.conftest import session_of, untrained
 from tests.detectors.synthetic import scene_views
 
@@ -20,10 +20,14 @@ FUSIONS: tuple[FusionName, ...] = ("mean", "max", "attention")
 ALL: Subset = frozenset({"v1", "v2", "v3"})
 
 
+def score_map(found: Detections) -> Float32:
+    assert found.score_map is not None
+    return found.score_map
+
+
 def same(a: Detections, b: Detections) -> None:
     """Equal up to rounding: batches of another size may be summed in another order."""
-    assert a.score_map is not None and b.score_map is not None
-    np.testing.assert_allclose(a.score_map, b.score_map, atol=1e-5)
+    np.testing.assert_allclose(score_map(a), score_map(b), atol=1e-5)
     np.testing.assert_allclose(a.scores, b.scores, atol=1e-5)
     np.testing.assert_allclose(a.boxes[:, :6], b.boxes[:, :6], atol=1e-3)
 
@@ -55,7 +59,7 @@ def test_a_result_does_not_depend_on_the_batch(fusion: FusionName) -> None:
         (single,) = session_of(detector).detect([subset])
         same(a, single)
         same(a, b)
-    assert not np.allclose(together[0].score_map, together[1].score_map, atol=1e-3)  # teammates do matter
+    assert not np.allclose(score_map(together[0]), score_map(together[1]), atol=1e-3)  # teammates do matter
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -123,7 +127,7 @@ def test_logits_are_those_of_the_score_map(fusion: FusionName) -> None:
     logits = session.logits(payloads, subsets)
     assert logits.shape == (3, MAP.rows, MAP.cols)
     for found, logit in zip(session.detect(subsets), logits, strict=True):
-        np.testing.assert_allclose(found.score_map, torch.sigmoid(logit).numpy(), atol=1e-5)
+        np.testing.assert_allclose(score_map(found), torch.sigmoid(logit).numpy(), atol=1e-5)
     torch.testing.assert_close(session.logits({}, subsets), logits)
 
 
@@ -161,7 +165,7 @@ def test_absurd_values_stay_within_the_subsets_that_hold_them(fusion: FusionName
     reference, result = honest.detect(subsets), attacked.detect(subsets)
     same(reference[0], result[0])
     assert np.isfinite(result[1].boxes).all()
-    assert result[1].score_map is not None and np.isfinite(result[1].score_map).all()
+    assert np.isfinite(score_map(result[1])).all()
 
 
 def test_bounded_features_lie_in_the_half_open_unit_interval() -> None:

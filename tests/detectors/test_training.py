@@ -15,7 +15,7 @@ from detectors import training
 from detectors.batches import BatchSettings, _augment, draw_batch, draw_mates
 from detectors.config import DataConfig, TrainConfig
 from detectors.dataset import CachedFrame, load_scene, load_split, save_scene
-from detectors.network import MAP
+from detectors.network import MAP, Network
 from detectors.raster import RASTER
 from detectors.warp import planar_batch, relative_planar, warp
 from detectors.weights import load_network, sha256
@@ -57,7 +57,7 @@ def test_two_steps_write_weights_and_record(tiny: Path, tmp_path: Path) -> None:
 def test_averaged_weights_have_moved(tiny: Path) -> None:
     settings = TrainConfig.read(tiny)
     torch.manual_seed(settings.seed)
-    start = training.Network(settings.model)
+    start = Network(settings.model)
     net, curve = training.train(settings, [cached_frame()], log=lambda line: None)
     moved = [n for n, p in net.named_parameters() if not torch.equal(p, dict(start.named_parameters())[n])]
     assert len(moved) == len(list(net.parameters()))
@@ -128,7 +128,7 @@ def test_scenes_survive_the_disk(tmp_path: Path) -> None:
 def test_simulated_scenes_are_cached_and_splits_differ(tmp_path: Path) -> None:
     data = DataConfig(train_scenes=1, val_scenes=1, frames=1, workers=1)
     lines: list[str] = []
-    train, val = (load_split(s, data, cache=tmp_path, log=lines.append) for s in ("train", "val"))  # type: ignore[arg-type]
+    train, val = (load_split(s, data, cache=tmp_path, log=lines.append) for s in ("train", "val"))
     again = load_split("train", data, cache=tmp_path, log=lines.append)
     assert len(lines) == 2  # the second time nothing was simulated
     assert np.array_equal(train[0][0].bits, again[0][0].bits)
