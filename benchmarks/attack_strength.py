@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import attacks
 import detectors
-from attacks.objectives import BalancedInvertedBce
 from robosac.evaluation.ap import FrameMatches, average_precision, match_truth
 from robosac.evaluation.run import attacked_air, choose_attackers
 from robosac.simulation import scenario
@@ -38,13 +37,6 @@ from robosac.types import (
 
 EPSILONS: Final = (0.05, 0.1, 0.25, 0.5)
 ATTACKERS: Final = (1, 2)
-KINDS: Final[dict[str, Callable[[float], Attack]]] = {
-    "noise": lambda e: attacks.load("noise", epsilon=e),
-    "pgd": lambda e: attacks.load("pgd", epsilon=e),
-    "pgd, balanced": lambda e: attacks.load("pgd", epsilon=e, objective=BalancedInvertedBce()),
-    "bim": lambda e: attacks.load("bim", epsilon=e),
-    "cw": lambda e: attacks.load("cw", epsilon=e),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +62,7 @@ class Row:
     def __str__(self) -> str:
         values = [self.ap[t] for t in (0.3, 0.5, 0.7)]
         aps = "".join(f"{'-' if v is None else f'{v:.3f}':>8}" for v in values)
-        return f"{self.name:<34}{aps}{self.boxes:>8.1f}{self.score:>8.2f}{self.ms:>8.0f}"
+        return f"{self.name:<38}{aps}{self.boxes:>8.1f}{self.score:>8.2f}{self.ms:>8.0f}"
 
 
 def scenes(detector: Detector, count: int) -> Iterator[Scene]:
@@ -118,7 +110,7 @@ def main() -> None:
     parser.add_argument("--detector", default="mean", help="a shipped name or a .safetensors file")
     parser.add_argument("--scenes", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--attacks", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--attacks", nargs="+", choices=attacks.names(), default=attacks.names())
     parser.add_argument("--epsilons", nargs="+", type=float, default=EPSILONS)
     parser.add_argument("--attackers", nargs="+", type=int, default=ATTACKERS)
     args = parser.parse_args()
@@ -127,7 +119,7 @@ def main() -> None:
     print(
         f"{detector.name}, {len(data)} validation scenes, {sum(len(s.honest) for s in data) / len(data):.1f} teammates"
     )
-    print(f"{'undefended':<34}{'AP@0.3':>8}{'AP@0.5':>8}{'AP@0.7':>8}{'boxes':>8}{'score':>8}{'ms':>8}")
+    print(f"{'undefended':<38}{'AP@0.3':>8}{'AP@0.5':>8}{'AP@0.7':>8}{'boxes':>8}{'score':>8}{'ms':>8}")
     everyone = [(s, list(s.honest.values())) for s in data]
     print(row("ego only", detector, [(s, fused(detector, s, sent, EGO_ALONE)) for s, sent in everyone]))
     print(row("all honest", detector, [(s, fused(detector, s, sent)) for s, sent in everyone]))
@@ -135,7 +127,7 @@ def main() -> None:
         for count in args.attackers:
             for epsilon in args.epsilons:
                 name = f"{kind}, eps {epsilon:g}, {count} attacker{'s' * (count > 1)}"
-                print(attacked(name, KINDS[kind](epsilon), count, detector, data, args.seed), flush=True)
+                print(attacked(name, attacks.load(kind, epsilon=epsilon), count, detector, data, args.seed), flush=True)
 
 
 if __name__ == "__main__":

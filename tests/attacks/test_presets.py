@@ -15,6 +15,7 @@ def test_the_paper_settings():
     assert pgd == Pgd(epsilon=0.5, step_per_epsilon=0.2, steps=15, start_std_per_epsilon=0.2, objective=InvertedBce())
     assert pgd.epsilon * pgd.step_per_epsilon == pytest.approx(0.1)
     assert pgd.epsilon * pgd.start_std_per_epsilon == pytest.approx(0.1)
+    assert attacks.load("pgd_balanced") == attacks.load("pgd", objective=BalancedInvertedBce())
     assert attacks.load("bim") == Bim(epsilon=0.5, step_per_epsilon=0.2, steps=15)
     assert attacks.load("cw") == CwMargin(epsilon=0.5, steps=15, objective=Margin(c=0.1, kappa=0.0))
     assert attacks.load("noise") == GaussianNoise(epsilon=0.5, sigma_per_epsilon=0.4)
