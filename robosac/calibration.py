@@ -101,6 +101,29 @@ def honest_agreements(
     return found
 
 
+def fit(
+    detector: str,
+    agreements: Mapping[str, Mapping[int, Sequence[float]]],
+    *,
+    alpha: float,
+    source: Mapping[str, str] | None = None,
+) -> Calibration:
+    """Thresholds from `{measure: {size: agreements of honest frames}}`; sizes with too few frames are left out."""
+    needed = int(np.ceil(1 / alpha - 1))
+    fitted: dict[str, Measure] = {}
+    for name, by_size in agreements.items():
+        enough = {size: values for size, values in sorted(by_size.items()) if len(values) >= needed}
+        if not enough:
+            most = max((len(v) for v in by_size.values()), default=0)
+            raise InputError(f"expected at least {needed} honest frames for alpha={alpha}, got {most}; add frames")
+        fitted[name] = Measure(
+            alpha=alpha,
+            thresholds={size: conformal_threshold(np.array(v), alpha) for size, v in enough.items()},
+            frames={size: len(v) for size, v in enough.items()},
+        )
+    return Calibration(detector, fitted, dict(source or {}))
+
+
 def calibrate(
     detector: Detector,
     frames: Iterable[Frame],
@@ -110,16 +133,5 @@ def calibrate(
     rng: np.random.Generator,
     source: Mapping[str, str] | None = None,
 ) -> Calibration:
-    """Thresholds for each measure and subset size from honest frames; sizes with too few frames are left out."""
-    needed = int(np.ceil(1 / alpha - 1))
-    fitted: dict[str, Measure] = {}
-    for name, by_size in honest_agreements(detector, frames, measures, rng).items():
-        enough = {size: values for size, values in sorted(by_size.items()) if len(values) >= needed}
-        if not enough:
-            raise InputError(f"expected at least {needed} honest frames for alpha={alpha}, got fewer; add frames")
-        fitted[name] = Measure(
-            alpha=alpha,
-            thresholds={size: conformal_threshold(np.array(v), alpha) for size, v in enough.items()},
-            frames={size: len(v) for size, v in enough.items()},
-        )
-    return Calibration(detector.name, fitted, dict(source or {}))
+    """Thresholds for each measure and subset size from honest frames."""
+    return fit(detector.name, honest_agreements(detector, frames, measures, rng), alpha=alpha, source=source)

@@ -82,14 +82,27 @@ def demo(
     fast: Annotated[bool, typer.Option("--fast", help="Fewer scenes: under a minute on two cores.")] = False,
     out: Out = Path("runs/demo"),
     seed: Seed = 0,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core.")] = None,
+    scenes: Annotated[int | None, typer.Option(min=1, help="Held-out scenes, two frames each.")] = None,
     detector: Annotated[str, typer.Option(help="Name of a shipped detector.")] = "mean",
+    attack: Annotated[str, typer.Option(help="Name of an attack preset.")] = "pgd",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core. Changes no figure.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Computing threads of each process.")] = 1,
     json: Json = False,
 ) -> None:
     """Simulate traffic, let teammates attack, defend, and show what came of it."""
-    from robosac.demo import run
+    from robosac.commands.demo import run
 
-    run(fast=fast, out=out, seed=seed, jobs=jobs, detector=detector, as_json=json)
+    run(
+        fast=fast,
+        out=out,
+        seed=seed,
+        jobs=jobs,
+        threads=threads,
+        detector=detector,
+        attack=attack,
+        scenes=scenes,
+        as_json=json,
+    )
 
 
 @app.command()
@@ -112,15 +125,17 @@ def train(
 @app.command()
 def calibrate(
     detector: Annotated[str, typer.Option(help="Name of a shipped detector.")] = "mean",
-    frames: Annotated[int, typer.Option(min=1, help="Honest frames to read thresholds from.")] = 200,
+    frames: Annotated[int, typer.Option(min=1, help="Honest frames to read thresholds from.")] = 250,
+    alpha: Annotated[float, typer.Option(help="Share of honest subsets that may be refused.")] = 0.02,
     seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option(dir_okay=False, help="File to write the thresholds to.")] = None,
+    out: Annotated[Path | None, typer.Option(dir_okay=False, help="File; default: beside the weights.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core. Changes no figure.")] = None,
     json: Json = False,
 ) -> None:
     """Read agreement thresholds off honest, simulated data."""
-    from robosac.commands.calibrate import run
+    from robosac.commands.calibrate import show
 
-    run(detector=detector, frames=frames, seed=seed, out=out, as_json=json)
+    show(detector, frames=frames, seed=seed, alpha=alpha, out=out, jobs=jobs, as_json=json)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -162,7 +161,7 @@ class Message:
 
     def with_payload(self, **arrays: Array) -> Message:
         """A copy that carries other arrays under the given names."""
-        return replace(self, payload=MappingProxyType({**self.payload, **arrays}))
+        return replace(self, payload={**self.payload, **arrays})
 
     @property
     def bytes(self) -> int:

@@ -78,7 +78,7 @@ def _summary(rows: list[Row]) -> list[str]:
         f"Alone, the ego reaches an AP@0.5 of {get('ego only')}; with all its teammates honest, {get('all honest')}.",
         f"When {m} of its teammates lie and nobody checks, that falls to {get('no defence')}.",
         f"With robosac it is {get(DEFAULTS[0])} if the number of attackers is known, {get(DEFAULTS[1])} if it is not; "
-        f"the paper's own settings give {get('robosac, as in the paper')}, and knowing the attackers {get('oracle')}.",
+        f"the paper's own settings give {get('robosac, as in paper')}, and knowing the attackers {get('oracle')}.",
     ]
 
 

@@ -11,7 +11,7 @@ from robosac.types import InputError
 POLICIES: Final[dict[str, str]] = {
     "ego only": "ego only",
     "no defence": "no defence",
-    "robosac, as in the paper": "paper",
+    "robosac, as in paper": "paper",
     "robosac, count known": "robosac-known",
     "robosac, count unknown": "robosac",
     "oracle": "oracle",

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -81,9 +80,9 @@ class FrameRecord:
             accused=verdict.accused,
             decodes=verdict.decodes,
             trials=len(verdict.trials),
-            ms=MappingProxyType(dict(verdict.ms)),
+            ms=dict(verdict.ms),
             fell_back=verdict.fell_back,
-            rejected=MappingProxyType(dict(verdict.rejected)),
+            rejected=dict(verdict.rejected),
             matches=matches,
         )
 
@@ -120,9 +119,9 @@ class FrameRecord:
             index=int(data["index"]),
             decodes=int(data["decodes"]),
             trials=int(data["trials"]),
-            ms=MappingProxyType({str(k): float(v) for k, v in data["ms"].items()}),
+            ms={str(k): float(v) for k, v in data["ms"].items()},
             fell_back=bool(data["fell_back"]),
-            rejected=MappingProxyType({str(k): str(v) for k, v in data["rejected"].items()}),
+            rejected={str(k): str(v) for k, v in data["rejected"].items()},
             matches=FrameMatches.from_dict(data["matches"]),
             **sets,
         )

@@ -1,0 +1,58 @@
+"""`robosac demo`: run the main job, print its table, write its report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from robosac.commands.progress import progress_bar
+from robosac.demo.run import run_demo, write_demo
+from robosac.demo.settings import DemoSettings
+from robosac.demo.table import LEGEND, rich_table
+
+
+def run(
+    *,
+    fast: bool,
+    out: Path,
+    seed: int,
+    jobs: int | None,
+    threads: int,
+    detector: str,
+    attack: str,
+    scenes: int | None,
+    as_json: bool,
+) -> None:
+    """Run, show, write."""
+    from rich.console import Console
+
+    changes: dict[str, Any] = {
+        "seed": seed,
+        "detector": detector,
+        "attack": attack,
+        **({} if scenes is None else {"scenes": scenes}),
+    }
+    settings = DemoSettings.fast(**changes) if fast else DemoSettings(**changes)
+    command = _command(fast, out, changes, DemoSettings.fast() if fast else DemoSettings())
+    with progress_bar("scenes", quiet=as_json) as tell:
+        result = run_demo(settings, jobs=jobs, threads=threads, command=command, progress=tell)
+    files = write_demo(result, out)
+    if as_json:
+        print(json.dumps({k: v for k, v in result.to_dict().items() if k != "frames"} | {"out": str(out)}))
+        return
+    console = Console(highlight=False)
+    title = (
+        f"{settings.scenes * settings.frames} frames of {settings.scenes} held-out scenes, "
+        f"attack {settings.attack}, detector {settings.detector}"
+    )
+    console.print(rich_table(result.rows, title))
+    console.print(LEGEND, style="dim")
+    console.print(f"\n{result.seconds:.0f} s. Look at it: {files[0]}", soft_wrap=True)
+
+
+def _command(fast: bool, out: Path, changes: dict[str, Any], default: DemoSettings) -> str:
+    """What to type to get this run again."""
+    options = [f"--{k} {v}" for k, v in changes.items() if v != getattr(default, k)]
+    where = [] if out == Path("runs/demo") else [f"--out {out}"]
+    return " ".join(["robosac demo", *(["--fast"] if fast else []), *options, *where])
