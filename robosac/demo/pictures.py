@@ -45,7 +45,7 @@ def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str) -> Shot:
         )
         for p in played
     ]
-    panels = panel_figure(frame, pictures, truth_boxes=truth.boxes[seen], attackers=attackers, region=region, columns=4)
+    panels = panel_figure(frame, pictures, truth_boxes=truth.boxes[seen], attackers=attackers, region=region, columns=3)
     trials = {
         p.policy: png_bytes(agreement_figure(p.verdict.trials, attackers=attackers, title=p.policy))
         for p in played
