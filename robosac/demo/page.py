@@ -25,6 +25,7 @@ def figures(result: DemoResult) -> dict[str, bytes]:
     shots = [shot for scene in result.scenes for shot in scene.shots]
     for k, shot in enumerate(shots):
         made[f"frame-{k}"] = shot.panels
+        made[f"frame-{k}-strip"] = shot.strip
         for policy, png in shot.trials.items():
             made[f"frame-{k}-trials-{policy.replace(', ', '-').replace(' ', '-')}"] = png
     return made

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from robosac.evaluation.ap import counted, in_region
 from robosac.evaluation.run import Played
 from robosac.types import Array, BevGrid, Verdict
+
+STRIP: Final = ("ego only", "no defence", "robosac, count unknown")
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +22,7 @@ class Shot:
     title: str
     text: str
     panels: bytes
+    strip: bytes  # the ego alone, nobody checks, robosac
     trials: dict[str, bytes]  # policy -> agreement of each of its trials
     rows: list[dict[str, str | int | float | None]]  # policy -> who was used, accused, and why
 
@@ -45,7 +49,13 @@ def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str) -> Shot:
         )
         for p in played
     ]
-    panels = panel_figure(frame, pictures, truth_boxes=truth.boxes[seen], attackers=attackers, region=region, columns=3)
+
+    def panels(shown: Sequence[Picture]) -> bytes:
+        figure = panel_figure(
+            frame, shown, truth_boxes=truth.boxes[seen], attackers=attackers, region=region, columns=3
+        )
+        return png_bytes(figure)
+
     trials = {
         p.policy: png_bytes(agreement_figure(p.verdict.trials, attackers=attackers, title=p.policy))
         for p in played
@@ -54,7 +64,8 @@ def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str) -> Shot:
     return Shot(
         title=f"{frame.scenario}, frame {frame.index} ({kind})",
         text=f"{_names(attackers)} of {len(frame.others)} teammates attack; {int(seen.sum())} objects count as truth.",
-        panels=png_bytes(panels),
+        panels=panels(pictures),
+        strip=panels([p for p in pictures if p.title in STRIP]),
         trials=trials,
         rows=[_row(p.policy, p.verdict) for p in played],
     )
