@@ -1,0 +1,72 @@
+"""Write the figures of README.md from a finished demo: `robosac demo && python -m benchmarks.readme`.
+
+The table comes from `runs/demo/result.json`, the picture from `runs/demo/frame-K-strip.png`; nothing is typed by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+START, END = "<!-- demo table: python -m benchmarks.readme -->", "<!-- end of demo table -->"
+
+
+def table(result: dict[str, Any]) -> str:
+    """The demo's rows as Markdown."""
+    lines = [
+        "| attackers | policy | AP@0.5 (95 %) | AP@0.7 | gap recovered | liars / honest left out | decodes |",
+        "|--:|---|--:|--:|--:|--:|--:|",
+    ]
+    for row in result["rows"]:
+        mid, strict = row["ap"]["0.5"], row["ap"]["0.7"]
+        bold = "**" if row["policy"].startswith("robosac, count") else ""
+        out = "/".join(_percent(row[name]) for name in ("tpr_excluded", "fpr_excluded"))
+        cells = [
+            str(row["attackers"]),
+            row["policy"],
+            f"{mid['value']:.3f} ({mid['low']:.2f}–{mid['high']:.2f})",
+            f"{strict['value']:.3f}",
+            _percent(row["recovered"]),
+            out,
+            f"{row['decodes']['value']:.1f}",
+        ]
+        lines.append("| " + " | ".join(f"{bold}{c}{bold}" for c in cells) + " |")
+    return "\n".join(lines)
+
+
+def _percent(estimate: dict[str, float] | None) -> str:
+    return "–" if estimate is None else f"{100 * estimate['value']:.0f} %"
+
+
+def fill(readme: str, result: dict[str, Any]) -> str:
+    """README text with the table put between its markers."""
+    before, rest = readme.split(START)
+    after = rest.split(END)[1] if END in rest else rest
+    frames = len({(f["scenario"], f["index"]) for f in result["frames"]})
+    note = (
+        f"{frames} frames of {sum(result['scenes'].values())} scenes; gap recovered: share of the way from ego only to "
+        "the oracle (told who attacks)."
+    )
+    return f"{before}{START}\n\n{table(result)}\n\n{note}\n\n{END}\n{after.lstrip()}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, default=ROOT / "runs" / "demo", help="folder of a finished `robosac demo`")
+    parser.add_argument("--frame", type=int, default=0, help="which drawn frame becomes the picture")
+    args = parser.parse_args()
+    result = json.loads((args.run / "result.json").read_text())
+    readme = ROOT / "README.md"
+    readme.write_text(fill(readme.read_text(), result))
+    picture = ROOT / "docs" / "images" / "one-of-them-lies.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(args.run / f"frame-{args.frame}-strip.png", picture)
+    print(table(result))
+
+
+if __name__ == "__main__":
+    main()
