@@ -36,7 +36,8 @@ class SceneDone:
 
 
 @lru_cache(maxsize=1)
-def _tools(detector: str, attack: str) -> tuple[Detector, Calibration | None, Attack]:
+def tools(detector: str, attack: str) -> tuple[Detector, Calibration | None, Attack]:
+    """A detector, its calibration and an attack by name, loaded once a process. InputError for a wrong name."""
     import attacks
 
     loaded = load_detector(detector)
@@ -50,7 +51,7 @@ def play_scene(job: SceneJob) -> SceneDone:
     from robosac.simulation import SimConfig, scenario
 
     settings = job.settings
-    detector, calibration, attack = _tools(settings.detector, settings.attack)
+    detector, calibration, attack = tools(settings.detector, settings.attack)
     start = time.perf_counter()
     scene = scenario("test", job.index, seed=settings.seed, config=SimConfig.preset(settings.preset))
     spent = time.perf_counter() - start

@@ -15,7 +15,7 @@ import numpy as np
 
 from robosac import __version__
 from robosac.config import plain, policy
-from robosac.demo.play import SceneDone, SceneJob, play_scene
+from robosac.demo.play import SceneDone, SceneJob, play_scene, tools
 from robosac.demo.settings import DemoSettings
 from robosac.demo.table import Row, tabulate
 from robosac.evaluation.executors import default_jobs, run_all
@@ -63,6 +63,7 @@ def run_demo(
 ) -> DemoResult:
     """Play every scene and tabulate. `progress` is told how many scenes are done, and of how many."""
     start = time.perf_counter()
+    tools(settings.detector, settings.attack)  # wrong names are told before any process starts
     work = [SceneJob(settings, i, picture=i < settings.pictures) for i in range(settings.scenes)]
     done: dict[int, SceneDone] = {}
     used_jobs = jobs if jobs is not None else default_jobs()

@@ -81,8 +81,8 @@ COLUMNS = {
 CAPTION = (
     "AP: rotated BEV boxes, scores sorted over all frames, frames without detections count; 95 %: interval of AP@0.5 "
     "by a bootstrap over scenes. Gap: share of the way from ego only to the oracle that is recovered, AP@0.5. Left out "
-    "is not accused. Decodes and ms (milliseconds) are a frame's; decodes include the ego's own, ms its encoding and the "
-    "warps, not the teammates' own encoding."
+    "is not accused. Decodes and ms (milliseconds) are a frame's; decodes include the ego's own, ms its encoding and "
+    "the warps, not the teammates' own encoding."
 )
 
 

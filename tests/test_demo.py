@@ -1,0 +1,103 @@
+"""The main job on the shipped weights, small: the same figures on any number of processes, and files that open."""
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from robosac.cli import main
+from robosac.demo.run import run_demo, write_demo
+from robosac.demo.settings import POLICIES, DemoSettings
+from robosac.types import InputError
+
+SETTINGS = DemoSettings(scenes=2, frames=1, pictures=1, attackers=(0, 2))
+
+
+def untimed(result):
+    """Everything a run found, timings aside."""
+    plain = result.to_dict()
+    for row in plain["rows"]:
+        row.pop("ms")
+    for frame in plain["frames"]:
+        frame.pop("ms")
+    return plain["rows"], plain["frames"]
+
+
+@pytest.fixture(scope="module")
+def result():
+    return run_demo(SETTINGS, jobs=1)
+
+
+def test_every_cell_is_there(result):
+    assert [(r.attackers, r.summary.policy) for r in result.rows] == [(m, p) for m in (0, 2) for p in POLICIES]
+    assert all(r.summary.frames == 2 for r in result.rows)
+
+
+def test_two_processes_find_the_same(result):
+    assert untimed(run_demo(SETTINGS, jobs=2)) == untimed(result)
+
+
+def test_without_attackers_nobody_lies_and_collaboration_helps(result):
+    ap = {(r.attackers, r.summary.policy): r.summary.ap[0.5].value for r in result.rows}
+    assert ap[0, "no defence"] == ap[0, "oracle"] == ap[0, "all honest"] == ap[2, "all honest"]
+    assert ap[0, "ego only"] == ap[2, "ego only"] < ap[0, "all honest"]
+    assert ap[2, "no defence"] < ap[2, "oracle"]
+
+
+class Links(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.outside, self.images = [], 0
+
+    def handle_starttag(self, tag, attrs):
+        for name, value in attrs:
+            if name in ("src", "href") and value and not value.startswith(("data:", "#")):
+                self.outside.append(value)
+        self.images += tag == "img"
+
+
+def test_files(result, tmp_path):
+    files = write_demo(result, tmp_path)
+    assert files[0] == tmp_path / "report.html" and all(f.exists() for f in files)
+    page = Links()
+    page.feed(files[0].read_text())
+    assert page.outside == [] and page.images >= 4
+    saved = json.loads((tmp_path / "result.json").read_text())
+    assert saved["config"]["attack_settings"]["epsilon"] == 0.5
+    assert saved["config"]["simulation"]["kind"] == "SimConfig"
+    assert (tmp_path / "frame-0-strip.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_line_prints_json(tmp_path, capsys):
+    main_exit(["demo", "--scenes", "1", "--jobs", "1", "--json", "--out", str(tmp_path / "run")], 0)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["command"] == f"robosac demo --scenes 1 --out {tmp_path / 'run'}"
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["demo", "--detector", "nope"], "expected a shipped detector"),
+        (["demo", "--attack", "nope"], "expected an attack preset"),
+        (["calibrate", "--frames", "3"], "at least 50 frames"),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_exit_code_2(args, message, capsys):
+    main_exit(args, 2)
+    said = capsys.readouterr().err.strip()
+    assert message in said and "Traceback" not in said
+
+
+def main_exit(args, code):
+    try:
+        main(args)
+    except SystemExit as stop:
+        assert (stop.code or 0) == code
+    else:
+        assert code == 0
+
+
+def test_settings_are_checked():
+    with pytest.raises(InputError, match="scenes >= 1"):
+        DemoSettings(scenes=0)
