@@ -39,7 +39,14 @@ setup(
     ],
     extras_require={
         "open3d": ["open3d>=0.18"],
-        "test": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "hypothesis>=6.100",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
+            "ipykernel>=6.29",
+        ],
         "dev": ["ruff>=0.6", "mypy>=1.11", "types-PyYAML"],
     },
     entry_points={"console_scripts": ["robosac=robosac.cli:main"]},
