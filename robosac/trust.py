@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, combinations, islice
 from math import comb
 
@@ -19,10 +20,11 @@ from robosac.types import Bool, Id, InputError, Trial
 MAX_HYPOTHESES = 20_000
 
 
+@lru_cache(maxsize=64)
 def attacker_sets(n_teammates: int, *, exactly: int | None = None) -> Bool:
     """Hypotheses `(K, A)`: every set of attackers, or those of `exactly` that many; at most `MAX_HYPOTHESES` sets.
 
-    Where there are more, the sets of the fewest attackers are kept.
+    Where there are more, the sets of the fewest attackers are kept. Do not write to it: it is remembered.
     """
     sizes = [exactly] if exactly is not None else list(range(n_teammates + 1))
     kept: list[int] = []
@@ -37,6 +39,7 @@ def attacker_sets(n_teammates: int, *, exactly: int | None = None) -> Bool:
     mask = np.zeros((len(sets), n_teammates), dtype=np.bool_)
     rows = np.repeat(np.arange(len(sets)), [len(s) for s in sets])
     mask[rows, np.fromiter(chain.from_iterable(sets), dtype=np.int64, count=len(rows))] = True
+    mask.setflags(write=False)
     return mask
 
 
