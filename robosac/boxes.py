@@ -36,14 +36,37 @@ def near_pairs(a: Array, b: Array) -> tuple[Int64, Int64]:
     return i.astype(np.int64), j.astype(np.int64)
 
 
+def pairs_touch(a: Array, b: Array) -> Bool:
+    """Which boxes `a[i]` and `b[i]`, both `(P, 7)`, share a point seen from above. Returns `(P,)`.
+
+    Separating axes: two rectangles are apart if and only if they are apart along a side of one of them.
+    """
+    dx, dy = b[:, 0] - a[:, 0], b[:, 1] - a[:, 1]
+    cos_a, sin_a, cos_b, sin_b = np.cos(a[:, 6]), np.sin(a[:, 6]), np.cos(b[:, 6]), np.sin(b[:, 6])
+    cos, sin = np.abs(cos_a * cos_b + sin_a * sin_b), np.abs(cos_a * sin_b - sin_a * cos_b)
+    (la, wa), (lb, wb) = a[:, 3:5].T, b[:, 3:5].T
+    touch = 2 * np.abs(cos_a * dx + sin_a * dy) <= la + cos * lb + sin * wb
+    touch &= 2 * np.abs(cos_a * dy - sin_a * dx) <= wa + sin * lb + cos * wb
+    touch &= 2 * np.abs(cos_b * dx + sin_b * dy) <= lb + cos * la + sin * wa
+    touch &= 2 * np.abs(cos_b * dy - sin_b * dx) <= wb + sin * la + cos * wa
+    return np.asarray(touch)
+
+
 def pair_intersections(a: Array, b: Array) -> Float64:
-    """Areas `(P,)` shared by boxes `a[i]` and `b[i]`, both `(P, 7)`, seen from above.
+    """Areas `(P,)` shared by boxes `a[i]` and `b[i]`, both `(P, 7)`, seen from above."""
+    area = np.zeros(len(a))
+    touch = np.flatnonzero(pairs_touch(a, b))  # two thirds of the near pairs of a frame do not: not worth a polygon
+    if len(touch):
+        area[touch] = _overlap_area(a[touch], b[touch])
+    return area
+
+
+def _overlap_area(a: Array, b: Array) -> Float64:
+    """Areas `(P,)` as above, the long way.
 
     The overlap of two rectangles is convex; its vertices are the corners of each inside the other and the crossings
     of their edges. Those are gathered, sorted by angle about their mean and measured with the shoelace formula.
     """
-    if len(a) == 0:
-        return np.zeros(0)
     origin = np.asarray(a, dtype=np.float64)[:, None, :2].copy()
     pa, pb = corners_bev(a) - origin, corners_bev(b) - origin  # near the origin: no cancellation
     ea, eb = np.roll(pa, -1, axis=1) - pa, np.roll(pb, -1, axis=1) - pb

@@ -13,6 +13,7 @@ from robosac.boxes import (
     iou_bev,
     nms_bev,
     nms_bev_batch,
+    pairs_touch,
     pose_xyz_rpy,
     transform_boxes,
     transform_points,
@@ -41,6 +42,23 @@ def box(x=0.0, y=0.0, length=4.0, width=2.0, yaw=0.0):
 )
 def test_iou_by_hand(a, b, iou):
     assert iou_bev(a[None], b[None])[0, 0] == pytest.approx(iou, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("other", "touch"),
+    [
+        (box(x=4.0), True),
+        (box(x=4.01), False),
+        (box(x=4.0, y=2.0), True),
+        (box(y=2.01), False),
+        (box(x=2.6, y=1.6, length=2.0, width=2.0, yaw=np.pi / 4), True),
+        (box(x=2.8, y=1.8, length=2.0, width=2.0, yaw=np.pi / 4), False),  # apart along the other's side only
+        (box(length=1.0, width=1.0, yaw=0.3), True),
+    ],
+    ids=["end to end", "behind", "corner to corner", "beside", "corner in", "corner off", "inside"],
+)
+def test_touch_by_hand(other, touch):
+    assert pairs_touch(box()[None], other[None])[0] == touch == pairs_touch(other[None], box()[None])[0]
 
 
 def boxes_of(n):
