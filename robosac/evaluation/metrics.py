@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ class FrameRecord:
         fell_back: the ego's own result stands although teammates had sent something.
         rejected: link -> why the gate let nothing in.
         matches: the result against the truth.
+        digest: of the result's boxes and scores, bit by bit, so that two runs can be compared from their JSON.
     """
 
     scenario: str
@@ -57,6 +59,7 @@ class FrameRecord:
     fell_back: bool
     rejected: Mapping[Id, str]
     matches: FrameMatches
+    digest: str = ""
 
     def __post_init__(self) -> None:
         strangers = self.attackers - self.teammates
@@ -84,6 +87,7 @@ class FrameRecord:
             fell_back=verdict.fell_back,
             rejected=dict(verdict.rejected),
             matches=matches,
+            digest=sha256(verdict.result.boxes.tobytes() + verdict.result.scores.tobytes()).hexdigest()[:16],
         )
 
     @property
@@ -109,6 +113,7 @@ class FrameRecord:
             "fell_back": self.fell_back,
             "rejected": dict(self.rejected),
             "matches": self.matches.to_dict(),
+            "digest": self.digest,
         }
 
     @staticmethod
@@ -123,6 +128,7 @@ class FrameRecord:
             fell_back=bool(data["fell_back"]),
             rejected={str(k): str(v) for k, v in data["rejected"].items()},
             matches=FrameMatches.from_dict(data["matches"]),
+            digest=str(data.get("digest", "")),
             **sets,
         )
 
