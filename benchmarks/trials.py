@@ -1,0 +1,241 @@
+"""What does a trial cost, and what does a defended frame cost against the usual way of computing one?
+
+    python -m benchmarks.trials                      # the shipped mean detector, one thread
+    python -m benchmarks.trials --threads 2 --json
+
+On held-out simulated frames with five teammates, in one run, two ratios:
+
+- one more trial (fuse, decode and agreement of one subset, the ego encoded and the maps warped before) over what the
+  ego pays anyway (rasterise, encode and decode its own scan);
+- a defended frame with exactly ten trials (gate, ego's encoding, warps, eleven decodes, agreement, report; the
+  teammates' messages come in encoded) over ten trials and an ego-only pass of the reference style, which encodes and
+  decodes every agent in every pass (see `benchmarks.reference`).
+
+Both sides of a ratio are measured within the same second, in alternating order; a ratio is the median over frames and
+repeats, with the quartiles beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any, Final
+
+import torch
+
+import detectors
+from benchmarks.machine import Spread, describe, machine, verdict
+from benchmarks.reference import reference_frame
+from detectors.detector import BevDetector
+from robosac.agreement import SeenScoreMap
+from robosac.defenses import Known, Robosac
+from robosac.simulation import scenario
+from robosac.types import EGO_ALONE, Frame, InputError, Message, Request, Subset, Verdict, keyed_rng
+
+TEAMMATES: Final = 5
+SIZE: Final = 3  # of a subset: two attackers are left out
+TRIALS: Final = 10  # all subsets of three of five
+TRIAL_BAR: Final = 0.7
+FRAME_BAR: Final = 1 / 6
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One frame with what its teammates sent, and the subsets that are tried."""
+
+    frame: Frame
+    request: Request
+    inbox: tuple[Message, ...]
+    subsets: tuple[Subset, ...]
+
+
+@dataclass(frozen=True)
+class Round:
+    """Milliseconds on one frame in one repeat.
+
+    Attributes:
+        ego: rasterise, encode and decode the ego's scan.
+        trial: fuse, decode and agreement, mean over the subsets.
+        defended: the whole frame with `TRIALS` trials.
+        reference: `TRIALS` trials and the ego-only pass in the reference style.
+        rasters_kept: the same, had the rasters been kept after the first pass.
+    """
+
+    ego: float
+    trial: float
+    defended: float
+    reference: float
+    rasters_kept: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Medians and quartiles over all rounds; ratios are taken round by round."""
+
+    frames: int
+    repeats: int
+    ms: dict[str, Spread]
+    stages_ms: dict[str, Spread]
+    trial_over_ego: Spread
+    defended_over_reference: Spread
+    defended_over_rasters_kept: Spread
+
+    @staticmethod
+    def of(frames: int, repeats: int, rounds: Sequence[Round], stages: Sequence[dict[str, float]]) -> Report:
+        return Report(
+            frames=frames,
+            repeats=repeats,
+            ms={name: Spread.of([getattr(r, name) for r in rounds]) for name in Round.__dataclass_fields__},
+            stages_ms={name: Spread.of([s[name] for s in stages]) for name in stages[0]},
+            trial_over_ego=Spread.of([r.trial / r.ego for r in rounds]),
+            defended_over_reference=Spread.of([r.defended / r.reference for r in rounds]),
+            defended_over_rasters_kept=Spread.of([r.defended / r.rasters_kept for r in rounds]),
+        )
+
+
+def cases(detector: BevDetector, count: int, *, seed: int = 0) -> Iterator[Case]:
+    """The first frames of `count` held-out scenes, with five teammates each."""
+    made = index = 0
+    while made < count:
+        frame, _ = scenario("test", index, seed=seed).snapshot(0).frame()
+        index += 1
+        if len(frame.others) < TEAMMATES:
+            continue
+        kept = {i: frame.others[i] for i in sorted(frame.others)[:TEAMMATES]}
+        frame = Frame(frame.scenario, frame.index, frame.ego, kept)
+        request = detector.request(frame.ego)
+        inbox = tuple(detector.encode(view, request) for view in kept.values())
+        yield Case(frame, request, inbox, tuple(frozenset(s) for s in combinations(kept, SIZE)))
+        made += 1
+
+
+def defended(detector: BevDetector, case: Case) -> Verdict:
+    """A frame that takes its whole budget: a threshold that nothing reaches."""
+    defense = Robosac(plan=Known(attackers=TEAMMATES - SIZE, budget=TRIALS), threshold=2.0)
+    rng = keyed_rng(0, case.frame.scenario, "benchmark")
+    found = defense.start(case.frame.scenario, None, rng).step(detector, case.frame.ego, case.request, case.inbox)
+    if found.decodes != TRIALS + 1:
+        raise InputError(f"expected {TRIALS + 1} decodes a frame, got {found.decodes}; the ratio would not be the one")
+    return found
+
+
+def ego_pass(detector: BevDetector, case: Case) -> None:
+    """What the ego pays without any teammate."""
+    detector.open(case.frame.ego, case.request, ()).detect([EGO_ALONE])
+
+
+def reference_run(detector: BevDetector, case: Case) -> float:
+    """Reference style: the ego-only pass, then each subset, each judged. Returns the milliseconds of rasterising."""
+    passes, rasterising = reference_frame(detector, case.frame, (EGO_ALONE, *case.subsets))
+    compare = SeenScoreMap().against(passes[0][0], case.frame.ego, detector.grid)
+    for everybody in passes[1:]:
+        compare(everybody[0])
+    return rasterising
+
+
+def ms(work: Callable[[], object]) -> float:
+    """Milliseconds that `work` takes."""
+    start = time.perf_counter()
+    work()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def trial_ms(detector: BevDetector, case: Case) -> float:
+    """Milliseconds of a trial, one subset at a time, from a session that stands ready; mean over the subsets."""
+    session = detector.open(case.frame.ego, case.request, case.inbox)
+    compare = SeenScoreMap().against(session.detect([EGO_ALONE])[0], case.frame.ego, detector.grid)
+    return ms(lambda: [compare(session.detect([s])[0]) for s in case.subsets]) / len(case.subsets)
+
+
+def measure(detector: BevDetector, case: Case, *, defended_first: bool) -> tuple[Round, dict[str, float]]:
+    """One round, and the stages of its defended frame. The ego's pass is timed on both sides of the trials."""
+    before = ms(lambda: ego_pass(detector, case))
+    trial = trial_ms(detector, case)
+    ego = (before + ms(lambda: ego_pass(detector, case))) / 2
+    times, stages, rasterising = {}, {}, 0.0
+    for side in ("defended", "reference") if defended_first else ("reference", "defended"):
+        start = time.perf_counter()
+        if side == "defended":
+            stages = dict(defended(detector, case).ms)
+        else:
+            rasterising = reference_run(detector, case)
+        times[side] = 1e3 * (time.perf_counter() - start)
+    passes = len(case.subsets) + 1
+    kept = times["reference"] - rasterising * (passes - 1) / passes
+    return Round(ego, trial, times["defended"], times["reference"], kept), stages
+
+
+def run(detector: BevDetector, *, frames: int, repeats: int, seed: int = 0) -> Report:
+    """Measure `repeats` rounds of `frames` frames, after one that does not count."""
+    if frames < 1 or repeats < 1:
+        raise InputError(f"expected frames >= 1 and repeats >= 1, got {frames} and {repeats}")
+    data = list(cases(detector, frames, seed=seed))
+    measure(detector, data[0], defended_first=True)  # warms caches and memory
+    rounds = [measure(detector, case, defended_first=r % 2 == 0) for r in range(repeats) for case in data]
+    return Report.of(frames, repeats, [r for r, _ in rounds], [s for _, s in rounds])
+
+
+def show(report: Report, facts: dict[str, Any]) -> str:
+    """The report as text."""
+    t, f, k = report.trial_over_ego, report.defended_over_reference, report.defended_over_rasters_kept
+    m = report.ms
+    stages = ", ".join(f"{name} {spread.median:.1f}" for name, spread in report.stages_ms.items())
+    return "\n".join(
+        [
+            describe(facts),
+            f"{report.frames} held-out frames, {TEAMMATES} teammates, {report.repeats} repeats: median [quartiles]",
+            "",
+            f"ego alone: rasterise, encode, decode    {m['ego'].show():>28} ms",
+            f"one more trial                          {m['trial'].show():>28} ms",
+            f"  trial / ego alone                     {t.show('.3f'):>28}     bar 0.700  "
+            f"{verdict(t.median <= TRIAL_BAR)}",
+            "",
+            f"defended frame, {TRIALS} trials              {m['defended'].show():>28} ms",
+            f"  ({stages})",
+            f"reference style, {TRIALS} trials             {m['reference'].show():>28} ms",
+            f"  defended / reference                  {f.show('.4f'):>28}     bar {FRAME_BAR:.3f}  "
+            f"{verdict(f.median <= FRAME_BAR)}  (1 / {1 / f.median:.1f})",
+            f"  defended / reference, rasters kept    {k.show('.4f'):>28}                (1 / {1 / k.median:.1f})",
+        ]
+    )
+
+
+def as_json(report: Report, facts: dict[str, Any]) -> dict[str, Any]:
+    """The report as plain data, with the bars."""
+    passed = {
+        "trial_over_ego": report.trial_over_ego.median <= TRIAL_BAR,
+        "defended_over_reference": report.defended_over_reference.median <= FRAME_BAR,
+    }
+    bars = {"trial_over_ego": TRIAL_BAR, "defended_over_reference": FRAME_BAR}
+    return {"machine": facts, **asdict(report), "bars": bars, "passed": passed}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Print both ratios; the bars are information, so the exit code is 0 unless the arguments are wrong (2)."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--detector", default="mean", help="a shipped name or a .safetensors file")
+    parser.add_argument("--frames", type=int, default=8, help="held-out frames, one a scene")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help="computing threads of torch")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    given = parser.parse_args(args)
+    try:
+        if given.threads < 1:
+            raise InputError(f"expected threads >= 1, got {given.threads}")
+        torch.set_num_threads(given.threads)
+        detector = detectors.load(given.detector)
+        report = run(detector, frames=given.frames, repeats=given.repeats, seed=given.seed)
+    except InputError as error:
+        parser.error(str(error))
+    facts = {"detector": detector.name, **machine(given.threads)}
+    print(json.dumps(as_json(report, facts), indent=1) if given.json else show(report, facts))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
