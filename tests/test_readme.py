@@ -65,7 +65,8 @@ def wrong(said: Said) -> str | None:
         return None
     if program == "make":
         targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-        return None if words[0] in targets else f"the Makefile has no {words[0]}"
+        missing = [word for word in words if "=" not in word and word not in targets]
+        return f"the Makefile has no {missing[0]}" if missing else None
     return _wrong_options(words, said.whole)
 
 
