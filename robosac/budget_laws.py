@@ -263,6 +263,7 @@ class NoRepeats:
             slope = ln(Fraction(2 * (self.total - count) + 1, 2 * (self.bad - count) + 1), digits)
             with localcontext(decimal_context(digits)):
                 step = int(excess / slope)
-            if step == 0:
-                return count
-            count = min(max(count + step, 1), self.bad)
+            moved = min(max(count + step, 1), self.bad)
+            if abs(moved - count) <= 1:  # rounded, it may step to and fro for ever; the caller decides among neighbours
+                return moved
+            count = moved
