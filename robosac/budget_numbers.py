@@ -61,7 +61,7 @@ def smallest_power(base: Fraction, bound: Fraction) -> int | None:
         return 1
     if bound <= 0 or base == 1:
         return None
-    digits = 30 + 2 * _digits(base.denominator) + _digits(bound.denominator)
+    digits = 30 + 2 * _nines(base) + _nines(bound)
     while True:
         low, high = _log_ratio(bound, base, digits)
         count = _ceil(low)
@@ -79,7 +79,7 @@ def power(base: Fraction, count: int) -> Fraction:
     """`base**count` for a base in [0, 1]: exact where that is affordable, else to 60 significant digits."""
     if base in (0, 1) or count * base.denominator.bit_length() <= EXACT_BITS:
         return base**count
-    digits = _ACCURACY + 2 * _digits(base.denominator) + _digits(count)
+    digits = _ACCURACY + 2 * _nines(base) + _digits(count)
     context = decimal_context(digits)
     return exp(context.multiply(Decimal(count), _ln(base, context)), digits)
 
@@ -110,6 +110,11 @@ def ln(value: Fraction, digits: int) -> Decimal:
 
 def _digits(number: int) -> int:
     return number.bit_length() * 30103 // 100000 + 1
+
+
+def _nines(value: Fraction) -> int:
+    """How many digits tell a value in (0, 1) from 1, rounded up."""
+    return 1 + _digits(value.denominator) - _digits(value.denominator - value.numerator)
 
 
 def decimal_context(digits: int) -> decimal.Context:

@@ -27,7 +27,7 @@ from robosac.budget import (
     success,
     trials,
 )
-from robosac.budget_laws import Chances, Independent, NoRepeats
+from robosac.budget_laws import Chances, Draws, Independent, NoRepeats
 from robosac.budget_numbers import as_probability, log_miss, power, smallest_power
 from robosac.errors import InputError
 
@@ -96,7 +96,7 @@ def test_draws_without_repeats_agree_with_every_order_of_subsets(A: int, m: int,
 @pytest.mark.parametrize(("A", "m", "s"), TEAMS)
 def test_trials_are_the_smallest_that_suffice(A: int, m: int, s: int) -> None:
     good, total = enumerated(A, m, s)
-    laws = {
+    laws: dict[Law, Draws] = {
         Law.PAPER: Independent(paper_share(A, m, s)),
         Law.INDEPENDENT: Independent(Fraction(good, total)),
         Law.NO_REPEATS: NoRepeats(good, total),

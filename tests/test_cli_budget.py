@@ -183,13 +183,15 @@ def test_a_picture_shows_each_budget_and_what_the_papers_is_worth() -> None:
     from robosac.viz.budget_plot import plot_budget
 
     ax = plot_budget(5, 2, 3).axes[0]
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+    assert ax.get_legend_handles_labels()[1] == [
         "paper's formula: N = 19",
         "exact, repeats: N = 44",
         "exact, no repeats: N = 10",
     ]
     assert "the paper's 19 trials\nsucceed with 0.865" in [text.get_text() for text in ax.texts]
-    assert len(plot_budget(5, 3, 3).axes[0].get_legend().get_texts()) == 2  # nothing to draw for the paper's formula
+    assert (
+        len(plot_budget(5, 3, 3).axes[0].get_legend_handles_labels()[1]) == 2
+    )  # nothing to draw for the paper's formula
     with pytest.raises(InputError, match="add --max-trials"):
         plot_budget(1000, 400, 500)
     assert plot_budget(1000, 400, 500, max_trials=20).axes[0].get_xlim() == (0, 20)

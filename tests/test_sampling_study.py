@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import chisquare
 
 from benchmarks.sampling_study import draw_with_repeats, draw_without_repeats, grid, main, run_study
-from robosac.budget import Law
+from robosac.budget import Law, success
 from robosac.errors import InputError
 
 
@@ -26,10 +26,8 @@ def test_the_exact_laws_stand_and_the_papers_falls() -> None:
 
 
 def test_a_wrong_law_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmarks import sampling_study
-
-    right = sampling_study.success
-    monkeypatch.setattr(sampling_study, "success", lambda *team, law: min(1.0, 1.01 * right(*team, law=law)))
+    right = success
+    monkeypatch.setattr("benchmarks.sampling_study.success", lambda *team, law: min(1.0, 1.01 * right(*team, law=law)))
     study = run_study(largest=4, runs=4000)
     assert study.rejected(Law.INDEPENDENT)
 

@@ -50,9 +50,11 @@ def plot_budget(
         curve = [success(teammates, attackers, subset, n, law=law) for n in places]
         n = wanted[law]
         budget = "impossible" if n is None else f"N = {n:,}" if n <= _FARTHEST else f"N = {Decimal(n):.1e}"
-        ax.plot(places, curve, color=colour, linestyle=dash, linewidth=1.8, label=f"{label}: {budget}")
+        ax.plot(places, curve, color=colour, linestyle=dash, linewidth=1.8, label=f"{label}: {budget}",
+                marker="." if end <= 60 else None, markersize=5)  # fmt: skip
         if n in drawable:
             ax.plot(n, success(teammates, attackers, subset, n, law=law), mark, color=colour, markersize=6, zorder=4)
+    ax.set(xlim=(0, end), ylim=(0, 1.04))
     _mark_truth(ax, teammates, attackers, subset, wanted[Law.PAPER], p)
     ax.axhline(p, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
     ax.annotate(
@@ -61,7 +63,6 @@ def plot_budget(
     if max_trials is not None:
         ax.axvline(max_trials, color=INK, linewidth=0.9, linestyle=":", zorder=1)
         ax.text(max_trials, 0.02, f" budget {max_trials:,}", fontsize=7, color=INK)
-    ax.set(xlim=(0, end), ylim=(0, 1.04))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("trials", fontsize=8, color=INK)
     ax.set_ylabel("probability that a clean subset was drawn", fontsize=8, color=INK)
@@ -80,9 +81,10 @@ def _mark_truth(ax: Axes, teammates: int, attackers: int, subset: int, n: int | 
         return
     ax.vlines(n, truth, p, color=MISTAKE, linewidth=1.1, zorder=3)
     ax.plot(n, truth, "o", markerfacecolor="white", markeredgecolor=MISTAKE, markersize=6, zorder=4)
+    late = n > 0.6 * ax.get_xlim()[1]  # then the text stands to the left, below what is flat there
     ax.annotate(
-        f"the paper's {n:,} trials\nsucceed with {truth:.3f}", (n, truth), xytext=(7, -5), textcoords="offset points",
-        fontsize=8, color=INK, va="top",
+        f"the paper's {n:,} trials\nsucceed with {truth:.3f}", (n, truth), xytext=(10, -14) if late else (7, -5),
+        textcoords="offset points", fontsize=8, color=INK, va="top", ha="right" if late else "left",
     )  # fmt: skip
 
 
