@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import comb
 from typing import Protocol
 
-from robosac.budget import a2cp_limits, paper_trials
+from robosac.budget import a2cp_limits, attackers_of_ratio, paper_trials
 from robosac.probing import PassesMemory, WalkMemory
 from robosac.subsets import Proposer, Uniform
 from robosac.types import Id, InputError, Subset, Trial
@@ -45,7 +45,7 @@ def assumed_attackers(n_teammates: int, attackers: int | None, ratio: float | No
     if attackers is not None:
         return min(attackers, n_teammates)
     assert ratio is not None
-    return min(-int(-ratio * n_teammates // 1), n_teammates)
+    return attackers_of_ratio(n_teammates, ratio)
 
 
 def _check_count(attackers: int | None, ratio: float | None) -> None:
