@@ -12,6 +12,7 @@ import pytest
 
 import robosac
 from robosac import cli
+from robosac.budget import Law, Verifier, outcome
 from robosac.commands import budget as command
 from robosac.commands.budget import Question, answer
 from robosac.errors import InputError, RobosacError
@@ -239,3 +240,36 @@ def test_python_dash_m(tmp_path: Path) -> None:
     done = subprocess.run(args, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("robosac: expected subset")
+
+
+def commands_of_the_docs() -> list[str]:
+    text = (Path(__file__).parents[1] / "docs" / "budgets.md").read_text()
+    blocks = text.split("```sh\n")[1:]
+    return [line.split("#")[0].strip() for block in blocks for line in block.split("```")[0].splitlines()]
+
+
+@pytest.mark.parametrize("line", commands_of_the_docs())
+def test_the_commands_of_the_docs(
+    line: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    program, *args = line.split()
+    assert program == "robosac"
+    assert run(capsys, *args)[::2] == (0, "")
+
+
+def test_the_figures_of_the_docs() -> None:
+    """The table of an erring verifier in docs/budgets.md, row by row."""
+    text = (Path(__file__).parents[1] / "docs" / "budgets.md").read_text()
+    rows = [
+        [c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if "| in each trial |" in line
+    ]
+    rows += [
+        [c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if "| whole frames |" in line
+    ]
+    assert len(rows) == 6
+    for n, refusals, *figures in rows:
+        verifier = Verifier(0.02, frame_reject=0.1) if refusals == "whole frames" else Verifier(0.02, false_reject=0.1)
+        found = outcome(5, 2, 2, int(n), law=Law.INDEPENDENT, verifier=verifier)
+        assert [float(f) for f in figures[:3]] == pytest.approx([found.clean, found.contaminated, found.none], abs=6e-4)
+        assert float(figures[3]) == pytest.approx(found.expected_trials, abs=0.06)

@@ -83,7 +83,7 @@ def _trials(rows: list[Row], asked: Row, console: Console) -> None:
             (f"claimed, {at}", "by this law"),
             (f"true, {at}", "repeats"),
             (f"true, {at}", "no repeats"),
-            (f"mean trials, {at}", "to success or end"),
+            (f"mean, {at}", "trials used"),
         ],
     )
     for r in rows:
@@ -106,7 +106,7 @@ def _outcomes(rows: list[Row], asked: Row, console: Console) -> None:
             ("clean", "first accepted"),
             ("contaminated", "first accepted"),
             ("none", "accepted"),
-            ("mean trials", "to accept or end"),
+            ("mean", "trials used"),
             ("wanted N", "for clean"),
         ],
     )
