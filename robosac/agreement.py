@@ -5,8 +5,8 @@ scores the other side in [0, 1]: 1 means "nothing here contradicts the ego". Two
 
 - `BoxJaccard` is the paper's measure (section 3.3): boxes matched one to one, matched / (n0 + ns - matched).
 - `ScoreMapOverlap` compares the dense score maps, sum(min) / sum(max): no NMS, no thresholds on single boxes.
-- `SeenScoreMap` does so only where the ego's own rays prove it could see: what teammates add behind a corner is the
-  reason to have teammates, and no contradiction.
+- `SeenScoreMap` does so above all where the ego's own rays prove it could see: what teammates add behind a corner is
+  the reason to have teammates, and hardly a contradiction.
 """
 
 from __future__ import annotations
@@ -114,22 +114,28 @@ class ScoreMapOverlap:
 
 @dataclass(frozen=True, kw_only=True)
 class SeenScoreMap:
-    """Overlap of the score maps where the ego itself could see (see `seen_cells`)."""
+    """Overlap of the score maps, cells the ego itself could see (see `seen_cells`) counting in full.
+
+    The others count with `unseen_weight`: at 0 a lie behind a corner goes unnoticed, at 1 the help of honest teammates
+    there looks like one. On validation scenes 0.1 let the fewest liars through at every budget tried (docs/defense.md).
+    """
 
     floor: float = 0.1
     slack: float = 1.0
-    default_threshold: float = 0.6
+    unseen_weight: float = 0.1
+    default_threshold: float = 0.45
 
     @property
     def name(self) -> str:
-        return f"seen-score-map(floor={self.floor:g},slack={self.slack:g})"
+        return f"seen-score-map(floor={self.floor:g},slack={self.slack:g},unseen={self.unseen_weight:g})"
 
     def against(self, reference: Detections, ego: View | None = None, grid: BevGrid | None = None) -> Compare:
         own = _map_of(reference, self.name)
         if ego is None or grid is None:
             raise InputError("SeenScoreMap needs the ego's view and the detector's grid; use ScoreMapOverlap instead")
         seen = seen_cells(ego.points, grid)
-        return lambda other: overlap(own, _map_of(other, self.name), weight=seen, floor=self.floor, slack=self.slack)
+        weight = seen + self.unseen_weight * (1 - seen)
+        return lambda other: overlap(own, _map_of(other, self.name), weight=weight, floor=self.floor, slack=self.slack)
 
 
 # ------------------------------------------------------------------------------------------------- free space

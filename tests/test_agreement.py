@@ -127,7 +127,9 @@ def test_what_teammates_add_out_of_sight_is_no_contradiction():
     def result(score_map):
         return Detections(np.zeros((0, 7), np.float32), np.zeros(0, np.float32), score_map)
 
-    seen = SeenScoreMap(slack=0.0).against(result(own), ego, GRID)
+    seen = SeenScoreMap(slack=0.0, unseen_weight=0.0).against(result(own), ego, GRID)
+    partly = SeenScoreMap(slack=0.0, unseen_weight=0.25).against(result(own), ego, GRID)
     whole = ScoreMapOverlap(slack=0.0).against(result(own), ego, GRID)
     assert seen(result(hidden)) == pytest.approx(1.0) and whole(result(hidden)) == pytest.approx(0.5)
-    assert seen(result(phantom)) == pytest.approx(0.5)
+    assert seen(result(phantom)) == partly(result(phantom)) == pytest.approx(0.5)
+    assert partly(result(hidden)) == pytest.approx(1 / 1.25)
