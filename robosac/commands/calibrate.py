@@ -98,10 +98,11 @@ def show(
     from rich.table import Table
 
     sizes = sorted({size for m in made.measures.values() for size in m.thresholds})
-    table = Table(title=f"Agreement asked for, by subset size (alpha {alpha:g}, {frames} honest frames)")
+    title = f"Agreement asked for, by subset size (alpha {alpha:g}, {frames} honest frames)"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("measure", no_wrap=True)
     for size in sizes:
-        table.add_column(str(size), justify="right")
+        table.add_column(str(size), justify="right", no_wrap=True)
     for name, measure in made.measures.items():
         table.add_row(name, *(f"{measure.thresholds[s]:.3f}" if s in measure.thresholds else "–" for s in sizes))
     console = Console()
