@@ -85,6 +85,7 @@ def demo(
     scenes: Annotated[int | None, typer.Option(min=1, help="Held-out scenes, two frames each.")] = None,
     detector: Annotated[str, typer.Option(help="Name of a shipped detector.")] = "mean",
     attack: Annotated[str, typer.Option(help="Name of an attack preset.")] = "pgd",
+    epsilon: Annotated[float | None, typer.Option(help="Budget of the attack; default: the preset's.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core. Changes no figure.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Computing threads of each process.")] = 1,
     json: Json = False,
@@ -100,6 +101,7 @@ def demo(
         threads=threads,
         detector=detector,
         attack=attack,
+        epsilon=epsilon,
         scenes=scenes,
         as_json=json,
     )

@@ -21,6 +21,7 @@ def run(
     threads: int,
     detector: str,
     attack: str,
+    epsilon: float | None,
     scenes: int | None,
     as_json: bool,
 ) -> None:
@@ -31,6 +32,7 @@ def run(
         "seed": seed,
         "detector": detector,
         "attack": attack,
+        "epsilon": epsilon,
         **({} if scenes is None else {"scenes": scenes}),
     }
     settings = DemoSettings.fast(**changes) if fast else DemoSettings(**changes)
@@ -44,7 +46,7 @@ def run(
     console = Console(highlight=False)
     title = (
         f"{settings.scenes * settings.frames} frames of {settings.scenes} held-out scenes, "
-        f"attack {settings.attack}, detector {settings.detector}"
+        f"attack {settings.attack}{'' if epsilon is None else f' eps {epsilon:g}'}, detector {settings.detector}"
     )
     console.print(rich_table(result.rows, title))
     console.print(LEGEND, style="dim")

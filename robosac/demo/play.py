@@ -36,12 +36,18 @@ class SceneDone:
 
 
 @lru_cache(maxsize=1)
-def tools(detector: str, attack: str) -> tuple[Detector, Calibration | None, Attack]:
+def tools(detector: str, attack: str, epsilon: float | None) -> tuple[Detector, Calibration | None, Attack]:
     """A detector, its calibration and an attack by name, loaded once a process. InputError for a wrong name."""
+    loaded = load_detector(detector)
+    return loaded, shipped_calibration(loaded), load_attack(attack, epsilon)
+
+
+def load_attack(name: str, epsilon: float | None) -> Attack:
+    """An attack preset, its budget replaced where one is given."""
     import attacks
 
-    loaded = load_detector(detector)
-    return loaded, shipped_calibration(loaded), attacks.load(attack)
+    overrides = {} if epsilon is None else {"epsilon": epsilon}
+    return attacks.load(name, **overrides)
 
 
 def play_scene(job: SceneJob) -> SceneDone:
@@ -51,7 +57,7 @@ def play_scene(job: SceneJob) -> SceneDone:
     from robosac.simulation import SimConfig, scenario
 
     settings = job.settings
-    detector, calibration, attack = tools(settings.detector, settings.attack)
+    detector, calibration, attack = tools(settings.detector, settings.attack, settings.epsilon)
     start = time.perf_counter()
     scene = scenario("test", job.index, seed=settings.seed, config=SimConfig.preset(settings.preset))
     spent = time.perf_counter() - start

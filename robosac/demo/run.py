@@ -15,7 +15,7 @@ import numpy as np
 
 from robosac import __version__
 from robosac.config import plain, policy
-from robosac.demo.play import SceneDone, SceneJob, play_scene, tools
+from robosac.demo.play import SceneDone, SceneJob, load_attack, play_scene, tools
 from robosac.demo.settings import DemoSettings
 from robosac.demo.table import Row, tabulate
 from robosac.evaluation.executors import default_jobs, run_all
@@ -63,7 +63,7 @@ def run_demo(
 ) -> DemoResult:
     """Play every scene and tabulate. `progress` is told how many scenes are done, and of how many."""
     start = time.perf_counter()
-    tools(settings.detector, settings.attack)  # wrong names are told before any process starts
+    tools(settings.detector, settings.attack, settings.epsilon)  # wrong names are told before any process starts
     work = [SceneJob(settings, i, picture=i < settings.pictures) for i in range(settings.scenes)]
     done: dict[int, SceneDone] = {}
     used_jobs = jobs if jobs is not None else default_jobs()
@@ -102,7 +102,6 @@ def write_demo(result: DemoResult, out: Path) -> list[Path]:
 
 def resolved(settings: DemoSettings) -> dict[str, Any]:
     """Settings with every preset they name spelled out."""
-    import attacks
     from robosac.simulation import SimConfig
 
     m = max(settings.attackers)
@@ -110,7 +109,7 @@ def resolved(settings: DemoSettings) -> dict[str, Any]:
     return {
         **plain(settings),
         "simulation": plain(SimConfig.preset(settings.preset)),
-        "attack_settings": plain(attacks.load(settings.attack)),
+        "attack_settings": plain(load_attack(settings.attack, settings.epsilon)),
         f"defences (with {m} attackers)": defenses,
     }
 

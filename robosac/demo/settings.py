@@ -29,6 +29,7 @@ class DemoSettings:
         seed: of scenes, attackers, attack and defence.
         preset: simulation preset.
         detector, attack: names of a shipped detector and of an attack preset.
+        epsilon: budget in place of the preset's.
         attackers: how many teammates attack, a block of the table each.
         policies: rows of the table.
         pictures: scenes of which the first frame is drawn.
@@ -41,6 +42,7 @@ class DemoSettings:
     preset: str = "mixed"
     detector: str = "mean"
     attack: str = "pgd"
+    epsilon: float | None = None
     attackers: tuple[int, ...] = (0, 1, 2)
     policies: dict[str, str] = field(default_factory=lambda: dict(POLICIES))
     pictures: int = 3
