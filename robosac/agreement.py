@@ -118,6 +118,7 @@ class SeenScoreMap:
 
     The others count with `unseen_weight`: at 0 a lie behind a corner goes unnoticed, at 1 the help of honest teammates
     there looks like one. On validation scenes 0.1 let the fewest liars through at every budget tried (docs/defense.md).
+    An ego that sees no cell at all agrees with nobody.
     """
 
     floor: float = 0.1
@@ -134,6 +135,8 @@ class SeenScoreMap:
         if ego is None or grid is None:
             raise InputError("SeenScoreMap needs the ego's view and the detector's grid; use ScoreMapOverlap instead")
         seen = seen_cells(ego.points, grid)
+        if not seen.any():
+            return lambda other: 0.0  # an ego that sees nothing can vouch for nobody
         weight = seen + self.unseen_weight * (1 - seen)
         return lambda other: overlap(own, _map_of(other, self.name), weight=weight, floor=self.floor, slack=self.slack)
 

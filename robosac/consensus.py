@@ -64,11 +64,8 @@ def search(
             history.append(Trial(subset, agreement, agreement >= threshold, threshold))
             if history[-1].accepted:
                 break  # what was computed beyond it was speculation
-    best = max((t for t in history if t.accepted), key=lambda t: len(t.subset), default=None)
-    for t in history:
-        if t.accepted and best is not None and len(t.subset) == len(best.subset):
-            best = t
-    used = best.subset if best is not None else EGO_ALONE  # line 6: or fall back to Y_0
+    held = [t for t in history if t.accepted]
+    used = max(reversed(held), key=lambda t: len(t.subset)).subset if held else EGO_ALONE  # line 6: or fall back to Y_0
     return Consensus(
         result=known[used],
         used=used,

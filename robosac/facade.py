@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from robosac.agreement import SeenScoreMap
 from robosac.calibration import Calibration
 from robosac.defenses import Robosac
 from robosac.types import Defender, Defense, Detector, Frame, InputError, Message, Request, Verdict, View, keyed_rng
@@ -65,19 +66,27 @@ class Defended:
 
 
 def wrap(
-    detector: Detector,
+    detector: Detector | str,
     defense: Defense | None = None,
     *,
     calibration: Calibration | str | Path | None = None,
     seed: int = 0,
 ) -> Defended:
-    """Put a defence (default: `Robosac()`, number of attackers unknown) around a detector.
+    """Put a defence (default: `Robosac()`, number of attackers unknown) around a detector, or one named.
 
     `calibration` is a `Calibration`, a file of one, or None for the one shipped with the detector; a detector
     without any works with the measure's stated default threshold and a warning.
     """
+    if isinstance(detector, str):
+        detector = load_detector(detector)
+    chosen = defense if defense is not None else Robosac()
+    if isinstance(chosen, Robosac) and isinstance(chosen.agreement, SeenScoreMap) and detector.grid is None:
+        raise InputError(
+            f"expected a detector with score maps on a grid, got {detector.name!r} without; "
+            "use robosac.wrap(detector, Robosac(agreement=BoxJaccard()))"
+        )
     if isinstance(calibration, (str, Path)):
         calibration = Calibration.load(Path(calibration))
     elif calibration is None:
         calibration = shipped_calibration(detector)
-    return Defended(detector, defense if defense is not None else Robosac(), calibration, seed)
+    return Defended(detector, chosen, calibration, seed)

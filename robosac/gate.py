@@ -26,18 +26,32 @@ class Inbox:
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """Limits on a message. Distances are between the payload's claimed origin and the ego's measured position."""
+    """Limits on a message.
+
+    Attributes:
+        max_age_ms: between sensing (as claimed) and the ego's frame, and between the ego's frame and arrival.
+        max_ahead_ms: how far a sender's clock may run ahead.
+        max_distance_m: between the payload's claimed origin and the ego's measured position.
+        max_tilt_deg: of the claimed frame's z axis against the world's.
+        max_messages: links beyond this many are refused.
+    """
 
     max_age_ms: float = 250.0
+    max_ahead_ms: float = 20.0
     max_distance_m: float = 150.0
+    max_tilt_deg: float = 45.0
     max_messages: int = 64
 
     def admit(self, to: Request, codec: Codec, inbox: Sequence[Message]) -> Inbox:
         """Sort the inbox of one frame into what may enter and what not, with a reason for each link refused."""
         by_link: dict[Id, list[Message]] = {}
         rejected: dict[Id, str] = {}
-        for message in inbox:
-            by_link.setdefault(str(message.link), []).append(message)
+        for position, message in enumerate(inbox):
+            link = getattr(message, "link", None)
+            if isinstance(message, Message) and isinstance(link, str):
+                by_link.setdefault(link, []).append(message)
+            else:
+                rejected[f"inbox[{position}]"] = f"not a message ({type(message).__name__})"
         passed: list[Message] = []
         for link in sorted(by_link):
             group = by_link[link]
@@ -70,8 +84,11 @@ class Gate:
         if m.codec != codec.name:
             return f"codec {m.codec!r}, expected {codec.name!r}"
         age_ms = (to.t_ns - m.sensed_ns) / _MS
-        if not -1.0 <= age_ms <= self.max_age_ms:
-            return f"sensed {age_ms:.0f} ms ago, allowed 0 to {self.max_age_ms:.0f}"
+        if not -self.max_ahead_ms <= age_ms <= self.max_age_ms:
+            return f"sensed {age_ms:.0f} ms ago, allowed {-self.max_ahead_ms:.0f} to {self.max_age_ms:.0f}"
+        late_ms = (m.received_ns - to.t_ns) / _MS
+        if late_ms > self.max_age_ms:
+            return f"came {late_ms:.0f} ms late, allowed {self.max_age_ms:.0f}"
         return self._pose_refusal(to, m) or _payload_refusal(codec, m)
 
     def _pose_refusal(self, to: Request, m: Message) -> str | None:
@@ -82,7 +99,9 @@ class Gate:
         rigid = np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) and np.linalg.det(rotation) > 0
         if not (rigid and np.allclose(pose[3], [0, 0, 0, 1])):
             return "pose is not rigid"
-        distance = float(np.linalg.norm(pose[:2, 3] - to.world_T_ego[:2, 3]))
+        if pose[2, 2] < np.cos(np.radians(self.max_tilt_deg)):
+            return f"pose is tilted by more than {self.max_tilt_deg:.0f} degrees"
+        distance = float(np.linalg.norm(pose[:3, 3] - to.world_T_ego[:3, 3]))
         if distance > self.max_distance_m:
             return f"claims to be {distance:.0f} m away, allowed {self.max_distance_m:.0f}"
         return None
@@ -93,7 +112,7 @@ def _payload_refusal(codec: Codec, m: Message) -> str | None:
         return f"payload holds {sorted(map(str, m.payload))}, expected {sorted(codec.arrays)}"
     for name, (shape, dtype, low, high) in codec.arrays.items():
         array = m.payload[name]
-        if not isinstance(array, np.ndarray) or str(array.dtype) != dtype:
+        if type(array) is not np.ndarray or str(array.dtype) != dtype:  # no masked arrays and other subclasses
             return f"{name} is not an array of {dtype}"
         fits = array.ndim == len(shape) and all(w in (None, n) for w, n in zip(shape, array.shape, strict=True))
         if not fits:

@@ -9,8 +9,9 @@ Two walks down the sizes:
 - `Passes` is the paper's: one draw of every size still open, from the largest, again and again, each size up to its
   limit of tries over all frames. (The reference code can spend 8 trials on a budget of 5; here the loop in
   `consensus.search` counts, so a budget is never exceeded.)
-- `Walk` is the default's: the remembered subset first, then every size to its share of the budget before any smaller
-  one, no subset twice, and one step up whenever a remembered subset holds, so that the estimate can rise again.
+- `Walk` is the default's: the remembered subset first; if it holds, one more teammate at a time until one is refused,
+  so that the estimate can rise again; if not, every size to its share of the budget before any smaller one, no
+  subset twice.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from math import comb
 import numpy as np
 
 from robosac.subsets import accepted, draw, draw_new
-from robosac.types import Id, InputError, Subset, Trial
+from robosac.types import EGO_ALONE, Id, InputError, Subset, Trial
 
 
 def tries_per_size(n_teammates: int, budget: int, *, largest: int | None = None) -> dict[int, int]:
@@ -74,11 +75,19 @@ class Passes:
 
 @dataclass(frozen=True, kw_only=True)
 class Walk:
-    """The default walk: `first`, one step up from it if it holds, else down the sizes without repeats."""
+    """The default walk: `first`, steps up from it while they hold, else down the sizes without repeats.
 
-    tries: Mapping[int, int]  # size -> tries in this frame
+    Attributes:
+        tries: size -> tries in this frame.
+        first: what is remembered; None = nothing.
+        outside: who may be let in again, one step each, in this order.
+        largest: size beyond which no step goes.
+    """
+
+    tries: Mapping[int, int]
     first: Subset | None = None
-    step_up: Subset | None = None
+    outside: tuple[Id, ...] = ()
+    largest: int = 0
 
     def propose(
         self, ids: Sequence[Id], history: Sequence[Trial], rng: np.random.Generator, count: int = 1
@@ -86,8 +95,7 @@ class Walk:
         if not history and self.first:
             return [self.first]
         if accepted(history):
-            held = history[0].subset == self.first and history[0].accepted and len(history) == 1
-            return [self.step_up] if held and self.step_up else []
+            return self._step_up(history)
         tried = {t.subset for t in history}
         chosen: list[Subset] = []
         for size in sorted(self.tries, reverse=True):
@@ -99,6 +107,13 @@ class Walk:
                 chosen.append(subset)
                 tried.add(subset)
         return chosen
+
+    def _step_up(self, history: Sequence[Trial]) -> list[Subset]:
+        last, steps = history[-1], len(history) - 1
+        remembered = history[0].subset == self.first and history[0].accepted
+        if not (remembered and last.accepted and steps < len(self.outside) and len(last.subset) < self.largest):
+            return []
+        return [last.subset | {self.outside[steps]}]
 
 
 @dataclass
@@ -137,19 +152,15 @@ class WalkMemory:
     def proposer(self, ids: Sequence[Id], budget: int, *, largest: int | None = None) -> Walk:
         """This frame's walk. `largest` bounds the size of a subset where the number of attackers is given."""
         present = frozenset(ids)
-        newcomers = present - self.known
-        first = (self.last & present) | (newcomers if self.last else frozenset())
         top = len(ids) if largest is None else min(largest, len(ids))
-        if len(first) > top:
-            first = self.last & present
-        outside = sorted(present - first)
-        step_up = None
-        if first and outside and len(first) < top:
-            step_up = first | {outside[self.turn % len(outside)]}
-        # Once an estimate exists, the walk starts one size above it; above that, only the step up probes.
+        newcomers = present - self.known if self.last else frozenset()
+        first = next((f for f in ((self.last & present) | newcomers, self.last & present) if len(f) <= top), EGO_ALONE)
+        order = sorted(present - first)
+        turn = self.turn % len(order) if order else 0
+        # Once an estimate exists, the walk starts one size above it; above that, only the steps up probe.
         start = min(top, len(first) + 1) if first else top
         shares = tries_per_size(len(ids), max(0, budget - bool(first)), largest=start)
-        return Walk(tries=shares, first=first or None, step_up=step_up)
+        return Walk(tries=shares, first=first or None, outside=(*order[turn:], *order[:turn]), largest=top)
 
     def learn(self, ids: Sequence[Id], used: Subset) -> None:
         """Keep what one frame found; a frame without consensus leaves the memory as it was."""

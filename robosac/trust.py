@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, combinations, islice
+from itertools import chain, combinations
 from math import comb
 
 import numpy as np
@@ -21,21 +21,15 @@ MAX_HYPOTHESES = 20_000
 
 
 @lru_cache(maxsize=64)
-def attacker_sets(n_teammates: int, *, exactly: int | None = None) -> Bool:
-    """Hypotheses `(K, A)`: every set of attackers, or those of `exactly` that many; at most `MAX_HYPOTHESES` sets.
+def attacker_sets(n_teammates: int, at_most: int | None = None) -> Bool | None:
+    """Hypotheses `(K, A)`: every set of attackers, or of `at_most` that many; None where there are too many to list.
 
-    Where there are more, the sets of the fewest attackers are kept. Do not write to it: it is remembered.
+    Do not write to it: it is remembered.
     """
-    sizes = [exactly] if exactly is not None else list(range(n_teammates + 1))
-    kept: list[int] = []
-    total = 0
-    for size in sizes:
-        total += comb(n_teammates, size)
-        if total > MAX_HYPOTHESES and kept:
-            break
-        kept.append(size)
-    members = chain.from_iterable(combinations(range(n_teammates), size) for size in kept)
-    sets = list(islice(members, MAX_HYPOTHESES))
+    most = n_teammates if at_most is None else min(at_most, n_teammates)
+    if sum(comb(n_teammates, size) for size in range(most + 1)) > MAX_HYPOTHESES:
+        return None
+    sets = list(chain.from_iterable(combinations(range(n_teammates), size) for size in range(most + 1)))
     mask = np.zeros((len(sets), n_teammates), dtype=np.bool_)
     rows = np.repeat(np.arange(len(sets)), [len(s) for s in sets])
     mask[rows, np.fromiter(chain.from_iterable(sets), dtype=np.int64, count=len(rows))] = True
@@ -57,18 +51,22 @@ class Belief:
             if not 0 < value < 1:
                 raise InputError(f"expected {name} to be inside (0, 1), got {value}")
 
-    def suspicion(
-        self, ids: Sequence[Id], trials: Iterable[Trial], *, n_attackers: int | None = None
-    ) -> dict[Id, float]:
-        """Probability that each of `ids` attacks, given a frame's trials and, if known, the number of attackers."""
+    def suspicion(self, ids: Sequence[Id], trials: Iterable[Trial], *, at_most: int | None = None) -> dict[Id, float]:
+        """Probability that each of `ids` attacks, given a frame's trials and, if known, how many attack at most.
+
+        Bayes' rule over all sets of attackers. Where these are too many to list (beyond about 14 teammates), only what
+        was accepted counts, one teammate at a time: that never accuses anybody, and says so by staying at the prior.
+        """
         trials = list(trials)
         if not ids:
             return {}
-        known = None if n_attackers is None else min(n_attackers, len(ids))
-        sets = attacker_sets(len(ids), exactly=known)
+        held = [t for t in trials if t.accepted]
+        sets = attacker_sets(len(ids), at_most)
+        if sets is None:
+            return {i: self._alone(any(i in t.subset for t in held)) for i in ids}
         count = sets.sum(axis=1)
         log_p = count * np.log(self.attack_rate) + (len(ids) - count) * np.log(1 - self.attack_rate)
-        if any(t.accepted for t in trials):
+        if held:
             seen = {(t.subset, t.accepted) for t in trials}  # a repeated draw is the same evidence, not more of it
             for subset, accepted in sorted(seen, key=lambda t: (sorted(t[0]), t[1])):
                 member = np.array([i in subset for i in ids])
@@ -78,3 +76,10 @@ class Belief:
         weight = np.exp(log_p - log_p.max())
         marginal = weight @ sets / weight.sum()
         return {i: float(m) for i, m in zip(ids, marginal, strict=True)}
+
+    def _alone(self, accepted: bool) -> float:
+        """Bayes' rule for one teammate that was in an accepted subset, or in none."""
+        if not accepted:
+            return self.attack_rate
+        lies = self.attack_rate * self.false_accept
+        return lies / (lies + (1 - self.attack_rate) * (1 - self.false_reject))

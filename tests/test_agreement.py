@@ -133,3 +133,9 @@ def test_what_teammates_add_out_of_sight_is_no_contradiction():
     assert seen(result(hidden)) == pytest.approx(1.0) and whole(result(hidden)) == pytest.approx(0.5)
     assert seen(result(phantom)) == partly(result(phantom)) == pytest.approx(0.5)
     assert partly(result(hidden)) == pytest.approx(1 / 1.25)
+
+
+def test_an_ego_that_sees_nothing_vouches_for_nobody():
+    blind = View("ego", "vehicle", 0, np.zeros((0, 4), np.float32), np.eye(4))
+    nothing = Detections(np.zeros((0, 7), np.float32), np.zeros(0, np.float32), np.zeros((40, 40), np.float32))
+    assert SeenScoreMap().against(nothing, blind, GRID)(nothing) == 0.0

@@ -54,6 +54,10 @@ def test_a_good_message_passes():
         (message(world_T_payload=2 * np.eye(4)), "not rigid"),
         (message(world_T_payload=np.diag([1.0, 1.0, -1.0, 1.0])), "not rigid"),
         (message(world_T_payload=pose_xyz_rpy(500, 0, 0)), "500 m away, allowed 150"),
+        (message(world_T_payload=pose_xyz_rpy(0, 0, 1e9)), "m away"),
+        (message(world_T_payload=np.diag([1.0, -1.0, -1.0, 1.0])), "tilted by more than 45"),
+        (message(received_ns=5000 * MS), "came 4900 ms late"),
+        (message(payload={"centres": np.ma.masked_invalid(np.full((3, 2), np.nan, np.float32))}), "not an array"),
         (message(payload={}), "payload holds"),
         (message(payload={**centres(0), "more": np.zeros(1)}), "payload holds"),
         (message(payload=centres(0, dtype=np.float64)), "not an array of float32"),
@@ -73,6 +77,15 @@ def test_each_reason(bad, why):
     assert [m.link for m in inbox.messages] == ["good"]
     assert list(inbox.rejected) == [bad.link]
     assert re.search(why, inbox.rejected[bad.link])
+
+
+def test_a_clock_may_run_a_little_ahead():
+    assert Gate().admit(TO, CODEC, [message(sensed_ns=105 * MS)]).rejected == {}
+
+
+def test_what_is_no_message_is_reported():
+    inbox = Gate().admit(TO, CODEC, [None, message("a"), message(7)])
+    assert [m.link for m in inbox.messages] == ["a"] and set(inbox.rejected) == {"inbox[0]", "inbox[2]"}
 
 
 def test_two_messages_on_one_link_are_both_refused():

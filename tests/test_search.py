@@ -166,13 +166,13 @@ def probe_frames(memory, frames, *, budget, seed=0):
 def test_the_walk_remembers_and_verifies_again():
     frames = probe_frames(WalkMemory(), [{"b", "d"}] * 6, budget=32)
     assert all(used == frozenset("ace") for used, _ in frames)
-    assert all(trials == 2 for _, trials in frames[1:])  # what held is verified, one step up is tried
+    assert all(trials == 2 for _, trials in frames[1:])  # what held is verified, one step up is refused
 
 
 def test_the_estimate_goes_back_up_when_attackers_stop():
     frames = probe_frames(WalkMemory(), [{"b", "d"}, set(), set(), set(), set()], budget=32)
     assert frames[0][0] == frozenset("ace")
-    assert [len(used) for used, _ in frames] == [3, 4, 5, 5, 5]
+    assert [len(used) for used, _ in frames] == [3, 5, 5, 5, 5]
 
 
 def test_a_remembered_subset_that_turns_bad_is_left():
@@ -219,9 +219,38 @@ def test_the_papers_probing_converges_to_the_number_of_attackers_within_its_limi
     assert {len(t.subset) for t in last.trials} == {3}  # probing is over: draws of the estimated size
 
 
-def test_a_walk_steps_up_once_only():
-    walk = Walk(tries={4: 5}, first=frozenset("ab"), step_up=frozenset("abc"))
-    held = Trial(frozenset("ab"), 1.0, True, 0.5)
+def test_a_walk_steps_up_until_one_is_refused():
+    walk = Walk(tries={4: 5}, first=frozenset("ab"), outside=("c", "d", "e"), largest=5)
+    held = [Trial(frozenset("ab"), 1.0, True, 0.5)]
     assert walk.propose(IDS, (), rng()) == [frozenset("ab")]
-    assert walk.propose(IDS, (held,), rng()) == [frozenset("abc")]
-    assert walk.propose(IDS, (held, Trial(frozenset("abc"), 0.0, False, 0.5)), rng()) == []
+    assert walk.propose(IDS, held, rng()) == [frozenset("abc")]
+    held.append(Trial(frozenset("abc"), 1.0, True, 0.5))
+    assert walk.propose(IDS, held, rng()) == [frozenset("abcd")]
+    assert walk.propose(IDS, [*held, Trial(frozenset("abcd"), 0.0, False, 0.5)], rng()) == []
+
+
+def test_steps_up_end_at_the_largest_size_allowed():
+    memory = WalkMemory()
+    memory.learn(IDS, frozenset("a"))
+    found = run(memory.proposer(IDS, 32, largest=3), 32)
+    assert [len(t.subset) for t in found.trials] == [1, 2, 3] and len(found.used) == 3
+
+
+def test_what_is_remembered_never_exceeds_what_the_count_allows():
+    memory = WalkMemory()
+    memory.learn(IDS, frozenset("abcd"))
+    walk = memory.proposer(("a", "b", "c", "d"), 32, largest=3)  # e has left, one of the rest attacks
+    assert walk.first is None and max(walk.tries) == 3
+
+
+def test_one_hard_frame_does_not_cost_the_next():
+    memory = WalkMemory()
+    hard = run(memory.proposer(IDS, 32, largest=3), 32, attackers="de", refuse=lambda s: len(s) > 1)
+    memory.learn(IDS, hard.used)
+    assert len(hard.used) == 1
+    used = [frozenset()] * 3
+    for k in range(3):
+        found = run(memory.proposer(IDS, 32, largest=3), 32, attackers="de", seed=k)
+        memory.learn(IDS, found.used)
+        used[k] = found.used
+    assert used[-1] == frozenset("abc")

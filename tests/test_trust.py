@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from robosac.trust import MAX_HYPOTHESES, Belief, attacker_sets
+from robosac.trust import Belief, attacker_sets
 from robosac.types import InputError, Trial
 
 BELIEF = Belief(attack_rate=0.2, false_accept=0.1, false_reject=0.05)
@@ -44,21 +44,31 @@ def test_a_repeated_draw_is_no_new_evidence():
     assert BELIEF.suspicion("ab", once) == BELIEF.suspicion("ab", thrice)
 
 
-def test_a_known_count_points_at_the_rest():
-    got = BELIEF.suspicion("abcde", [trial("ace", True)], n_attackers=2)
-    # {b, d} is the one set of two that the accepted subset is free of; each of the other nine was a false accept
-    weight = 0.95 + 9 * 0.1
-    assert got["b"] == pytest.approx(got["d"]) == pytest.approx((0.95 + 3 * 0.1) / weight)
-    assert got["a"] == pytest.approx(4 * 0.1 / weight)
-    assert sum(got.values()) == pytest.approx(2)
+def test_a_known_bound_accuses_nobody_by_counting_alone():
+    # at most two attack and ace was accepted: the other two may be honest all the same
+    got = BELIEF.suspicion("abcde", [trial("ace", True)], at_most=2)
+    assert got["b"] == pytest.approx(got["d"]) and 0.15 < got["b"] < 0.4
+    assert max(got[i] for i in "ace") < 0.1
+
+
+def test_a_known_bound_makes_a_refusal_tell_more():
+    trials = [trial("abcde", False), trial("ace", True), trial("abce", False)]
+    assert BELIEF.suspicion("abcde", trials, at_most=1)["b"] > BELIEF.suspicion("abcde", trials)["b"] > 0.6
 
 
 def test_hypotheses():
-    assert len(attacker_sets(5)) == 32 and len(attacker_sets(5, exactly=2)) == 10
-    assert (attacker_sets(5, exactly=2).sum(axis=1) == 2).all()
-    many = attacker_sets(40)
-    assert len(many) <= MAX_HYPOTHESES and len(np.unique(many, axis=0)) == len(many)
-    assert len(attacker_sets(40, exactly=20)) == MAX_HYPOTHESES
+    assert len(attacker_sets(5)) == 32 and len(attacker_sets(5, 2)) == 1 + 5 + 10
+    assert (attacker_sets(5, 2).sum(axis=1) <= 2).all()
+    assert len(np.unique(attacker_sets(14), axis=0)) == 2**14
+    assert attacker_sets(20, 10) is None and attacker_sets(64) is None
+
+
+def test_too_many_hypotheses_accuse_nobody_and_trust_the_accepted():
+    ids = [f"t{i:02d}" for i in range(20)]
+    trials = [trial(ids, False), trial(ids[:12], True)]
+    got = BELIEF.suspicion(ids, trials, at_most=8)
+    assert all(got[i] == pytest.approx(0.2 * 0.1 / (0.2 * 0.1 + 0.8 * 0.95)) for i in ids[:12])
+    assert all(got[i] == 0.2 for i in ids[12:])
 
 
 @pytest.mark.parametrize("name", ["attack_rate", "false_accept", "false_reject"])

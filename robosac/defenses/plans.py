@@ -9,21 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
-from typing import Protocol
+from typing import Final, Protocol
 
 from robosac.budget import a2cp_limits, attackers_of_ratio, paper_trials
 from robosac.probing import PassesMemory, WalkMemory
 from robosac.subsets import Proposer, Uniform
 from robosac.types import Id, InputError, Subset, Trial
 
+MOST_TRIALS: Final = 200  # a frame, whatever a formula says; of 5 teammates it never asks for more than 27
+
 
 @dataclass(frozen=True)
 class Search:
-    """One frame's orders: who names the subsets, how many may be judged, how many attackers are taken for granted."""
+    """One frame's orders: who names the subsets, how many may be judged, how many attack at most (None: unknown)."""
 
     proposer: Proposer
     budget: int
-    n_attackers: int | None = None
+    at_most: int | None = None
 
 
 class Memory(Protocol):
@@ -51,16 +53,26 @@ def assumed_attackers(n_teammates: int, attackers: int | None, ratio: float | No
 def _check_count(attackers: int | None, ratio: float | None) -> None:
     if (attackers is None) == (ratio is None):
         raise InputError(f"expected either attackers or ratio, got attackers={attackers} and ratio={ratio}")
-    if attackers is not None and attackers < 0:
-        raise InputError(f"expected attackers >= 0, got {attackers}")
+    if attackers is not None and (not isinstance(attackers, int) or isinstance(attackers, bool) or attackers < 0):
+        raise InputError(f"expected attackers to be a whole number >= 0, got {attackers!r}")
     if ratio is not None and not 0 <= ratio <= 1:
         raise InputError(f"expected ratio in [0, 1], got {ratio}")
+
+
+def _check_budget(budget: int | None) -> None:
+    if budget is not None and (not isinstance(budget, int) or isinstance(budget, bool) or budget < 0):
+        raise InputError(f"expected budget to be a whole number of trials >= 0, got {budget!r}")
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 <= confidence < 1:
+        raise InputError(f"expected confidence in [0, 1), got {confidence}")
 
 
 # -------------------------------------------------------------------------------------------- the better default
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """The number (or ratio) of attackers is given: subsets of all others, without repeats.
+    """At most this number (or ratio) of teammates attack: subsets of all others, without repeats.
 
     `budget` trials a frame at most; the subsets of `A - m` come first and, while the budget lasts, smaller ones, for
     frames in which no subset that large agrees. What agreed in the last frame is verified first.
@@ -72,6 +84,7 @@ class Known:
 
     def __post_init__(self) -> None:
         _check_count(self.attackers, self.ratio)
+        _check_budget(self.budget)
 
     def start(self) -> Memory:
         return _WalkPlan(self)
@@ -86,6 +99,9 @@ class Unknown:
 
     budget: int = 32
 
+    def __post_init__(self) -> None:
+        _check_budget(self.budget)
+
     def start(self) -> Memory:
         return _WalkPlan(self)
 
@@ -99,9 +115,9 @@ class _WalkPlan:
 
     def frame(self, ids: Sequence[Id]) -> Search:
         largest = self._plan.largest(len(ids))
-        n_attackers = len(ids) - largest if isinstance(self._plan, Known) else None
+        at_most = len(ids) - largest if isinstance(self._plan, Known) else None
         proposer = self._memory.proposer(ids, self._plan.budget, largest=largest)
-        return Search(proposer, self._plan.budget, n_attackers)
+        return Search(proposer, self._plan.budget, at_most)
 
     def learn(self, ids: Sequence[Id], used: Subset, trials: Sequence[Trial]) -> None:
         self._memory.learn(ids, used)
@@ -112,7 +128,8 @@ class _WalkPlan:
 class PaperKnown:
     """As in the paper: uniform draws of one size, as many as its formula asks for at `confidence`; no memory.
 
-    `size` is `A - m` unless given; `budget` replaces the formula's number of trials.
+    `size` is `A - m` unless given; `budget` replaces the formula's number of trials, of which a frame takes at most
+    `MOST_TRIALS` however many the formula asks for in a large team.
     """
 
     attackers: int
@@ -122,6 +139,10 @@ class PaperKnown:
 
     def __post_init__(self) -> None:
         _check_count(self.attackers, None)
+        _check_budget(self.budget)
+        _check_confidence(self.confidence)
+        if self.size is not None and self.size < 0:
+            raise InputError(f"expected size >= 0, got {self.size}")
 
     def start(self) -> Memory:
         return _PaperPlan(self)
@@ -137,7 +158,7 @@ class _PaperPlan:
         budget = self._plan.budget
         if budget is None:
             count = paper_trials(len(ids), m, size, self._plan.confidence).count if size else 0
-            budget = comb(len(ids), size) if count is None else count
+            budget = min(MOST_TRIALS, comb(len(ids), size) if count is None else count)
         return Search(Uniform(size=size), budget, m)
 
     def learn(self, ids: Sequence[Id], used: Subset, trials: Sequence[Trial]) -> None:
@@ -150,6 +171,10 @@ class PaperUnknown:
 
     budget: int = 5
     confidence: float = 0.99
+
+    def __post_init__(self) -> None:
+        _check_budget(self.budget)
+        _check_confidence(self.confidence)
 
     def start(self) -> Memory:
         return _PaperProbing(self)

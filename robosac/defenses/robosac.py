@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from robosac.defenses.plans import PaperKnown, PaperUnknown, Plan, Unknown
 from robosac.defenses.stages import Stages
 from robosac.gate import Gate
 from robosac.trust import Belief
-from robosac.types import EGO_ALONE, Detections, Detector, Message, Request, Subset, Verdict, View
+from robosac.types import EGO_ALONE, Detections, Detector, InputError, Message, Request, Subset, Verdict, View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,15 @@ class Robosac:
     accuse_above: float = 0.8
     support_iou: float = 0.3
     batch: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("accuse_above", "support_iou"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"expected {name} in [0, 1], got {getattr(self, name)}")
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise InputError(f"expected threshold to be a finite agreement or None (calibrated), got {self.threshold}")
+        if self.batch < 1:
+            raise InputError(f"expected batch >= 1, got {self.batch}")
 
     @staticmethod
     def paper(attackers: int, *, size: int | None = None, budget: int | None = None) -> Robosac:
@@ -106,12 +116,12 @@ class RobosacDefender:
             stages.timed("agree", judge),
             orders.proposer,
             orders.budget,
-            self._rng,
+            self._rng.spawn(1)[0],  # a generator a frame: what one frame draws moves no other frame's draws
             batch=defense.batch,
         )
         self._memory.learn(ids, found.used, found.trials)
         with stages.measure("report"):
-            suspicion = defense.belief.suspicion(ids, found.trials, n_attackers=orders.n_attackers)
+            suspicion = defense.belief.suspicion(ids, found.trials, at_most=orders.at_most)
             held = any(t.accepted for t in found.trials)  # a frame that refuses everything accuses nobody
             accused = frozenset(i for i in ids if held and i not in found.used and suspicion[i] >= defense.accuse_above)
             support = supporters(found, defense.support_iou)

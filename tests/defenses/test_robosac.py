@@ -43,11 +43,16 @@ def test_the_honest_are_fused_and_the_liars_are_not(attackers, kind):
         "paper": replace(Robosac.paper(m), threshold=0.45),
     }[kind]
     verdict = defended(defense)(scene(attackers))
-    assert verdict.used == frozenset("abcde") - set(attackers)
+    honest = frozenset("abcde") - set(attackers)
+    if kind == "paper" and verdict.fell_back:  # its draws repeat: it may miss the clean subset, never take another
+        assert honest not in {t.subset for t in verdict.trials}
+        return
+    assert verdict.used == honest
     assert len(verdict.result) == 5 + 5 - m
     assert not verdict.fell_back
-    if kind in ("unknown", "known", "ratio") and attackers:
-        assert verdict.accused == frozenset(attackers)
+    assert verdict.accused <= frozenset(attackers)
+    if kind == "unknown":
+        assert verdict.accused == frozenset(attackers)  # every larger subset was refused
 
 
 def test_not_used_is_not_accused():
@@ -169,7 +174,9 @@ def test_stages_add_up():
     [
         ({"attackers": 1, "ratio": 0.2}, "either attackers or ratio"),
         ({}, "either attackers or ratio"),
-        ({"attackers": -1}, "attackers >= 0"),
+        ({"attackers": -1}, "attackers to be a whole number >= 0"),
+        ({"attackers": 1.5}, "attackers to be a whole number >= 0"),
+        ({"attackers": 1, "budget": -1}, "budget to be a whole number"),
         ({"ratio": 1.5}, r"ratio in \[0, 1\]"),
     ],
 )
@@ -186,3 +193,39 @@ def test_a_ratio_is_rounded_up_without_float_dust():
 def test_values_compare_and_print():
     assert Robosac() == Robosac() and Robosac.paper(1) != Robosac.paper(2)
     assert "Known(attackers=2" in repr(KNOWN[2])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"threshold": float("nan")}, "threshold to be a finite"),
+        ({"accuse_above": 7.0}, "accuse_above in"),
+        ({"batch": 0}, "batch >= 1"),
+    ],
+)
+def test_wrong_settings_of_the_defence(settings, message):
+    with pytest.raises(InputError, match=message):
+        Robosac(**settings)
+
+
+def test_batches_change_no_decision_in_any_frame():
+    runs = []
+    for batch in (1, 4):
+        wrapped = defended(replace(Robosac.paper(2), threshold=0.45, batch=batch))
+        runs.append([wrapped(scene(liars)).trials for liars in ("bd", "ac", "bd", "de")])
+    assert runs[0] == runs[1]
+
+
+def test_an_honest_frame_with_a_known_bound_accuses_nobody():
+    assert defended(KNOWN[2])(scene()).accused == EGO_ALONE
+
+
+def test_the_papers_budget_is_bounded_in_a_large_team():
+    seen = {"ego": SEEN, **{f"t{i:02d}": SEEN for i in range(30)}}
+    verdict = defended(replace(Robosac.paper(14), threshold=1.1))(frame(seen))
+    assert len(verdict.trials) == 200
+
+
+def test_a_detector_without_a_grid_is_refused_when_it_is_wrapped():
+    with pytest.raises(InputError, match="agreement=BoxJaccard"):
+        wrap(ToyDetector(grid=None))
