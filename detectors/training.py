@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -21,6 +22,7 @@ from detectors.targets import loss
 from detectors.validation import validate
 from detectors.warp import warp
 from detectors.weights import Header, load_network, save
+from robosac.files import check_writable_file
 from robosac.types import keyed_rng
 
 Log = Callable[[str], None]
@@ -50,7 +52,8 @@ def train_from_config(config: Path, *, out: Path | None = None, seed: int | None
 
     Args:
         config: YAML file of a `TrainConfig`.
-        out: where to write the .safetensors; default `detectors/weights/<name>.safetensors`, where `load` looks.
+        out: folder for `<name>.safetensors` and its record `<name>.json`, or a path ending in .safetensors whose
+            record lies beside it; default `detectors/weights`, where `load` looks.
         seed: in place of the file's.
         progress: print the losses as they fall.
 
@@ -58,13 +61,16 @@ def train_from_config(config: Path, *, out: Path | None = None, seed: int | None
         Path of the weights; the record is the .json beside it.
 
     Raises:
-        InputError: if the file or the weights to start from are missing or wrong.
+        InputError: if the file or the weights to start from are missing or wrong, or `out` cannot be written to;
+            the latter before anything is simulated or trained.
     """
     settings = TrainConfig.read(config)
     if seed is not None:
         settings = settings.model_copy(update={"seed": seed})
     log: Log = (lambda line: print(line, flush=True)) if progress else (lambda line: None)
-    path = WEIGHTS / f"{settings.name}.safetensors" if out is None else out
+    path = weights_path(settings.name, out)
+    check_writable_file(path)
+    check_writable_file(path.with_suffix(".json"))
     torch.set_num_threads(settings.optim.threads)
 
     train_scenes = load_split("train", settings.data, log=log)
@@ -77,7 +83,7 @@ def train_from_config(config: Path, *, out: Path | None = None, seed: int | None
     val_scenes = load_split("val", settings.data, log=log)
     figures = validate(detector, val_scenes, min_hits=settings.data.min_hits)
     log(f"validation: {figures}")
-    command = f"robosac train --config {config.as_posix()}" + ("" if seed is None else f" --seed {seed}")
+    command = f"robosac train --config {shlex.quote(config.as_posix())}" + ("" if seed is None else f" --seed {seed}")
     record = {
         "config": settings.model_dump(),
         "command": command,
@@ -87,6 +93,13 @@ def train_from_config(config: Path, *, out: Path | None = None, seed: int | None
         "curve": curve.rows,
     }
     return save(path, net, header, record)
+
+
+def weights_path(name: str, out: Path | None = None) -> Path:
+    """The weights file that `out` means: a path ending in .safetensors itself, else a file in that folder."""
+    if out is not None and out.suffix == ".safetensors" and not out.is_dir():
+        return out
+    return (WEIGHTS if out is None else out) / f"{name}.safetensors"
 
 
 def train(settings: TrainConfig, frames: Sequence[CachedFrame], *, log: Log = print) -> tuple[Network, Curve]:

@@ -9,10 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 
 from detectors.config import DecodeConfig, ModelConfig
 from detectors.network import Network
+from robosac.files import write_whole
 from robosac.types import InputError
 
 
@@ -27,12 +28,13 @@ class Header(BaseModel):
 
 
 def save(path: Path, net: Network, header: Header, record: dict[str, Any]) -> Path:
-    """Write `path` (.safetensors) and the record beside it (.json, with the hash of the weights). Returns `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write `path` (.safetensors) and the record beside it (.json, with the hash of the weights), each of them
+    whole or not at all. Returns `path`.
+    """
     state = {name: tensor.detach().contiguous().cpu() for name, tensor in net.state_dict().items()}
-    save_file(state, path, metadata={"header": header.model_dump_json()})
+    write_whole(path, to_bytes(state, metadata={"header": header.model_dump_json()}))
     record = {"header": header.model_dump(), "sha256": sha256(path), **record}
-    path.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    write_whole(path.with_suffix(".json"), (json.dumps(record, indent=1) + "\n").encode())
     return path
 
 

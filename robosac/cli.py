@@ -5,15 +5,29 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from robosac import __version__
 from robosac.errors import InputError, RobosacError
 
+
+class _Stoppable(TyperGroup):
+    """Ctrl-C is told in a line. Caught here, because what typer itself makes of it differs from version to version."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("robosac: stopped", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="robosac",
+    cls=_Stoppable,
     help="A lying teammate does no harm: consensus defence for V2X collaborative 3D detection.",
     no_args_is_help=True,
     add_completion=False,
@@ -110,18 +124,26 @@ def demo(
 @app.command()
 def train(
     config: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="A YAML file of configs/detectors.")],
-    out: Annotated[Path | None, typer.Option(file_okay=False, help="Folder for weights and figures.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for NAME.safetensors and its record NAME.json (NAME: the config's), or a path ending in"
+            " .safetensors. Default: the shipped weights are replaced."
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the seed in the config.")] = None,
     json: Json = False,
 ) -> None:
     """Train a detector on simulated scenes."""
     from detectors.training import train_from_config
 
-    folder = train_from_config(config, out=out, seed=seed, progress=not json)
+    weights = train_from_config(config, out=out, seed=seed, progress=not json)
     if json:
         from json import dumps
 
-        typer.echo(dumps({"out": str(folder)}))
+        typer.echo(dumps({"out": str(weights)}))
+    else:
+        typer.echo(f"Written to {weights}")
 
 
 @app.command()
@@ -130,23 +152,32 @@ def calibrate(
     frames: Annotated[int, typer.Option(min=1, help="Honest frames to read thresholds from.")] = 250,
     alpha: Annotated[float, typer.Option(help="Share of honest subsets that may be refused.")] = 0.02,
     seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option(dir_okay=False, help="File; default: beside the weights.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="File to write. Default: the thresholds beside the weights are replaced."),
+    ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core. Changes no figure.")] = None,
     json: Json = False,
 ) -> None:
-    """Read agreement thresholds off honest, simulated data."""
+    """Read agreement thresholds off honest, simulated data.
+
+    Without --out, the thresholds beside the detector's weights, which every defence reads, are replaced.
+    """
     from robosac.commands.calibrate import show
 
     show(detector, frames=frames, seed=seed, alpha=alpha, out=out, jobs=jobs, as_json=json)
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line; errors that the project raises on purpose become one line and an exit code.
+    """Run the command line; the project's own errors and the operating system's become one line and an exit code.
 
-    Exit codes: 0 done (an honest "impossible" included), 1 failed, 2 the arguments are wrong.
+    Exit codes: 0 done (an honest "impossible" included), 1 failed, 2 the arguments are wrong, 130 stopped by Ctrl-C.
     """
     try:
         app(args=None if args is None else list(args), prog_name="robosac")
     except RobosacError as error:
         print(f"robosac: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
+    except OSError as error:  # a full disk, a file that vanished
+        print(f"robosac: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        sys.exit(1)

@@ -1,10 +1,13 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all, and where they go is asked before the work, not after it."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+
+from robosac.errors import InputError
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -19,3 +22,32 @@ def write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that files can be written into `folder`, by writing one. Nothing stays behind, new folders neither.
+
+    Raises:
+        InputError: if the folder cannot be made, is a file, or takes no files.
+    """
+    made: list[Path] = []
+    try:
+        made = [p for p in (folder, *folder.parents) if not p.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder, prefix=".robosac.").close()
+    except OSError as error:
+        why = "it is a file" if isinstance(error, FileExistsError) else error.strerror or type(error).__name__
+        raise InputError(
+            f"expected a folder that can be written to, got {folder} ({why}); name another, or make this one writable"
+        ) from error
+    finally:
+        for path in made:
+            with suppress(OSError):  # never made, or no longer empty
+                path.rmdir()
+
+
+def check_writable_file(path: Path) -> None:
+    """As `check_writable`, for one file: its folder takes files, and it is not itself a folder."""
+    check_writable(path.parent)
+    if path.is_dir():
+        raise InputError(f"expected a file to write, got the folder {path}; name a file in it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -208,6 +209,113 @@ def test_the_projects_errors_are_one_line(
     monkeypatch.setattr(command, "run", fail)
     found, out, err = run(capsys, *TEAM, "--subset", "3")
     assert (found, out, err) == (code, "", f"robosac: {' '.join(str(error).split())}\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (OSError(28, "No space left on device", "x.png"), 1, "robosac: [Errno 28] No space left on device: 'x.png'\n"),
+        (OSError(), 1, "robosac: OSError\n"),
+        (KeyboardInterrupt(), 130, "robosac: stopped\n"),
+    ],
+)
+def test_what_the_system_refuses_and_what_is_stopped_are_one_line(
+    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(command, "run", fail)
+    assert run(capsys, *TEAM, "--subset", "3") == (code, "", said)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [*TEAM, "--subset", "3", "--plot", "file/b.png"],
+        ["demo", "--scenes", "1", "--out", "file/x"],
+        ["calibrate", "--frames", "50", "--out", "file/x.json"],
+        ["train", "--config", "tiny.yaml", "--out", "file/x"],
+        ["train", "--config", "tiny.yaml", "--out", "file"],
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_written_to_is_told_before_the_work(
+    args: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("the work began")
+
+    for name in ("demo.run_demo", "demo.progress_bar", "calibrate.progress_bar", "calibrate.run_all"):
+        monkeypatch.setattr(f"robosac.commands.{name}", work)
+    monkeypatch.setattr("detectors.training.load_split", work)
+    monkeypatch.setattr("robosac.viz.budget_plot.plot_budget", work)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "tiny.yaml").write_text("name: tiny\n")
+    code, out, err = run(capsys, *args)
+    assert (code, out) == (2, "")
+    assert err.startswith("robosac: expected a folder that can be written to, got file")
+    assert err.count("\n") == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "tiny.yaml"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
+@pytest.mark.parametrize(
+    "args", [["demo", "--scenes", "1", "--out", "/proc/x"], [*TEAM, "--subset", "3", "--plot", "/proc/b.png"]]
+)
+def test_a_place_that_takes_no_files(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, *args)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "expected a folder that can be written to, got /proc" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["demo", "--detector", "nope"], "expected a shipped detector"),
+        (["demo", "--attack", "nope"], "expected an attack preset"),
+        (["demo", "--epsilon", "-1"], "expected epsilon"),
+        (["calibrate", "--frames", "3"], "expected at least 50 frames"),
+        (["calibrate", "--alpha", "0"], "expected alpha inside (0, 1), got 0.0"),
+        (["calibrate", "--alpha", "nan"], "expected alpha inside (0, 1), got nan"),
+        (["calibrate", "--detector", "nope", "--out", "c.json"], "expected a shipped detector"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_names_are_told_before_a_bar_appears(
+    args: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def bar(*_: object, **__: object) -> None:
+        raise AssertionError("the bar appeared")
+
+    monkeypatch.setattr("robosac.commands.demo.progress_bar", bar)
+    monkeypatch.setattr("robosac.commands.calibrate.progress_bar", bar)
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *args)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"robosac: {said}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_demos_command_can_be_typed_again() -> None:
+    from robosac.commands.demo import _command
+    from robosac.demo.settings import DemoSettings
+
+    changes = {"seed": 0, "detector": "my weights/it's.safetensors", "attack": "pgd", "epsilon": 0.25}
+    typed = _command(True, Path("my runs"), changes, DemoSettings.fast())
+    again = ["--detector", "my weights/it's.safetensors", "--epsilon", "0.25", "--out", "my runs"]
+    assert shlex.split(typed) == ["robosac", "demo", "--fast", *again]
+
+
+def test_the_help_says_what_is_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, said in (("calibrate", "thresholds beside the weights are replaced"), ("train", "weights are replaced")):
+        _, out, _ = run(capsys, name, "--help")
+        assert said in " ".join(out.split())
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from robosac import budget as laws
 from robosac.budget import Law, Verifier
 from robosac.budget_numbers import as_probability
 from robosac.errors import InputError
+from robosac.files import check_writable_file
 
 MAX_ROWS: Final = 500
 Row = dict[str, Any]
@@ -185,6 +186,7 @@ def _draw(question: Question, path: Path) -> Path:
     m = question.known_attackers
     if m is None or question.subset is None:
         raise InputError("expected --attackers (or --ratio) and --subset for --plot, got no single curve; add them")
+    check_writable_file(path)
     from robosac.viz.budget_plot import plot_budget, save
 
     p = as_probability(question.confidence, "confidence")

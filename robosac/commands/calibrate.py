@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -13,6 +14,7 @@ from robosac.calibration import Calibration, fit, honest_agreements
 from robosac.commands.progress import progress_bar
 from robosac.evaluation.executors import default_jobs, run_all
 from robosac.facade import load_detector
+from robosac.files import check_writable_file
 from robosac.types import Detector, InputError, keyed_rng
 
 MEASURES: tuple[Agreement, ...] = (BoxJaccard(), ScoreMapOverlap(), SeenScoreMap())
@@ -44,6 +46,22 @@ def agreements_of(job: Job) -> Found:
     return honest_agreements(_detector(job.detector), [frame], MEASURES, rng)
 
 
+def destination(detector: str, *, frames: int, alpha: float, out: Path | None) -> Path:
+    """The file that the thresholds go to, once everything that can be wrong beforehand has been looked at.
+
+    Raises:
+        InputError: if alpha, the number of frames, the detector or the file cannot be used.
+    """
+    if not 0 < alpha < 1:
+        raise InputError(f"expected alpha inside (0, 1), got {alpha}; give a share like {ALPHA}")
+    if frames < 1 / alpha - 1:
+        raise InputError(f"expected at least {1 / alpha:.0f} frames for alpha={alpha}, got {frames}; give more")
+    name = _detector(detector).name
+    path = _beside_weights(name) if out is None else out
+    check_writable_file(path)
+    return path
+
+
 def run(
     detector: str,
     *,
@@ -54,12 +72,12 @@ def run(
     jobs: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Calibration, Path]:
-    """Calibrate and save; `out` defaults to a file beside the shipped weights. One frame a scene."""
-    if not 0 < alpha < 1:
-        raise InputError(f"expected alpha inside (0, 1), got {alpha}")
-    if frames < 1 / alpha - 1:
-        raise InputError(f"expected at least {int(1 / alpha)} frames for alpha={alpha}, got {frames}")
-    loaded = _detector(detector)
+    """Calibrate and save; `out` defaults to the file beside the shipped weights, which is replaced. One frame a scene.
+
+    Raises:
+        InputError: as `destination`, before anything is simulated.
+    """
+    path = destination(detector, frames=frames, alpha=alpha, out=out)
     work = [Job(detector, seed, i) for i in range(frames)]
     found: dict[int, Found] = {}
     for position, one in run_all(agreements_of, work, jobs=default_jobs() if jobs is None else jobs):
@@ -70,10 +88,10 @@ def run(
         for measure, by_size in found[position].items():
             for size, values in by_size.items():
                 merged.setdefault(measure, {}).setdefault(size, []).extend(values)
-    command = f"robosac calibrate --detector {detector} --frames {frames} --seed {seed} --alpha {alpha:g}"
+    named = shlex.quote(detector)
+    command = f"robosac calibrate --detector {named} --frames {frames} --seed {seed} --alpha {alpha:g}"
     source = {"data": f"simulated, split calibration, {frames} scenes, one honest frame each", "command": command}
-    made = fit(loaded.name, merged, alpha=alpha, source=source)
-    path = out if out is not None else _beside_weights(loaded.name)
+    made = fit(_detector(detector).name, merged, alpha=alpha, source=source)
     made.save(path)
     return made, path
 
@@ -89,6 +107,7 @@ def show(
     as_json: bool,
 ) -> None:
     """Calibrate with a progress bar and print the thresholds."""
+    destination(detector, frames=frames, alpha=alpha, out=out)  # what is wrong is told before a bar appears
     with progress_bar("honest frames", quiet=as_json) as tell:
         made, path = run(detector, frames=frames, seed=seed, alpha=alpha, out=out, jobs=jobs, progress=tell)
     if as_json:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 from robosac.commands.progress import progress_bar
+from robosac.demo.play import tools
 from robosac.demo.run import run_demo, write_demo
 from robosac.demo.settings import DemoSettings
 from robosac.demo.table import LEGEND, rich_table
+from robosac.files import check_writable
 
 
 def run(
@@ -25,9 +28,10 @@ def run(
     scenes: int | None,
     as_json: bool,
 ) -> None:
-    """Run, show, write."""
+    """Run, show, write. Arguments that cannot work are told before anything is shown or simulated."""
     from rich.console import Console
 
+    check_writable(out)
     changes: dict[str, Any] = {
         "seed": seed,
         "detector": detector,
@@ -36,6 +40,7 @@ def run(
         **({} if scenes is None else {"scenes": scenes}),
     }
     settings = DemoSettings.fast(**changes) if fast else DemoSettings(**changes)
+    tools(settings.detector, settings.attack, settings.epsilon)  # wrong names are told before a bar appears
     command = _command(fast, out, changes, DemoSettings.fast() if fast else DemoSettings())
     with progress_bar("scenes", quiet=as_json) as tell:
         result = run_demo(settings, jobs=jobs, threads=threads, command=command, progress=tell)
@@ -55,6 +60,6 @@ def run(
 
 def _command(fast: bool, out: Path, changes: dict[str, Any], default: DemoSettings) -> str:
     """What to type to get this run again."""
-    options = [f"--{k} {v}" for k, v in changes.items() if v != getattr(default, k)]
-    where = [] if out == Path("runs/demo") else [f"--out {out}"]
+    options = [f"--{k} {shlex.quote(str(v))}" for k, v in changes.items() if v != getattr(default, k)]
+    where = [] if out == Path("runs/demo") else [f"--out {shlex.quote(str(out))}"]
     return " ".join(["robosac demo", *(["--fast"] if fast else []), *options, *where])

@@ -41,7 +41,12 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_two_steps_write_weights_and_record(tiny: Path, tmp_path: Path) -> None:
-    first = training.train_from_config(tiny, out=tmp_path / "a" / "tiny.safetensors", progress=False)
+    first = training.train_from_config(tiny, out=tmp_path / "a", progress=False)
+    assert first == tmp_path / "a" / "tiny.safetensors"
+    assert {p.name: p.stat().st_mode & 0o777 for p in first.parent.iterdir()} == {
+        "tiny.safetensors": 0o644,
+        "tiny.json": 0o644,
+    }
     second = training.train_from_config(tiny, out=tmp_path / "b" / "tiny.safetensors", progress=False)
     record = json.loads(first.with_suffix(".json").read_text())
     assert np.isfinite(record["curve"][-1]["total"])
@@ -52,6 +57,44 @@ def test_two_steps_write_weights_and_record(tiny: Path, tmp_path: Path) -> None:
 
     other = training.train_from_config(tiny, out=tmp_path / "c.safetensors", seed=1, progress=False)
     assert sha256(other) != sha256(first)
+
+
+def test_a_folder_or_a_weights_file_may_be_named(tmp_path: Path) -> None:
+    (tmp_path / "dir.safetensors").mkdir()
+    assert training.weights_path("m") == detectors.WEIGHTS / "m.safetensors"
+    assert training.weights_path("m", tmp_path) == tmp_path / "m.safetensors"
+    assert training.weights_path("m", tmp_path / "new") == tmp_path / "new" / "m.safetensors"
+    assert training.weights_path("m", tmp_path / "x.safetensors") == tmp_path / "x.safetensors"
+    assert training.weights_path("m", tmp_path / "dir.safetensors") == tmp_path / "dir.safetensors" / "m.safetensors"
+
+
+@pytest.mark.parametrize("where", ["file", "file/x", "taken"])
+def test_a_wrong_destination_is_told_before_the_work(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("the work began")
+
+    monkeypatch.setattr(training, "load_split", work)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    (tmp_path / "file").touch()
+    (tmp_path / "taken" / "tiny.json").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"expected a (folder that can be written to|file to write), got"):
+        training.train_from_config(tmp_path / "tiny.yaml", out=tmp_path / where, progress=False)
+
+
+def test_weights_are_replaced_whole_or_not_at_all(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills up while the new weights are written leaves the old ones, and their record, as they were."""
+    path = training.train_from_config(tiny, out=tmp_path / "a", progress=False)
+    before = {p: p.read_bytes() for p in path.parent.iterdir()}
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        training.train_from_config(tiny, out=tmp_path / "a", seed=1, progress=False)
+    assert {p: p.read_bytes() for p in path.parent.iterdir()} == before
 
 
 def test_averaged_weights_have_moved(tiny: Path) -> None:
