@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
-from robosac.evaluation.ap import counted, in_region
+from robosac.evaluation.ap import counted
 from robosac.evaluation.run import Played
-from robosac.types import Array, BevGrid, Verdict
+from robosac.types import BevGrid, Verdict
 
 STRIP: Final = ("ego only", "no defence", "robosac, count unknown")
 
@@ -44,10 +42,11 @@ def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str) -> Shot:
             detections=p.verdict.result,
             used=p.verdict.used,
             accused=p.verdict.accused,
-            hits=_hits(p, region),
+            hits=p.record.matches.hits(0.5),
             note=_note(p),
         )
         for p in played
+        if p.truth.attackers == attackers  # where nobody attacks, the picture would mark honest teammates as liars
     ]
 
     def panels(shown: Sequence[Picture]) -> bytes:
@@ -71,17 +70,10 @@ def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str) -> Shot:
     )
 
 
-def _hits(p: Played, region: BevGrid | float) -> Array:
-    """`(N,)` for each box of the result: 1 finds an object, 0 is a mistake, -1 is not counted."""
-    inside = in_region(region, p.verdict.result.boxes)
-    hits = np.full(len(p.verdict.result), -1, dtype=np.int8)
-    hits[inside] = p.record.matches.hits(0.5)
-    return hits
-
-
 def _note(p: Played) -> str:
+    unit = "decode" if p.verdict.decodes == 1 else "decodes"
     found = int((p.record.matches.hits(0.5) == 1).sum())
-    return f"{found} of {p.record.matches.n_gt} found, {len(p.verdict.result)} boxes, {p.verdict.decodes} decodes"
+    return f"{found} of {p.record.matches.n_gt} found, {len(p.verdict.result)} boxes, {p.verdict.decodes} {unit}"
 
 
 def _row(policy: str, verdict: Verdict) -> dict[str, str | int | float | None]:
