@@ -81,9 +81,9 @@ def _summary(rows: list[Row]) -> list[str]:
         f"When {m} of its teammates lie and nobody checks, that falls to {get('no defence')}.",
         f"With robosac it is {get(DEFAULTS[0])} if the number of attackers is known, {get(DEFAULTS[1])} if it is not; "
         f"the paper's own settings give {get('robosac, as in paper')}, and knowing the attackers {get('oracle')}.",
-        "How to read it: “count known” is told how many attack at most, “oracle” who attacks; “gap” is the share of the "
-        "way from ego only to the oracle; a “decode” is one pass of fusion and detection. The attack changes each feature "
-        "a liar sends by at most its epsilon, along the detector's gradient (both are in the configuration below).",
+        "How to read it: “count known” is told how many attack at most, “oracle” who attacks; “gap” is the share of "
+        "the way from ego only to the oracle; a “decode” is one pass of fusion and detection. The attack changes each "
+        "feature a liar sends by at most its epsilon, along the detector's gradient (see the configuration below).",
     ]
 
 
