@@ -37,6 +37,7 @@ from robosac.viz.canvas import (
 )
 
 MARGIN_M = 6.0  # shown around the evaluation range, so that teammates just outside are seen
+HOW_TO_READ = "arrow: the ego · dotted: evaluated region · pale: low score · grey: not counted · points: a colour an agent"
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,7 @@ def panel_figure(
     columns = max(1, min(columns, len(pictures)))
     rows = math.ceil(len(pictures) / columns)
     side = 6.4 if columns == 1 else 4.3
-    legend_in = 0.85 if columns < 3 else 0.5
+    legend_in = 1.15 if columns < 3 else 0.95
     height = rows * (side + 0.42) + legend_in
     figure = new_figure(columns * side + 0.3, height)
     grid = figure.add_gridspec(
@@ -97,9 +98,11 @@ def panel_figure(
         draw_frame(ax, frame, picture, truth_boxes=truth_boxes, attackers=attackers, region=region, points=points)
     handles = _legend(truth_boxes is not None, any(p.hits is not None for p in pictures), bool(attackers))
     figure.legend(
-        handles=handles, loc="lower center", ncols=min(len(handles), 3 if columns == 1 else 4 if columns == 2 else 9),
-        frameon=False, fontsize=8, labelcolor=INK, handletextpad=0.5, columnspacing=1.5, borderaxespad=0.4,
+        handles=handles, loc="lower center", ncols=min(len(handles), 3 if columns == 1 else 4),
+        bbox_to_anchor=(0.5, 0.24 / height), frameon=False, fontsize=8 if columns < 3 else 10, labelcolor=INK,
+        handletextpad=0.5, columnspacing=1.5, borderaxespad=0.4,
     )  # fmt: skip
+    figure.text(0.5, 0.1 / height, HOW_TO_READ, ha="center", fontsize=7 if columns < 3 else 9, color=MUTED)
     return figure
 
 
