@@ -37,7 +37,9 @@ from robosac.viz.canvas import (
 )
 
 MARGIN_M = 6.0  # shown around the evaluation range, so that teammates just outside are seen
-HOW_TO_READ = "arrow: the ego · dotted: evaluated region · pale: low score · grey: not counted · points: one colour each"
+HOW_TO_READ = (
+    "arrow: the ego · dotted: evaluated region · pale: low score · grey: not counted · points: one colour each"
+)
 
 
 @dataclass(frozen=True, eq=False)
