@@ -15,7 +15,7 @@ import numpy as np
 
 from robosac import __version__
 from robosac.config import plain, policy
-from robosac.demo.play import SceneDone, SceneJob, load_attack, play_scene, tools
+from robosac.demo.play import SceneDone, SceneJob, play_scene, tools
 from robosac.demo.settings import DemoSettings
 from robosac.demo.table import Row, tabulate
 from robosac.evaluation.executors import default_jobs, run_all
@@ -104,12 +104,14 @@ def resolved(settings: DemoSettings) -> dict[str, Any]:
     """Settings with every preset they name spelled out."""
     from robosac.simulation import SimConfig
 
+    _, calibration, attack = tools(settings.detector, settings.attack, settings.epsilon)
     m = max(settings.attackers)
     defenses = {t: plain(policy(n).make(m)) for t, n in settings.policies.items() if n not in ("oracle", "all honest")}
     return {
         **plain(settings),
         "simulation": plain(SimConfig.preset(settings.preset)),
-        "attack_settings": plain(load_attack(settings.attack, settings.epsilon)),
+        "attack_settings": plain(attack),
+        "calibration": plain(calibration),
         f"defences (with {m} attackers)": defenses,
     }
 
