@@ -85,53 +85,27 @@ class Uniform:
 
 @dataclass(frozen=True, kw_only=True)
 class WithoutRepeats:
-    """One size, no subset twice, until one is accepted. `first` are tried before any draw."""
+    """No subset twice, until one is accepted: all of `size`, in random order, then smaller ones down to `smallest`.
+
+    Attributes:
+        size: the largest size tried; teammates that are not there count for none.
+        smallest: the last size tried; None = only `size`.
+    """
 
     size: int
-    first: tuple[Subset, ...] = ()
+    smallest: int | None = None
 
     def propose(
         self, ids: Sequence[Id], history: Sequence[Trial], rng: np.random.Generator, count: int = 1
     ) -> list[Subset]:
         if accepted(history):
             return []
-        return _next_untried(ids, history, rng, count, sizes=(_size(self.size, ids),), first=self.first)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Descending:
-    """Largest subsets first: every subset of one size, in random order, before any smaller one."""
-
-    largest: int
-    smallest: int = 1
-    first: tuple[Subset, ...] = ()
-
-    def propose(
-        self, ids: Sequence[Id], history: Sequence[Trial], rng: np.random.Generator, count: int = 1
-    ) -> list[Subset]:
-        if accepted(history):
-            return []
-        sizes = range(_size(self.largest, ids), self.smallest - 1, -1)
-        return _next_untried(ids, history, rng, count, sizes=sizes, first=self.first)
-
-
-def _next_untried(
-    ids: Sequence[Id],
-    history: Sequence[Trial],
-    rng: np.random.Generator,
-    count: int,
-    *,
-    sizes: Sequence[int],
-    first: Sequence[Subset],
-) -> list[Subset]:
-    tried = {t.subset for t in history}
-    chosen: list[Subset] = []
-    for subset in first:
-        if len(chosen) < count and subset not in tried and subset <= set(ids):
-            chosen.append(subset)
-            tried.add(subset)
-    for size in sizes:
-        while len(chosen) < count and (subset_or_none := draw_new(ids, size, tried, rng)) is not None:
-            chosen.append(subset_or_none)
-            tried.add(subset_or_none)
-    return chosen
+        largest = _size(self.size, ids)
+        smallest = largest if self.smallest is None else self.smallest
+        tried = {t.subset for t in history}
+        chosen: list[Subset] = []
+        for size in range(largest, smallest - 1, -1):
+            while len(chosen) < count and (subset := draw_new(ids, size, tried, rng)) is not None:
+                chosen.append(subset)
+                tried.add(subset)
+        return chosen

@@ -12,7 +12,7 @@ from scipy.stats import chisquare
 
 from robosac.consensus import search
 from robosac.probing import PassesMemory, Walk, WalkMemory, tries_per_size
-from robosac.subsets import Descending, Uniform, WithoutRepeats, draw_new
+from robosac.subsets import Uniform, WithoutRepeats, draw_new
 from robosac.types import EGO_ALONE, InputError, Trial
 
 IDS = ("a", "b", "c", "d", "e")
@@ -78,7 +78,7 @@ def test_draw_new_ends():
 
 
 def test_descending_tries_all_larger_subsets_first():
-    sizes = [len(t.subset) for t in run(Descending(largest=5), 1000, attackers=everyone).trials]
+    sizes = [len(t.subset) for t in run(WithoutRepeats(size=5, smallest=1), 1000, attackers=everyone).trials]
     assert sizes == [5] + [4] * 5 + [3] * 10 + [2] * 10 + [1] * 5
 
 
@@ -89,7 +89,7 @@ def test_a_negative_size_is_refused():
 
 # ------------------------------------------------------------------------------------------------- the loop
 def test_no_attacker_everybody_is_accepted_at_once():
-    found = run(Descending(largest=5), 10)
+    found = run(WithoutRepeats(size=5, smallest=1), 10)
     assert found.used == everyone and len(found.trials) == 1 and found.decodes == 2
 
 
@@ -99,12 +99,12 @@ def test_no_consensus_falls_back_to_the_ego():
 
 
 def test_no_teammates():
-    found = run(Descending(largest=5), 10, ids=())
+    found = run(WithoutRepeats(size=5, smallest=1), 10, ids=())
     assert found.used == EGO_ALONE and found.trials == () and found.decodes == 1
 
 
 def test_a_budget_of_zero_decodes_the_ego_alone():
-    assert run(Descending(largest=5), 0).decodes == 1
+    assert run(WithoutRepeats(size=5, smallest=1), 0).decodes == 1
 
 
 def test_wrong_budget():
@@ -115,9 +115,9 @@ def test_wrong_budget():
 @settings(max_examples=100, deadline=None)
 @given(st.sets(st.sampled_from(IDS)), st.integers(0, 2**32 - 1), st.integers(1, 6))
 def test_descending_finds_the_largest_honest_set_and_batches_change_no_decision(attackers, seed, batch):
-    alone = run(Descending(largest=5), 31, attackers=attackers, seed=seed)
+    alone = run(WithoutRepeats(size=5, smallest=1), 31, attackers=attackers, seed=seed)
     assert alone.used == everyone - attackers
-    together = run(Descending(largest=5), 31, attackers=attackers, seed=seed, batch=batch)
+    together = run(WithoutRepeats(size=5, smallest=1), 31, attackers=attackers, seed=seed, batch=batch)
     assert together.used == alone.used and len(together.trials) <= 31
 
 

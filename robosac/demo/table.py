@@ -41,7 +41,7 @@ class Row:
             "block": f"{self.attackers} of the ego's teammates attack",
             "policy": s.policy,
             **ap,
-            "interval": None if mid is None else f"{mid.low:.2f}–{mid.high:.2f}",
+            "interval": None if mid is None else f"{mid.low:.2f}\u2060–\u2060{mid.high:.2f}",
             "recovered": None if self.recovered is None else 100 * self.recovered.value,
             **rates,
             "decodes": s.decodes.value,
