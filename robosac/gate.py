@@ -53,14 +53,15 @@ class Gate:
             else:
                 rejected[f"inbox[{position}]"] = f"not a message ({type(message).__name__})"
         passed: list[Message] = []
+        most = self.max_messages if codec.max_messages is None else min(self.max_messages, codec.max_messages)
         for link in sorted(by_link):
             group = by_link[link]
             if len(group) > 1:
                 rejected[link] = f"{len(group)} messages on one link in one frame"
                 continue
             why = self.refusal(to, codec, group[0])
-            if why is None and len(passed) >= self.max_messages:
-                why = f"more than {self.max_messages} teammates"
+            if why is None and len(passed) >= most:
+                why = f"more than {most} teammates"
             if why is None:
                 passed.append(group[0])
             else:
@@ -110,13 +111,24 @@ class Gate:
 def _payload_refusal(codec: Codec, m: Message) -> str | None:
     if set(m.payload) != set(codec.arrays):
         return f"payload holds {sorted(map(str, m.payload))}, expected {sorted(codec.arrays)}"
+    lengths: dict[str, int] = {}
     for name, (shape, dtype, low, high) in codec.arrays.items():
         array = m.payload[name]
         if type(array) is not np.ndarray or str(array.dtype) != dtype:  # no masked arrays and other subclasses
             return f"{name} is not an array of {dtype}"
-        fits = array.ndim == len(shape) and all(w in (None, n) for w, n in zip(shape, array.shape, strict=True))
-        if not fits:
-            return f"{name} has shape {array.shape}, expected {shape}"
+        if not _fits(array.shape, shape, lengths):
+            return f"{name} has shape {array.shape}, expected {shape}" + (f" with {lengths}" if lengths else "")
         if array.size and not (np.isfinite(array).all() and array.min() >= low and array.max() <= high):
             return f"{name} holds values outside [{low:g}, {high:g}] or not finite"
+    long = {dim: n for dim, n in lengths.items() if n > codec.longest.get(dim, n)}
+    if long:
+        return f"payload is longer than {dict(codec.longest)}, got {long}"
     return None
+
+
+def _fits(got: tuple[int, ...], wanted: tuple[int | str | None, ...], lengths: dict[str, int]) -> bool:
+    """Whether a shape is the wanted one; lengths of named dimensions are noted where first seen and must then agree."""
+    return len(got) == len(wanted) and all(
+        w is None or n == (lengths.setdefault(w, n) if isinstance(w, str) else w)
+        for n, w in zip(got, wanted, strict=True)
+    )

@@ -36,6 +36,7 @@ Float32: TypeAlias = NDArray[np.float32]
 Float64: TypeAlias = NDArray[np.float64]
 Bool: TypeAlias = NDArray[np.bool_]
 Int64: TypeAlias = NDArray[np.int64]
+Outputs: TypeAlias = Mapping[str, Array]  # a model's raw outputs by name
 
 EGO_ALONE: Subset = frozenset()
 
@@ -276,15 +277,39 @@ class Detector(Protocol):
     def open(self, ego: View, to: Request, messages: Sequence[Message]) -> Session: ...
 
 
+@runtime_checkable
+class Verifiable(Detector, Protocol):
+    """A detector that can also run as if it were not wrapped, so that what is cached can be checked against it."""
+
+    def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
+        """Raw outputs of one unwrapped forward with the ego and these agents only, from their points.
+
+        Nothing cached is used. Each message in `tampered` takes the place of what the agent of its link sends.
+        """
+        ...
+
+
+@runtime_checkable
+class RawSession(Session, Protocol):
+    """A session that shows the model's raw outputs beside its boxes."""
+
+    def outputs(self, subset: Subset) -> Outputs:
+        """Raw outputs of a subset, from what the session computed once; the names are those of `Verifiable.full`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Codec:
     """The shape of a valid payload: array name -> (shape, dtype, lower bound, upper bound).
 
-    A `None` in a shape admits any length; an infinite bound admits any finite value.
+    A `None` in a shape admits any length; a name admits one length for all arrays that use it, at most `longest[name]`.
+    An infinite bound admits any finite value. `max_messages` is how many a session takes, None where it does not care.
     """
 
     name: str
-    arrays: Mapping[str, tuple[tuple[int | None, ...], str, float, float]]
+    arrays: Mapping[str, tuple[tuple[int | str | None, ...], str, float, float]]
+    longest: Mapping[str, int] = field(default_factory=dict)
+    max_messages: int | None = None
 
 
 # --------------------------------------------------------------------------------------------------- attacks

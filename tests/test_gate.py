@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from robosac.boxes import pose_xyz_rpy
 from robosac.gate import Gate
-from robosac.types import Message, Request
+from robosac.types import Codec, Message, Request
 from tests.toy import CODEC
 
 MS = 1_000_000
@@ -112,3 +112,31 @@ anything = st.one_of(
 def test_nothing_a_teammate_sends_raises(changes):
     inbox = Gate().admit(TO, CODEC, [message(**changes)])
     assert len(inbox.messages) + len(inbox.rejected) == 1
+
+
+BOXES = Codec(
+    "toy", {"boxes": (("n", 7), "float32", -200.0, 200.0), "scores": (("n",), "float32", 0.0, 1.0)}, {"n": 5}, 2
+)
+
+
+def found(boxes, scores):
+    return {"boxes": np.zeros((boxes, 7), np.float32), "scores": np.zeros(scores, np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("payload", "why"),
+    [
+        (found(0, 0), None),
+        (found(5, 5), None),
+        (found(3, 4), r"scores has shape \(4,\)"),
+        (found(6, 6), r"longer than \{'n': 5\}, got \{'n': 6\}"),
+    ],
+)
+def test_arrays_that_share_a_length(payload, why):
+    rejected = Gate().admit(TO, BOXES, [message(payload=payload)]).rejected
+    assert not rejected if why is None else re.search(why, rejected["a"])
+
+
+def test_a_detector_may_take_fewer_messages_than_the_gate():
+    inbox = Gate().admit(TO, BOXES, [message(f"t{i}", payload=found(1, 1)) for i in range(4)])
+    assert [m.link for m in inbox.messages] == ["t0", "t1"] and "more than 2 teammates" in inbox.rejected["t2"]
