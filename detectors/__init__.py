@@ -19,11 +19,11 @@ SHIPPED: Final = {
 }
 
 
-def load(name_or_path: str | Path) -> BevDetector:
-    """A shipped detector by name, or one from the file that `robosac train` wrote.
+def load(name_or_path: str | Path, *, device: str = "cpu") -> BevDetector:
+    """A shipped detector by name, or one from the file that `robosac train` wrote, on `cpu` or `cuda`.
 
     Raises:
-        InputError: if it is neither a shipped name nor a weights file.
+        InputError: if it is neither a shipped name nor a weights file, or there is no such device.
     """
     from detectors.detector import BevDetector
 
@@ -34,4 +34,4 @@ def load(name_or_path: str | Path) -> BevDetector:
         raise InputError(
             f"expected a shipped detector ({', '.join(SHIPPED)}) or a path to .safetensors, got {str(name_or_path)!r}"
         )
-    return BevDetector.from_file(path)
+    return BevDetector.from_file(path, device=device)

@@ -35,13 +35,13 @@ def decode(output: Tensor, ground: Array, config: DecodeConfig) -> list[Detectio
     flat = torch.where(peak, heat, -1.0).flatten(1)
     scores, cells = flat.topk(min(config.max_candidates, flat.shape[1]), dim=1)
     values = output.flatten(2).gather(2, cells[:, None].expand(-1, output.shape[1], -1))
-    score = scores.numpy()
-    boxes = boxes_at(values.float().permute(0, 2, 1).numpy(), cells.numpy(), ground)
+    score = scores.cpu().numpy()
+    boxes = boxes_at(values.float().permute(0, 2, 1).cpu().numpy(), cells.cpu().numpy(), ground)
     good = (score >= max(config.score_threshold, 0.0)) & np.isfinite(boxes).all(axis=2)
     kept_boxes = [b[g] for b, g in zip(boxes, good, strict=True)]
     kept_scores = [s[g] for s, g in zip(score, good, strict=True)]
     keeps = nms_bev_batch([*kept_boxes], [*kept_scores], config.nms_iou)
-    maps = heat.numpy()
+    maps = heat.cpu().numpy()
     return [Detections(b[k], s[k], m) for b, s, k, m in zip(kept_boxes, kept_scores, keeps, maps, strict=True)]
 
 

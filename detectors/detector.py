@@ -14,6 +14,7 @@ from torch import Tensor
 
 from detectors.config import DecodeConfig
 from detectors.decode import decode
+from detectors.device import usable_device
 from detectors.network import CHANNELS, HEAT, MAP, Network
 from detectors.raster import Raster, rasterise, unpack
 from detectors.warp import planar_batch, relative_planar, warp
@@ -43,18 +44,19 @@ class BevDetector:
     A message carries `{"features": (32, 64, 64) float32}`: a map of 1.2 m cells in the sender's own sensor frame.
     """
 
-    def __init__(self, network: Network, header: Header) -> None:
-        self.header = header
-        self.network = network.inference_copy().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def __init__(self, network: Network, header: Header, *, device: str = "cpu", path: Path | None = None) -> None:
+        self.header, self.device, self.path = header, usable_device(device), path
+        copy = network.inference_copy().to(self.device)
+        self.network = copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._decode_ms: float | None = None
 
     def __repr__(self) -> str:
         return f"BevDetector({self.name!r}, fusion={self.header.model.fusion!r})"
 
     @staticmethod
-    def from_file(path: Path) -> BevDetector:
+    def from_file(path: Path, *, device: str = "cpu") -> BevDetector:
         """The detector of a weights file written by `robosac train`."""
-        return BevDetector(*load_network(path))
+        return BevDetector(*load_network(path), device=device, path=path)
 
     @property
     def name(self) -> str:
@@ -63,6 +65,11 @@ class BevDetector:
     @property
     def grid(self) -> BevGrid:
         return MAP
+
+    @property
+    def calibration_file(self) -> Path | None:
+        """Where its thresholds of agreement lie: beside the weights. None where it did not come from a file."""
+        return None if self.path is None else self.path.with_name(f"{self.name}.calibration.json")
 
     @property
     def codec(self) -> Codec:
@@ -81,7 +88,7 @@ class BevDetector:
     def features(self, raster: Raster) -> Tensor:
         """The map `(1, 32, 64, 64)` of a raster, in its sensor's frame."""
         with torch.no_grad():  # not inference_mode: attacks differentiate through what is made here
-            features: Tensor = self.network.encoder(torch.from_numpy(unpack(raster.bits)[None]))
+            features: Tensor = self.network.encoder(torch.from_numpy(unpack(raster.bits)[None]).to(self.device))
             return features.contiguous(memory_format=torch.contiguous_format)
 
     def message(self, features: Tensor, sender: Id, t_ns: int, world_T_sensor: Float64, to: Request) -> Message:
@@ -94,7 +101,7 @@ class BevDetector:
             received_ns=to.t_ns,
             world_T_payload=world_T_sensor,
             codec=self.codec.name,
-            payload=MappingProxyType({FEATURES: features[0].numpy()}),
+            payload=MappingProxyType({FEATURES: features[0].cpu().numpy()}),
         )
 
     def open(self, ego: View, to: Request, messages: Sequence[Message]) -> BevSession:
@@ -138,7 +145,7 @@ class BevDetector:
     def decode_ms(self) -> float:
         """Milliseconds of one fuse and decode on this machine, measured once: the fastest of three."""
         if self._decode_ms is None:
-            fused = torch.zeros(1, *_SHAPE)
+            fused = torch.zeros(1, *_SHAPE, device=self.device)
             times = []
             for _ in range(4):
                 start = time.perf_counter()
@@ -169,7 +176,7 @@ class BevSession:
         self._done: dict[Subset, Detections] = {}
         self._ego = ego_features
         sent = [torch.from_numpy(detector.checked(m)) for m in messages.values()]
-        self._sent = torch.stack(sent) if sent else torch.zeros(0, *_SHAPE)
+        self._sent = (torch.stack(sent) if sent else torch.zeros(0, *_SHAPE)).to(detector.device)
         self._poses = planar_batch([relative_planar(world_T_ego, m.world_T_payload) for m in messages.values()])
         with torch.no_grad():
             self._maps, self._valid = self._in_ego_frame(self._sent)
@@ -177,7 +184,7 @@ class BevSession:
     def _in_ego_frame(self, sent: Tensor) -> tuple[Tensor, Tensor]:
         """Maps `(A + 1, 32, 64, 64)`, the ego's first, and their validity `(A + 1, 1, 64, 64)`."""
         warped, valid = warp(sent, self._poses, MAP)
-        return torch.cat([self._ego, warped]), torch.cat([torch.ones(1, 1, MAP.rows, MAP.cols), valid])
+        return torch.cat([self._ego, warped]), torch.cat([valid.new_ones(1, 1, MAP.rows, MAP.cols), valid])
 
     @property
     def ids(self) -> Sequence[Id]:
@@ -209,7 +216,7 @@ class BevSession:
         return [self._done[s] for s in subsets]
 
     def logits(self, payloads: Mapping[Id, Any], subsets: Sequence[Subset]) -> Tensor:
-        """Class logits `(S, 64, 64)`; differentiable with respect to the payloads.
+        """Class logits `(S, 64, 64)`, on the CPU; differentiable with respect to the payloads.
 
         Args:
             payloads: teammate -> `{"features": (32, 64, 64) tensor}`, in place of what they sent; others stay.
@@ -224,9 +231,9 @@ class BevSession:
             features = payload[FEATURES]
             if tuple(features.shape) != _SHAPE:
                 raise InputError(f"expected the payload of {teammate!r} to be {_SHAPE}, got {tuple(features.shape)}")
-            sent[self._ids.index(teammate)] = features
+            sent[self._ids.index(teammate)] = features.to(self._detector.device)
         maps, _ = self._in_ego_frame(torch.stack(sent)) if payloads else (self._maps, None)
-        return self._decode_maps(maps, members)[:, HEAT]
+        return self._decode_maps(maps, members)[:, HEAT].cpu()
 
     @property
     def _config(self) -> DecodeConfig:
@@ -245,4 +252,5 @@ class BevSession:
         if unknown:
             raise InputError(f"expected subsets of {sorted(self._ids)}, got {unknown}")
         rows = [[True, *(i in subset for i in self._ids)] for subset in subsets]
-        return torch.tensor(rows, dtype=torch.float32).reshape(len(subsets), len(self._ids) + 1)
+        members = torch.tensor(rows, dtype=torch.float32).reshape(len(subsets), len(self._ids) + 1)
+        return members.to(self._detector.device)

@@ -55,7 +55,7 @@ def warp(maps: Tensor, ego_T_sender: Tensor, grid: BevGrid) -> tuple[Tensor, Ten
     Returns:
         Warped maps `(P, C, H, W)`, zero where not valid, and the validity `(P, 1, H, W)` of 0 and 1.
     """
-    where, valid = sample_grid(ego_T_sender, grid)
+    where, valid = (t.to(maps.device) for t in sample_grid(ego_T_sender, grid))
     # Border padding, then the mask: a cell within rounding of the border keeps its full value.
     sampled = functional.grid_sample(maps, where.to(maps.dtype), padding_mode="border", align_corners=False)
     return sampled * valid, valid

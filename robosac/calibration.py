@@ -2,23 +2,31 @@
 
 Split conformal: of `n` honest frames, the threshold for subsets of one size is the k-th smallest agreement,
 `k = floor(alpha (n + 1))`. A further honest frame, exchangeable with these, then falls below it with probability at
-most alpha, whatever the detector and the measure. Thresholds belong to a detector and a measure together.
+most alpha, whatever the detector and the measure (Vovk et al. 2005; on average over calibrations). What one calibration
+may end up with is wider: its own refusal rate is distributed as Beta(k, n + 1 - k) at most (Vovk 2012), and
+`refusal_bound` gives the quantile. Thresholds belong to a detector and a measure together.
+
+How often a lie passes depends on the lie. `foreign_agreements` tries one that any codec allows: a teammate sends what
+an agent of another scene saw. It is measured, not promised, and an attack made for the detector does better.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from math import floor
+from dataclasses import asdict, dataclass, field, replace
+from math import ceil, floor
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
 from robosac.agreement import Agreement
 from robosac.files import write_whole
 from robosac.subsets import draw
-from robosac.types import EGO_ALONE, Array, Detector, Frame, InputError
+from robosac.types import EGO_ALONE, Array, Detector, Frame, InputError, Session, Subset
+
+Agreements: TypeAlias = dict[str, dict[int, list[float]]]  # measure -> size -> one a frame
 
 
 def conformal_threshold(agreements: Array, alpha: float) -> float:
@@ -27,23 +35,44 @@ def conformal_threshold(agreements: Array, alpha: float) -> float:
     Needs `n >= 1/alpha - 1`; with fewer no finite threshold keeps the promise, and InputError says so.
     """
     values = np.sort(np.asarray(agreements, dtype=np.float64))
+    return float(values[_rank(len(values), alpha) - 1])
+
+
+def refusal_bound(frames: int, alpha: float, *, confidence: float = 0.95) -> float:
+    """What the refusal rate of a threshold from `frames` honest frames stays below with this confidence.
+
+    Source: Vovk, "Conditional validity of inductive conformal predictors" (2012), proposition 2a, as a Beta quantile.
+    """
+    from scipy.stats import beta
+
+    k = _rank(frames, alpha)
+    return float(beta.ppf(confidence, k, frames + 1 - k))
+
+
+def _rank(frames: int, alpha: float) -> int:
     if not 0 < alpha < 1:
         raise InputError(f"expected alpha inside (0, 1), got {alpha}")
-    k = floor(alpha * (len(values) + 1) + 1e-12)
+    k = floor(alpha * (frames + 1) + 1e-12)
     if k < 1:
-        raise InputError(
-            f"expected at least {int(np.ceil(1 / alpha - 1))} honest frames for alpha={alpha}, got {len(values)}"
-        )
-    return float(values[k - 1])
+        raise InputError(f"expected at least {ceil(1 / alpha - 1)} honest frames for alpha={alpha}, got {frames}")
+    return k
 
 
 @dataclass(frozen=True)
 class Measure:
-    """Thresholds of one agreement measure: subset size -> agreement asked for, from `frames` honest frames each."""
+    """Thresholds of one agreement measure: subset size -> agreement asked for, from `frames` honest frames each.
+
+    `foreign_accepted` is the share of subsets, by size, that pass with one message of another scene among them.
+    """
 
     alpha: float
     thresholds: Mapping[int, float]
     frames: Mapping[int, int]
+    foreign_accepted: Mapping[int, float] = field(default_factory=dict)
+
+    def refusals(self, size: int, *, confidence: float = 0.95) -> float:
+        """What the refusal rate of honest subsets of a calibrated size stays below with this confidence."""
+        return refusal_bound(self.frames[size], self.alpha, confidence=confidence)
 
     def threshold(self, size: int) -> float:
         """Threshold for a subset of `size`; sizes never calibrated take the nearest smaller one, else the smallest."""
@@ -72,6 +101,7 @@ class Calibration:
                     alpha=float(m["alpha"]),
                     thresholds={int(k): float(v) for k, v in m["thresholds"].items()},
                     frames={int(k): int(v) for k, v in m["frames"].items()},
+                    foreign_accepted={int(k): float(v) for k, v in m.get("foreign_accepted", {}).items()},
                 )
                 for name, m in raw["measures"].items()
             }
@@ -86,19 +116,56 @@ class Calibration:
 
 def honest_agreements(
     detector: Detector, frames: Iterable[Frame], measures: Sequence[Agreement], rng: np.random.Generator
-) -> dict[str, dict[int, list[float]]]:
+) -> Agreements:
     """Agreements `{measure: {size: [one per frame]}}` of random honest subsets, one of each size a frame."""
-    found: dict[str, dict[int, list[float]]] = {m.name: {} for m in measures}
+    found: Agreements = {m.name: {} for m in measures}
     for frame in frames:
         request = detector.request(frame.ego)
         session = detector.open(frame.ego, request, [detector.encode(v, request) for v in frame.others.values()])
         subsets = [draw(session.ids, size, rng) for size in range(1, len(session.ids) + 1)]
-        reference, *results = session.detect([EGO_ALONE, *subsets])
-        for measure in measures:
-            compare = measure.against(reference, frame.ego, detector.grid)
-            for subset, result in zip(subsets, results, strict=True):
-                found[measure.name].setdefault(len(subset), []).append(compare(result))
+        _compare(found, detector, frame, session, subsets, measures)
     return found
+
+
+def foreign_agreements(
+    detector: Detector, pairs: Iterable[tuple[Frame, Frame]], measures: Sequence[Agreement], rng: np.random.Generator
+) -> Agreements:
+    """Agreements `{measure: {size: [one per pair]}}` of random subsets that hold one foreign message.
+
+    Of each pair `(frame, elsewhere)`, one teammate of the frame sends, under its own name, pose and time, the payload
+    that a random teammate of the frame elsewhere would send. Pairs without teammates say nothing and are passed over.
+    """
+    found: Agreements = {m.name: {} for m in measures}
+    for frame, elsewhere in pairs:
+        if not (frame.others and elsewhere.others):
+            continue
+        request = detector.request(frame.ego)
+        liar = str(rng.choice(sorted(frame.others)))
+        stranger = elsewhere.others[str(rng.choice(sorted(elsewhere.others)))]
+        seen = detector.encode(stranger, detector.request(elsewhere.ego)).payload
+        honest = (detector.encode(view, request) for view in frame.others.values())
+        inbox = [replace(m, payload=seen) if m.link == liar else m for m in honest]
+        session = detector.open(frame.ego, request, inbox)
+        rest = [i for i in session.ids if i != liar]
+        subsets = [draw(rest, size, rng) | {liar} for size in range(len(session.ids))]
+        _compare(found, detector, frame, session, subsets, measures)
+    return found
+
+
+def _compare(
+    found: Agreements,
+    detector: Detector,
+    frame: Frame,
+    session: Session,
+    subsets: Sequence[Subset],
+    measures: Sequence[Agreement],
+) -> None:
+    """Add what each measure says of each subset."""
+    reference, *results = session.detect([EGO_ALONE, *subsets])
+    for measure in measures:
+        compare = measure.against(reference, frame.ego, detector.grid)
+        for subset, result in zip(subsets, results, strict=True):
+            found[measure.name].setdefault(len(subset), []).append(compare(result))
 
 
 def fit(
@@ -107,19 +174,26 @@ def fit(
     *,
     alpha: float,
     source: Mapping[str, str] | None = None,
+    foreign: Mapping[str, Mapping[int, Sequence[float]]] | None = None,
 ) -> Calibration:
-    """Thresholds from `{measure: {size: agreements of honest frames}}`; sizes with too few frames are left out."""
-    needed = int(np.ceil(1 / alpha - 1))
+    """Thresholds from `{measure: {size: agreements of honest frames}}`; sizes with too few frames are left out.
+
+    With the agreements of `foreign_agreements` beside them, the share of these that the thresholds let pass.
+    """
+    needed = ceil(1 / alpha - 1)
     fitted: dict[str, Measure] = {}
     for name, by_size in agreements.items():
         enough = {size: values for size, values in sorted(by_size.items()) if len(values) >= needed}
         if not enough:
             most = max((len(v) for v in by_size.values()), default=0)
             raise InputError(f"expected at least {needed} honest frames for alpha={alpha}, got {most}; add frames")
+        thresholds = {size: conformal_threshold(np.array(v), alpha) for size, v in enough.items()}
+        lies = (foreign or {}).get(name, {})
         fitted[name] = Measure(
             alpha=alpha,
-            thresholds={size: conformal_threshold(np.array(v), alpha) for size, v in enough.items()},
+            thresholds=thresholds,
             frames={size: len(v) for size, v in enough.items()},
+            foreign_accepted={s: float(np.mean(np.array(lies[s]) >= t)) for s, t in thresholds.items() if s in lies},
         )
     return Calibration(detector, fitted, dict(source or {}))
 

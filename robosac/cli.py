@@ -37,6 +37,16 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same result.")]
+DETECTOR_HELP = (
+    "A shipped name (mean, max, ...), FILE.safetensors, an OpenCOOD model FOLDER, coperception:FUSION:CHECKPOINT,"
+    " or MODULE:NAME of your own."
+)
+DetectorName = Annotated[str, typer.Option(help=DETECTOR_HELP)]
+Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:1; with cuda, processes take the GPUs in turn.")]
+Root = Annotated[
+    Path | None,
+    typer.Option(exists=True, file_okay=False, help="A checkout of the detector's framework, if it is not installed."),
+]
 Out = Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where it does not exist.")]
 
 
@@ -148,7 +158,11 @@ def train(
 
 @app.command()
 def calibrate(
-    detector: Annotated[str, typer.Option(help="Name of a shipped detector.")] = "mean",
+    detector: DetectorName = "mean",
+    data: Annotated[
+        str,
+        typer.Option(help="Honest frames: 'simulated', a data set's folder (OpenCOOD), or MODULE:NAME of your own."),
+    ] = "simulated",
     frames: Annotated[int, typer.Option(min=1, help="Honest frames to read thresholds from.")] = 250,
     alpha: Annotated[float, typer.Option(help="Share of honest subsets that may be refused.")] = 0.02,
     seed: Seed = 0,
@@ -157,15 +171,52 @@ def calibrate(
         typer.Option(dir_okay=False, help="File to write. Default: the thresholds beside the weights are replaced."),
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core. Changes no figure.")] = None,
+    device: Device = "cpu",
+    root: Root = None,
     json: Json = False,
 ) -> None:
-    """Read agreement thresholds off honest, simulated data.
+    """Read agreement thresholds and error rates off honest frames.
 
     Without --out, the thresholds beside the detector's weights, which every defence reads, are replaced.
     """
-    from robosac.commands.calibrate import show
+    from robosac.commands.calibrate import Settings, show
 
-    show(detector, frames=frames, seed=seed, alpha=alpha, out=out, jobs=jobs, as_json=json)
+    settings = Settings(detector=detector, data=data, frames=frames, alpha=alpha, seed=seed, device=device, root=root)
+    show(settings, out=out, jobs=jobs, as_json=json)
+
+
+@app.command("check-detector")
+def check_detector(
+    detector: Annotated[str, typer.Argument(help=DETECTOR_HELP)],
+    data: Annotated[
+        str, typer.Option(help="Where the frame comes from: 'simulated', a data set's folder, or MODULE:NAME.")
+    ] = "simulated",
+    frame: Annotated[int, typer.Option(min=0, help="Which of the frames.")] = 0,
+    teammates: Annotated[int | None, typer.Option(min=1, help="At most so many of its teammates.")] = None,
+    tolerance: Annotated[float, typer.Option(min=0.0, help="Largest difference that is called equal.")] = 1e-6,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    root: Root = None,
+    json: Json = False,
+) -> None:
+    """Check on one frame that a detector is wrapped rightly.
+
+    A subset from cached features must equal a full forward with only these agents; a message that was tampered with
+    must change the subsets that hold it and no other; gradients must reach the messages. Exit code 1 where one fails.
+    """
+    from robosac.commands.check_detector import show
+
+    show(
+        detector,
+        data=data,
+        frame=frame,
+        teammates=teammates,
+        tolerance=tolerance,
+        seed=seed,
+        device=device,
+        root=root,
+        as_json=json,
+    )
 
 
 def main(args: Sequence[str] | None = None) -> None:

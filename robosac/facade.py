@@ -7,38 +7,57 @@ verdict = defended(frame)
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import Any, Protocol, runtime_checkable
 
 from robosac.agreement import SeenScoreMap
 from robosac.calibration import Calibration
 from robosac.defenses import Robosac
-from robosac.types import Defender, Defense, Detector, Frame, InputError, Message, Request, Verdict, View, keyed_rng
-
-if TYPE_CHECKING:
-    from types import ModuleType
-
-
-def _detectors() -> ModuleType:
-    try:
-        return importlib.import_module("detectors")
-    except ImportError as error:
-        raise InputError(f"expected PyTorch for the built-in detectors, got {error}; pip install torch") from error
-
-
-def load_detector(name: str = "mean") -> Detector:
-    """A shipped detector by name (`mean`, `max`, `attention`, `mean-unbounded`) or a path to saved weights."""
-    return cast(Detector, _detectors().load(name))
+from robosac.sources import open_detector
+from robosac.types import (
+    Defender,
+    Defense,
+    Detections,
+    Detector,
+    Frame,
+    InputError,
+    Message,
+    Request,
+    Verdict,
+    View,
+    keyed_rng,
+)
 
 
-def shipped_calibration(detector: Detector) -> Calibration | None:
-    """The calibration that is shipped for this detector, None where there is none."""
-    import detectors
+@runtime_checkable
+class TakesBatches(Protocol):
+    """A detector of a framework whose own batches it takes for frames and whose own results it gives back."""
 
-    path = Path(detectors.__file__).parent / "weights" / f"{detector.name}.calibration.json"
-    return Calibration.load(path) if path.exists() else None
+    def frame(self, batch: Any, *, scenario: str = "batch", index: int = 0) -> Frame: ...
+
+    def own(self, batch: Any, result: Detections) -> Any: ...
+
+
+def load_detector(name: str = "mean", *, device: str = "cpu", root: Path | str | None = None) -> Detector:
+    """A detector by name: shipped (`mean`, `max`, `attention`, `mean-unbounded`), a file of weights, the folder of an
+    OpenCOOD model, a coperception checkpoint, or your own; `robosac.sources` has the whole list.
+
+    `root` is a checkout of the framework, where it is not installed; `device` is `cpu`, `cuda` or `cuda:1`.
+    """
+    return open_detector(name, device=device, root=None if root is None else Path(root))
+
+
+def calibration_beside(detector: Detector) -> Path | None:
+    """Where a detector's thresholds lie: beside its weights. None for one that came from no file."""
+    path = getattr(detector, "calibration_file", None)
+    return path if isinstance(path, Path) else None
+
+
+def saved_calibration(detector: Detector) -> Calibration | None:
+    """The thresholds that lie beside a detector's weights (for those shipped, always), None where there are none."""
+    path = calibration_beside(detector)
+    return Calibration.load(path) if path is not None and path.exists() else None
 
 
 class Defended:
@@ -46,14 +65,34 @@ class Defended:
 
     def __init__(self, detector: Detector, defense: Defense, calibration: Calibration | None, seed: int) -> None:
         self.detector, self.defense, self.calibration, self.seed = detector, defense, calibration, seed
+        self.last: Verdict | None = None
         self._scenario: str | None = None
         self._defender: Defender | None = None
 
-    def __call__(self, frame: Frame) -> Verdict:
-        """Decide about a frame whose teammates' views are at hand: each is encoded as its owner would send it."""
+    def __call__(self, frame: Frame | Any, *, scenario: str | None = None) -> Verdict:
+        """Decide about a frame whose teammates' views are at hand: each is encoded as its owner would send it.
+
+        A detector of a framework takes that framework's own batch as well. `scenario` overrides the frame's: another
+        name starts the memory anew.
+        """
+        if not isinstance(frame, Frame):
+            frame = self._framework("takes no batches").frame(frame, scenario=scenario or "batch")
         request = self.detector.request(frame.ego)
         inbox = [self.detector.encode(view, request) for view in frame.others.values()]
-        return self.receive(frame.ego, inbox, to=request, scenario=frame.scenario)
+        return self.receive(frame.ego, inbox, to=request, scenario=scenario or frame.scenario)
+
+    def own(self, batch: Any, *, scenario: str = "batch") -> Any:
+        """Decide about a framework's own batch and answer in its own form: for OpenCOOD, what its inference functions
+        return, `(pred_box_tensor, pred_score, gt_box_tensor)`. The verdict behind it is `last`.
+        """
+        framework = self._framework("has no results of its own form")
+        self.last = self(batch, scenario=scenario)
+        return framework.own(batch, self.last.result)
+
+    def _framework(self, why: str) -> TakesBatches:
+        if not isinstance(self.detector, TakesBatches):
+            raise InputError(f"expected a robosac.types.Frame: {self.detector.name!r} {why}")
+        return self.detector
 
     def receive(
         self, ego: View, inbox: Sequence[Message], *, to: Request | None = None, scenario: str = "live"
@@ -74,11 +113,11 @@ def wrap(
 ) -> Defended:
     """Put a defence (default: `Robosac()`, number of attackers unknown) around a detector, or one named.
 
-    `calibration` is a `Calibration`, a file of one, or None for the one shipped with the detector; a detector
+    `calibration` is a `Calibration`, a file of one, or None for the one beside the detector's weights; a detector
     without any works with the measure's stated default threshold and a warning.
     """
     if isinstance(detector, str):
-        detector = load_detector(detector)
+        detector = open_detector(detector)
     chosen = defense if defense is not None else Robosac()
     if isinstance(chosen, Robosac) and isinstance(chosen.agreement, SeenScoreMap) and detector.grid is None:
         raise InputError(
@@ -88,5 +127,5 @@ def wrap(
     if isinstance(calibration, (str, Path)):
         calibration = Calibration.load(Path(calibration))
     elif calibration is None:
-        calibration = shipped_calibration(detector)
+        calibration = saved_calibration(detector)
     return Defended(detector, chosen, calibration, seed)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import robosac
-from robosac.facade import shipped_calibration
+from robosac.facade import saved_calibration
 from robosac.simulation import scenario
 from robosac.types import Detector, InputError, Verdict
 
@@ -50,7 +50,7 @@ def test_garbage_over_the_air_is_reported(detector, frame):
 
 
 def test_a_calibration_from_a_file(detector, frame, tmp_path):
-    shipped = shipped_calibration(detector)
+    shipped = saved_calibration(detector)
     assert shipped is not None and shipped.detector == detector.name
     shipped.save(tmp_path / "c.json")
     from_file = robosac.wrap(detector, calibration=tmp_path / "c.json")(frame)

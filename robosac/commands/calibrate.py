@@ -1,115 +1,158 @@
-"""`robosac calibrate`: agreement thresholds of a detector from honest simulated scenes of their own split."""
+"""`robosac calibrate`: agreement thresholds of a detector, and its error rates, from honest frames."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from math import ceil
 from pathlib import Path
 
 from robosac.agreement import Agreement, BoxJaccard, ScoreMapOverlap, SeenScoreMap
-from robosac.calibration import Calibration, fit, honest_agreements
+from robosac.calibration import Agreements, Calibration, Measure, fit, foreign_agreements, honest_agreements
 from robosac.commands.progress import progress_bar
 from robosac.evaluation.executors import default_jobs, run_all
-from robosac.facade import load_detector
+from robosac.facade import calibration_beside
 from robosac.files import check_writable_file
-from robosac.types import Detector, InputError, keyed_rng
+from robosac.sources import SIMULATED, cached_detector, cached_frames, choose
+from robosac.types import Frame, InputError, keyed_rng
 
 MEASURES: tuple[Agreement, ...] = (BoxJaccard(), ScoreMapOverlap(), SeenScoreMap())
 ALPHA = 0.02
-Found = dict[str, dict[int, list[float]]]
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is calibrated on what; names as in `robosac.sources`."""
+
+    detector: str = "mean"
+    data: str = SIMULATED
+    frames: int = 250
+    alpha: float = ALPHA
+    seed: int = 0
+    device: str = "cpu"
+    root: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 1:
+            raise InputError(f"expected alpha inside (0, 1), got {self.alpha}; give a share like {ALPHA}")
+        if self.frames < ceil(1 / self.alpha - 1):
+            raise InputError(
+                f"expected at least {1 / self.alpha:.0f} frames for alpha={self.alpha}, got {self.frames}; give more"
+            )
+
+    @property
+    def command(self) -> str:
+        """The command line that makes these thresholds again."""
+        parts = ["robosac", "calibrate", "--detector", self.detector]
+        parts += [] if self.data == SIMULATED else ["--data", self.data]
+        parts += ["--frames", str(self.frames), "--seed", str(self.seed), "--alpha", f"{self.alpha:g}"]
+        parts += [] if self.device == "cpu" else ["--device", self.device]
+        return shlex.join(parts)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One honest scene."""
+    """One honest frame, and one from elsewhere whose messages are foreign in it."""
 
-    detector: str
-    seed: int
+    settings: Settings
     index: int
+    elsewhere: int
 
 
-@lru_cache(maxsize=1)
-def _detector(name: str) -> Detector:
-    return load_detector(name)
+def agreements_of(job: Job) -> tuple[Agreements, Agreements]:
+    """Agreements of an honest frame, a random subset of each size; the same with a foreign message in each subset."""
+    from detectors.device import device_of_process
+
+    s = job.settings
+    device = device_of_process(s.device)
+    detector = cached_detector(s.detector, device, s.root)
+    frames = cached_frames(s.data, s.detector, device, s.root, s.seed)
+    frame, elsewhere = _frame(frames[job.index], s), _frame(frames[job.elsewhere], s)
+    rng = keyed_rng(s.seed, frame.scenario, *_where(frame, s), "calibrate")
+    honest = honest_agreements(detector, [frame], MEASURES, rng)
+    return honest, foreign_agreements(detector, [(frame, elsewhere)], MEASURES, rng)
 
 
-def agreements_of(job: Job) -> Found:
-    """Agreements of one frame of an honest scene, a random subset of each size."""
-    from robosac.simulation import scenario
-
-    scene = scenario("calibration", job.index, seed=job.seed)
-    frame, _ = scene.snapshot(0).frame()
-    rng = keyed_rng(job.seed, scene.name, "calibrate")
-    return honest_agreements(_detector(job.detector), [frame], MEASURES, rng)
+def _where(frame: Frame, settings: Settings) -> tuple[int, ...]:
+    return () if settings.data == SIMULATED else (frame.index,)  # a simulated scene gives one frame
 
 
-def destination(detector: str, *, frames: int, alpha: float, out: Path | None) -> Path:
-    """The file that the thresholds go to, once everything that can be wrong beforehand has been looked at.
+def _frame(found: object, settings: Settings) -> Frame:
+    if not isinstance(found, Frame):
+        raise InputError(f"expected {settings.data} to hold robosac.types.Frame, got {type(found).__name__}")
+    return found
+
+
+def plan(settings: Settings, out: Path | None) -> tuple[list[Job], Path]:
+    """The work and the file that the thresholds go to, once what can be wrong beforehand has been looked at.
 
     Raises:
-        InputError: if alpha, the number of frames, the detector or the file cannot be used.
+        InputError: if the detector, the data or the file cannot be used, or there are too few frames.
     """
-    if not 0 < alpha < 1:
-        raise InputError(f"expected alpha inside (0, 1), got {alpha}; give a share like {ALPHA}")
-    if frames < 1 / alpha - 1:
-        raise InputError(f"expected at least {1 / alpha:.0f} frames for alpha={alpha}, got {frames}; give more")
-    name = _detector(detector).name
-    path = _beside_weights(name) if out is None else out
+    detector = cached_detector(settings.detector, settings.device, settings.root)
+    path = calibration_beside(detector) if out is None else out
+    if path is None:
+        raise InputError(
+            f"expected --out FILE: {detector.name!r} came from no file that its thresholds could lie beside"
+        )
     check_writable_file(path)
-    return path
+    frames = cached_frames(settings.data, settings.detector, settings.device, settings.root, settings.seed)
+    order = choose(settings.frames, frames, settings.seed)
+    needed = ceil(1 / settings.alpha - 1)
+    if len(order) < needed:
+        raise InputError(
+            f"expected at least {needed} frames for alpha={settings.alpha}, {settings.data} has {len(order)}"
+        )
+    half = len(order) // 2  # frames follow each other at random, so that one half away is another scene, mostly
+    return [Job(settings, i, order[(n + half) % len(order)]) for n, i in enumerate(order)], path
 
 
 def run(
-    detector: str,
+    settings: Settings,
     *,
-    frames: int = 250,
-    seed: int = 0,
-    alpha: float = ALPHA,
     out: Path | None = None,
     jobs: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Calibration, Path]:
-    """Calibrate and save; `out` defaults to the file beside the shipped weights, which is replaced. One frame a scene.
+    """Calibrate and save; `out` defaults to the file beside the detector's weights, which is replaced.
 
     Raises:
-        InputError: as `destination`, before anything is simulated.
+        InputError: as `Settings` and `plan`, before any frame is read.
     """
-    path = destination(detector, frames=frames, alpha=alpha, out=out)
-    work = [Job(detector, seed, i) for i in range(frames)]
-    found: dict[int, Found] = {}
+    work, path = plan(settings, out)
+    found: dict[int, tuple[Agreements, Agreements]] = {}
     for position, one in run_all(agreements_of, work, jobs=default_jobs() if jobs is None else jobs):
         found[position] = one
-        progress(len(found), frames)
-    merged: Found = {}
-    for position in range(frames):
-        for measure, by_size in found[position].items():
-            for size, values in by_size.items():
-                merged.setdefault(measure, {}).setdefault(size, []).extend(values)
-    named = shlex.quote(detector)
-    command = f"robosac calibrate --detector {named} --frames {frames} --seed {seed} --alpha {alpha:g}"
-    source = {"data": f"simulated, split calibration, {frames} scenes, one honest frame each", "command": command}
-    made = fit(_detector(detector).name, merged, alpha=alpha, source=source)
+        progress(len(found), len(work))
+    honest, foreign = (_merged([found[n][side] for n in range(len(work))]) for side in (0, 1))
+    if settings.data == SIMULATED:
+        data = f"simulated, split calibration, {len(work)} scenes, one honest frame each"
+    else:
+        data = f"{settings.data}, {len(work)} honest frames drawn at random"
+    name = cached_detector(settings.detector, settings.device, settings.root).name
+    source = {"data": data, "command": settings.command}
+    made = fit(name, honest, alpha=settings.alpha, source=source, foreign=foreign)
     made.save(path)
     return made, path
 
 
-def show(
-    detector: str,
-    *,
-    frames: int,
-    seed: int,
-    alpha: float,
-    out: Path | None,
-    jobs: int | None,
-    as_json: bool,
-) -> None:
-    """Calibrate with a progress bar and print the thresholds."""
-    destination(detector, frames=frames, alpha=alpha, out=out)  # what is wrong is told before a bar appears
+def _merged(parts: list[Agreements]) -> Agreements:
+    merged: Agreements = {}
+    for part in parts:
+        for measure, by_size in part.items():
+            for size, values in by_size.items():
+                merged.setdefault(measure, {}).setdefault(size, []).extend(values)
+    return merged
+
+
+def show(settings: Settings, *, out: Path | None, jobs: int | None, as_json: bool) -> None:
+    """Calibrate with a progress bar; print the thresholds, what they promise and what they let pass."""
+    plan(settings, out)  # what is wrong is told before a bar appears
     with progress_bar("honest frames", quiet=as_json) as tell:
-        made, path = run(detector, frames=frames, seed=seed, alpha=alpha, out=out, jobs=jobs, progress=tell)
+        made, path = run(settings, out=out, jobs=jobs, progress=tell)
     if as_json:
         print(json.dumps({"out": str(path), **asdict(made)}))
         return
@@ -117,19 +160,37 @@ def show(
     from rich.table import Table
 
     sizes = sorted({size for m in made.measures.values() for size in m.thresholds})
-    title = f"Agreement asked for, by subset size (alpha {alpha:g}, {frames} honest frames)"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("measure", no_wrap=True)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("subset size", no_wrap=True)
     for size in sizes:
         table.add_column(str(size), justify="right", no_wrap=True)
+
+    def row(title: str, values: Mapping[int, float], digits: int) -> None:
+        table.add_row(title, *(f"{values[s]:.{digits}f}" if s in values else "–" for s in sizes))
+
     for name, measure in made.measures.items():
-        table.add_row(name, *(f"{measure.thresholds[s]:.3f}" if s in measure.thresholds else "–" for s in sizes))
+        table.add_row(name, style="bold")
+        row("  agreement asked for", measure.thresholds, 3)
+        row("  foreign message accepted", measure.foreign_accepted, 3)
     console = Console()
+    console.print(f"{made.detector}: {made.source['data']}", highlight=False, soft_wrap=True)
     console.print(table)
+    console.print(guarantee(next(iter(made.measures.values()))), highlight=False, soft_wrap=True)
     console.print(f"Written to {path}", highlight=False, soft_wrap=True)
 
 
-def _beside_weights(name: str) -> Path:
-    import detectors
-
-    return Path(detectors.__file__).parent / "weights" / f"{name}.calibration.json"
+def guarantee(measure: Measure) -> str:
+    """What the thresholds promise, and under which condition, in plain words."""
+    by_frames: dict[int, list[int]] = {}
+    for size, n in measure.frames.items():
+        by_frames.setdefault(n, []).append(size)
+    bounds = "; ".join(
+        f"size {', '.join(map(str, sizes))} ({n} frames): {measure.refusals(sizes[0], confidence=CONFIDENCE):.3f}"
+        for n, sizes in by_frames.items()
+    )
+    return (
+        f"A random honest subset of a further frame like these is refused with probability at most {measure.alpha:g} "
+        f"(conformal, each size by itself).\nWhat this one calibration may turn out to refuse, at most, with "
+        f"{CONFIDENCE:.0%} confidence: {bounds}.\nNothing is promised for other traffic, sensors or weights. A foreign "
+        "message is what an agent of another frame saw; attacks made for the detector do better."
+    )

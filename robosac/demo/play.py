@@ -12,7 +12,7 @@ from robosac.demo.pictures import Shot, shoot
 from robosac.demo.settings import DemoSettings
 from robosac.evaluation.metrics import FrameRecord
 from robosac.evaluation.run import Played, play
-from robosac.facade import load_detector, shipped_calibration
+from robosac.facade import load_detector, saved_calibration
 from robosac.types import Attack, Detector, Frame, Truth
 
 
@@ -39,7 +39,7 @@ class SceneDone:
 def tools(detector: str, attack: str, epsilon: float | None) -> tuple[Detector, Calibration | None, Attack]:
     """A detector, its calibration and an attack by name, loaded once a process. InputError for a wrong name."""
     loaded = load_detector(detector)
-    return loaded, shipped_calibration(loaded), load_attack(attack, epsilon)
+    return loaded, saved_calibration(loaded), load_attack(attack, epsilon)
 
 
 def load_attack(name: str, epsilon: float | None) -> Attack:

@@ -1,0 +1,312 @@
+"""Is a detector wrapped rightly? Checks on one frame, on the user's own model.
+
+Everything the defence concludes rests on one sentence: a result is a function of the ego and the *subset* of messages
+it was made from. An adapter that caches wrongly breaks it silently: a subset that was never fused as such looks clean,
+or a liar's message leaks into subsets that it is not in. `verify_adapter` compares with an unwrapped forward where the
+detector has one (`Verifiable`), and with a fresh session that never heard the other teammates where it has none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import nan
+from statistics import median
+from typing import Any, TypeVar
+
+import numpy as np
+
+from robosac.gate import Gate
+from robosac.subsets import draw
+from robosac.types import (
+    EGO_ALONE,
+    Array,
+    Codec,
+    Detections,
+    Detector,
+    Differentiable,
+    Frame,
+    Id,
+    InputError,
+    Message,
+    Outputs,
+    RawSession,
+    Request,
+    Session,
+    Subset,
+    Verifiable,
+    View,
+)
+
+CACHED = "a subset from the cache equals a forward with these agents only"
+CHANGED = "a tampered message changes the subsets that hold it"
+GRADIENTS = "gradients reach the messages"
+ONCE = "asked twice, decoded once; another session says the same"
+NOBODY = "no teammates and an empty scan are frames like others"
+_REPEATS = 3
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at. `passed` is None where it does not apply to this detector."""
+
+    name: str
+    passed: bool | None
+    found: str
+
+
+@dataclass(frozen=True)
+class AdapterReport:
+    """What `verify_adapter` found.
+
+    Attributes:
+        detector: its name.
+        compared: the unwrapped model ("full forward"), or "fresh session" for detectors without one.
+        checks: in the order in which they were made.
+        bytes_sent: teammate -> bytes of its message's payload.
+        trial_ms: median milliseconds of one subset from what the session holds; NaN where a check failed.
+        full_ms: median milliseconds of the same subsets without it; NaN where a check failed.
+    """
+
+    detector: str
+    frame: str
+    compared: str
+    subsets: tuple[tuple[Id, ...], ...]
+    checks: tuple[Check, ...]
+    bytes_sent: Mapping[Id, int]
+    trial_ms: float
+    full_ms: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing that applies failed."""
+        return all(c.passed is not False for c in self.checks)
+
+    @property
+    def speed(self) -> float:
+        """How many times cheaper a trial is than a full forward."""
+        return self.full_ms / self.trial_ms
+
+
+def verify_adapter(
+    detector: Detector,
+    frame: Frame,
+    *,
+    rng: np.random.Generator,
+    tolerance: float = 1e-6,
+    n_subsets: int = 6,
+) -> AdapterReport:
+    """Check a detector on one frame with at least two teammates.
+
+    Args:
+        tolerance: the largest absolute difference of raw outputs that is called equal; on one device 0.0 is usual.
+        n_subsets: how many subsets are compared: the ego alone, all, and random ones.
+
+    Raises:
+        InputError: if the frame holds fewer than two teammates.
+    """
+    if len(frame.others) < 2:
+        raise InputError(f"expected a frame with at least 2 teammates, got {len(frame.others)}; take another frame")
+    bench = _Bench(detector, frame, tolerance)
+    subsets = _subsets(bench.ids, n_subsets, rng)
+    liar = bench.ids[int(rng.integers(len(bench.ids)))]
+    checks = [
+        *_attempt(CACHED, lambda: [bench.cached_equals_full(subsets)]),
+        *_attempt(CHANGED, lambda: bench.tampering(subsets, liar, rng)),
+        *_attempt(GRADIENTS, lambda: [bench.gradients(liar)]),
+        *_attempt(ONCE, lambda: [bench.once()]),
+        *_attempt(NOBODY, lambda: [bench.nobody_and_nothing()]),
+    ]
+    checks.insert(0, bench.admitted())
+    trial_ms, full_ms = bench.speed(subsets) if all(c.passed is not False for c in checks) else (nan, nan)
+    return AdapterReport(
+        detector=detector.name,
+        frame=f"{frame.scenario} {frame.index}",
+        compared="full forward" if bench.verifiable else "fresh session",
+        subsets=tuple(tuple(sorted(s)) for s in subsets),
+        checks=tuple(checks),
+        bytes_sent={m.link: m.bytes for m in bench.messages},
+        trial_ms=trial_ms,
+        full_ms=full_ms,
+    )
+
+
+def _attempt(name: str, work: Callable[[], list[Check]]) -> list[Check]:
+    """The checks of `work`; whatever the user's code raises is the finding."""
+    try:
+        return work()
+    except Exception as error:
+        return [Check(name, False, f"{type(error).__name__}: {error}")]
+
+
+def _subsets(ids: Sequence[Id], wanted: int, rng: np.random.Generator) -> list[Subset]:
+    """The ego alone, all, and random subsets of sizes in between, without repeats."""
+    found = [EGO_ALONE, frozenset(ids)]
+    for attempt in range(20 * wanted):
+        if len(found) >= wanted:
+            break
+        found.append(draw(ids, 1 + attempt % max(1, len(ids) - 1), rng))
+        found = list(dict.fromkeys(found))
+    return found
+
+
+class _Bench:
+    """One detector, one frame, and what the checks share."""
+
+    def __init__(self, detector: Detector, frame: Frame, tolerance: float) -> None:
+        self.detector, self.frame, self.tolerance = detector, frame, tolerance
+        self.request: Request = detector.request(frame.ego)
+        self.messages: list[Message] = [detector.encode(view, self.request) for view in frame.others.values()]
+        self.session: Session = detector.open(frame.ego, self.request, self.messages)
+        self.ids: tuple[Id, ...] = tuple(self.session.ids)
+        self.verifiable = isinstance(detector, Verifiable) and isinstance(self.session, RawSession)
+
+    def open(self, messages: Sequence[Message]) -> Session:
+        return self.detector.open(self.frame.ego, self.request, messages)
+
+    def outputs(self, session: Session, subset: Subset) -> Outputs:
+        """What is compared: the model's raw outputs, or the detections of a model that shows none."""
+        if self.verifiable and isinstance(session, RawSession):
+            return session.outputs(subset)
+        return _as_outputs(session.detect([subset])[0])
+
+    def full(self, subset: Subset, tampered: Sequence[Message] = ()) -> Outputs:
+        """The same without what a session that heard everybody could have cached."""
+        if self.verifiable and isinstance(self.detector, Verifiable):
+            views = [self.frame.others[i] for i in sorted(subset)]
+            lies = [m for m in tampered if m.link in subset]
+            return self.detector.full(self.frame.ego, views, self.request, lies)
+        instead = {m.link: m for m in tampered}
+        heard = [instead.get(m.link, m) for m in self.messages if m.link in subset]
+        return _as_outputs(self.open(heard).detect([subset])[0])
+
+    # ------------------------------------------------------------------------------------------------- the checks
+    def admitted(self) -> Check:
+        refused = Gate().admit(self.request, self.detector.codec, self.messages).rejected
+        found = "; ".join(f"{i}: {why}" for i, why in refused.items()) or f"all {len(self.messages)}"
+        return Check("honest messages pass the gate", not refused, found)
+
+    def cached_equals_full(self, subsets: Sequence[Subset]) -> Check:
+        worst = max(difference(self.outputs(self.session, s), self.full(s)) for s in subsets)
+        return Check(CACHED, worst <= self.tolerance, f"max |difference| {worst:.3g} over {len(subsets)} subsets")
+
+    def tampering(self, subsets: Sequence[Subset], liar: Id, rng: np.random.Generator) -> list[Check]:
+        """One message is replaced: who holds it changes and equals the full forward, who does not stays to the bit."""
+        lies = [tamper(m, self.detector.codec, rng) if m.link == liar else m for m in self.messages]
+        changed = self.open(lies)
+        lie = [m for m in lies if m.link == liar]
+        subsets = list(dict.fromkeys([*subsets, frozenset({liar})]))
+        holds = [s for s in subsets if liar in s]
+        moved = {s: difference(self.outputs(changed, s), self.outputs(self.session, s)) for s in subsets}
+        leaked = [sorted(s) for s in subsets if liar not in s and moved[s] != 0]
+        still = [sorted(s) for s in holds if moved[s] == 0]
+        worst = max(difference(self.outputs(changed, s), self.full(s, lie)) for s in holds)
+        return [
+            Check(
+                CHANGED,
+                not still,
+                f"{len(holds) - len(still)} of {len(holds)} changed" + (f", not {still}" if still else ""),
+            ),
+            Check(
+                "and no other",
+                not leaked,
+                f"{len(subsets) - len(holds)} others " + (f"changed: {leaked}" if leaked else "equal to the bit"),
+            ),
+            Check(
+                "a tampered subset equals a forward with the tampered message",
+                worst <= self.tolerance,
+                f"max |difference| {worst:.3g} over {len(holds)} subsets",
+            ),
+        ]
+
+    def gradients(self, teammate: Id) -> Check:
+        if not isinstance(self.session, Differentiable):
+            return Check(GRADIENTS, None, "no `logits`: attacks by gradient cannot be tried on it")
+        import torch
+
+        sent = next(m for m in self.messages if m.link == teammate).payload
+        payload: dict[str, Any] = {
+            k: torch.from_numpy(np.array(v)).requires_grad_(v.dtype.kind == "f") for k, v in sent.items()
+        }
+        logits = self.session.logits({teammate: payload}, [frozenset({teammate})])
+        logits.square().mean().backward()
+        grads = {k: t.grad for k, t in payload.items() if t.grad is not None}
+        finite = all(bool(torch.isfinite(g).all()) for g in grads.values())
+        reached = {k: float((g != 0).float().mean()) for k, g in grads.items()}
+        found = ", ".join(f"{k}: {share:.0%} of values" for k, share in reached.items()) or "none"
+        return Check(GRADIENTS, finite and any(reached.values()), found + ("" if finite else ", not all finite"))
+
+    def once(self) -> Check:
+        subset = frozenset(self.ids[:1])
+        first, second = self.session.detect([subset, subset])
+        again = difference(_as_outputs(first), _as_outputs(self.open(self.messages).detect([subset])[0]))
+        found = "the same object" if first is second else "decoded twice"
+        return Check(ONCE, first is second and again == 0, found)
+
+    def nobody_and_nothing(self) -> Check:
+        """No teammates, a teammate whose scan is empty, an unknown teammate: the road holds all of them."""
+        self.open([]).detect([EGO_ALONE])
+        silent = self.detector.encode(_without_points(next(iter(self.frame.others.values()))), self.request)
+        self.open([silent]).detect([frozenset({silent.link})])
+        return Check(NOBODY, True, "both decoded")
+
+    def speed(self, subsets: Sequence[Subset]) -> tuple[float, float]:
+        """Median milliseconds of a trial and of a full forward, same subsets; what a frame pays once is not in it."""
+        asked = [s for s in subsets if s]
+        trials, fulls = [], []
+        for _ in range(_REPEATS):
+            session = self.open(self.messages)
+            session.detect([EGO_ALONE])
+            trials += [_ms(session.detect, [s]) for s in asked]
+            fulls += [_ms(self._full_detections, s) for s in asked]
+        return median(trials), median(fulls)
+
+    def _full_detections(self, subset: Subset) -> None:
+        """What a trial costs who caches nothing."""
+        if self.verifiable:
+            self.full(subset)
+        else:
+            views = [self.frame.others[i] for i in sorted(subset)]
+            self.open([self.detector.encode(v, self.request) for v in views]).detect([subset])
+
+
+def tamper(message: Message, codec: Codec, rng: np.random.Generator) -> Message:
+    """The message with noise on every array of floats, within the codec's bounds; so it passes the gate."""
+    payload = dict(message.payload)
+    for name, (_, _, low, high) in codec.arrays.items():
+        array = payload[name]
+        if array.dtype.kind == "f":
+            spread = max(float(array.std()), 0.1) if array.size else 0.0
+            payload[name] = np.clip(array + rng.normal(0, spread, array.shape), low, high).astype(array.dtype)
+    return replace(message, payload=payload)
+
+
+def difference(a: Outputs, b: Outputs) -> float:
+    """Largest absolute difference of two sets of outputs; infinite where names or shapes differ or a NaN is alone."""
+    if set(a) != set(b):
+        return float("inf")
+    return max((_difference(np.asarray(a[name]), np.asarray(b[name])) for name in a), default=0.0)
+
+
+def _difference(a: Array, b: Array) -> float:
+    if a.shape != b.shape or not np.array_equal(np.isnan(a), np.isnan(b)):
+        return float("inf")
+    return float(np.nanmax(np.abs(a.astype(np.float64) - b))) if a.size and not np.isnan(a).all() else 0.0
+
+
+def _as_outputs(found: Detections) -> Outputs:
+    maps = {} if found.score_map is None else {"score_map": found.score_map}
+    return {"boxes": found.boxes, "scores": found.scores, **maps}
+
+
+def _without_points(view: View) -> View:
+    """A plain view from the same place that saw nothing."""
+    return View(view.id, view.kind, view.t_ns, np.zeros((0, 4), np.float32), view.world_T_sensor)
+
+
+def _ms(work: Callable[[T], object], argument: T) -> float:
+    start = time.perf_counter()
+    work(argument)
+    return 1e3 * (time.perf_counter() - start)

@@ -1,0 +1,197 @@
+"""Detectors and frames by name, `robosac check-detector` and `robosac calibrate` on one's own."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import beta
+
+from robosac.agreement import BoxJaccard
+from robosac.calibration import Calibration, conformal_threshold, fit, foreign_agreements, refusal_bound
+from robosac.cli import main
+from robosac.facade import wrap
+from robosac.sources import SimulatedFrames, choose, open_detector, open_frames
+from robosac.types import InputError
+from tests.toy import ToyDetector, frame
+
+OWN = """
+import numpy as np
+from tests.evaluation.test_adapter import Greedy, Sound
+from tests.toy import frame
+
+def detector():
+    return Sound()
+
+ready = Sound()
+wrong = type("Wrong", (Sound,), {"session": Greedy})()
+
+def frames(n=60):
+    rng = np.random.default_rng(0)
+    for i in range(n):
+        cars = rng.uniform(-30, 30, (12, 2))
+        yield frame({a: cars[rng.random(12) < 0.7] for a in ("ego", "a", "b")}, scenario=f"toy-{i}")
+
+few = [*frames(5)]
+not_frames = ["a", "b"] * 50
+nothing = []
+needs = lambda x: x
+"""
+
+
+def done(*args):
+    with pytest.raises(SystemExit) as stop:
+        main([*args])
+    assert stop.value.code == 0
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    (tmp_path / "own_things.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["own_things:detector", "own_things:ready"])
+def test_a_detector_of_ones_own(name):
+    assert open_detector(name).name == "toy"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mena", "expected a shipped detector"),
+        ("none.safetensors", "weights file at none.safetensors, got none"),
+        ("nobody:x", "MODULE:NAME that can be imported"),
+        ("own_things:absent", "has no attribute 'absent'"),
+        ("own_things:few", "got list"),
+        ("own_things:needs", "callable without arguments"),
+        ("coperception:mean", "coperception:FUSION:CHECKPOINT"),
+    ],
+)
+def test_what_is_no_detector_is_told(name, said):
+    with pytest.raises(InputError, match=said):
+        open_detector(name)
+
+
+def test_frames_of_ones_own():
+    assert len(open_frames("own_things:frames", ToyDetector())) == 60
+    assert len(open_frames("own_things:few", ToyDetector())) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("simulate", "expected 'simulated', an existing folder or MODULE:NAME"),
+        (".", "its framework has no reader here"),
+        ("own_things:nothing", "a sequence of frames, got list"),
+        ("own_things:ready", "a sequence of frames, got Sound"),
+    ],
+)
+def test_what_are_no_frames_is_told(name, said):
+    with pytest.raises(InputError, match=said):
+        open_frames(name, ToyDetector())
+
+
+def test_frames_are_spread_over_the_data():
+    data = [frame({"ego": []})] * 100
+    assert choose(10, SimulatedFrames("calibration", 0), 0) == list(range(10))
+    chosen = choose(10, data, 0)
+    assert len(set(chosen)) == 10 and chosen == choose(10, data, 0) != choose(10, data, 1)
+    assert sorted(choose(500, data, 0)) == list(range(100))
+
+
+def test_simulated_frames_are_a_sequence():
+    frames = SimulatedFrames("val", 0)
+    assert frames[0].scenario != frames[1].scenario
+    assert [f.scenario for f in frames[:2]] == [frames[0].scenario, frames[1].scenario]
+
+
+# ------------------------------------------------------------------------------------------------- check-detector
+def test_check_detector_says_what_it_found(capsys):
+    done("check-detector", "own_things:ready", "--data", "own_things:frames", "--frame", "3")
+    out = capsys.readouterr().out
+    assert "equal to the bit" in out and "times cheaper" in out and "n/a" in out
+
+
+def test_check_detector_fails_with_exit_code_1(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["check-detector", "own_things:wrong", "--data", "own_things:frames", "--json"])
+    assert stop.value.code == 1
+    said = capsys.readouterr()
+    assert "toy does not pass: a subset from the cache" in said.err
+    found = json.loads(said.out, parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
+    assert found["ok"] is False and found["speed"] is None
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--frame", "60"], "--frame below 60"),
+        (["--data", "own_things:not_frames"], "robosac.types.Frame, got str"),
+        (["--teammates", "1"], "at least 2 teammates, got 1"),
+        (["--device", "quantum"], ""),
+    ],
+)
+def test_check_detector_tells_wrong_arguments(args, said, capsys):
+    detector = "mean" if "--device" in args else "own_things:ready"
+    with pytest.raises(SystemExit) as stop:
+        main(["check-detector", detector, "--data", "own_things:frames", *args])
+    assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------------ calibrate
+ARGS = ["calibrate", "--detector", "own_things:ready", "--data", "own_things:frames", "--alpha", "0.1", "--jobs", "1"]
+
+
+def test_calibrate_on_ones_own_frames(capsys, here):
+    done(*ARGS, "--frames", "50", "--out", "toy.json")
+    out = capsys.readouterr().out
+    assert "own_things:frames, 50 honest frames drawn at random" in out and "probability at most 0.1" in out
+    made = Calibration.load(here / "toy.json")
+    assert made.detector == "toy" and "--data own_things:frames" in made.source["command"]
+    for measure in made.measures.values():
+        assert measure.frames == {1: 50, 2: 50} and set(measure.foreign_accepted) == {1, 2}
+    assert wrap(open_detector("own_things:ready"), calibration=here / "toy.json").calibration == made
+    done(*ARGS, "--frames", "50", "--out", "again.json", "--json")
+    assert Calibration.load(here / "again.json") == made
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--frames", "50"], "expected --out FILE: 'toy' came from no file"),
+        (["--frames", "50", "--data", "own_things:few", "--out", "t.json"], "at least 9 frames for alpha=0.1"),
+        (["--frames", "50", "--data", "own_things:not_frames", "--out", "t.json"], "robosac.types.Frame, got str"),
+    ],
+)
+def test_calibrate_tells_wrong_arguments(args, said, capsys, here):
+    with pytest.raises(SystemExit) as stop:
+        main([*ARGS, *args])
+    assert stop.value.code == 2 and said in capsys.readouterr().err
+    assert not (here / "t.json").exists()
+
+
+def test_the_bound_on_refusals_by_hand_and_by_simulation():
+    assert refusal_bound(99, 0.01) == pytest.approx(1 - 0.05 ** (1 / 99))  # k = 1: the smallest of 99
+    rng, n, alpha = np.random.default_rng(0), 60, 0.1
+    realised = [beta.cdf(conformal_threshold(rng.beta(5, 2, n), alpha), 5, 2) for _ in range(4000)]
+    above = np.mean(np.array(realised) > refusal_bound(n, alpha))
+    assert abs(above - 0.05) < 4 * math.sqrt(0.05 * 0.95 / 4000)
+
+
+def test_foreign_messages_by_hand():
+    here = frame({"ego": [(0, 0)], "a": [(0, 0)]})
+    elsewhere = frame({"ego": [], "z": [(20, 20), (-20, 20), (20, -20)]})
+    measure = BoxJaccard()
+    found = foreign_agreements(ToyDetector(), [(here, elsewhere)], [measure], np.random.default_rng(0))
+    assert found == {measure.name: {1: [0.25]}}  # one box agrees, three are invented
+    made = fit("toy", {measure.name: {1: [0.2] * 20}}, alpha=0.1, foreign={measure.name: {1: [0.1, 0.2, 0.25, 0.9]}})
+    assert made.measures[measure.name].foreign_accepted == {1: 0.75}
+
+
+def test_frames_without_teammates_say_nothing_of_lies():
+    alone, both = frame({"ego": [(0, 0)]}), frame({"ego": [(0, 0)], "a": []})
+    measure = BoxJaccard()
+    pairs = [(alone, both), (both, alone)]
+    assert foreign_agreements(ToyDetector(), pairs, [measure], np.random.default_rng(0)) == {measure.name: {}}
