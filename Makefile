@@ -3,12 +3,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+# The adapters' tests need the frameworks, which nothing else does: an environment of their own.
+ADAPTERS := .venv-adapters
+PIP_ADAPTERS := $(ADAPTERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -c constraints-adapters.txt
+
+.PHONY: demo test test-adapters check format clean
 demo: $(VENV)/.installed
 	$(BIN)/robosac demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2
+
+# OPENCOOD=, COPERCEPTION= and REFERENCE= name checkouts to test against besides the installed packages
+test-adapters: $(ADAPTERS)/.installed
+	ROBOSAC_OPENCOOD="$(OPENCOOD)" ROBOSAC_COPERCEPTION="$(COPERCEPTION)" ROBOSAC_REFERENCE="$(REFERENCE)" \
+		$(ADAPTERS)/bin/python -m pytest -n 2 tests/adapters
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -32,5 +41,13 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,dev]"
 	touch $@
 
+# without their declared requirements: most of these no adapter needs, and some cannot be installed any more
+$(ADAPTERS)/.installed: setup.py constraints.txt constraints-adapters.txt
+	$(PYTHON) -m venv $(ADAPTERS)
+	$(PIP_ADAPTERS) "$$(grep '^torch==' constraints.txt)" setuptools
+	$(PIP_ADAPTERS) -e ".[test]" spconv einops
+	$(PIP_ADAPTERS) --no-deps --no-build-isolation opencoodx coperception
+	touch $@
+
 clean:
-	rm -rf $(VENV) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(ADAPTERS) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache
