@@ -123,7 +123,7 @@ def _get_cmap(name: Any = None, lut: int | None = None) -> Any:
 
 def _dropped() -> Iterator[tuple[ModuleType, str, object]]:
     """(module, name, value) of what current releases no longer have and OpenCOOD looks up."""
-    for name, value in {"Inf": np.inf, "int": int, "float": float, "bool": bool, "object": object}.items():
+    for name, value in {"Inf": np.inf, "int": int, "float": float, "bool": bool}.items():
         yield np, name, value
     with contextlib.suppress(ImportError):  # only pictures need it: its absence shows where OpenCOOD imports it
         yield importlib.import_module("matplotlib.cm"), "get_cmap", _get_cmap
