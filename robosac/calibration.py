@@ -6,8 +6,8 @@ most alpha, whatever the detector and the measure (Vovk et al. 2005; on average 
 may end up with is wider: its own refusal rate is distributed as Beta(k, n + 1 - k) at most (Vovk 2012), and
 `refusal_bound` gives the quantile. Thresholds belong to a detector and a measure together.
 
-How often a lie passes depends on the lie. `foreign_agreements` tries one that any codec allows: a teammate sends what
-an agent of another scene saw. It is measured, not promised, and an attack made for the detector does better.
+How often a lie passes depends on the lie. `lying_agreements` measures it for one that is given; it promises nothing
+about another. A lie that passes often may be one that does little harm, as `foreign` ones are where fusion averages.
 """
 
 from __future__ import annotations
@@ -17,16 +17,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import ceil, floor
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
 from robosac.agreement import Agreement
 from robosac.files import write_whole
 from robosac.subsets import draw
-from robosac.types import EGO_ALONE, Array, Detector, Frame, InputError, Session, Subset
+from robosac.types import EGO_ALONE, Array, Detector, Frame, Id, InputError, Message, Request, Session, Subset
 
 Agreements: TypeAlias = dict[str, dict[int, list[float]]]  # measure -> size -> one a frame
+
+
+class Lie(Protocol):
+    """What a liar sends in a frame instead of its honest message; nothing, where it keeps silent."""
+
+    def __call__(
+        self, frame: Frame, request: Request, honest: Mapping[Id, Message], liar: Id, rng: np.random.Generator
+    ) -> Sequence[Message]: ...
 
 
 def conformal_threshold(agreements: Array, alpha: float) -> float:
@@ -62,13 +70,14 @@ def _rank(frames: int, alpha: float) -> int:
 class Measure:
     """Thresholds of one agreement measure: subset size -> agreement asked for, from `frames` honest frames each.
 
-    `foreign_accepted` is the share of subsets, by size, that pass with one message of another scene among them.
+    `lies_accepted` is the share of subsets, by size, that pass with one liar in them; `lie` says what it sent.
     """
 
     alpha: float
     thresholds: Mapping[int, float]
     frames: Mapping[int, int]
-    foreign_accepted: Mapping[int, float] = field(default_factory=dict)
+    lies_accepted: Mapping[int, float] = field(default_factory=dict)
+    lie: str = ""
 
     def refusals(self, size: int, *, confidence: float = 0.95) -> float:
         """What the refusal rate of honest subsets of a calibrated size stays below with this confidence."""
@@ -101,7 +110,8 @@ class Calibration:
                     alpha=float(m["alpha"]),
                     thresholds={int(k): float(v) for k, v in m["thresholds"].items()},
                     frames={int(k): int(v) for k, v in m["frames"].items()},
-                    foreign_accepted={int(k): float(v) for k, v in m.get("foreign_accepted", {}).items()},
+                    lies_accepted={int(k): float(v) for k, v in m.get("lies_accepted", {}).items()},
+                    lie=str(m.get("lie", "")),
                 )
                 for name, m in raw["measures"].items()
             }
@@ -127,29 +137,42 @@ def honest_agreements(
     return found
 
 
-def foreign_agreements(
-    detector: Detector, pairs: Iterable[tuple[Frame, Frame]], measures: Sequence[Agreement], rng: np.random.Generator
+def lying_agreements(
+    detector: Detector, frames: Iterable[Frame], measures: Sequence[Agreement], lie: Lie, rng: np.random.Generator
 ) -> Agreements:
-    """Agreements `{measure: {size: [one per pair]}}` of random subsets that hold one foreign message.
-
-    Of each pair `(frame, elsewhere)`, one teammate of the frame sends, under its own name, pose and time, the payload
-    that a random teammate of the frame elsewhere would send. Pairs without teammates say nothing and are passed over.
-    """
+    """Agreements `{measure: {size: [one per frame]}}` of random subsets that hold one liar, a random teammate."""
     found: Agreements = {m.name: {} for m in measures}
-    for frame, elsewhere in pairs:
-        if not (frame.others and elsewhere.others):
+    for frame in frames:
+        if not frame.others:
             continue
         request = detector.request(frame.ego)
-        liar = str(rng.choice(sorted(frame.others)))
-        stranger = elsewhere.others[str(rng.choice(sorted(elsewhere.others)))]
-        seen = detector.encode(stranger, detector.request(elsewhere.ego)).payload
-        honest = (detector.encode(view, request) for view in frame.others.values())
-        inbox = [replace(m, payload=seen) if m.link == liar else m for m in honest]
+        honest = {i: detector.encode(view, request) for i, view in frame.others.items()}
+        liar = str(rng.choice(sorted(honest)))
+        inbox = [*(m for i, m in honest.items() if i != liar), *lie(frame, request, honest, liar, rng)]
         session = detector.open(frame.ego, request, inbox)
+        if liar not in session.ids:  # it kept silent
+            continue
         rest = [i for i in session.ids if i != liar]
         subsets = [draw(rest, size, rng) | {liar} for size in range(len(session.ids))]
         _compare(found, detector, frame, session, subsets, measures)
     return found
+
+
+def foreign(detector: Detector, elsewhere: Frame) -> Lie:
+    """The lie that any codec allows: under its own name, pose and time the liar sends what an agent of the frame
+    `elsewhere` saw. Without anybody there it keeps silent.
+    """
+
+    def lie(
+        frame: Frame, request: Request, honest: Mapping[Id, Message], liar: Id, rng: np.random.Generator
+    ) -> Sequence[Message]:
+        if not elsewhere.others:
+            return []
+        stranger = elsewhere.others[str(rng.choice(sorted(elsewhere.others)))]
+        seen = detector.encode(stranger, detector.request(elsewhere.ego)).payload
+        return [replace(honest[liar], payload=seen)]
+
+    return lie
 
 
 def _compare(
@@ -174,11 +197,12 @@ def fit(
     *,
     alpha: float,
     source: Mapping[str, str] | None = None,
-    foreign: Mapping[str, Mapping[int, Sequence[float]]] | None = None,
+    lies: Mapping[str, Mapping[int, Sequence[float]]] | None = None,
+    lie: str = "",
 ) -> Calibration:
     """Thresholds from `{measure: {size: agreements of honest frames}}`; sizes with too few frames are left out.
 
-    With the agreements of `foreign_agreements` beside them, the share of these that the thresholds let pass.
+    With `lies`, those of `lying_agreements`, the share of these that the thresholds let pass; `lie` is their name.
     """
     needed = ceil(1 / alpha - 1)
     fitted: dict[str, Measure] = {}
@@ -188,12 +212,13 @@ def fit(
             most = max((len(v) for v in by_size.values()), default=0)
             raise InputError(f"expected at least {needed} honest frames for alpha={alpha}, got {most}; add frames")
         thresholds = {size: conformal_threshold(np.array(v), alpha) for size, v in enough.items()}
-        lies = (foreign or {}).get(name, {})
+        told = (lies or {}).get(name, {})
         fitted[name] = Measure(
             alpha=alpha,
             thresholds=thresholds,
             frames={size: len(v) for size, v in enough.items()},
-            foreign_accepted={s: float(np.mean(np.array(lies[s]) >= t)) for s, t in thresholds.items() if s in lies},
+            lies_accepted={s: float(np.mean(np.array(told[s]) >= t)) for s, t in thresholds.items() if s in told},
+            lie=lie if told else "",
         )
     return Calibration(detector, fitted, dict(source or {}))
 

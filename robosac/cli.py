@@ -171,6 +171,9 @@ def calibrate(
         typer.Option(dir_okay=False, help="File to write. Default: the thresholds beside the weights are replaced."),
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core. Changes no figure.")] = None,
+    attack: Annotated[
+        str, typer.Option(help="What the liar sends whose acceptance is measured: 'foreign' or an attack preset.")
+    ] = "foreign",
     device: Device = "cpu",
     root: Root = None,
     json: Json = False,
@@ -181,7 +184,9 @@ def calibrate(
     """
     from robosac.commands.calibrate import Settings, show
 
-    settings = Settings(detector=detector, data=data, frames=frames, alpha=alpha, seed=seed, device=device, root=root)
+    settings = Settings(
+        detector=detector, data=data, frames=frames, alpha=alpha, seed=seed, device=device, root=root, attack=attack
+    )
     show(settings, out=out, jobs=jobs, as_json=json)
 
 

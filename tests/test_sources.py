@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import beta
 
 from robosac.agreement import BoxJaccard
-from robosac.calibration import Calibration, conformal_threshold, fit, foreign_agreements, refusal_bound
+from robosac.calibration import Calibration, conformal_threshold, fit, foreign, lying_agreements, refusal_bound
 from robosac.cli import main
 from robosac.facade import wrap
 from robosac.sources import SimulatedFrames, choose, open_detector, open_frames
@@ -151,7 +151,7 @@ def test_calibrate_on_ones_own_frames(capsys, here):
     made = Calibration.load(here / "toy.json")
     assert made.detector == "toy" and "--data own_things:frames" in made.source["command"]
     for measure in made.measures.values():
-        assert measure.frames == {1: 50, 2: 50} and set(measure.foreign_accepted) == {1, 2}
+        assert measure.frames == {1: 50, 2: 50} and set(measure.lies_accepted) == {1, 2}
     assert wrap(open_detector("own_things:ready"), calibration=here / "toy.json").calibration == made
     done(*ARGS, "--frames", "50", "--out", "again.json", "--json")
     assert Calibration.load(here / "again.json") == made
@@ -184,14 +184,27 @@ def test_foreign_messages_by_hand():
     here = frame({"ego": [(0, 0)], "a": [(0, 0)]})
     elsewhere = frame({"ego": [], "z": [(20, 20), (-20, 20), (20, -20)]})
     measure = BoxJaccard()
-    found = foreign_agreements(ToyDetector(), [(here, elsewhere)], [measure], np.random.default_rng(0))
+    lie = foreign(ToyDetector(), elsewhere)
+    found = lying_agreements(ToyDetector(), [here], [measure], lie, np.random.default_rng(0))
     assert found == {measure.name: {1: [0.25]}}  # one box agrees, three are invented
-    made = fit("toy", {measure.name: {1: [0.2] * 20}}, alpha=0.1, foreign={measure.name: {1: [0.1, 0.2, 0.25, 0.9]}})
-    assert made.measures[measure.name].foreign_accepted == {1: 0.75}
+    made = fit("toy", {measure.name: {1: [0.2] * 20}}, alpha=0.1, lies={measure.name: {1: [0.1, 0.2, 0.25, 0.9]}})
+    assert made.measures[measure.name].lies_accepted == {1: 0.75}
 
 
 def test_frames_without_teammates_say_nothing_of_lies():
     alone, both = frame({"ego": [(0, 0)]}), frame({"ego": [(0, 0)], "a": []})
     measure = BoxJaccard()
-    pairs = [(alone, both), (both, alone)]
-    assert foreign_agreements(ToyDetector(), pairs, [measure], np.random.default_rng(0)) == {measure.name: {}}
+    for here, elsewhere in ((alone, both), (both, alone)):
+        lie = foreign(ToyDetector(), elsewhere)
+        found = lying_agreements(ToyDetector(), [here], [measure], lie, np.random.default_rng(0))
+        assert found == {measure.name: {}}
+
+
+def test_lies_of_an_attack_are_measured(capsys, here):
+    args = ["calibrate", "--frames", "9", "--alpha", "0.1", "--jobs", "1", "--out", "m.json", "--json"]
+    done(*args, "--attack", "noise")
+    made = Calibration.load(here / "m.json")
+    assert all(m.lie == "noise" and set(m.lies_accepted) == {1, 2, 3, 4, 5} for m in made.measures.values())
+    with pytest.raises(SystemExit) as stop:
+        main([*args, "--attack", "nois"])
+    assert stop.value.code == 2 and "nois" in capsys.readouterr().err

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
 
+import numpy as np
+
 from robosac.agreement import Agreement, BoxJaccard, ScoreMapOverlap, SeenScoreMap
-from robosac.calibration import Agreements, Calibration, Measure, fit, foreign_agreements, honest_agreements
+from robosac.calibration import (
+    Agreements,
+    Calibration,
+    Lie,
+    Measure,
+    fit,
+    foreign,
+    honest_agreements,
+    lying_agreements,
+)
 from robosac.commands.progress import progress_bar
 from robosac.evaluation.executors import default_jobs, run_all
+from robosac.evaluation.run import attacked_air
 from robosac.facade import calibration_beside
 from robosac.files import check_writable_file
 from robosac.sources import SIMULATED, cached_detector, cached_frames, choose
-from robosac.types import Frame, InputError, keyed_rng
+from robosac.types import Detector, Frame, Id, InputError, Message, Request, keyed_rng
 
 MEASURES: tuple[Agreement, ...] = (BoxJaccard(), ScoreMapOverlap(), SeenScoreMap())
 ALPHA = 0.02
 CONFIDENCE = 0.95
+FOREIGN = "foreign"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +47,7 @@ class Settings:
     seed: int = 0
     device: str = "cpu"
     root: Path | None = None
+    attack: str = FOREIGN
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
@@ -50,12 +64,13 @@ class Settings:
         parts += [] if self.data == SIMULATED else ["--data", self.data]
         parts += ["--frames", str(self.frames), "--seed", str(self.seed), "--alpha", f"{self.alpha:g}"]
         parts += [] if self.device == "cpu" else ["--device", self.device]
+        parts += [] if self.attack == FOREIGN else ["--attack", self.attack]
         return shlex.join(parts)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One honest frame, and one from elsewhere whose messages are foreign in it."""
+    """One honest frame, and one from elsewhere."""
 
     settings: Settings
     index: int
@@ -63,17 +78,33 @@ class Job:
 
 
 def agreements_of(job: Job) -> tuple[Agreements, Agreements]:
-    """Agreements of an honest frame, a random subset of each size; the same with a foreign message in each subset."""
+    """Agreements of an honest frame, a random subset of each size; the same with one liar in each subset."""
     from detectors.device import device_of_process
 
     s = job.settings
     device = device_of_process(s.device)
     detector = cached_detector(s.detector, device, s.root)
     frames = cached_frames(s.data, s.detector, device, s.root, s.seed)
-    frame, elsewhere = _frame(frames[job.index], s), _frame(frames[job.elsewhere], s)
+    frame = _frame(frames[job.index], s)
     rng = keyed_rng(s.seed, frame.scenario, *_where(frame, s), "calibrate")
     honest = honest_agreements(detector, [frame], MEASURES, rng)
-    return honest, foreign_agreements(detector, [(frame, elsewhere)], MEASURES, rng)
+    lie = foreign(detector, _frame(frames[job.elsewhere], s)) if s.attack == FOREIGN else by_attack(detector, s.attack)
+    return honest, lying_agreements(detector, [frame], MEASURES, lie, rng)
+
+
+def by_attack(detector: Detector, name: str) -> Lie:
+    """The lie of an attack preset, computed for the full fusion with this one attacker."""
+    import attacks
+
+    attack = attacks.load(name)
+
+    def lie(
+        frame: Frame, request: Request, honest: Mapping[Id, Message], liar: Id, rng: np.random.Generator
+    ) -> Sequence[Message]:
+        air = attacked_air(frame, detector, request, honest, frozenset({liar}), attack.knowledge)
+        return attack.start(frame.scenario, frozenset({liar}), rng).send(air)
+
+    return lie
 
 
 def _where(frame: Frame, settings: Settings) -> tuple[int, ...]:
@@ -99,6 +130,8 @@ def plan(settings: Settings, out: Path | None) -> tuple[list[Job], Path]:
             f"expected --out FILE: {detector.name!r} came from no file that its thresholds could lie beside"
         )
     check_writable_file(path)
+    if settings.attack != FOREIGN:
+        by_attack(detector, settings.attack)  # an unknown name is told now
     frames = cached_frames(settings.data, settings.detector, settings.device, settings.root, settings.seed)
     order = choose(settings.frames, frames, settings.seed)
     needed = ceil(1 / settings.alpha - 1)
@@ -127,14 +160,14 @@ def run(
     for position, one in run_all(agreements_of, work, jobs=default_jobs() if jobs is None else jobs):
         found[position] = one
         progress(len(found), len(work))
-    honest, foreign = (_merged([found[n][side] for n in range(len(work))]) for side in (0, 1))
+    honest, lies = (_merged([found[n][side] for n in range(len(work))]) for side in (0, 1))
     if settings.data == SIMULATED:
         data = f"simulated, split calibration, {len(work)} scenes, one honest frame each"
     else:
         data = f"{settings.data}, {len(work)} honest frames drawn at random"
     name = cached_detector(settings.detector, settings.device, settings.root).name
     source = {"data": data, "command": settings.command}
-    made = fit(name, honest, alpha=settings.alpha, source=source, foreign=foreign)
+    made = fit(name, honest, alpha=settings.alpha, source=source, lies=lies, lie=settings.attack)
     made.save(path)
     return made, path
 
@@ -171,7 +204,7 @@ def show(settings: Settings, *, out: Path | None, jobs: int | None, as_json: boo
     for name, measure in made.measures.items():
         table.add_row(name, style="bold")
         row("  agreement asked for", measure.thresholds, 3)
-        row("  foreign message accepted", measure.foreign_accepted, 3)
+        row(f"  accepted with a liar ({measure.lie})", measure.lies_accepted, 3)
     console = Console()
     console.print(f"{made.detector}: {made.source['data']}", highlight=False, soft_wrap=True)
     console.print(table)
@@ -191,6 +224,6 @@ def guarantee(measure: Measure) -> str:
     return (
         f"A random honest subset of a further frame like these is refused with probability at most {measure.alpha:g} "
         f"(conformal, each size by itself).\nWhat this one calibration may turn out to refuse, at most, with "
-        f"{CONFIDENCE:.0%} confidence: {bounds}.\nNothing is promised for other traffic, sensors or weights. A foreign "
-        "message is what an agent of another frame saw; attacks made for the detector do better."
+        f"{CONFIDENCE:.0%} confidence: {bounds}.\nNothing is promised for other traffic, sensors or weights. "
+        "What lies are let through is measured for this lie and promised for none."
     )
