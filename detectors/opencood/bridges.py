@@ -134,14 +134,15 @@ class _Finder(MetaPathFinder):
     """Answers an import of a name in `STANDINS`: the original if it is there, else its stand-in."""
 
     def __init__(self) -> None:
-        self.shown: dict[str, ModuleType] = {}  # stand-ins made so far, for the whole process
+        self.shown: dict[str, ModuleType] = {}  # stand-ins made so far, one a name and process
+        self.broken: set[str] = set()  # originals that are there but failed: not tried again
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname not in STANDINS:
             return None
-        if fullname not in self.shown:
+        if fullname not in self.broken:
             for finder in sys.meta_path:
                 found = None if finder is self else finder.find_spec(fullname, path, target)
                 if found is not None and found.loader is not None:
@@ -189,6 +190,7 @@ class _Trial(Loader):
         except Exception:  # whatever a broken wheel raises: OSError, ImportError, AttributeError, RuntimeError
             for half in [m for m in sys.modules if m.startswith(f"{name}.") and m not in before]:
                 del sys.modules[half]
+            self.finder.broken.add(name)
             stand_in = self.finder.stand_in(name)
             stand_in.__spec__ = ModuleSpec(name, _StandIn(self.finder))
             sys.modules[name] = stand_in  # the import system hands out what it finds here

@@ -79,14 +79,29 @@ def read_point_cloud(path: str) -> SimpleNamespace:
 Build = Callable[[str], ModuleType]
 
 
+class Absent:
+    """What a stand-in gives for a name it does not have: it may be imported and passed on, not used."""
+
+    def __init__(self, name: str, remedy: str) -> None:
+        self._why = f"{name} is absent or does not import here; {remedy}"
+
+    def __call__(self, *_: object, **__: object) -> Any:
+        raise InputError(self._why)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # introspection, not use
+            raise AttributeError(name)
+        raise InputError(self._why)
+
+
 def _hollow(name: str, remedy: str, **attributes: Any) -> ModuleType:
-    """A module that may be imported; using anything but `attributes` raises the remedy."""
+    """A module whose names, but for `attributes`, may be imported and raise the remedy when used."""
     module = ModuleType(name, f"Stand-in of robosac for {name}.")
 
-    def absent(attribute: str) -> Any:
-        if attribute.startswith("__"):  # `hasattr(module, "__file__")` and its like: introspection, not use
+    def absent(attribute: str) -> Absent:
+        if attribute.startswith("__"):  # `hasattr(module, "__file__")` and its like
             raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
-        raise InputError(f"{name}.{attribute} needs {name}, which is absent or does not import here; {remedy}")
+        return Absent(f"{name}.{attribute}", remedy)
 
     module.__dict__.update(attributes, __getattr__=absent)
     return module
