@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,12 @@ def test_coalign_with_compression_zero_builds_without_compression() -> None:
     assert hypes["model"]["args"]["compression"] == 0  # the caller's is left alone
 
 
+def test_second_builds_where_spconv_is(tmp_path: Path) -> None:
+    pytest.importorskip("spconv", reason="SECOND needs it: pip install spconv==2.3.8")
+    loaded = folder.load_folder(write_folder(tmp_path, configs.second()), root=ROOT)
+    assert type(loaded.model).__name__ == "SecondIntermediate"
+
+
 def test_another_copy_is_refused_once_one_is_imported(fcooper: Path, tmp_path: Path) -> None:
     (tmp_path / "opencood").mkdir()
     (tmp_path / "opencood" / "__init__.py").touch()
@@ -301,3 +308,27 @@ def test_voxels_are_bit_for_bit_those_of_spconv(grid: str, caps: str) -> None:
         for mine, its in zip(ours, spconv_voxels(given, size, bounds, *CAPS[caps]), strict=True):
             assert mine.dtype == its.dtype
             np.testing.assert_array_equal(mine, its)
+
+
+def test_without_spconv_the_dataset_is_the_same(split: Path, fcooper: Path) -> None:
+    pytest.importorskip("spconv", reason="no spconv to compare with: pip install spconv==2.3.8")
+    program = f"""
+import hashlib, sys
+from pathlib import Path
+import numpy as np
+from detectors.opencood import bridges, folder
+from detectors.opencood.hypes import load_hypes
+if sys.argv[1] == "without":
+    bridges._BRIDGES._finder.broken |= {{"spconv", "spconv.utils", "cumm", "cumm.tensorview"}}
+hypes = load_hypes(Path({str(fcooper / "config.yaml")!r}), {ROOT!r})
+dataset = folder.build_dataset(hypes, {str(split)!r}, root={ROOT!r})
+np.random.seed(5)
+cells = dataset[0]["ego"]["processed_lidar"]
+assert any(m.split(".")[0] == "spconv" for m in sys.modules) == (sys.argv[1] == "with")
+print(hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for k in sorted(cells) for a in cells[k])).hexdigest())
+"""
+    digests = [
+        subprocess.run([sys.executable, "-c", program, which], capture_output=True, text=True, check=True).stdout
+        for which in ("with", "without")
+    ]
+    assert digests[0] == digests[1] and len(digests[0].split()[-1]) == 64
