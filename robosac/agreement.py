@@ -7,21 +7,27 @@ scores the other side in [0, 1]: 1 means "nothing here contradicts the ego". Two
 - `ScoreMapOverlap` compares the dense score maps, sum(min) / sum(max): no NMS, no thresholds on single boxes.
 - `SeenScoreMap` does so above all where the ego's own rays prove it could see: what teammates add behind a corner is
   the reason to have teammates, and hardly a contradiction.
+
+A detector that gives boxes only has its score maps made from them (`robosac.boxes.rasterise_boxes`), on its own grid
+or, where it has none, on `DEFAULT_GRID`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from robosac.boxes import iou_bev
+from robosac.boxes import iou_bev, rasterise_boxes
 from robosac.types import Array, BevGrid, Detections, Float32, Float64, InputError, View
 
 Compare: TypeAlias = Callable[[Detections], float]
+
+DEFAULT_GRID: Final = BevGrid(x_min_m=-76.8, y_min_m=-76.8, cell_m=1.2, rows=128, cols=128)
+"""About the ego, for detectors without a grid of their own; boxes beyond it are not compared."""
 
 
 class Agreement(Protocol):
@@ -89,10 +95,11 @@ def overlap(a: Array, b: Array, *, weight: Array | None = None, floor: float = 0
     return top / bottom if bottom > 0 else 1.0
 
 
-def _map_of(detections: Detections, measure: str) -> Float32:
-    if detections.score_map is None:
-        raise InputError(f"{measure} needs a detector with score maps, got boxes only; use BoxJaccard instead")
-    return detections.score_map
+def map_of(detections: Detections, grid: BevGrid | None) -> Float32:
+    """The score map of a result; where it holds boxes only, one made from them on `grid` or else `DEFAULT_GRID`."""
+    if detections.score_map is not None:
+        return detections.score_map
+    return rasterise_boxes(detections.boxes, detections.scores, grid or DEFAULT_GRID)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +115,8 @@ class ScoreMapOverlap:
         return f"score-map(floor={self.floor:g},slack={self.slack:g})"
 
     def against(self, reference: Detections, ego: View | None = None, grid: BevGrid | None = None) -> Compare:
-        own = _map_of(reference, self.name)
-        return lambda other: overlap(own, _map_of(other, self.name), floor=self.floor, slack=self.slack)
+        own = map_of(reference, grid)
+        return lambda other: overlap(own, map_of(other, grid), floor=self.floor, slack=self.slack)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,14 +138,15 @@ class SeenScoreMap:
         return f"seen-score-map(floor={self.floor:g},slack={self.slack:g},unseen={self.unseen_weight:g})"
 
     def against(self, reference: Detections, ego: View | None = None, grid: BevGrid | None = None) -> Compare:
-        own = _map_of(reference, self.name)
-        if ego is None or grid is None:
+        if ego is None or (grid is None and reference.score_map is not None):
             raise InputError("SeenScoreMap needs the ego's view and the detector's grid; use ScoreMapOverlap instead")
+        grid = grid or DEFAULT_GRID
+        own = map_of(reference, grid)
         seen = seen_cells(ego.points, grid)
         if not seen.any():
             return lambda other: 0.0  # an ego that sees nothing can vouch for nobody
         weight = seen + self.unseen_weight * (1 - seen)
-        return lambda other: overlap(own, _map_of(other, self.name), weight=weight, floor=self.floor, slack=self.slack)
+        return lambda other: overlap(own, map_of(other, grid), weight=weight, floor=self.floor, slack=self.slack)
 
 
 # ------------------------------------------------------------------------------------------------- free space

@@ -1,4 +1,4 @@
-"""Rotated boxes: corners, bird's-eye-view IoU, non-maximum suppression, rigid transforms.
+"""Rotated boxes: corners, bird's-eye-view IoU, non-maximum suppression, score maps, rigid transforms.
 
 Boxes are `(N, 7)` `[x y z l w h yaw]` (centre, metres, radians counter-clockwise from +x). IoU is that of the
 rotated rectangles seen from above. Everything is vectorised: there is no Python loop over boxes.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from robosac.types import Array, Bool, Float32, Float64, Int64
+from robosac.types import Array, BevGrid, Bool, Float32, Float64, Int64
 
 _CORNER_SIGNS = np.array([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]]) / 2
 
@@ -153,6 +153,51 @@ def nms_bev_batch(boxes: list[Array], scores: list[Array], iou_threshold: float)
         kept = ~suppressed
     keeps = np.split(kept, np.cumsum([len(b) for b in ranked])[:-1])
     return [o[k] for o, k in zip(orders, keeps, strict=True)]
+
+
+# ---------------------------------------------------------------------------------------------- score maps
+_SIGMAS = 3.0  # where a bump ends: at a hundredth of its score
+_BLUR_M = 0.4
+
+
+def rasterise_boxes(boxes: Array, scores: Array, grid: BevGrid) -> Float32:
+    """The score map `(H, W)` on a grid that boxes `(N, 7)` with scores `(N,)` would have been read from.
+
+    Each box is a bump in its own frame, its score times `exp(-(u^2 / s_l^2 + v^2 / s_w^2) / 2)` at cell centres, with
+    `s_l^2 = (l / 4)^2 + b^2`, `s_w^2` likewise, and a blur b of 0.4 m or a third of a cell, whichever is more; cells
+    take the largest. Of the profiles tried, this one tells honest subsets from attacked ones best
+    (`python -m benchmarks.late_study`): a filled box has hard edges, on which honest boxes differ from one another,
+    and a round bump does not notice turned or inflated boxes. What lies off the grid, or is not finite, is
+    not shown.
+    """
+    shown = np.zeros(grid.rows * grid.cols, dtype=np.float32)
+    b, score = np.asarray(boxes, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    finite = np.isfinite(b).all(axis=1)
+    b, score = b[finite], score[finite]
+    blur_m = max(_BLUR_M, grid.cell_m / 3)
+    spread_l, spread_w = np.hypot(b[:, 3] / 4, blur_m), np.hypot(b[:, 4] / 4, blur_m)
+    reach = _SIGMAS * np.maximum(spread_l, spread_w) / grid.cell_m
+    centre_col, centre_row = (b[:, 0] - grid.x_min_m) / grid.cell_m, (b[:, 1] - grid.y_min_m) / grid.cell_m
+    col, n_cols = _window(centre_col, reach, grid.cols)
+    row, n_rows = _window(centre_row, reach, grid.rows)
+    # one entry a box and cell of its window, in one go: windows differ in size, so they are unrolled
+    cells = n_rows * n_cols
+    box = np.repeat(np.arange(len(b)), cells)
+    k = np.arange(len(box)) - np.repeat(np.cumsum(cells) - cells, cells)
+    rows, cols = row[box] + k // n_cols[box], col[box] + k % n_cols[box]
+    dx, dy = (cols + 0.5 - centre_col[box]) * grid.cell_m, (rows + 0.5 - centre_row[box]) * grid.cell_m
+    cos, sin = np.cos(b[box, 6]), np.sin(b[box, 6])
+    u, v = (cos * dx + sin * dy) / spread_l[box], (cos * dy - sin * dx) / spread_w[box]
+    bump = score[box] * np.exp(-(u * u + v * v) / 2)
+    np.maximum.at(shown, rows * grid.cols + cols, bump.astype(np.float32))
+    return shown.reshape(grid.rows, grid.cols)
+
+
+def _window(centre: Float64, reach: Float64, length: int) -> tuple[Int64, Int64]:
+    """First cell and number of cells `(N,)` of `centre +- reach`, in cells, that lie in `[0, length)`."""
+    first = np.clip(np.floor(centre - reach), 0, length).astype(np.int64)
+    last = np.clip(np.ceil(centre + reach), 0, length).astype(np.int64)
+    return first, last - first
 
 
 # ------------------------------------------------------------------------------------------ rigid transforms

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from robosac.agreement import SeenScoreMap
 from robosac.calibration import Calibration
 from robosac.defenses import Robosac
 from robosac.sources import open_detector
@@ -119,11 +118,6 @@ def wrap(
     if isinstance(detector, str):
         detector = open_detector(detector)
     chosen = defense if defense is not None else Robosac()
-    if isinstance(chosen, Robosac) and isinstance(chosen.agreement, SeenScoreMap) and detector.grid is None:
-        raise InputError(
-            f"expected a detector with score maps on a grid, got {detector.name!r} without; "
-            "use robosac.wrap(detector, Robosac(agreement=BoxJaccard()))"
-        )
     if isinstance(calibration, (str, Path)):
         calibration = Calibration.load(Path(calibration))
     elif calibration is None:

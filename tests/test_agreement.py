@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap, jaccard, overlap, seen_cells
+from robosac.agreement import DEFAULT_GRID, BoxJaccard, ScoreMapOverlap, SeenScoreMap, jaccard, overlap, seen_cells
+from robosac.boxes import rasterise_boxes
 from robosac.types import BevGrid, Detections, InputError, View
 
 GRID = BevGrid(-20.0, -20.0, 1.0, 40, 40)
@@ -73,9 +74,73 @@ def test_maps_of_different_shape_are_refused():
         overlap(np.zeros((2, 2)), np.zeros((2, 3)))
 
 
-def test_boxes_without_a_score_map_are_refused_with_advice():
-    with pytest.raises(InputError, match="use BoxJaccard"):
-        ScoreMapOverlap().against(Detections.empty())
+# ------------------------------------------------------------------------------- boxes without a score map
+ONES = np.ones(9, np.float32)
+
+
+def test_a_box_is_a_bump_of_its_score_by_hand():
+    grid = BevGrid(-10.0, -10.0, 0.5, 40, 40)
+    box = np.array([[0.25, 0.25, 0, 4, 2, 1.5, 0]], np.float32)  # on the centre of cell (20, 20)
+    shown = rasterise_boxes(box, np.array([0.8]), grid)
+    assert shown.shape == (40, 40) and shown.dtype == np.float32
+    assert shown[20, 20] == shown.max() == pytest.approx(0.8)
+    along, across = 1.0**2 + 0.4**2, 0.5**2 + 0.4**2  # variances: a quarter of the side, and the blur
+    assert shown[20, 22] == pytest.approx(0.8 * np.exp(-0.5 / along))
+    assert shown[22, 20] == pytest.approx(0.8 * np.exp(-0.5 / across))
+    assert shown[22, 22] == pytest.approx(0.8 * np.exp(-0.5 / along - 0.5 / across))
+    assert shown[20, 28] == pytest.approx(0.0, abs=0.01)  # 4 m ahead
+
+
+@given(st.floats(-3.2, 3.2), st.floats(-8, 8), st.floats(-8, 8), st.floats(0.3, 2.0))
+def test_a_score_map_of_a_box_laws(yaw, x, y, cell_m):
+    """Half a turn changes nothing, a quarter with the sides exchanged neither; no cell beats the score."""
+    n = int(24 / cell_m)
+    grid = BevGrid(-n * cell_m / 2, -n * cell_m / 2, cell_m, n, n)
+    boxes = np.array([[x, y, 0, 4.5, 1.9, 1.6, yaw + t] for t in (0, np.pi, np.pi / 2)])
+    boxes[2, 3:5] = 1.9, 4.5
+    first, half, quarter = (rasterise_boxes(boxes[k : k + 1], np.array([0.7]), grid) for k in range(3))
+    np.testing.assert_allclose(half, first, atol=1e-6)
+    np.testing.assert_allclose(quarter, first, atol=1e-6)
+    assert 0.0 < first.max() <= np.float32(0.7)
+
+
+def test_boxes_share_a_map_by_the_largest_and_in_any_order():
+    rng = np.random.default_rng(0)
+    boxes = np.concatenate([rng.uniform(-25, 25, (9, 2)), np.tile([0, 4.5, 1.9, 1.6], (9, 1)), ONES[:, None]], axis=1)
+    scores = rng.random(9)
+    together = rasterise_boxes(boxes, scores, GRID)
+    alone = [rasterise_boxes(boxes[k : k + 1], scores[k : k + 1], GRID) for k in range(9)]
+    np.testing.assert_array_equal(together, np.max(alone, axis=0))
+    np.testing.assert_array_equal(together, rasterise_boxes(boxes[::-1], scores[::-1], GRID))
+
+
+def test_what_lies_off_the_grid_is_not_shown():
+    outside = at(1e6, -400.0, 24.0)
+    np.testing.assert_array_equal(rasterise_boxes(outside, ONES[:3], GRID), np.zeros((40, 40)))
+    assert rasterise_boxes(at(20.5), ONES[:1], GRID).max() > 0.4  # its near half
+    assert rasterise_boxes(at(), ONES[:0], GRID).max() == 0.0
+    assert rasterise_boxes(at(np.nan, np.inf), ONES[:2], GRID).max() == 0.0
+
+
+@pytest.mark.parametrize("grid", [GRID, None], ids=["grid", "default grid"])
+def test_maps_are_made_of_boxes_where_there_are_none(grid):
+    ego = View("ego", "vehicle", 0, ground_ring(15.0), np.eye(4))
+    own, more = Detections(at(8), ONES[:1]), Detections(at(8, -8), ONES[:2])
+    for measure in (ScoreMapOverlap(slack=0.0), SeenScoreMap(slack=0.0)):
+        compare = measure.against(own, ego, grid)
+        assert compare(own) == 1.0
+        assert compare(more) == pytest.approx(0.5, abs=0.02)  # a second car, in plain view
+        assert compare(Detections.empty()) == 0.0
+        by_map = [
+            Detections(d.boxes, d.scores, rasterise_boxes(d.boxes, d.scores, grid or DEFAULT_GRID)) for d in (own, more)
+        ]
+        assert measure.against(by_map[0], ego, grid or DEFAULT_GRID)(by_map[1]) == compare(more)
+
+
+def test_a_map_without_its_grid_is_refused_with_advice():
+    ego = View("ego", "vehicle", 0, ground_ring(15.0), np.eye(4))
+    with pytest.raises(InputError, match="use ScoreMapOverlap"):
+        SeenScoreMap().against(Detections(at(), ONES[:0], np.zeros((4, 4), np.float32)), ego, None)
 
 
 # ----------------------------------------------------------------------------------------------- free space
