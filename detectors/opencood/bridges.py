@@ -14,7 +14,7 @@ import importlib
 import importlib.util
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -121,19 +121,33 @@ def _get_cmap(name: Any = None, lut: int | None = None) -> Any:
     return found if lut is None else found.resampled(lut)
 
 
-def _dropped() -> Iterator[tuple[ModuleType, str, object]]:
-    """(module, name, value) of what current releases no longer have and OpenCOOD looks up."""
-    for name, value in {"Inf": np.inf, "int": int, "float": float, "bool": bool}.items():
-        yield np, name, value
-    with contextlib.suppress(ImportError):  # only pictures need it: its absence shows where OpenCOOD imports it
-        yield importlib.import_module("matplotlib.cm"), "get_cmap", _get_cmap
+def _moved_in_spconv_2(name: str) -> Any:
+    """`spconv`'s `__getattr__`: its layers have lived in `spconv.pytorch` since 2.0; opencoodx looks for them here."""
+    if name.startswith(("Sparse", "SubM")):
+        return getattr(importlib.import_module("spconv.pytorch"), name)
+    raise AttributeError(f"module 'spconv' has no attribute {name!r}")
+
+
+_DROPPED: Final[dict[str, dict[str, Any]]] = {  # module -> what current releases no longer have and OpenCOOD looks up
+    "numpy": {"Inf": np.inf, "int": int, "float": float, "bool": bool},
+    "matplotlib.cm": {"get_cmap": _get_cmap},
+    "spconv": {"__getattr__": _moved_in_spconv_2},
+}
+
+
+def _imported(name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except ImportError:  # only pictures need it: its absence shows where OpenCOOD imports it
+        return None
 
 
 # ---------------------------------------------------------------------------------------------- stand-in modules
 class _Finder(MetaPathFinder):
     """Answers an import of a name in `STANDINS`: the original if it is there, else its stand-in."""
 
-    def __init__(self) -> None:
+    def __init__(self, found: Callable[[ModuleType], None]) -> None:
+        self.found = found  # told of every original that is imported
         self.shown: dict[str, ModuleType] = {}  # stand-ins made so far, one a name and process
         self.broken: set[str] = set()  # originals that are there but failed: not tried again
 
@@ -194,6 +208,8 @@ class _Trial(Loader):
             stand_in = self.finder.stand_in(name)
             stand_in.__spec__ = ModuleSpec(name, _StandIn(self.finder))
             sys.modules[name] = stand_in  # the import system hands out what it finds here
+        else:
+            self.finder.found(module)
 
 
 class _Bridges:
@@ -202,7 +218,7 @@ class _Bridges:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._inside = 0
-        self._finder = _Finder()
+        self._finder = _Finder(self._restore_names)
         self._patched: list[tuple[ModuleType, str]] = []
 
     def __enter__(self) -> None:
@@ -211,10 +227,9 @@ class _Bridges:
             if self._inside > 1:
                 return
             sys.meta_path.insert(0, self._finder)
-            for module, name, value in _dropped():
-                if name not in vars(module):
-                    setattr(module, name, value)
-                    self._patched.append((module, name))
+            for module in (np, _imported("matplotlib.cm"), sys.modules.get("spconv")):
+                if module is not None:
+                    self._restore_names(module)
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
@@ -225,6 +240,13 @@ class _Bridges:
             self._finder.hide()
             while self._patched:
                 delattr(*self._patched.pop())
+
+    def _restore_names(self, module: ModuleType) -> None:
+        """Gives a module the names that it has dropped, until the last leaves."""
+        for name, value in _DROPPED.get(module.__name__, {}).items():
+            if name not in vars(module):
+                setattr(module, name, value)
+                self._patched.append((module, name))
 
 
 _BRIDGES: Final = _Bridges()

@@ -110,9 +110,9 @@ def build_model(hypes: Mapping[str, Any], *, root: Path | str | None = None) -> 
                 return found({k: v for k, v in copy.deepcopy(hypes["model"]["args"]).items() if k != "compression"})
         except ImportError as error:
             raise InputError(f"{method} cannot be built: {error}; {bridges.remedy(error)}") from error
-        except (KeyError, TypeError, IndexError, ValueError, ZeroDivisionError) as error:
-            if isinstance(error, InputError):
-                raise
+        except InputError:
+            raise
+        except (AttributeError, KeyError, TypeError, IndexError, ValueError, ZeroDivisionError) as error:
             raise InputError(
                 f"expected model.args that {method} takes, got {type(error).__name__}: {error}; "
                 "is the configuration of another version of OpenCOOD?"

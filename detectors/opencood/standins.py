@@ -122,6 +122,20 @@ def _from_numpy(array: Array) -> HostArray:
     return HostArray(np.asarray(array))
 
 
+def _spconv(name: str) -> ModuleType:
+    """The package of the voxeliser. Its sparse layers can be imported, not used."""
+    package = _plain(name, __path__=[])
+
+    def layer(attribute: str) -> Absent:
+        if attribute.startswith(("Sparse", "SubM")):
+            return Absent(f"{name}.{attribute}", SPCONV_REMEDY)
+        raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
+
+    package.__dict__["__getattr__"] = layer
+    return package
+
+
+SPCONV_REMEDY: Final = "pip install spconv==2.3.8"
 OPEN3D_REMEDY: Final = "pip install open3d, and the system libraries that it names (libusb-1.0-0, libgl1, libgomp1)"
 
 STANDINS: Final[dict[str, Build]] = {
@@ -129,7 +143,7 @@ STANDINS: Final[dict[str, Build]] = {
     "opencood.utils.box_overlaps": lambda name: _plain(name, bbox_overlaps=overlaps),
     "cumm": lambda name: _plain(name, __path__=[]),
     "cumm.tensorview": lambda name: _plain(name, from_numpy=_from_numpy),
-    "spconv": lambda name: _plain(name, __path__=[]),
+    "spconv": _spconv,
     "spconv.utils": lambda name: _plain(name, Point2VoxelCPU3d=Voxeliser),
     "cv2": _only_imported("pip install opencv-python-headless"),
     "timm": _only_imported("pip install timm"),

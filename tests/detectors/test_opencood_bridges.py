@@ -58,7 +58,11 @@ try:
     from spconv import SubMConv3d
 except ImportError:
     from spconv.pytorch import SubMConv3d
+class Second:
+    def __init__(self, args):
+        self.layer = spconv.SubMConv3d(4, 16)
 """,
+    "models/sparse.py": "from spconv.modules import SparseModule",
     "models/toy_net.py": """
 import torch
 class ToyNet(torch.nn.Linear):
@@ -198,8 +202,11 @@ def test_using_what_only_imports_names_what_to_install(root: Path) -> None:
 
 @absent
 def test_what_cannot_be_stood_in_for_is_named_with_its_remedy(root: Path) -> None:
-    with pytest.raises(InputError, match=r"pip install spconv==2\.3\.8"):
-        bridges.import_module("opencood.models.second", root)
+    second = bridges.import_module("opencood.models.second", root)
+    with pytest.raises(InputError, match=r"spconv\.SubMConv3d is absent .*; pip install spconv==2\.3\.8"):
+        second.Second({})
+    with pytest.raises(InputError, match=r"No module named 'spconv.modules'.*; pip install spconv==2\.3\.8"):
+        bridges.import_module("opencood.models.sparse", root)
     with pytest.raises(
         InputError, match=r"has no opencood\.models\.newer; a newer checkout may: .*pip install.*root=PATH"
     ):
