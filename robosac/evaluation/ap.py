@@ -23,8 +23,7 @@ score enter together, since no threshold on the score can part them; so AP does 
 even where an attack saturates scores at 1. A frame with truth and no detection adds to G: who erases everything
 scores 0, not nothing. Without any counted object (G = 0) AP is undefined, and None is returned, never NaN.
 
-`framewise_ap` is the same area with detections sorted within each frame only and frames concatenated: the figure
-that early OpenCOOD tables print (its issues 101 and 104), here for comparison with them and for nothing else.
+Older tables sort otherwise or leave frames out; `robosac.evaluation.compat` computes theirs.
 """
 
 from __future__ import annotations
@@ -218,17 +217,6 @@ def recall(matches: Sequence[FrameMatches]) -> dict[float, float | None]:
     thresholds, total = _common_thresholds(matches), sum(m.n_gt for m in matches)
     found = sum(((m.outcome == TP).sum(axis=1) for m in matches), start=np.zeros(len(thresholds), np.int64))
     return {t: float(f / total) if total else None for t, f in zip(thresholds, found, strict=True)}
-
-
-def framewise_ap(matches: Sequence[FrameMatches]) -> dict[float, float | None]:
-    """The mis-sorted AP of older tables (see the module's docstring); it depends on the order of the frames."""
-    position, relabelled = 0, []
-    for m in matches:
-        order = np.argsort(-m.scores, kind="stable")
-        fake = -np.arange(position, position + len(order), dtype=np.float64)  # exact where float32 would not be
-        relabelled.append(FrameMatches(m.thresholds, fake, m.outcome[:, order], m.n_gt))
-        position += len(order)
-    return average_precision(relabelled)
 
 
 # ----------------------------------------------------------------------------------------------- bootstrap

@@ -21,7 +21,6 @@ from robosac.evaluation.ap import (
     average_precision,
     bootstrap_ap,
     counted,
-    framewise_ap,
     match_frame,
     match_truth,
     recall,
@@ -251,14 +250,6 @@ def test_more_false_positives_above_all_never_help(frames: list[FrameMatches]) -
     value = ap50(*frames)
     if value is not None:
         assert ap50(*frames, frame([1.0, 1.0], [FP, FP], 0)) <= value + 1e-12
-
-
-def test_framewise_sorting_is_another_figure() -> None:
-    """A poor frame first: sorted over all frames its mistakes come last, framewise they come first."""
-    poor, good = frame([0.2, 0.1], [FP, FP], 0), frame([0.9, 0.8], [TP, TP], 2)
-    assert ap50(poor, good) == 1.0
-    assert framewise_ap([poor, good])[0.5] == pytest.approx(0.5)
-    assert framewise_ap([good, poor])[0.5] == 1.0
 
 
 # ---------------------------------------------------------------------------------- storage, bootstrap, errors
