@@ -1,0 +1,200 @@
+"""Is a wrapped model still the model, and what does a trial cost?
+
+    python -m benchmarks.adapters --framework opencood                      # an installed opencood(x)
+    python -m benchmarks.adapters --framework opencood --root CHECKOUT      # a current checkout
+    OMP_NUM_THREADS=1 python -m benchmarks.adapters --framework opencood --models AttFuse F-Cooper
+
+Exactness: seeded random weights, a simulated frame of five agents, a small range. For six subsets of one to five
+agents the largest difference between what a session makes of messages and one forward of the user's model, unwrapped, with
+these agents only; then the same with one teammate's arrays tampered with. Bar: 0, or 1e-6 (of outputs of at most 1,
+else relative to the largest) where torch itself rounds differently for other batch sizes.
+
+Speed: at 704 x 200 pillars and five agents, one fuse and decode from messages that are at hand against one forward and
+decode of the same five agents, the fastest of three each, in one run. Bar: 5 times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from benchmarks.machine import describe, machine, verdict
+from benchmarks.opencood_models import (
+    COMPRESSES,
+    FULL,
+    LEGACY,
+    MODELS,
+    WARPS,
+    Half,
+    config,
+    derived,
+    random_model,
+    tame,
+)
+from detectors.opencood import OpenCOODDetector
+from robosac.simulation import SimConfig, scenario
+from robosac.types import Frame, InputError, Message, Outputs, Request, keyed_rng
+
+TOLERANCE: Final = 1e-6
+SPEED_BAR: Final = 5.0
+SPEED_MODELS: Final = ("AttFuse", "F-Cooper")
+FEW_RAYS: Final = SimConfig(n_vehicles=5, n_frames=1, beams=24, columns=512)
+
+
+@dataclass(frozen=True)
+class Exactness:
+    """One line of the table: largest differences, honest and tampered, and the largest output."""
+
+    name: str
+    honest: float
+    tampered: float
+    largest: float
+    boxes: int
+
+    @property
+    def ok(self) -> bool:
+        return max(self.honest, self.tampered) <= TOLERANCE * max(1.0, self.largest)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name:<42}{self.honest:>10.1e}{self.tampered:>10.1e}{self.largest:>10.1f}{self.boxes:>7d}"
+            f"  {verdict(self.ok)}"
+        )
+
+
+def difference(a: Outputs, b: Outputs) -> float:
+    """Largest absolute difference of two sets of raw outputs of the same names; infinite where one is not finite."""
+    if set(a) != set(b):
+        raise InputError(f"expected outputs of the same names, got {sorted(a)} and {sorted(b)}")
+    worst = max(float(np.abs(a[name] - b[name]).max()) for name in a)
+    return worst if np.isfinite(worst) else float("inf")
+
+
+def detector_of(
+    name: str, root: Path | None, frame: Frame, *, half: Half | None = None, compression: int = 0, moved: bool = True
+) -> OpenCOODDetector:
+    """A wrapped random model, tamed on what its ego sees."""
+    hypes = derived(config(name, half, compression=compression, proj_first=moved), root)
+    model = random_model(hypes, root)
+    raw = OpenCOODDetector(model, hypes)
+    outputs = raw.full(frame.ego, [], raw.request(frame.ego))
+    classes, boxes = raw.spec.heads
+    tame(model, outputs[classes], outputs[boxes], hypes["postprocess"]["target_args"]["score_threshold"])
+    return OpenCOODDetector(model, hypes)
+
+
+def tampered(message: Message) -> Message:
+    """The message with every number of every array moved, within what arrays of features may hold."""
+    rng = keyed_rng("adapters", message.sender)
+    moved = {
+        name: np.abs(a + 0.3 * rng.standard_normal(a.shape)).astype(np.float32) for name, a in message.payload.items()
+    }
+    return message.with_payload(**moved)
+
+
+def exactness(title: str, detector: OpenCOODDetector, frame: Frame) -> Exactness:
+    """Compare cached subsets of a frame with unwrapped forwards."""
+    to: Request = detector.request(frame.ego)
+    a, b, c, d = sorted(frame.others)[:4]
+    subsets: tuple[list[str], ...] = ([], [a], [b], [a, c], [b, c, d], [a, b, c, d])
+    honest = {i: detector.encode(frame.others[i], to) for i in (a, b, c, d)}
+    lie = tampered(honest[b])
+    sessions = (
+        detector.open(frame.ego, to, list(honest.values())),
+        detector.open(frame.ego, to, [lie if i == b else m for i, m in honest.items()]),
+    )
+    worst, largest = [0.0, 0.0], 0.0
+    for lying, ids in product((False, True), subsets):
+        views = [frame.others[i] for i in ids]
+        full = detector.full(frame.ego, views, to, [lie] if lying and b in ids else [])
+        worst[lying] = max(worst[lying], difference(sessions[lying].outputs(frozenset(ids)), full))
+        largest = max(largest, *(float(np.abs(x).max()) for x in full.values()))
+    boxes = len(sessions[0].detect([frozenset(honest)])[0])
+    return Exactness(title, worst[0], worst[1], largest, boxes)
+
+
+def variants(names: Sequence[str]) -> Iterator[tuple[str, str, int, bool]]:
+    """(title, model, compression, points projected to the ego first) of every row."""
+    for name in names:
+        for compression, moved in product(
+            (0, 4) if name in COMPRESSES else (0,), (True, False) if name in WARPS else (True,)
+        ):
+            title = name + (f", compression {compression}" if compression else "") + ("" if moved else ", own frames")
+            yield title, name, compression, moved
+
+
+def fastest(run: Callable[[], object], times: int = 3) -> float:
+    """Seconds of the fastest of a few runs."""
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def speed(name: str, root: Path | None, frame: Frame) -> tuple[float, float]:
+    """Seconds of a trial from cached features and of a full forward and decode, five agents."""
+    detector = detector_of(name, root, frame, half=FULL)
+    to = detector.request(frame.ego)
+    ids = sorted(frame.others)[:4]
+    messages = [detector.encode(frame.others[i], to) for i in ids]
+    views = [frame.others[i] for i in ids]
+    sessions = iter([detector.open(frame.ego, to, messages) for _ in range(3)])  # a session decodes a subset once
+    cached = fastest(lambda: next(sessions).detect([frozenset(ids)]))
+    full = fastest(lambda: detector.decoder.decode(detector.full(frame.ego, views, to)))
+    return cached, full
+
+
+def opencood(root: Path | None, names: Sequence[str], *, timed: bool) -> bool:
+    """Print both tables; whether every bar is met."""
+    frame, _ = scenario("val", 0, config=FEW_RAYS).snapshot(0).frame()
+    print(f"{'max |cached - full|':<42}{'honest':>10}{'tampered':>10}{'largest':>10}{'boxes':>7}")
+    ok = True
+    for title, name, compression, moved in variants(names):
+        try:
+            detector = detector_of(name, root, frame, compression=compression, moved=moved)
+        except (InputError, AttributeError) as error:  # this copy lacks it, or does not fit the libraries installed
+            print(f"{title:<42}  not here: {str(error)[:120]}")
+            continue
+        row = exactness(title, detector, frame)
+        ok &= row.ok
+        print(row, flush=True)
+    if timed:
+        dense, _ = scenario("val", 0, config=SimConfig(n_vehicles=5, n_frames=1)).snapshot(0).frame()
+        for name in (n for n in SPEED_MODELS if n in names):
+            cached, full = speed(name, root, dense)
+            ok &= full / cached >= SPEED_BAR
+            print(
+                f"{name}, 704 x 200, 5 agents: trial {1e3 * cached:.0f} ms, full forward {1e3 * full:.0f} ms, "
+                f"{full / cached:.1f} times, bar {SPEED_BAR:g}: {verdict(full / cached >= SPEED_BAR)}",
+                flush=True,
+            )
+    return ok
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--framework", choices=["opencood"], default="opencood")
+    parser.add_argument("--root", type=Path, help="a checkout of the framework; by default the installed one")
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), help="default: those that the copy has")
+    parser.add_argument("--no-speed", action="store_true", help="leave the timings out")
+    args = parser.parse_args()
+    warnings.filterwarnings("ignore")  # the framework's own, of every model
+    names = args.models or (list(MODELS) if args.root else list(LEGACY))
+    print(describe(machine(threads=torch.get_num_threads())))
+    ok = opencood(args.root, names, timed=not args.no_speed)
+    raise SystemExit(0 if ok else 1)
+
+
+if __name__ == "__main__":
+    main()
