@@ -246,4 +246,4 @@ def test_the_simulators_frames_and_truth_come_back():
             counted = truth.hits[name][at_ours]
             # the simulator knows whose each point is: without noise of the range all of them lie in the box, and
             # with them a little of the ground that the box stands on
-            assert (counted >= exact - 1).all() and counted.sum() <= 1.1 * exact.sum() + 5, name
+            assert (counted >= exact - 1).all() and counted.sum() <= 1.2 * exact.sum() + 5, name
