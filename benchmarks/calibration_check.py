@@ -1,0 +1,190 @@
+"""Do calibrated thresholds keep their promise? `python -m benchmarks.calibration_check`
+
+Thresholds are read off `--frames` honest frames at level alpha; then the share of as many OTHER honest frames whose
+random subset of a size is refused is counted, for each detector, measure and size. The bar for a cell is alpha plus
+three standard errors of a rate on that many frames. The promise itself is on average over calibrations, and both sides
+of the comparison are drawn: of `m` further frames, R are refused with R ~ BetaBinomial(m, k, n + 1 - k),
+`k = floor(alpha (n + 1))`, where agreements do not tie (Vovk 2012), less where they do. `chance` is the exact
+probability, under that law, of at least as many refusals as were counted; the last line says how likely any one cell is
+to miss the bar though all is as promised.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import floor, sqrt
+from typing import Final
+
+import numpy as np
+from scipy.stats import betabinom
+
+import detectors
+from detectors.early import EarlyFusion
+from detectors.late import LateFusion
+from detectors.single import single
+from robosac.agreement import Agreement, BoxJaccard, ScoreMapOverlap, SeenScoreMap
+from robosac.calibration import conformal_threshold, honest_agreements
+from robosac.evaluation.executors import default_jobs, run_all
+from robosac.simulation import scenario
+from robosac.types import Detector, Frame, InputError, keyed_rng
+
+MEASURES: Final[tuple[Agreement, ...]] = (SeenScoreMap(), ScoreMapOverlap(), BoxJaccard())
+DETECTORS: Final = ("mean", "late", "late-wbf", "early")
+Agreements = Mapping[str, Mapping[int, Sequence[float]]]  # measure -> size -> one a frame
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One detector, measure and size: `refused` of `others` honest frames, thresholds from `frames` honest frames."""
+
+    detector: str
+    measure: str
+    size: int
+    threshold: float
+    refused: int
+    others: int
+    frames: int
+    alpha: float
+
+    @property
+    def rate(self) -> float:
+        return self.refused / self.others
+
+    @property
+    def bar(self) -> float:
+        """The rate allowed."""
+        return bar(self.alpha, self.others)
+
+    @property
+    def ok(self) -> bool:
+        return self.rate <= self.bar
+
+    @property
+    def chance(self) -> float:
+        """Probability of at least as many refusals where the promise holds and agreements do not tie."""
+        return chance(self.refused, self.others, self.frames, self.alpha)
+
+
+def bar(alpha: float, others: int) -> float:
+    """Alpha plus three standard errors of a rate alpha on so many frames."""
+    return alpha + 3 * sqrt(alpha * (1 - alpha) / others)
+
+
+def chance(refused: int, others: int, frames: int, alpha: float) -> float:
+    """P(R >= refused), R ~ BetaBinomial(others, k, frames + 1 - k), k = floor(alpha (frames + 1))."""
+    k = floor(alpha * (frames + 1) + 1e-12)
+    return float(betabinom.sf(refused - 1, others, k, frames + 1 - k))
+
+
+def check(detector: str, calibrating: Agreements, others: Agreements, alpha: float) -> list[Cell]:
+    """Thresholds from the agreements of some honest frames, refusals among those of others."""
+    cells = []
+    for measure, by_size in calibrating.items():
+        for size, values in sorted(by_size.items()):
+            threshold = conformal_threshold(np.array(values), alpha)
+            tried = np.array(others[measure][size])
+            refused = int((tried < threshold).sum())  # the defence accepts at agreement >= threshold
+            cells.append(Cell(detector, measure, size, threshold, refused, len(tried), len(values), alpha))
+    return cells
+
+
+def gather(detector: Detector, frames: Iterable[Frame], seed: int, role: str) -> Agreements:
+    """Agreements of one random honest subset a size and frame; a generator a frame, so that none moves another's."""
+    found: dict[str, dict[int, list[float]]] = {m.name: {} for m in MEASURES}
+    for frame in frames:
+        _add(found, honest_agreements(detector, [frame], MEASURES, keyed_rng(seed, role, frame.scenario)))
+    return found
+
+
+def _add(into: dict[str, dict[int, list[float]]], more: Agreements) -> None:
+    for measure, by_size in more.items():
+        for size, values in by_size.items():
+            into[measure].setdefault(size, []).extend(values)
+
+
+# ------------------------------------------------------------------------------------------------ on simulated frames
+@dataclass(frozen=True)
+class Job:
+    """Some frames of a split; plain data for another process."""
+
+    detector: str
+    split: str
+    scenes: tuple[int, ...]
+    seed: int
+
+
+@lru_cache(maxsize=1)
+def named(name: str) -> Detector:
+    """A shipped detector, or late or early fusion of the shipped network as a single vehicle's detector."""
+    if not name.startswith(("late", "early")):
+        return detectors.load(name)
+    alone = single("mean")
+    if name == "early":
+        return EarlyFusion(alone, name="early-mean", grid=alone.grid)
+    return LateFusion(alone, name=f"{name}-mean", grid=alone.grid, merge="wbf" if name == "late-wbf" else "nms")
+
+
+def work(job: Job) -> Agreements:
+    frames = (scenario(job.split, i).snapshot(0).frame()[0] for i in job.scenes)
+    return gather(named(job.detector), frames, job.seed, "calibration check")
+
+
+def simulated(detector: str, split: str, frames: int, *, seed: int, jobs: int) -> Agreements:
+    """Agreements on the first frame of each of the first `frames` scenes of a split, whatever the number of jobs."""
+    parts = [Job(detector, split, tuple(range(k, min(k + 10, frames))), seed) for k in range(0, frames, 10)]
+    done = dict(run_all(work, parts, jobs=jobs))
+    found: dict[str, dict[int, list[float]]] = {m.name: {} for m in MEASURES}
+    for position in range(len(parts)):
+        _add(found, done[position])
+    return found
+
+
+def table(cells: Sequence[Cell]) -> str:
+    """A row a cell, and how much to make of the worst."""
+    lines = [f"{'detector':12s} {'measure':44s} size threshold  refused    bar  chance"]
+    for c in cells:
+        mark = "" if c.ok else "  OVER THE BAR"
+        numbers = f"{c.size:4d} {c.threshold:9.3f} {c.rate:8.3f} {c.bar:6.3f} {c.chance:7.3f}"
+        lines.append(f"{c.detector:12s} {c.measure:44s} {numbers}{mark}")
+    first = cells[0]
+    limit = floor(first.bar * first.others + 1e-9) + 1
+    single_cell = chance(limit, first.others, first.frames, first.alpha)
+    over = sum(not c.ok for c in cells)
+    lines.append(
+        f"\n{over} of {len(cells)} cells over the bar; where all is as promised a cell is with probability "
+        f"{single_cell:.4f}, so {len(cells) * single_cell:.2f} of {len(cells)} are expected to be "
+        f"(cells share frames: they are not independent). Mean refusal rate {np.mean([c.rate for c in cells]):.4f}, "
+        f"alpha {first.alpha:g}."
+    )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--detectors", nargs="+", default=DETECTORS[:2], help=f"{', '.join(DETECTORS)} or a shipped name"
+    )
+    parser.add_argument("--frames", type=int, default=200, help="honest frames, and as many others")
+    parser.add_argument("--alphas", nargs="+", type=float, default=[0.02, 0.05])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=default_jobs())
+    args = parser.parse_args()
+    try:
+        found = {
+            name: [
+                simulated(name, split, args.frames, seed=args.seed, jobs=args.jobs) for split in ("calibration", "val")
+            ]
+            for name in args.detectors
+        }
+    except InputError as error:
+        raise SystemExit(str(error)) from None
+    for alpha in args.alphas:
+        print(f"alpha {alpha:g}: {args.frames} honest frames (calibration scenes), {args.frames} others (val scenes)")
+        print(table([c for name, (ours, others) in found.items() for c in check(name, ours, others, alpha)]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
