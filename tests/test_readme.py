@@ -64,7 +64,7 @@ def wrong(said: Said) -> str | None:
             return None if path.exists() else f"there is no {path.relative_to(ROOT)}"
         return None
     if program == "make":
-        targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+        targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
         missing = [word for word in words if "=" not in word and word not in targets]
         return f"the Makefile has no {missing[0]}" if missing else None
     return _wrong_options(words, said.whole)

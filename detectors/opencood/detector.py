@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -39,6 +39,9 @@ from robosac.types import (
     Request,
     View,
 )
+
+if TYPE_CHECKING:
+    from detectors.opencood.data import DatasetFrames
 
 CALIBRATION: Final = "robosac.calibration.json"
 
@@ -82,6 +85,7 @@ class OpenCOODDetector:
         self.decoder: Decoder = decoder_of(hypes, self.spec)
         self.hypes, self.dataset = hypes, dataset
         self.folder: Path | None = None
+        self.root: str | Path | None = None
         self._given_name = name
         self._ms: dict[int, float] = {}
         place = usable_device(device)
@@ -113,7 +117,7 @@ class OpenCOODDetector:
 
         loaded = load_folder(folder, root=root, checkpoint=checkpoint, device=device)
         detector = OpenCOODDetector(loaded.model, loaded.hypes, device=device, dataset=dataset)
-        detector.folder = Path(folder).expanduser()
+        detector.folder, detector.root = Path(folder).expanduser(), root
         return detector
 
     # ------------------------------------------------------------------------------------------ what it is
@@ -231,6 +235,16 @@ class OpenCOODDetector:
             InputError: if it is not a collated batch of one frame.
         """
         return frame_of(batch, self.hypes, self.spec, scenario, index, moved=self.projects_first)
+
+    def frames(self, folder: str | Path) -> DatasetFrames:
+        """The frames of a data set, `folder/<scenario>/<agent>/<time>.{yaml,pcd}`, as OpenCOOD's own dataset reads it.
+
+        Raises:
+            InputError: if the folder holds no such data.
+        """
+        from detectors.opencood.data import DatasetFrames
+
+        return DatasetFrames.of(self, Path(folder).expanduser(), self.root)
 
     def own(self, batch: Mapping[str, Any], result: Any) -> tuple[Tensor | None, Tensor | None, Tensor]:
         """`(pred_box_tensor, pred_score, gt_box_tensor)`: the user's own post-processing of a result's raw outputs.
