@@ -60,9 +60,7 @@ def njit(function: Any = None, **_: Any) -> Any:
     return function if callable(function) else lambda inner: inner
 
 
-def load(
-    root: str | Path | None = None, modules: tuple[str, ...] = ("models.det", "configs")
-) -> tuple[ModuleType, ...]:
+def load(root: str | Path | None = None, modules: Sequence[str] = ("models.det", "configs")) -> tuple[ModuleType, ...]:
     """Modules of the installed coperception, or of the checkout in `root`.
 
     Args:
@@ -102,11 +100,11 @@ def old_names() -> Iterator[None]:
     if hasattr(collections, "Iterable"):
         yield
         return
-    collections.Iterable = Iterable
+    vars(collections)["Iterable"] = Iterable
     try:
         yield
     finally:
-        delattr(collections, "Iterable")
+        del vars(collections)["Iterable"]
 
 
 def _import(name: str) -> ModuleType:

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from detectors.coperception.layout import Layout
-from robosac.boxes import nms_bev
-from robosac.types import Array, Detections, Float32, Float64
+from robosac.boxes import iou_bev, nms_bev
+from robosac.types import Array, Detections, Float32, Float64, Int64
 
 # Whatever a hostile message makes of a box: at most e^4 times its anchor, at most this many of its own sizes away.
 _LOG_SIZE_RANGE = 4.0
 _OFFSET_RANGE = 1e3
 _SCALE_RANGE = 1e3
+_CHUNK = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class DecodeConfig:
 
     score_threshold: float = 0.7
     nms_iou: float = 0.01
-    max_boxes: int = 2048
+    max_boxes: int = 4096
     height_m: float = 1.6
     centre_above_floor_m: float = 2.0
 
@@ -73,8 +74,23 @@ def decode(loc: Tensor, cls: Tensor, layout: Layout, config: DecodeConfig, floor
     planar = boxes_of(codes, anchors(layout)[above.cpu().numpy()])
     finite = np.isfinite(planar).all(axis=1)
     boxes = _stand(planar[finite], config, floor_m)
-    keep = nms_bev(boxes, score[finite], config.nms_iou)
+    keep = suppress(boxes, score[finite], config.nms_iou)
     return Detections(boxes[keep].astype(np.float32), score[finite][keep], score_map)
+
+
+def suppress(boxes: Array, scores: Array, iou: float) -> Int64:
+    """Indices that `robosac.boxes.nms_bev` keeps, best first; quick where many boxes lie on top of each other.
+
+    A car is seen by a hundred anchors, and a liar may heap thousands in one place: all pairs of them would take
+    seconds. Taken a few at a time, best first, most fall to the boxes that are kept already.
+    """
+    order = np.lexsort((np.arange(len(scores)), -scores))
+    kept = np.zeros(0, np.int64)
+    for start in range(0, len(order), _CHUNK):
+        some = order[start : start + _CHUNK]
+        free = some[~(iou_bev(boxes[some], boxes[kept]) > iou).any(axis=1)]
+        kept = np.concatenate([kept, free[nms_bev(boxes[free], scores[free], iou)]])
+    return kept
 
 
 def boxes_of(codes: Array, at: Array) -> Float64:
