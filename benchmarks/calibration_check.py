@@ -1,12 +1,14 @@
 """Do calibrated thresholds keep their promise? `python -m benchmarks.calibration_check`
 
 Thresholds are read off `--frames` honest frames at level alpha; then the share of as many OTHER honest frames whose
-random subset of a size is refused is counted, for each detector, measure and size. The bar for a cell is alpha plus
-three standard errors of a rate on that many frames. The promise itself is on average over calibrations, and both sides
-of the comparison are drawn: of `m` further frames, R are refused with R ~ BetaBinomial(m, k, n + 1 - k),
-`k = floor(alpha (n + 1))`, where agreements do not tie (Vovk 2012), less where they do. `chance` is the exact
-probability, under that law, of at least as many refusals as were counted; the last line says how likely any one cell is
-to miss the bar though all is as promised.
+random subset of a size is refused is counted, for each detector, measure and size. The frames are the first of a
+split's scenes; each split gives two draws, one in each direction. The bar for a cell is alpha plus three standard
+errors of a rate on that many frames.
+
+The promise itself is on average over calibrations, and both sides of the comparison are drawn: of `m` further frames,
+R are refused with R ~ BetaBinomial(m, k, n + 1 - k), `k = floor(alpha (n + 1))`, where agreements do not tie (Vovk
+2012), less where they do. That law is wider than the bar's: `P` is the exact probability, under it, of at least as many
+refusals as were counted, and the summary says how many cells are to be expected over the bar though all is as promised.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ Agreements = Mapping[str, Mapping[int, Sequence[float]]]  # measure -> size -> o
 class Cell:
     """One detector, measure and size: `refused` of `others` honest frames, thresholds from `frames` honest frames."""
 
+    draw: str
     detector: str
     measure: str
     size: int
@@ -79,7 +82,7 @@ def chance(refused: int, others: int, frames: int, alpha: float) -> float:
     return float(betabinom.sf(refused - 1, others, k, frames + 1 - k))
 
 
-def check(detector: str, calibrating: Agreements, others: Agreements, alpha: float) -> list[Cell]:
+def check(detector: str, calibrating: Agreements, others: Agreements, alpha: float, *, draw: str = "") -> list[Cell]:
     """Thresholds from the agreements of some honest frames, refusals among those of others."""
     cells = []
     for measure, by_size in calibrating.items():
@@ -87,7 +90,7 @@ def check(detector: str, calibrating: Agreements, others: Agreements, alpha: flo
             threshold = conformal_threshold(np.array(values), alpha)
             tried = np.array(others[measure][size])
             refused = int((tried < threshold).sum())  # the defence accepts at agreement >= threshold
-            cells.append(Cell(detector, measure, size, threshold, refused, len(tried), len(values), alpha))
+            cells.append(Cell(draw, detector, measure, size, threshold, refused, len(tried), len(values), alpha))
     return cells
 
 
@@ -143,47 +146,73 @@ def simulated(detector: str, split: str, frames: int, *, seed: int, jobs: int) -
 
 
 def table(cells: Sequence[Cell]) -> str:
-    """A row a cell, and how much to make of the worst."""
-    lines = [f"{'detector':12s} {'measure':44s} size threshold  refused    bar  chance"]
+    """A row a detector, measure and size, a column a draw; cells over the bar are marked with a star."""
+    draws = list(dict.fromkeys(c.draw for c in cells))
+    rows: dict[tuple[str, str, int], dict[str, Cell]] = {}
     for c in cells:
-        mark = "" if c.ok else "  OVER THE BAR"
-        numbers = f"{c.size:4d} {c.threshold:9.3f} {c.rate:8.3f} {c.bar:6.3f} {c.chance:7.3f}"
-        lines.append(f"{c.detector:12s} {c.measure:44s} {numbers}{mark}")
+        rows.setdefault((c.detector, c.measure, c.size), {})[c.draw] = c
+    lines = [f"{'detector':9s} {'measure':41s} size  " + "  ".join(f"{d:>14s}" for d in draws) + "    mean"]
+    for (detector, measure, size), row in rows.items():
+        rates = "  ".join(f"{row[d].rate:13.3f}{' ' if row[d].ok else '*'}" for d in draws)
+        lines.append(f"{detector:9s} {measure:41s} {size:4d}  {rates}  {np.mean([c.rate for c in row.values()]):6.3f}")
+    return "\n".join([*lines, "", summary(cells)])
+
+
+def summary(cells: Sequence[Cell]) -> str:
+    """How many cells are over the bar, and how many of them to expect though all is as promised."""
     first = cells[0]
-    limit = floor(first.bar * first.others + 1e-9) + 1
-    single_cell = chance(limit, first.others, first.frames, first.alpha)
-    over = sum(not c.ok for c in cells)
-    lines.append(
-        f"\n{over} of {len(cells)} cells over the bar; where all is as promised a cell is with probability "
-        f"{single_cell:.4f}, so {len(cells) * single_cell:.2f} of {len(cells)} are expected to be "
-        f"(cells share frames: they are not independent). Mean refusal rate {np.mean([c.rate for c in cells]):.4f}, "
-        f"alpha {first.alpha:g}."
-    )
+    least_over = floor(first.bar * first.others + 1e-9) + 1
+    single_cell = chance(least_over, first.others, first.frames, first.alpha)
+    over = [c for c in cells if not c.ok]
+    mean = np.mean([c.rate for c in cells])
+    lines = [
+        f"bar {first.bar:.3f}: {len(over)} of {len(cells)} cells over it (*); where all is as promised one is with",
+        f"probability {single_cell:.4f}, so that {len(cells) * single_cell:.1f} are to be expected. The cells of a draw",
+        f"share its frames and miss it together. Mean refusal rate {mean:.4f}, alpha {first.alpha:g}.",
+    ]
+    lines += [
+        f"  over: {c.draw}, {c.detector}, {c.measure}, size {c.size}: {c.refused} of {c.others} refused, "
+        f"P(as many or more) = {c.chance:.4f}"
+        for c in over
+    ]
     return "\n".join(lines)
+
+
+def part(agreements: Agreements, start: int, stop: int) -> Agreements:
+    """Those of some of the frames."""
+    return {m: {size: v[start:stop] for size, v in by_size.items()} for m, by_size in agreements.items()}
+
+
+def draws(detector: str, split: str, agreements: Agreements, frames: int, alpha: float) -> list[Cell]:
+    """Thresholds from the first `frames`, refusals among the next; and the other way round."""
+    first, second = part(agreements, 0, frames), part(agreements, frames, 2 * frames)
+    there = check(detector, first, second, alpha, draw=split)
+    return there + check(detector, second, first, alpha, draw=f"{split}, back")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--detectors", nargs="+", default=DETECTORS[:2], help=f"{', '.join(DETECTORS)} or a shipped name"
+        "--detectors", nargs="+", default=DETECTORS[:2], help=f"{', '.join(DETECTORS)}, or a shipped one"
     )
     parser.add_argument("--frames", type=int, default=200, help="honest frames, and as many others")
+    parser.add_argument("--splits", nargs="+", default=["calibration", "val"], help="two draws each")
     parser.add_argument("--alphas", nargs="+", type=float, default=[0.02, 0.05])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=default_jobs())
     args = parser.parse_args()
     try:
         found = {
-            name: [
-                simulated(name, split, args.frames, seed=args.seed, jobs=args.jobs) for split in ("calibration", "val")
-            ]
+            (name, split): simulated(name, split, 2 * args.frames, seed=args.seed, jobs=args.jobs)
             for name in args.detectors
+            for split in args.splits
         }
     except InputError as error:
         raise SystemExit(str(error)) from None
     for alpha in args.alphas:
-        print(f"alpha {alpha:g}: {args.frames} honest frames (calibration scenes), {args.frames} others (val scenes)")
-        print(table([c for name, (ours, others) in found.items() for c in check(name, ours, others, alpha)]) + "\n")
+        cells = [c for (name, split), a in found.items() for c in draws(name, split, a, args.frames, alpha)]
+        print(f"alpha {alpha:g}: share refused of {args.frames} honest frames, thresholds from {args.frames} others")
+        print(table(cells) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.calibration_check import Cell, bar, chance, check, gather, table
+from benchmarks.calibration_check import Cell, bar, chance, check, draws, gather, table
 from detectors.late import LateFusion
 from robosac.types import Detector, Frame, keyed_rng
 from tests.detectors.plain import cars, frame, on_open_ground
@@ -71,6 +71,14 @@ def test_the_chance_is_that_of_a_simulation() -> None:
 
 
 def test_a_cell_over_the_bar_is_called_so() -> None:
-    few, many = (Cell("d", "m", 1, 0.5, refused, 200, 200, 0.02) for refused in (9, 10))
-    assert few.ok and not many.ok and "OVER" in table([many]) and "OVER" not in table([few])
-    assert "1 of 2 cells over the bar" in table([few, many])
+    few, many = (Cell("first", "d", "m", size, 0.5, size, 200, 200, 0.02) for size in (9, 10))
+    assert few.ok and not many.ok and "0.050*" in table([many]) and "0.045 " in table([few])
+    assert "1 of 2 cells over it" in table([few, many])
+    assert f"10 of 200 refused, P(as many or more) = {chance(10, 200, 200, 0.02):.4f}" in table([few, many])
+
+
+def test_a_draw_goes_both_ways() -> None:
+    agreements = {"m": {1: [*np.linspace(0.5, 1.0, 20), *np.linspace(0.0, 0.5, 20)]}}
+    there, back = draws("d", "split", agreements, 20, 0.1)
+    assert (there.refused, back.refused) == (20, 0) and (there.draw, back.draw) == ("split", "split, back")
+    assert there.threshold > 0.5 > back.threshold
