@@ -167,7 +167,7 @@ def summary(cells: Sequence[Cell]) -> str:
     mean = np.mean([c.rate for c in cells])
     lines = [
         f"bar {first.bar:.3f}: {len(over)} of {len(cells)} cells over it (*); where all is as promised one is with",
-        f"probability {single_cell:.4f}, so that {len(cells) * single_cell:.1f} are to be expected. The cells of a draw",
+        f"probability {single_cell:.4f}, so {len(cells) * single_cell:.1f} are to be expected. The cells of a draw",
         f"share its frames and miss it together. Mean refusal rate {mean:.4f}, alpha {first.alpha:g}.",
     ]
     lines += [
