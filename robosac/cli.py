@@ -35,6 +35,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+data_app = typer.Typer(help="Driving data sets on disk.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same result.")]
 DETECTOR_HELP = (
@@ -222,6 +225,26 @@ def check_detector(
         root=root,
         as_json=json,
     )
+
+
+@data_app.command("inspect")
+def data_inspect(
+    path: Annotated[Path, typer.Argument(help="OPV2V, V2XSet, V2X-Sim (npy or pkl) or DAIR-V2X-C: the folder.")],
+    layout: Annotated[str | None, typer.Option(help="Its layout; default: what lies there tells it.")] = None,
+    frames: Annotated[int, typer.Option(min=0, help="Frames read whole, spread over all; 0: every one.")] = 20,
+    plot: Annotated[Path | None, typer.Option(dir_okay=False, help="Picture of a frame from above (.png).")] = None,
+    frame: Annotated[int, typer.Option(min=0, help="Which frame to draw.")] = 0,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Broken files are listed and are no failure.")] = False,
+    json: Json = False,
+) -> None:
+    """Say what lies there: scenarios, frames, agents, rates, points, objects, and what is broken or missing.
+
+    Exit code 1 where files are broken, unless --skip-bad.
+    """
+    from robosac.commands.data import Settings, show
+
+    settings = Settings(path, layout=layout, frames=frames, plot=plot, frame=frame, skip_bad=skip_bad)
+    show(settings, as_json=json)
 
 
 def main(args: Sequence[str] | None = None) -> None:
