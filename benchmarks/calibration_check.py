@@ -9,6 +9,7 @@ The promise itself is on average over calibrations, and both sides of the compar
 R are refused with R ~ BetaBinomial(m, k, n + 1 - k), `k = floor(alpha (n + 1))`, where agreements do not tie (Vovk
 2012), less where they do. That law is wider than the bar's: `P` is the exact probability, under it, of at least as many
 refusals as were counted, and the summary says how many cells are to be expected over the bar though all is as promised.
+Random draws from all of the frames follow: their mean rate is what the promise is about.
 """
 
 from __future__ import annotations
@@ -151,10 +152,10 @@ def table(cells: Sequence[Cell]) -> str:
     rows: dict[tuple[str, str, int], dict[str, Cell]] = {}
     for c in cells:
         rows.setdefault((c.detector, c.measure, c.size), {})[c.draw] = c
-    lines = [f"{'detector':9s} {'measure':41s} size  " + "  ".join(f"{d:>14s}" for d in draws) + "    mean"]
+    lines = [f"{'detector':9s} {'measure':44s} size  " + "  ".join(f"{d:>14s}" for d in draws) + "    mean"]
     for (detector, measure, size), row in rows.items():
         rates = "  ".join(f"{row[d].rate:13.3f}{' ' if row[d].ok else '*'}" for d in draws)
-        lines.append(f"{detector:9s} {measure:41s} {size:4d}  {rates}  {np.mean([c.rate for c in row.values()]):6.3f}")
+        lines.append(f"{detector:9s} {measure:44s} {size:4d}  {rates}  {np.mean([c.rate for c in row.values()]):6.3f}")
     return "\n".join([*lines, "", summary(cells)])
 
 
@@ -190,6 +191,22 @@ def draws(detector: str, split: str, agreements: Agreements, frames: int, alpha:
     return there + check(detector, second, first, alpha, draw=f"{split}, back")
 
 
+def resplit(detector: str, pool: Sequence[Agreements], frames: int, alpha: float, times: int = 300) -> str:
+    """The same on random draws of `frames` and as many others from all frames at hand: is it luck or is it broken?"""
+    whole = {m: {s: [v for a in pool for v in a[m][s]] for s in by_size} for m, by_size in pool[0].items()}
+    rng = keyed_rng(0, "resplit", detector)
+    cells: list[Cell] = []
+    for _ in range(times):
+        order = rng.permutation(min(len(v) for by_size in whole.values() for v in by_size.values()))
+        ours, others = (
+            {m: {s: np.array(v)[which].tolist() for s, v in by_size.items()} for m, by_size in whole.items()}
+            for which in (order[:frames], order[frames : 2 * frames])
+        )
+        cells += check(detector, ours, others, alpha)
+    rate, over = np.mean([c.rate for c in cells]), np.mean([not c.ok for c in cells])
+    return f"{detector}: {times} random draws of all frames: mean refusal rate {rate:.4f}, share of cells over {over:.4f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
@@ -212,7 +229,10 @@ def main() -> None:
     for alpha in args.alphas:
         cells = [c for (name, split), a in found.items() for c in draws(name, split, a, args.frames, alpha)]
         print(f"alpha {alpha:g}: share refused of {args.frames} honest frames, thresholds from {args.frames} others")
-        print(table(cells) + "\n")
+        print(table(cells))
+        for name in args.detectors:
+            print(resplit(name, [found[name, split] for split in args.splits], args.frames, alpha))
+        print()
 
 
 if __name__ == "__main__":

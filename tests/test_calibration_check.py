@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.calibration_check import Cell, bar, chance, check, draws, gather, table
+from benchmarks.calibration_check import Cell, bar, chance, check, draws, gather, resplit, table
 from detectors.late import LateFusion
 from robosac.types import Detector, Frame, keyed_rng
 from tests.detectors.plain import cars, frame, on_open_ground
@@ -82,3 +82,6 @@ def test_a_draw_goes_both_ways() -> None:
     there, back = draws("d", "split", agreements, 20, 0.1)
     assert (there.refused, back.refused) == (20, 0) and (there.draw, back.draw) == ("split", "split, back")
     assert there.threshold > 0.5 > back.threshold
+    # whichever way they are drawn, k of n + 1 = 2 of 21 are refused on average
+    said = resplit("d", [agreements], 20, 0.1)
+    assert float(said.split("rate ")[1].split(",")[0]) == pytest.approx(2 / 21, abs=0.02)
