@@ -204,7 +204,7 @@ def resplit(detector: str, pool: Sequence[Agreements], frames: int, alpha: float
         )
         cells += check(detector, ours, others, alpha)
     rate, over = np.mean([c.rate for c in cells]), np.mean([not c.ok for c in cells])
-    return f"{detector}: {times} random draws of all frames: mean refusal rate {rate:.4f}, share of cells over {over:.4f}"
+    return f"{detector}: {times} random draws of all frames: mean refusal rate {rate:.4f}, cells over {over:.4f}"
 
 
 def main() -> None:
