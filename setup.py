@@ -36,6 +36,7 @@ setup(
         "safetensors>=0.4",
         "PyYAML>=6.0",
         "embreex>=2.17.7",
+        "python-neo-lzf>=0.3.5",
     ],
     extras_require={
         "open3d": ["open3d>=0.18"],
