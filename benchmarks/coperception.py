@@ -124,8 +124,8 @@ def random_model(det: ModuleType, configs: ModuleType, variant: Variant, *, agen
         if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
             module.momentum = 1.0
     with torch.no_grad():
-        plain_forward(model.train(), batch)
-        cls = plain_forward(model.eval(), batch)["cls"]
+        cls = plain_forward(model.train(), batch)["cls"]
+        model.eval()
         margin = cls[..., 1] - cls[..., 0]
         head = model.classification.conv2
         scale = 2 / margin.std()
@@ -177,8 +177,11 @@ def some_subsets(ids: Sequence[str]) -> list[Subset]:
     return list(dict.fromkeys(found))
 
 
-def exactness(model: nn.Module, variant: Variant, batch: Batch) -> Exactness:
-    """All comparisons for one model. The ego is agent 1, and every other agent in turn."""
+def exactness(model: nn.Module, variant: Variant, batch: Batch, *, thorough: bool = True) -> Exactness:
+    """All comparisons for one model. The ego is agent 1, then every other agent in turn.
+
+    Less than `thorough`: no other egos, and all teammates together are compared with the call by hand alone.
+    """
     detector = CoperceptionDetector(model, inference=variant.inference)
     frame = _frame(detector, batch, 1)
     to = detector.request(frame.ego)
@@ -190,9 +193,10 @@ def exactness(model: nn.Module, variant: Variant, batch: Batch) -> Exactness:
 
     lie = tamper(messages[0], detector.codec, keyed_rng(0, "lie"))
     lied = detector.open(frame.ego, to, [lie, *messages[1:]])
-    subsets = some_subsets(session.ids)
     every = frozenset(session.ids)
-    holding = [frozenset({lie.link}), every]
+    subsets = [s for s in some_subsets(session.ids) if thorough or s != every]
+    holding = [frozenset({lie.link}), every] if thorough else [every]
+    others = [i for i in range(int(batch.num_agent[0, 0])) if i != 1] if thorough else []
     options = {"training": False, "inference": variant.inference} if variant.word == "when2com" else {}
     by_hand = {k: v[1].numpy() for k, v in plain_forward(model, batch, **options).items()}
     return Exactness(
@@ -200,7 +204,7 @@ def exactness(model: nn.Module, variant: Variant, batch: Batch) -> Exactness:
         max(difference(session.outputs(s), full(s)) for s in subsets),
         max(difference(lied.outputs(s), full(s, [lie])) for s in holding),
         min(difference(lied.outputs(s), session.outputs(s)) for s in holding),
-        max(_other_ego(detector, batch, i) for i in range(int(batch.num_agent[0, 0])) if i != 1),
+        max((_other_ego(detector, batch, i) for i in others), default=0.0),
         difference(session.outputs(every), by_hand),
     )
 
