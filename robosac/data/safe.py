@@ -15,6 +15,7 @@ import pickle
 import pickletools
 import stat
 import struct
+import tokenize
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,7 @@ _WRONG: Final = (
     TypeError,
     ValueError,
     struct.error,
+    tokenize.TokenError,  # numpy reads its headers as Python literals, old ones by their tokens
     pickle.UnpicklingError,
     yaml.YAMLError,
 )
