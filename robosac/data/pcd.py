@@ -115,6 +115,8 @@ def _header(data: bytes) -> _Header:
 
 
 def _ascii(body: bytes, header: _Header) -> dict[str, Array]:
+    if not header.points:
+        return {n: np.zeros((0, *header.dtype[n].shape), header.dtype[n].base) for n in header.dtype.names}
     wanted = header.points * header.values
     if 2 * wanted - 1 > len(body):  # a digit and a separator each
         raise ValueError(f"truncated: {wanted} numbers cannot be in {len(body)} bytes")
