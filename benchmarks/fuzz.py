@@ -1,8 +1,8 @@
 """Mutated files against the readers of untrusted files: `python -m benchmarks.fuzz` and, coverage-guided, `--atheris`.
 
 Every file is a mutation of a good one: bits flipped, bytes overwritten with telling values, pieces cut and doubled. A
-reader may return a plain value or raise `DataError`; anything else is a finding. Times are of the processor, so that what
-else runs on the machine does not count. `--atheris SECONDS` needs the package atheris, which nothing else here does.
+reader may return a plain value or raise `DataError`; anything else is a finding. Times are of the processor, whatever
+else runs beside it. `--atheris SECONDS` needs the package atheris, which nothing else here does.
 """
 
 from __future__ import annotations
