@@ -9,8 +9,14 @@ A detector is named by
 
 Honest frames are named by
     simulated                                  scenes of the built-in simulation
-    FOLDER                                     a data set that the detector's own framework reads (OpenCOOD)
+    FOLDER                                     a data set on disk: OPV2V, V2XSet, V2X-Sim, DAIR-V2X-C
+    framework:FOLDER                           the same by the reader of the detector's own framework (OpenCOOD)
     MODULE:NAME                                your own: a sequence of `Frame`s, or a function that makes one
+
+A FOLDER is read by `robosac.data`, for every detector alike: the first agent of a scenario is the ego, and teammates
+are those within 70 m of it. So frames are the same whatever reads them, and files are treated as untrusted. A
+framework's own reader prepares frames just as it did for training, and trusts its files; it is asked by
+`framework:FOLDER`, and where a folder's layout is none that `robosac.data` knows.
 
 A name and not an object goes to every worker process, which opens it there.
 """
@@ -93,13 +99,11 @@ def open_frames(name: str, detector: Detector, *, split: str = "calibration", se
     """
     if name == SIMULATED:
         return SimulatedFrames(split, seed)
-    if Path(name).is_dir():
-        if not isinstance(detector, ReadsData):
-            raise InputError(
-                f"expected frames that {detector.name!r} can read, got the folder {name}; its framework has no reader "
-                "here: give MODULE:NAME, a sequence of robosac.types.Frame"
-            )
-        return detector.frames(Path(name))
+    kind, _, rest = name.partition(":")
+    if kind == "framework":
+        return _framework_frames(Path(rest), detector)
+    if Path(name).exists():
+        return _data_set(Path(name), detector)
     if ":" not in name:
         raise InputError(f"expected {SIMULATED!r}, an existing folder or MODULE:NAME for frames, got {name!r}")
     found = _imported(name)
@@ -110,6 +114,33 @@ def open_frames(name: str, detector: Detector, *, split: str = "calibration", se
     if not (hasattr(found, "__len__") and hasattr(found, "__getitem__")) or not len(found):
         raise InputError(f"expected {name} to be or to make a sequence of frames, got {type(found).__name__}")
     return cast(Sequence[Frame], found)
+
+
+def _framework_frames(folder: Path, detector: Detector) -> Sequence[Frame]:
+    if not isinstance(detector, ReadsData):
+        raise InputError(
+            f"expected a detector whose framework has a reader, got {detector.name!r}, which has none; give {folder} "
+            "without framework:, or MODULE:NAME, a sequence of robosac.types.Frame"
+        )
+    if not folder.is_dir():
+        raise InputError(f"expected framework:FOLDER, got {folder}, which is no folder")
+    return detector.frames(folder)
+
+
+def _data_set(path: Path, detector: Detector) -> Sequence[Frame]:
+    from robosac.data.dataset import DataSet
+    from robosac.data.layout import UnknownLayoutError, recognise
+
+    try:
+        recording = recognise(path)
+    except UnknownLayoutError:
+        if isinstance(detector, ReadsData) and path.is_dir():
+            return detector.frames(path)
+        raise
+    frames = DataSet(recording).frames
+    if not len(frames):
+        raise InputError(f"expected frames in {path}, got none; look at it with robosac data inspect {path}")
+    return frames
 
 
 class SimulatedFrames(Sequence[Frame]):

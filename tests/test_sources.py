@@ -83,7 +83,8 @@ def test_frames_of_ones_own():
     ("name", "said"),
     [
         ("simulate", "expected 'simulated', an existing folder or MODULE:NAME"),
-        (".", "its framework has no reader here"),
+        (".", "expected a data set in .: cooperative/data_info.json"),
+        ("framework:.", "expected a detector whose framework has a reader, got 'toy'"),
         ("own_things:nothing", "a sequence of frames, got list"),
         ("own_things:ready", "a sequence of frames, got Sound"),
     ],

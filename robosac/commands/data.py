@@ -126,7 +126,6 @@ def _read(recording: Recording, name: str, tick: str, found: Findings) -> None:
     views: dict[Id, View] = {}
     lists: list[Objects] = []
     agents = recording.present(name, tick)
-    before = len(found.broken)
     for agent in agents:
         with found.noting():
             views[agent] = recording.view(name, tick, agent)
@@ -137,7 +136,7 @@ def _read(recording: Recording, name: str, tick: str, found: Findings) -> None:
         hits = [points_in_boxes(v.points, v.world_T_sensor, objects) for v in views.values()]
         total = np.sum(hits, axis=0) if hits else np.zeros(len(objects), np.int64)
         found.objects.append((len(objects), int((total > 0).sum()), int((total >= MIN_POINTS).sum())))
-    found.read += len(found.broken) == before
+    found.read += len(views) == len(agents) and bool(lists)
 
 
 def _spread(count: int, wanted: int) -> list[int]:

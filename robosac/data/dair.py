@@ -31,7 +31,7 @@ import numpy as np
 from robosac.data import pcd, safe
 from robosac.data.recording import AgentInfo, DataError, Objects
 from robosac.data.rigid import array, objects_of, pose_of, unit_intensity
-from robosac.types import Float64, Id, InputError, View
+from robosac.types import Float32, Float64, Id, InputError, View
 
 PAIRS: Final = "cooperative/data_info.json"
 VEHICLE: Final = "vehicle"
@@ -169,9 +169,8 @@ class DairV2XC:
         pair = self.pairs[tick]
         to_novatel, to_world, unit_to_world = _calibrations(pair)
         if agent == VEHICLE:
-            world_T_lidar: Float64 = self._calibration(to_world) @ self._calibration(to_novatel)
-            return world_T_lidar
-        pose = self._calibration(unit_to_world).copy()
+            return np.asarray(self._calibration(to_world) @ self._calibration(to_novatel))
+        pose: Float64 = self._calibration(unit_to_world).copy()
         pose[:2, 3] += pair.offset_m
         return pose
 
@@ -191,15 +190,7 @@ class DairV2XC:
     def view(self, scenario: str, tick: str, agent: Id) -> View:
         pair = self.pairs[tick]
         path = safe.inside(self.root, pair.clouds[agent])
-        columns = pcd.read(path, self.root).columns
-        if missing := [c for c in ("x", "y", "z") if c not in columns]:
-            raise DataError(path, f"expected fields x y z, got {' '.join(columns)}: no {missing[0]}")
-        points = np.zeros((len(columns["x"]), 4), np.float32)
-        for k, name in enumerate(("x", "y", "z")):
-            points[:, k] = columns[name]
-        if "intensity" in columns:
-            points[:, 3] = unit_intensity(columns["intensity"])
-        points = points[np.isfinite(points[:, :3]).all(axis=1)]
+        points = _points(path, self.root)
         kind = "vehicle" if agent == VEHICLE else "roadside"
         return View(agent, kind, self._t_ns(tick, agent), points, self.pose(scenario, tick, agent))
 
@@ -214,6 +205,20 @@ class DairV2XC:
         corners = array([e.get("world_8_points") for e in vehicles], (len(vehicles), 8, 3), path, "world_8_points")
         poses, size = boxes_of_corners(corners)
         return objects_of([f"{tick}-{k}" for k in range(len(vehicles))], poses, size, path)
+
+
+def _points(path: Path, root: Path) -> Float32:
+    """Points `(N, 4)` `[x y z intensity]` of a cloud, the finite ones."""
+    columns = pcd.read(path, root).columns
+    if missing := [c for c in ("x", "y", "z") if c not in columns or columns[c].ndim != 1]:
+        raise DataError(path, f"expected fields x y z of a value each, got {' '.join(columns)}: no such {missing[0]}")
+    points = np.zeros((len(columns["x"]), 4), np.float32)
+    with np.errstate(over="ignore"):  # what does not fit is infinite, and left out
+        for k, name in enumerate(("x", "y", "z")):
+            points[:, k] = columns[name]
+    if "intensity" in columns and columns["intensity"].ndim == 1:
+        points[:, 3] = unit_intensity(columns["intensity"])
+    return points[np.isfinite(points[:, :3]).all(axis=1)]
 
 
 def boxes_of_corners(corners: Float64) -> tuple[Float64, Float64]:

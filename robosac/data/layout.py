@@ -4,8 +4,8 @@
 |---|---|---|
 | `dair-v2x-c` | `cooperative/data_info.json` | its root, the folder above, or a JSON list of vehicle ids in it |
 | `v2xsim-pkl` | `v2xsim_infos_*.pkl` | its root, or one of these files |
-| `v2xsim-npy` | `agent1/SCENE_FRAME/0.npy` | the folder of a split, or the one above where it holds one split |
-| `opv2v` | `SCENARIO/AGENT/TIME.yaml` | a scenario, the folder of a split, or the one above where it holds one split |
+| `v2xsim-npy` | `agent1/SCENE_FRAME/0.npy` | the folder of a split, or the one above if it holds one |
+| `opv2v` | `SCENARIO/AGENT/TIME.yaml` | a scenario, the folder of a split, or the one above the splits |
 """
 
 from __future__ import annotations
@@ -103,12 +103,12 @@ def _v2xsim_npy(path: Path) -> Iterator[Recording]:
 
 
 def _opv2v(path: Path) -> Iterator[Recording]:
-    if any(_agent_folder(p) for p in _entries(path)):  # a scenario alone: its folder would else be a split
-        yield OPV2V(path.parent, scenario_names=(path.name,))
-        return
-    for root in _here_or_below(path):
-        if any(_agent_folder(agent) for scenario in _entries(root) for agent in _entries(scenario)):
-            yield OPV2V(root)
+    folders = [path]  # a scenario, a split, or what holds several: the reader tells them apart
+    for _ in range(3):
+        folders = [inner for folder in folders for inner in _entries(folder) if inner.is_dir()][:_LOOKED_AT]
+        if any(_agent_folder(agent) for agent in folders):
+            yield OPV2V(path)
+            return
 
 
 def _agent_folder(path: Path) -> bool:

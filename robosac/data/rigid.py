@@ -13,6 +13,7 @@ from robosac.types import Array, Float32, Float64
 
 LONGEST_M: Final = 100.0  # a road vehicle is shorter; what says more is broken and would cost time to count in
 MOST_OBJECTS: Final = 10_000
+LARGEST: Final = 1e9  # of a coordinate, metres: the earth's circumference is 4e7
 _SKEW: Final = 0.02  # how far a rotation may be from one, entry by entry
 
 
@@ -20,7 +21,7 @@ def array(value: Any, shape: tuple[int, ...], path: Path, what: str) -> Float64:
     """Numbers of a file as float64 of a shape.
 
     Raises:
-        DataError: if they are not numbers, of another shape or not finite.
+        DataError: if they are not numbers, of another shape, not finite or absurdly large.
     """
     try:
         found = np.asarray(value, dtype=np.float64)
@@ -28,8 +29,8 @@ def array(value: Any, shape: tuple[int, ...], path: Path, what: str) -> Float64:
         raise DataError(path, f"expected {what} to be numbers of shape {shape}, got {type(value).__name__}") from error
     if found.shape != shape:
         raise DataError(path, f"expected {what} to be numbers of shape {shape}, got shape {found.shape}")
-    if not np.isfinite(found).all():
-        raise DataError(path, f"expected {what} to be finite, got NaN or inf")
+    if not (np.abs(found) <= LARGEST).all():  # NaN compares false
+        raise DataError(path, f"expected {what} to be finite and below {LARGEST:g}, got NaN, inf or more")
     return found
 
 

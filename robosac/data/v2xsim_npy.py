@@ -116,8 +116,7 @@ class V2XSimNpy:
         key = (tick, agent)
         if key not in self._read:
             path = self._path(tick, agent)
-            found = safe.read_npy(path, self.root)
-            content = found.item() if isinstance(found, np.ndarray) and found.ndim == 0 else found
+            content = safe.read_npy(path, self.root)
             if not isinstance(content, dict):
                 raise DataError(path, f"expected a dictionary, got {type(content).__name__}")
             self._read[key] = content
