@@ -227,6 +227,32 @@ def check_detector(
     )
 
 
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to: OUT/SPLIT/SCENARIO/AGENT/...")],
+    scenes: Annotated[int, typer.Option(min=1, help="Scenarios; with more than are there, the others are added.")],
+    format: Annotated[str, typer.Option(help="How they are laid out: opv2v.")] = "opv2v",
+    seed: Seed = 0,
+    split: Annotated[str, typer.Option(help="train, val, calibration or test: no two share a scenario.")] = "test",
+    frames: Annotated[int, typer.Option(min=1, help="Frames of a scenario, ten a second.")] = 10,
+    vehicles: Annotated[int, typer.Option(min=1, help="Connected vehicles, the ego included.")] = 5,
+    roadside: Annotated[bool, typer.Option(help="Whether a road-side unit takes part.")] = True,
+    beams: Annotated[int, typer.Option(min=1, help="Rays of a LiDAR above one another.")] = 32,
+    columns: Annotated[int, typer.Option(min=1, help="Rays of a LiDAR in a turn.")] = 1024,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core. Changes no byte.")] = None,
+    json: Json = False,
+) -> None:
+    """Write simulated scenes as other frameworks read them.
+
+    Stopped, it leaves whole scenarios only; run again with the same arguments, it goes on.
+    """
+    from robosac.commands.simulate import Settings, run
+    from robosac.simulation import SimConfig
+
+    config = SimConfig(n_frames=frames, n_vehicles=vehicles, roadside=roadside, beams=beams, columns=columns)
+    run(Settings(out, scenes, seed=seed, split=split, format=format, config=config), jobs=jobs, as_json=json)
+
+
 @data_app.command("inspect")
 def data_inspect(
     path: Annotated[Path, typer.Argument(help="OPV2V, V2XSet, V2X-Sim (npy or pkl) or DAIR-V2X-C: the folder.")],

@@ -35,7 +35,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 CONTAINERS = frozenset({"types", "boxes", "errors"})
 BESIDE = {  # rooms beside the layers, and all that they may import
-    "data": CONTAINERS,
+    "data": CONTAINERS | {"files"},  # it writes data sets, too: whole files or none
     "simulation": CONTAINERS,
     "viz": CONTAINERS | {"files", "budget"},
 }

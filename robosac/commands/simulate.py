@@ -1,0 +1,258 @@
+"""`robosac simulate`: simulated scenes on disk, laid out as other frameworks read them.
+
+    OUT/SPLIT/SCENARIO/AGENT/TIME.yaml, .pcd     scenarios, each of them whole
+    OUT/SPLIT/SCENARIO/data_protocol.yaml        what made it
+    OUT/.unfinished/SPLIT/SCENARIO/...           those that are being written, whole frames and what a kill left
+
+A scenario is moved to its place in one step when its last frame is written, so whoever reads OUT/SPLIT meets whole
+frames and no agent with fewer of them than others. Run again with the same settings, what is there stays, and
+unfinished scenarios go on where they stopped; a folder with other settings is refused. A frame depends on the seed, the
+split and its number alone: processes change no byte.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from threading import Thread
+from typing import Any, Final
+
+import numpy as np
+import yaml
+
+from robosac import __version__
+from robosac.commands.progress import progress_bar
+from robosac.data import carla
+from robosac.data.recording import Objects
+from robosac.data.truth import select
+from robosac.data.write_opv2v import Member, is_written, write_frame
+from robosac.evaluation.executors import default_jobs
+from robosac.files import check_writable, write_whole
+from robosac.simulation import SPLITS, Scenario, SimConfig, Snapshot, scenario
+from robosac.types import Id, InputError, RobosacError
+
+FORMATS: Final = ("opv2v",)
+UNFINISHED: Final = ".unfinished"
+PROTOCOL: Final = "data_protocol.yaml"
+_FIRST_AGENT, _FIRST_OBJECT = 1000, 2000  # all of four digits: they sort as text as they do as numbers
+_KMH: Final = 3.6
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is simulated, and where it goes."""
+
+    out: Path
+    scenes: int
+    seed: int = 0
+    split: str = "test"
+    format: str = "opv2v"
+    config: SimConfig = field(default_factory=SimConfig)
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise InputError(f"expected a format among {', '.join(FORMATS)}, got {self.format!r}")
+        if self.split not in SPLITS:
+            raise InputError(f"expected a split among {', '.join(SPLITS)}, got {self.split!r}")
+        if self.scenes < 1 or self.seed < 0:
+            raise InputError(f"expected scenes >= 1 and seed >= 0, got {self.scenes} and {self.seed}")
+
+    def name(self, index: int) -> str:
+        """As `Scenario.name`, without drawing it."""
+        return f"{self.split}-s{self.seed}-{index:05d}"
+
+    def place(self, index: int) -> Path:
+        """Where a scenario lies once it is whole."""
+        return self.out / self.split / self.name(index)
+
+    def workplace(self, index: int) -> Path:
+        """Where it is written. Two folders deep, so that it is no data set to whoever looks into OUT."""
+        return self.out / UNFINISHED / self.split / self.name(index)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One frame of one scenario."""
+
+    settings: Settings
+    index: int
+    frame: int
+
+
+# ------------------------------------------------------------------------------------------------------ the work
+def simulate(
+    settings: Settings, *, jobs: int | None = None, progress: Callable[[int, int], None] = lambda done, total: None
+) -> dict[str, Any]:
+    """Write what is not there yet; says which scenarios there are now and how many frames were written.
+
+    Raises:
+        InputError: if scenarios of other settings lie there, or the settings cannot be simulated.
+        RobosacError: if a process was killed; run again to go on.
+    """
+    check_writable(settings.out)
+    frames = settings.config.n_frames
+    missing = [i for i in range(settings.scenes) if not _is_there(settings, i)]
+    tasks = [Task(settings, i, k) for i in missing for k in range(frames)]
+    total = settings.scenes * frames
+    done, written, left = total - len(tasks), 0, Counter(dict.fromkeys(missing, frames))
+    progress(done, total)
+    for task, wrote in _each(write_task, tasks, default_jobs() if jobs is None else jobs):
+        done, written = done + 1, written + wrote
+        left[task.index] -= 1
+        if left[task.index] == 0:
+            _finish(settings, task.index)
+        progress(done, total)
+    for folder in (settings.out / UNFINISHED / settings.split, settings.out / UNFINISHED):
+        with suppress(OSError):  # not empty, or never made
+            folder.rmdir()
+    return {
+        "out": str(settings.out),
+        "format": settings.format,
+        "split": settings.split,
+        "scenarios": [settings.name(i) for i in range(settings.scenes)],
+        "frames": total,
+        "written": written,
+    }
+
+
+def write_task(task: Task) -> bool:
+    """Write a frame, unless an earlier run did. True where it was written now."""
+    made = _scenario(task.settings.split, task.index, task.settings.seed, task.settings.config)
+    stamp = f"{task.frame:06d}"
+    folder = task.settings.workplace(task.index)
+    if is_written(folder, stamp, list(agent_names(made).values())):
+        return False
+    write_frame(folder, stamp, members(made.snapshot(task.frame)))
+    return True
+
+
+@lru_cache(maxsize=2)
+def _scenario(split: str, index: int, seed: int, config: SimConfig) -> Scenario:
+    return scenario(split, index, seed=seed, config=config)
+
+
+def agent_names(made: Scenario) -> dict[Id, str]:
+    """Folders of a scenario's agents: vehicles from 1000 on, the ego first; road-side units are negative."""
+    vehicles = [a.id for a in made.agents if a.kind != "roadside"]
+    roadside = [a.id for a in made.agents if a.kind == "roadside"]
+    return {a: str(_FIRST_AGENT + k) for k, a in enumerate(vehicles)} | {a: str(-1 - k) for k, a in enumerate(roadside)}
+
+
+def object_names(made: Scenario) -> tuple[str, ...]:
+    """Names `(V,)` of all vehicles: a connected one is named as its agent, the others from 2000 on."""
+    agents = agent_names(made)
+    carried = {a.vehicle: agents[a.id] for a in made.agents}
+    return tuple(carried.get(v, str(_FIRST_OBJECT + v)) for v in range(len(made.traffic)))
+
+
+def members(snapshot: Snapshot) -> list[Member]:
+    """Everybody's scan, true pose, and the vehicles that its LiDAR hit; boxes upright, as in the simulator's truth."""
+    made = snapshot.scenario
+    boxes, speeds = snapshot.boxes, made.traffic.speed_mps * _KMH
+    angles = np.zeros((len(boxes), 3))
+    angles[:, 1] = np.degrees(boxes[:, 6])
+    objects = Objects(object_names(made), carla.matrices(boxes[:, :3], angles), boxes[:, 3:6].astype(np.float32))
+    found = []
+    for agent in made.agents:
+        seen = snapshot.hits(agent.id) > 0
+        view = replace(snapshot.view(agent.id), world_T_sensor=snapshot.world_T_sensor[agent.id])
+        speed = 0.0 if agent.vehicle < 0 else float(speeds[agent.vehicle])
+        found.append(Member(agent_names(made)[agent.id], view, select(objects, seen), speed, speeds[seen]))
+    return found
+
+
+# --------------------------------------------------------------------------------------------- what is there already
+def _is_there(settings: Settings, index: int) -> bool:
+    """Whether a scenario is whole. If not, its workplace is made ready: what these settings left there stays."""
+    place, workplace, wanted = settings.place(index), settings.workplace(index), _protocol(settings, index)
+    if place.exists():
+        if _content(place / PROTOCOL) != wanted:
+            raise InputError(
+                f"expected {place} to be made by this version with these settings, got others (see its {PROTOCOL}); "
+                "name another folder, or remove it"
+            )
+        return True
+    if workplace.exists() and _content(workplace / PROTOCOL) != wanted:
+        shutil.rmtree(workplace)
+    write_whole(workplace / PROTOCOL, wanted)
+    return False
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _protocol(settings: Settings, index: int) -> bytes:
+    """All that a scenario's bytes depend on."""
+    made_by = {"robosac": __version__, "split": settings.split, "index": index, "seed": settings.seed}
+    config = json.loads(json.dumps(asdict(settings.config)))  # tuples as lists
+    text: str = yaml.safe_dump({**made_by, "format": settings.format, "simulation": config})
+    return text.encode()
+
+
+def _finish(settings: Settings, index: int) -> None:
+    """Move a scenario to its place, without what a killed process left half-written."""
+    workplace, place = settings.workplace(index), settings.place(index)
+    for temporary in workplace.rglob(".*"):
+        temporary.unlink()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    workplace.rename(place)
+
+
+# -------------------------------------------------------------------------------------------------------- processes
+def _each(work: Callable[[Task], bool], tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, bool]]:
+    """Tasks with their results as they are done."""
+    if jobs < 1:
+        raise InputError(f"expected jobs >= 1, got {jobs}")
+    if jobs == 1 or len(tasks) <= 1:
+        yield from ((task, work(task)) for task in tasks)
+        return
+    pool = ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn"), initializer=_follow_the_parent)
+    futures: dict[Future[bool], Task] = {pool.submit(work, task): task for task in tasks}
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool as error:
+        raise RobosacError(
+            "a process was killed, perhaps for want of memory; what was written stays, run again to go on, with fewer "
+            "--jobs if need be"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _follow_the_parent() -> None:
+    """Ctrl-C is the parent's to answer; if it is killed, who works for it ends too, which executors do not see to."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(1)
+
+
+# --------------------------------------------------------------------------------------------------------- printing
+def run(settings: Settings, *, jobs: int | None, as_json: bool) -> None:
+    """Simulate with a bar, and say what came of it."""
+    with progress_bar("frames", quiet=as_json) as tell:
+        found = simulate(settings, jobs=jobs, progress=tell)
+    if as_json:
+        print(json.dumps(found))
+    else:
+        kept = found["frames"] - found["written"]
+        where = settings.out / settings.split
+        print(f"{settings.scenes} scenarios of {settings.config.n_frames} frames in {where}", end="")
+        print(f" ({found['written']} frames written, {kept} were there)")
