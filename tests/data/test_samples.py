@@ -40,8 +40,8 @@ def test_boxes_hold_the_points_of_their_own_agents_cloud():
         hits = points_in_boxes(view.points, view.world_T_sensor, listed)
         held[agent] = (int((hits >= 5).sum()), len(listed))
         assert 39_000 < len(view.points) < 41_000 and 0 <= view.points[:, 3].min() <= view.points[:, 3].max() <= 1
-    # The samples' page counts 19 for 4288. It turns `center` with the box; the field's loaders, and so the reader, add it
-    # in world axes, and the fifth point of one box is then 3 cm outside.
+    # The samples' page counts 19 for 4288. It turns `center` with the box; the field's loaders, and so the reader, add
+    # it in world axes, and the fifth point of one box is then 3 cm outside.
     assert held == {"4279": (19, 21), "4288": (18, 22), "4297": (15, 15)}
 
 
@@ -70,4 +70,4 @@ def test_two_cars_whose_names_are_no_numbers():
         near = np.abs(truth.boxes[:, :2]).max(axis=1) < 1.0
         assert not near.any()  # the ego's own body is no object
         assert truth.visible().sum() >= 0.5 * len(truth.boxes) > 0
-    assert len(set(frozenset(t.track_ids.tolist()) for _, t in data)) < 11  # tracks go on from frame to frame
+    assert len({frozenset(t.track_ids.tolist()) for _, t in data}) < 11  # tracks go on from frame to frame
