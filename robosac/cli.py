@@ -253,6 +253,24 @@ def simulate(
     run(Settings(out, scenes, seed=seed, split=split, format=format, config=config), jobs=jobs, as_json=json)
 
 
+@app.command()
+def view(
+    data: Annotated[str, typer.Argument(help="'simulated', or the folder of a data set.")] = "simulated",
+    frame: Annotated[int, typer.Option(min=0, help="Which of its frames.")] = 0,
+    detector: Annotated[
+        str | None, typer.Option(help="Draw what this detector, defended, makes of it too; a name as for calibrate.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="A picture (.png) instead of a window; needs no display.")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Show a frame in 3D: points by agent, objects, poses, and the verdict. Needs the extra open3d."""
+    from robosac.commands.view import Settings, run
+
+    run(Settings(data=data, frame=frame, seed=seed, detector=detector, out=out))
+
+
 @data_app.command("inspect")
 def data_inspect(
     path: Annotated[Path, typer.Argument(help="OPV2V, V2XSet, V2X-Sim (npy or pkl) or DAIR-V2X-C: the folder.")],
