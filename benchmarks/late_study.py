@@ -24,7 +24,7 @@ from detectors.early import EarlyFusion
 from detectors.late import LateFusion
 from detectors.single import single
 from robosac.agreement import BoxJaccard, SeenScoreMap, overlap, seen_cells
-from robosac.boxes import invert_pose, rasterise_boxes, transform_boxes
+from robosac.boxes import cells_near, invert_pose, rasterise_boxes, transform_boxes
 from robosac.calibration import calibrate
 from robosac.config import policy
 from robosac.evaluation.ap import average_precision
@@ -40,13 +40,11 @@ Lie: TypeAlias = Callable[[Message, Float64, np.random.Generator], Message]
 
 # --------------------------------------------------------------------------------------------------------- profiles
 def drawn(boxes: Float32, scores: Float32, grid: BevGrid, *, kind: str, width_m: float) -> Array:
-    """A score map `(H, W)`, every box on every cell: simple, and slow."""
-    x = grid.x_min_m + (np.arange(grid.cols) + 0.5) * grid.cell_m
-    y = grid.y_min_m + (np.arange(grid.rows) + 0.5) * grid.cell_m
-    b = np.asarray(boxes, np.float64)[:, :, None, None]
-    dx, dy = x[None, None] - b[:, 0], y[None, :, None] - b[:, 1]
-    cos, sin = np.cos(b[:, 6]), np.sin(b[:, 6])
-    u, v, half_l, half_w = cos * dx + sin * dy, cos * dy - sin * dx, b[:, 3] / 2, b[:, 4] / 2
+    """A score map `(H, W)` by another profile than the one of `rasterise_boxes`."""
+    b = np.asarray(boxes, np.float64)
+    reach_m = np.hypot(b[:, 3], b[:, 4]) + 3 * width_m
+    box, cell, u, v = cells_near(b, grid, reach_m)
+    half_l, half_w = b[box, 3] / 2, b[box, 4] / 2
     if kind == "filled":
         shape = ((np.abs(u) <= half_l) & (np.abs(v) <= half_w)).astype(np.float64)
     elif kind == "ramp":
@@ -56,8 +54,9 @@ def drawn(boxes: Float32, scores: Float32, grid: BevGrid, *, kind: str, width_m:
         shape = np.exp(-(u**2 / (half_l**2 / 4 + width_m**2) + v**2 / (half_w**2 / 4 + width_m**2)) / 2)
     else:
         shape = np.exp(-(u**2 + v**2) / (2 * width_m**2))
-    shown: Array = (shape * scores[:, None, None]).max(axis=0, initial=0.0)
-    return shown
+    shown = np.zeros(grid.rows * grid.cols)
+    np.maximum.at(shown, cell, shape * scores[box])
+    return shown.reshape(grid.rows, grid.cols)
 
 
 PROFILES: Final[dict[str, Profile]] = {

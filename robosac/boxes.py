@@ -170,27 +170,36 @@ def rasterise_boxes(boxes: Array, scores: Array, grid: BevGrid) -> Float32:
     and a round bump does not notice turned or inflated boxes. What lies off the grid, or is not finite, is
     not shown.
     """
-    shown = np.zeros(grid.rows * grid.cols, dtype=np.float32)
     b, score = np.asarray(boxes, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     finite = np.isfinite(b).all(axis=1)
     b, score = b[finite], score[finite]
     blur_m = max(_BLUR_M, grid.cell_m / 3)
     spread_l, spread_w = np.hypot(b[:, 3] / 4, blur_m), np.hypot(b[:, 4] / 4, blur_m)
-    reach = _SIGMAS * np.maximum(spread_l, spread_w) / grid.cell_m
-    centre_col, centre_row = (b[:, 0] - grid.x_min_m) / grid.cell_m, (b[:, 1] - grid.y_min_m) / grid.cell_m
+    box, cell, u, v = cells_near(b, grid, _SIGMAS * np.maximum(spread_l, spread_w))
+    bump = score[box] * np.exp(-((u / spread_l[box]) ** 2 + (v / spread_w[box]) ** 2) / 2)
+    shown = np.zeros(grid.rows * grid.cols, dtype=np.float32)
+    np.maximum.at(shown, cell, bump.astype(np.float32))
+    return shown.reshape(grid.rows, grid.cols)
+
+
+def cells_near(boxes: Array, grid: BevGrid, reach_m: Float64) -> tuple[Int64, Int64, Float64, Float64]:
+    """The cells of a grid around each box `(N, 7)`: a square of +- `reach_m` `(N,)`, as far as it lies on the grid.
+
+    Returns:
+        `(P,)` each, an entry a box and cell: index of the box, flat index of the cell, and where the cell's centre lies
+        in the box's own frame, in metres forward and to the left of its centre.
+    """
+    reach = reach_m / grid.cell_m
+    centre_col, centre_row = (boxes[:, 0] - grid.x_min_m) / grid.cell_m, (boxes[:, 1] - grid.y_min_m) / grid.cell_m
     col, n_cols = _window(centre_col, reach, grid.cols)
     row, n_rows = _window(centre_row, reach, grid.rows)
-    # one entry a box and cell of its window, in one go: windows differ in size, so they are unrolled
-    cells = n_rows * n_cols
-    box = np.repeat(np.arange(len(b)), cells)
+    cells = n_rows * n_cols  # windows differ in size, so they are unrolled
+    box = np.repeat(np.arange(len(boxes)), cells)
     k = np.arange(len(box)) - np.repeat(np.cumsum(cells) - cells, cells)
     rows, cols = row[box] + k // n_cols[box], col[box] + k % n_cols[box]
     dx, dy = (cols + 0.5 - centre_col[box]) * grid.cell_m, (rows + 0.5 - centre_row[box]) * grid.cell_m
-    cos, sin = np.cos(b[box, 6]), np.sin(b[box, 6])
-    u, v = (cos * dx + sin * dy) / spread_l[box], (cos * dy - sin * dx) / spread_w[box]
-    bump = score[box] * np.exp(-(u * u + v * v) / 2)
-    np.maximum.at(shown, rows * grid.cols + cols, bump.astype(np.float32))
-    return shown.reshape(grid.rows, grid.cols)
+    cos, sin = np.cos(boxes[box, 6]), np.sin(boxes[box, 6])
+    return box, rows * grid.cols + cols, cos * dx + sin * dy, cos * dy - sin * dx
 
 
 def _window(centre: Float64, reach: Float64, length: int) -> tuple[Int64, Int64]:
