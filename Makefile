@@ -7,7 +7,10 @@ BIN := $(VENV)/bin
 ADAPTERS := .venv-adapters
 PIP_ADAPTERS := $(ADAPTERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -c constraints-adapters.txt
 
-.PHONY: demo test test-adapters check format clean
+# So do those of Open3D, 900 MB, which `robosac view` draws with and which is a second opinion on rays and files.
+OPEN3D := .venv-open3d
+
+.PHONY: demo test test-adapters test-open3d check format clean
 demo: $(VENV)/.installed
 	$(BIN)/robosac demo
 
@@ -18,6 +21,9 @@ test: $(VENV)/.installed-dev
 test-adapters: $(ADAPTERS)/.installed
 	ROBOSAC_OPENCOOD="$(OPENCOOD)" ROBOSAC_COPERCEPTION="$(COPERCEPTION)" ROBOSAC_REFERENCE="$(REFERENCE)" \
 		$(ADAPTERS)/bin/python -m pytest -n 2 tests/adapters
+
+test-open3d: $(OPEN3D)/.installed
+	$(OPEN3D)/bin/python -m pytest tests/open3d
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -49,5 +55,11 @@ $(ADAPTERS)/.installed: setup.py constraints.txt constraints-adapters.txt
 	$(PIP_ADAPTERS) --no-deps --no-build-isolation opencoodx coperception
 	touch $@
 
+$(OPEN3D)/.installed: setup.py constraints.txt
+	$(PYTHON) -m venv $(OPEN3D)
+	$(OPEN3D)/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	$(OPEN3D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,open3d]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(ADAPTERS) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(ADAPTERS) $(OPEN3D) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -15,8 +15,10 @@ from matplotlib.colors import to_rgb
 from robosac.boxes import corners_bev, invert_pose, transform_points
 from robosac.types import EGO_ALONE, Array, Detections, Float64, Frame, Subset
 from robosac.viz.bev import agent_colours
-from robosac.viz.canvas import HIT, MUTED, PAPER, TRUTH
+from robosac.viz.canvas import MUTED
 
+BACKDROP = "#14181d"  # dark: points are many and small
+TRUTH_3D, HIT_3D = "#2fd6a3", "#4da3ff"
 FADED = 0.75
 _EDGES = np.array([(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7)])
 _AXES = ("#d62728", "#2ca02c", "#1f77b4")  # x y z, as everywhere
@@ -51,14 +53,14 @@ def scene_of(
         points.append(transform_points(ego_T_sensor, view.points)[:, :3].astype(np.float64))
         tint = np.array(to_rgb(tints[name]))
         if used is not None and name != frame.ego.id and name not in used:
-            tint = tint + FADED * (np.array(to_rgb(PAPER)) - tint)
+            tint = tint + FADED * (np.array(to_rgb(BACKDROP)) - tint)
         colours.append(np.tile(tint, (len(view.points), 1)))
         lines += _tripod(ego_T_sensor)
     if truth_boxes is not None:
-        lines.append((box_edges(truth_boxes), TRUTH))
+        lines.append((box_edges(truth_boxes), TRUTH_3D))
     if result is not None:
-        lines.append((box_edges(result.boxes), HIT))
-        lines.append((headings(result.boxes), HIT))
+        lines.append((box_edges(result.boxes), HIT_3D))
+        lines.append((headings(result.boxes), HIT_3D))
     segments = [np.zeros((0, 2, 3)), *(s for s, _ in lines)]
     tinted = [np.zeros((0, 3)), *(np.tile(to_rgb(colour), (len(s), 1)) for s, colour in lines)]
     return Scene3D(np.concatenate(points), np.concatenate(colours), np.concatenate(segments), np.concatenate(tinted))

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from matplotlib.colors import to_rgb
 
 from robosac.errors import InputError, RobosacError
 from robosac.files import write_whole
-from robosac.viz.scene3d import Scene3D
+from robosac.viz.scene3d import BACKDROP, Scene3D
 
 _PACKAGES: Final = {  # shared library -> Debian's package
     "libusb-1.0": "libusb-1.0-0",
@@ -20,7 +21,7 @@ _PACKAGES: Final = {  # shared library -> Debian's package
     "libgomp": "libgomp1",
     "libX11": "libx11-6",
 }
-_BACKGROUND: Final = (1.0, 1.0, 1.0, 1.0)
+_BACKGROUND: Final = (*to_rgb(BACKDROP), 1.0)
 _EYE_M: Final = np.array([-45.0, -32.0, 42.0])  # behind, right of and above the ego, which looks along +x
 
 
@@ -56,7 +57,8 @@ def show(scene: Scene3D, *, title: str) -> None:
         raise RobosacError("expected a display for the window, got none; give --out FILE.png for a picture")
     for geometry in _geometries(o3d, scene):
         window.add_geometry(geometry)
-    window.get_render_option().point_size = 1.5
+    look = window.get_render_option()
+    look.point_size, look.background_color = 1.5, np.array(_BACKGROUND[:3])
     control = window.get_view_control()
     control.set_front((_EYE_M / np.linalg.norm(_EYE_M)).tolist())
     control.set_lookat([5.0, 0.0, 0.0])
@@ -74,9 +76,10 @@ def render(scene: Scene3D, path: Path, *, width: int = 1600, height: int = 1000)
         renderer = rendering.OffscreenRenderer(width, height)
     except RuntimeError as error:
         raise RobosacError(
-            f"Open3D cannot draw without a display here: {error}; apt-get install libegl1 libgl1-mesa-dri"
+            f"Open3D cannot draw without a display here: {error}; apt-get install libvulkan1 mesa-vulkan-drivers"
         ) from error
     renderer.scene.set_background(_BACKGROUND)
+    renderer.scene.view.set_post_processing(False)  # tone mapping would wash the colours out
     for k, (geometry, shader) in enumerate(zip(_geometries(o3d, scene), ("defaultUnlit", "unlitLine"), strict=True)):
         material = rendering.MaterialRecord()
         material.shader, material.point_size, material.line_width = shader, 1.8, 2.0

@@ -11,8 +11,8 @@ from robosac.cli import main
 from robosac.errors import InputError
 from robosac.types import Detections, Frame, View
 from robosac.viz import viewer
-from robosac.viz.canvas import ATTACKER, EGO_POINTS, HIT, TRUTH
-from robosac.viz.scene3d import FADED, box_edges, headings, scene_of
+from robosac.viz.canvas import ATTACKER, EGO_POINTS
+from robosac.viz.scene3d import BACKDROP, FADED, HIT_3D, TRUTH_3D, box_edges, headings, scene_of
 
 BOX = np.array([[10, 2, 0.5, 4, 2, 1.5, np.pi / 2]], np.float32)
 
@@ -31,7 +31,9 @@ def test_points_are_in_the_ego_frame_and_coloured_by_agent():
     np.testing.assert_allclose(scene.points, [[1, 0, 0], [-4, 7, 0], [-4, -7, 0]], atol=1e-6)
     np.testing.assert_allclose(scene.point_colours[0], to_rgb(EGO_POINTS))
     liar = np.array(to_rgb(ATTACKER))
-    np.testing.assert_allclose(scene.point_colours[2], liar + FADED * (1 - liar))  # it is not used
+    np.testing.assert_allclose(
+        scene.point_colours[2], liar + FADED * (np.array(to_rgb(BACKDROP)) - liar)
+    )  # it is not used
     assert len(scene.segments) == len(scene.segment_colours) == 3 * 4  # three sensors' axes and feet
 
 
@@ -50,7 +52,7 @@ def test_truth_and_detections_have_their_colours():
     found = Detections(BOX, np.ones(1, np.float32))
     scene = scene_of(FRAME, truth_boxes=BOX, result=found)
     tints = {tuple(np.round(c, 4)) for c in scene.segment_colours}
-    assert {tuple(np.round(to_rgb(c), 4)) for c in (TRUTH, HIT)} <= tints
+    assert {tuple(np.round(to_rgb(c), 4)) for c in (TRUTH_3D, HIT_3D)} <= tints
     assert len(scene.segments) == 12 + 12 + 12 + 1
     empty = scene_of(FRAME, truth_boxes=np.zeros((0, 7)), result=Detections.empty())
     assert len(empty.segments) == 12
