@@ -70,14 +70,16 @@ def wrong(said: Said) -> str | None:
     return _wrong_options(words, said.whole)
 
 
-def _wrong_options(words: list[str], whole: bool) -> str | None:
-    group: Any = typer.main.get_command(app)
+def _wrong_options(words: list[str], whole: bool, group: Any = None) -> str | None:
+    group = group or typer.main.get_command(app)
     if words[0].startswith("-"):
         names, command, rest = {"--help", *_options(group)}, None, words
     else:
         command = group.commands.get(words[0])
         if command is None:
             return f"there is no command {words[0]!r}, only {', '.join(group.commands)}"
+        if hasattr(command, "commands") and len(words) > 1:  # `robosac data inspect`: a command of a command
+            return _wrong_options(words[1:], whole, command)
         names, rest = {"--help", *_options(command)}, words[1:]
     for word in rest:
         if word.startswith("-") and word.partition("=")[0] not in names:
@@ -158,6 +160,9 @@ TYPED = [
     ("```sh\nrobosac train --config configs/detectors/mean.yaml\nmake test\n```", None),
     ("`robosac defend --all`", "no command 'defend'"),
     ("`robosac demo --slow`", "no option '--slow'"),
+    ("`robosac data inspect PATH --plot frame.png`", None),
+    ("`robosac data inspekt PATH`", "no command 'inspekt'"),
+    ("`robosac data inspect --slow`", "no option '--slow'"),
     ("```sh\npython -m robosac demo --slow\n```", "no option '--slow'"),
     ("```sh\nrobosac budget --teammates five\n```", "valid integer"),
     ("```sh\nrobosac budget --attackers 2\n```", "--teammates"),
