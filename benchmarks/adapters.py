@@ -5,9 +5,10 @@
     OMP_NUM_THREADS=1 python -m benchmarks.adapters --framework opencood --models AttFuse F-Cooper
 
 Exactness: seeded random weights, a simulated frame of five agents, a small range. For six subsets of one to five
-agents the largest difference between what a session makes of messages and one forward of the user's model, unwrapped, with
-these agents only; then the same with one teammate's arrays tampered with. Bar: 0, or 1e-6 (of outputs of at most 1,
-else relative to the largest) where torch itself rounds differently for other batch sizes.
+agents the largest difference between what a session makes of messages and one forward of the user's model, unwrapped,
+with these agents only; then the same with one teammate's arrays tampered with. Bar: 0. SECOND's sparse convolutions
+multiply the voxels of all agents in one matrix, whose product rounds by its size; there the bar is 1e-6 of the largest
+output, and 1e-5 behind the autoencoders of its compression, which with random weights make the rounding larger.
 
 Speed: at 704 x 200 pillars and five agents, one fuse and decode from messages that are at hand against one forward and
 decode of the same five agents, the fastest of three each, in one run. Bar: 5 times.
@@ -19,7 +20,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Final
@@ -38,13 +39,13 @@ from benchmarks.opencood_models import (
     config,
     derived,
     random_model,
+    settle,
     tame,
 )
 from detectors.opencood import OpenCOODDetector
 from robosac.simulation import SimConfig, scenario
 from robosac.types import Frame, InputError, Message, Outputs, Request, keyed_rng
 
-TOLERANCE: Final = 1e-6
 SPEED_BAR: Final = 5.0
 SPEED_MODELS: Final = ("AttFuse", "F-Cooper")
 FEW_RAYS: Final = SimConfig(n_vehicles=5, n_frames=1, beams=24, columns=512)
@@ -52,23 +53,36 @@ FEW_RAYS: Final = SimConfig(n_vehicles=5, n_frames=1, beams=24, columns=512)
 
 @dataclass(frozen=True)
 class Exactness:
-    """One line of the table: largest differences, honest and tampered, and the largest output."""
+    """One line of the table.
+
+    Attributes:
+        honest, tampered: largest difference between cached and full, without and with a tampered message.
+        effect: what tampering changes, so that a model that does not listen cannot pass.
+        largest: the largest output.
+        boxes: with everybody.
+    """
 
     name: str
     honest: float
     tampered: float
+    effect: float
     largest: float
     boxes: int
 
-    @property
-    def ok(self) -> bool:
-        return max(self.honest, self.tampered) <= TOLERANCE * max(1.0, self.largest)
+    def within(self, bar: float) -> bool:
+        """Whether the differences are at most `bar` of the largest output, and tampering shows."""
+        return max(self.honest, self.tampered) <= bar * self.largest and self.effect > 1e-3
 
     def __str__(self) -> str:
         return (
-            f"{self.name:<42}{self.honest:>10.1e}{self.tampered:>10.1e}{self.largest:>10.1f}{self.boxes:>7d}"
-            f"  {verdict(self.ok)}"
+            f"{self.name:<34}{self.honest:>10.1e}{self.tampered:>10.1e}{self.effect:>10.1e}{self.largest:>10.1f}"
+            f"{self.boxes:>7d}"
         )
+
+
+def rounding(name: str, compression: int = 0) -> float:
+    """What may differ, as a share of the largest output: see above."""
+    return 0.0 if name != "SECOND" else 1e-5 if compression else 1e-6
 
 
 def difference(a: Outputs, b: Outputs) -> float:
@@ -79,6 +93,23 @@ def difference(a: Outputs, b: Outputs) -> float:
     return worst if np.isfinite(worst) else float("inf")
 
 
+def nearest(frame: Frame, count: int) -> list[str]:
+    """The teammates nearest to the ego, so that in a small range they have something to say."""
+    ego = frame.ego.world_T_sensor[:2, 3]
+    return sorted(frame.others, key=lambda i: float(np.hypot(*(frame.others[i].world_T_sensor[:2, 3] - ego))))[:count]
+
+
+def huddled(frame: Frame) -> Frame:
+    """The frame with every teammate brought to within 10 m of the ego, so that a small range holds what they see."""
+    ego = frame.ego.world_T_sensor
+    moved = {}
+    for k, name in enumerate(nearest(frame, len(frame.others))):
+        pose = frame.others[name].world_T_sensor.copy()
+        pose[:2, 3] = ego[:2, 3] + 2.0 * (k + 1) * np.array([np.cos(2.4 * k), np.sin(2.4 * k)])
+        moved[name] = replace(frame.others[name], world_T_sensor=pose)
+    return replace(frame, others=moved)
+
+
 def detector_of(
     name: str, root: Path | None, frame: Frame, *, half: Half | None = None, compression: int = 0, moved: bool = True
 ) -> OpenCOODDetector:
@@ -86,7 +117,9 @@ def detector_of(
     hypes = derived(config(name, half, compression=compression, proj_first=moved), root)
     model = random_model(hypes, root)
     raw = OpenCOODDetector(model, hypes)
-    outputs = raw.full(frame.ego, [], raw.request(frame.ego))
+    to, others = raw.request(frame.ego), [frame.others[i] for i in nearest(frame, 4)]
+    settle(model, lambda: raw.full(frame.ego, others, to))
+    outputs = raw.full(frame.ego, others, to)
     classes, boxes = raw.spec.heads
     tame(model, outputs[classes], outputs[boxes], hypes["postprocess"]["target_args"]["score_threshold"])
     return OpenCOODDetector(model, hypes)
@@ -101,10 +134,10 @@ def tampered(message: Message) -> Message:
     return message.with_payload(**moved)
 
 
-def exactness(title: str, detector: OpenCOODDetector, frame: Frame) -> Exactness:
-    """Compare cached subsets of a frame with unwrapped forwards."""
+def exactness(title: str, detector: OpenCOODDetector, frame: Frame, *, most: int = 4) -> Exactness:
+    """Compare cached subsets of a frame, of at most `most` teammates, with unwrapped forwards."""
     to: Request = detector.request(frame.ego)
-    a, b, c, d = sorted(frame.others)[:4]
+    a, b, c, d = nearest(frame, 4)
     subsets: tuple[list[str], ...] = ([], [a], [b], [a, c], [b, c, d], [a, b, c, d])
     honest = {i: detector.encode(frame.others[i], to) for i in (a, b, c, d)}
     lie = tampered(honest[b])
@@ -113,13 +146,14 @@ def exactness(title: str, detector: OpenCOODDetector, frame: Frame) -> Exactness
         detector.open(frame.ego, to, [lie if i == b else m for i, m in honest.items()]),
     )
     worst, largest = [0.0, 0.0], 0.0
-    for lying, ids in product((False, True), subsets):
+    for lying, ids in product((False, True), [s for s in subsets if len(s) <= most]):
         views = [frame.others[i] for i in ids]
         full = detector.full(frame.ego, views, to, [lie] if lying and b in ids else [])
         worst[lying] = max(worst[lying], difference(sessions[lying].outputs(frozenset(ids)), full))
         largest = max(largest, *(float(np.abs(x).max()) for x in full.values()))
-    boxes = len(sessions[0].detect([frozenset(honest)])[0])
-    return Exactness(title, worst[0], worst[1], largest, boxes)
+    held = frozenset([a, b][:most])
+    effect = difference(*(session.outputs(held) for session in sessions))
+    return Exactness(title, worst[0], worst[1], effect, largest, len(sessions[0].detect([held])[0]))
 
 
 def variants(names: Sequence[str]) -> Iterator[tuple[str, str, int, bool]]:
@@ -146,7 +180,7 @@ def speed(name: str, root: Path | None, frame: Frame) -> tuple[float, float]:
     """Seconds of a trial from cached features and of a full forward and decode, five agents."""
     detector = detector_of(name, root, frame, half=FULL)
     to = detector.request(frame.ego)
-    ids = sorted(frame.others)[:4]
+    ids = nearest(frame, 4)
     messages = [detector.encode(frame.others[i], to) for i in ids]
     views = [frame.others[i] for i in ids]
     sessions = iter([detector.open(frame.ego, to, messages) for _ in range(3)])  # a session decodes a subset once
@@ -157,18 +191,19 @@ def speed(name: str, root: Path | None, frame: Frame) -> tuple[float, float]:
 
 def opencood(root: Path | None, names: Sequence[str], *, timed: bool) -> bool:
     """Print both tables; whether every bar is met."""
-    frame, _ = scenario("val", 0, config=FEW_RAYS).snapshot(0).frame()
-    print(f"{'max |cached - full|':<42}{'honest':>10}{'tampered':>10}{'largest':>10}{'boxes':>7}")
+    frame = huddled(scenario("val", 0, config=FEW_RAYS).snapshot(0).frame()[0])
+    print(f"{'max |cached - full|':<34}{'honest':>10}{'tampered':>10}{'effect':>10}{'largest':>10}{'boxes':>7}")
     ok = True
     for title, name, compression, moved in variants(names):
         try:
             detector = detector_of(name, root, frame, compression=compression, moved=moved)
         except (InputError, AttributeError) as error:  # this copy lacks it, or does not fit the libraries installed
-            print(f"{title:<42}  not here: {str(error)[:120]}")
+            print(f"{title:<34}  not here: {str(error)[:120]}")
             continue
         row = exactness(title, detector, frame)
-        ok &= row.ok
-        print(row, flush=True)
+        passed = row.within(rounding(name, compression))
+        ok &= passed
+        print(row, "", verdict(passed), flush=True)
     if timed:
         dense, _ = scenario("val", 0, config=SimConfig(n_vehicles=5, n_frames=1)).snapshot(0).frame()
         for name in (n for n in SPEED_MODELS if n in names):

@@ -265,20 +265,37 @@ def derived(plain: dict[str, Any], root: Path | str | None = None) -> dict[str, 
 
 
 def random_model(hypes: Mapping[str, Any], root: Path | str | None = None, *, seed: int = 0) -> nn.Module:
-    """OpenCOOD's model with seeded weights, in evaluation mode. No layer is left at a value that hides a mistake:
-    normalisations have their own means and scales, heads their own weights."""
+    """OpenCOOD's model with seeded weights, in evaluation mode. Convolutions keep the scale of what they read."""
     torch.manual_seed(seed)
     model = build_model(hypes, root=root).eval()
     with torch.no_grad():
         for module in model.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight)
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                module.running_mean.normal_(0.0, 0.1)  # type: ignore[union-attr]
-                module.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
-                module.weight.uniform_(0.5, 1.2)
-                module.bias.normal_(0.0, 0.1)
-        for head in _heads(model):
-            head.weight.normal_(0.0, 0.05)
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(0.0, 0.2)
     return model
+
+
+def settle(model: nn.Module, forward: Callable[[], object]) -> None:
+    """Take the statistics of the normalisations from one forward, as training would.
+
+    Without, what goes through a deep random model dies out or explodes, and its outputs depend on the input no longer.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain average over all calls
+        norm.train()
+    with torch.no_grad():
+        forward()
+    for norm, momentum in zip(norms, before, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+        if norm.running_var is not None:  # a channel that hardly ever fires must not be blown up
+            norm.running_var.clamp_(min=0.1 * float(norm.running_var.mean()))
 
 
 def _heads(model: nn.Module) -> list[nn.Conv2d]:

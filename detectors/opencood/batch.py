@@ -118,13 +118,13 @@ def _raster(points: Float32, geometry: Mapping[str, Any]) -> Float32:
     rows, cols, channels = geometry["input_shape"]
     origin = np.array([geometry["L1"], geometry["W1"], geometry["H1"]])
     x, y, z = ((points[:, :3] - origin) / geometry["res"]).astype(np.int64).T
-    image = np.zeros((channels, rows, cols), np.float32)
-    image[z, x, y] = 1.0
+    image = np.zeros((rows, cols, channels), np.float32)  # channels last in memory, as upstream: the kernels differ
+    image[x, y, z] = 1.0
     flat = x * cols + y
     count = np.bincount(flat, minlength=rows * cols)
     total = np.bincount(flat, weights=points[:, 3], minlength=rows * cols)
-    image[-1] = (total / np.maximum(count, 1)).reshape(rows, cols)
-    return image
+    image[..., -1] = (total / np.maximum(count, 1)).reshape(rows, cols)
+    return np.asarray(image.transpose(2, 0, 1))
 
 
 def pairwise_of(poses: Sequence[Float64]) -> Float64:
@@ -256,7 +256,7 @@ def _split_rasters(arrays: Mapping[str, Array], count: int) -> tuple[Cells, ...]
             f"expected processed_lidar['bev_input'] with {count} rows (record_len), "
             f"got {'none' if images is None else len(images)}"
         )
-    return tuple(Raster(np.ascontiguousarray(image, np.float32)) for image in images)
+    return tuple(Raster(np.asarray(image, np.float32)) for image in images)  # its layout in memory is kept
 
 
 def raster_points(image: Float32, geometry: Mapping[str, Any]) -> Float32:

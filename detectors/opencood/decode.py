@@ -9,7 +9,7 @@ both decoders here drop: the legacy release tests the extent along y where it me
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Protocol
@@ -80,7 +80,7 @@ def decoder_of(hypes: Mapping[str, Any], spec: Spec) -> Decoder:
 def _eval_range(post: Mapping[str, Any]) -> tuple[float, ...]:
     """CoAlign keeps it in the configuration; OpenCOOD in a global of its datasets package, which users do change."""
     datasets = sys.modules.get("opencood.data_utils.datasets")
-    limits: Sequence[float] = post.get("gt_range") or getattr(datasets, "GT_RANGE", GT_RANGE)
+    limits: Any = post.get("gt_range") or getattr(datasets, "GT_RANGE", GT_RANGE)
     return tuple(float(v) for v in limits)
 
 
@@ -156,7 +156,8 @@ class AnchorDecoder:
         if (classes.shape[2], classes.shape[3], classes.shape[1]) != wanted:
             raise InputError(
                 f"expected {self.names[0]} to fit the anchors {wanted} (rows, columns, a cell), got {classes.shape}; "
-                "the configuration's lidar range, voxel size and feature_stride do not belong to this model"
+                "the configuration's lidar range, voxel size and feature_stride do not belong to this model (or this "
+                "is the legacy release, which rounds 76.8 / 0.4 voxels down to 191)"
             )
         scores = np.nan_to_num(_probabilities(classes), nan=0.0)
         row, col, kind = np.nonzero(scores.transpose(1, 2, 0) > np.float32(self.score_threshold))

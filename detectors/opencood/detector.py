@@ -22,7 +22,7 @@ from detectors.opencood.batch import Cells, Geometry, Hypes, cells_of, pairwise_
 from detectors.opencood.decode import Decoder, RawDetections, decoder_of
 from detectors.opencood.engine import Engine
 from detectors.opencood.messages import PRIOR, PRIOR_HIGH, check_agents, checked, prior_of, safe_prior
-from detectors.opencood.session import OpenCOODSession, as_arrays
+from detectors.opencood.session import OpenCOODSession, as_arrays, memory_format
 from detectors.opencood.specs import Spec, spec_of
 from detectors.opencood.views import BatchView, frame_of
 from robosac.boxes import invert_pose, transform_points
@@ -190,14 +190,15 @@ class OpenCOODDetector:
         check_agents(ego.id, [m.link for m in messages], self._most)
         ordered = sorted(messages, key=lambda m: m.link)
         sent = [checked(self.codec, m) for m in ordered]
-        rows = {
-            name: torch.cat([own, *(torch.from_numpy(arrays[name])[None].to(own.device) for arrays in sent)])
-            for name, own in self.engine.encode(self._cells(ego, to)).items()
-        }
+        rows, cells = {}, self._cells(ego, to)
+        alone = self.engine.encode_alone(cells)
+        for name, own in (self.engine.encode(cells) if self.engine.pairs else alone).items():
+            received = [torch.from_numpy(arrays[name])[None].to(own.device) for arrays in sent]
+            rows[name] = torch.cat([own, *received]).contiguous(memory_format=memory_format(own))
         poses = [to.world_T_ego, *(m.world_T_payload for m in ordered)]
         priors = [prior_of(ego), *(safe_prior(arrays.get(PRIOR, np.zeros(3))) for arrays in sent)]
         ids = [m.link for m in ordered]
-        return OpenCOODSession(self, ids, rows, self._geometry(ego, ids, poses, priors))
+        return OpenCOODSession(self, ids, rows, self._geometry(ego, ids, poses, priors), alone)
 
     # ---------------------------------------------------------------------------------- robosac.types.Verifiable
     def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from detectors.opencood import bridges
 from detectors.opencood.batch import Cells, Data, Geometry, Hypes, assemble, cells_of, unplaced
+from detectors.opencood.kernels import as_in_a_batch, contiguous_attention
 from detectors.opencood.specs import Spec
 from detectors.replay import Act, Call, chained, filling, first_argument, giving, intercepted, record, replacing
 
@@ -24,10 +25,17 @@ Rows: TypeAlias = dict[str, Tensor]  # tap -> (agents, ...)
 
 @dataclass(frozen=True)
 class Layout:
-    """Shapes of one agent's share: of the canvas (empty where there is none) and of every sent tap."""
+    """One agent's share.
+
+    Attributes:
+        canvas: shape of its canvas, empty where there is none.
+        shapes: shapes of what it sends.
+        pairs: whether small maps make its encoding differ in the last bit from what it is among others.
+    """
 
     canvas: tuple[int, ...]
     shapes: Mapping[str, tuple[int, ...]]
+    pairs: bool
 
 
 class Engine:
@@ -38,9 +46,14 @@ class Engine:
         self._hypes = hypes
         self._lock = threading.RLock()
 
+    @property
+    def pairs(self) -> bool:
+        """Whether an agent's encoding differs in the last bit from what it is among others."""
+        return self.layout.pairs
+
     @cached_property
     def layout(self) -> Layout:
-        """Shapes, found by encoding a cloud of two points in the middle of the range."""
+        """What is found by encoding a cloud of two points in the middle of the range."""
         low, high = np.split(np.asarray(self._hypes["preprocess"]["cav_lidar_range"], np.float64), 2)
         middle = np.concatenate([(low + high) / 2 + 0.01, [0.5]])
         points = np.array([middle, middle + np.array([1.0, 1.0, 0.0, 0.0])], np.float32)
@@ -53,11 +66,21 @@ class Engine:
             return output
 
         site, key = ("", "") if self.spec.canvas is None else (self.spec.canvas.site, self.spec.canvas.fill)
-        taken = self._record(data, {(site, 0): look} if key else {})
-        return Layout(shapes[0] if shapes else (), {name: tuple(t.shape[1:]) for name, t in taken.items()})
+        with as_in_a_batch(self.model, self.device) as paired:
+            taken = self._record(data, {(site, 0): look} if key else {})
+        sent = {name: tuple(t.shape[1:]) for name, t in taken.items()}
+        return Layout(shapes[0] if shapes else (), sent, bool(paired))
 
     def encode(self, cells: Cells) -> Rows:
-        """The sent taps `(1, ...)` of one agent. The forward stops once the last of them is there."""
+        """The sent taps `(1, ...)` of one agent, as it encodes among others.
+
+        The forward stops once the last of them is there.
+        """
+        with as_in_a_batch(self.model, self.device):
+            return self.encode_alone(cells)
+
+    def encode_alone(self, cells: Cells) -> Rows:
+        """The same of an ego without teammates: apart from the last bit of small maps, nothing else."""
         return self._record(self._data([cells], unplaced(1)), self._rescue([cells]))
 
     def derive(self, rows: Rows, geometry: Geometry) -> Rows:
@@ -137,21 +160,3 @@ class Engine:
             return {**output, key: torch.cat([rows, rows.new_zeros(count - len(rows), *rows.shape[1:])])}
 
         return {(canvas.site, 0): pad}
-
-
-@contextmanager
-def contiguous_attention(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """While inside, attention over agents gets contiguous inputs where torch uses several CPU threads.
-
-    Upstream hands it permuted maps, and torch then multiplies tens of thousands of tiny matrices one by one, with a
-    barrier of all threads at each: minutes instead of milliseconds. One thread has no barrier, and keeps its bits.
-    """
-    handles = []
-    if device.type == "cpu" and torch.get_num_threads() > 1:
-        layers = [m for m in model.modules() if type(m).__name__ == "ScaledDotProductAttention"]
-        handles = [m.register_forward_pre_hook(lambda _, args: tuple(a.contiguous() for a in args)) for m in layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -23,13 +23,17 @@ if TYPE_CHECKING:
 class OpenCOODSession:
     """Implements `robosac.types.Differentiable` and `RawSession`. Agents are fused in the order of their ids."""
 
-    def __init__(self, detector: OpenCOODDetector, ids: Sequence[Id], rows: Rows, geometry: Geometry) -> None:
-        """`rows` are those of the sent taps, the ego's and then one of each of `ids`."""
+    def __init__(
+        self, detector: OpenCOODDetector, ids: Sequence[Id], rows: Rows, geometry: Geometry, alone: Rows
+    ) -> None:
+        """`rows` are those of the sent taps, the ego's and then one of each of `ids`; `alone` the ego's by itself."""
         self._detector = detector
         self._ids = tuple(ids)
         self._geometry = geometry
         self._sent = rows
         self._rows = {**rows, **detector.engine.derive(rows, geometry)}
+        self._alone = {**alone, **detector.engine.derive(alone, geometry.of([0]))}
+        self._formats = {name: memory_format(tensor) for name, tensor in self._rows.items()}
         self._done: dict[Subset, RawDetections] = {}
 
     @property
@@ -118,8 +122,13 @@ class OpenCOODSession:
 
     def _run(self, rows: Rows, geometry: Geometry, members: Sequence[int]) -> Mapping[str, Any]:
         """The model's output for the agents in `members`, the ego first, from their rows."""
+        if len(members) == 1:
+            rows = {name: self._alone[name] for name in rows}
         index = torch.as_tensor(members, device=self._detector.engine.device)
-        chosen = {name: tensor.index_select(0, index) for name, tensor in rows.items()}
+        chosen = {
+            name: tensor.index_select(0, index).contiguous(memory_format=self._formats[name])
+            for name, tensor in rows.items()
+        }
         return self._detector.engine.replay(chosen, geometry.of(members))
 
     def _members(self, subset: Subset) -> list[int]:
@@ -128,6 +137,12 @@ class OpenCOODSession:
         if unknown:
             raise InputError(f"expected subsets of {sorted(self._ids)}, got {unknown}")
         return [0, *(1 + i for i, name in enumerate(self._ids) if name in subset)]
+
+
+def memory_format(tensor: Tensor) -> torch.memory_format:
+    """How a tensor lies in memory. Convolutions have a kernel for each way, and the two round differently."""
+    last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last and not tensor.is_contiguous() else torch.contiguous_format
 
 
 def as_arrays(output: Mapping[str, Any]) -> dict[str, Array]:
