@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from robosac.boxes import invert_pose
 from robosac.data import pcd
 from robosac.data.dataset import EACH, DataSet
-from robosac.data.opv2v import OPV2V, said_in
+from robosac.data.excerpt import excerpt
+from robosac.data.opv2v import OPV2V
+from robosac.data.opv2v_files import said_in
 from robosac.data.recording import DataError, Objects, Recording
 from robosac.data.truth import points_in_boxes
 from robosac.types import InputError
@@ -348,3 +350,55 @@ def test_whatever_a_description_holds_it_is_read_or_named(said: Any) -> None:
         assert str(error).startswith("x.yaml: expected ")
     else:
         assert np.isfinite(found.world_T_sensor).all() and np.isfinite(found.objects.world_T_box).all()
+
+
+# ------------------------------------------------------------------------------------------------------- excerpts
+_block = st.recursive(
+    st.integers() | st.floats() | st.booleans() | st.none() | st.text("abc019._- :\n", max_size=8),
+    lambda v: st.lists(v, max_size=3) | st.dictionaries(st.integers() | st.text("ab_1", max_size=4), v, max_size=3),
+)
+_top = st.dictionaries(st.sampled_from(["lidar_pose", "vehicles", "camera0", "plan", "RSU", "a b", "-x", "1"]), _block)
+
+
+@given(_top, st.booleans())
+def test_an_excerpt_holds_the_same_values(said: dict[str, Any], flow: bool) -> None:
+    data = yaml.safe_dump(said, default_flow_style=None if flow else False, sort_keys=False).encode()
+    cut = excerpt(data, ("lidar_pose", "vehicles"))
+    if cut is not None:
+        wanted = {k: v for k, v in said.items() if k in ("lidar_pose", "vehicles")}
+        np.testing.assert_equal(yaml.safe_load(cut) or {}, wanted)
+
+
+def test_what_the_data_sets_write_is_cut() -> None:
+    data = yaml.safe_dump({"camera0": {"cords": [1.5] * 3}, **content(vehicles={-7: car(1e-7, -2)})}).encode()
+    cut = excerpt(data, ("lidar_pose", "vehicles"))
+    assert cut is not None and b"camera0" not in cut and b"cords" not in cut
+    assert set(yaml.safe_load(cut)) == {"lidar_pose", "vehicles"}
+
+
+UNCUT = {
+    "a tag": b"vehicles: !!python/none\n",
+    "an anchor": b"a: &b 1\nvehicles: *b\n",
+    "a flow": b"vehicles: {a:\nlidar_pose: 1}\n",
+    "a quote": b'a: "\nvehicles: 1"\n',
+    "a comment": b"vehicles: 1 # one\n",
+    "a literal": b"a: |\n vehicles\n",
+    "a document's start": b"---\nvehicles: 1\n",
+    "a document's end": b"vehicles: 1\n...\n",
+    "a second document": b"vehicles: 1\n---\nvehicles: 2\n",
+    "a merge": b"vehicles:\n  <<: 1\n",
+    "a list": b"- vehicles: 1\n",
+    "words": b"vehicles\nvehicles: 1\n",
+    "a key with a colon": b"a:b: 1\nvehicles: 1\n",
+    "a tab": b"vehicles:\t1\n",
+    "a carriage return": b"vehicles: 1\r\n",
+    "indented from the first line on": b" vehicles: 1\n",
+    "deep": b"vehicles:\n  " + b"- " * 300 + b"1\n",
+    "another tongue": "véhicules: 1\nvehicles: 1\n".encode(),
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("case", UNCUT)
+def test_where_more_may_be_meant_nothing_is_cut(case: str) -> None:
+    assert excerpt(UNCUT[case], ("vehicles",)) is None
