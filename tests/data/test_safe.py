@@ -1,9 +1,12 @@
 """Files are data: what is plain comes back, what is not is refused before anything is built or allocated."""
 
+import collections
 import json
 import os
 import pickle
 import struct
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -47,6 +50,12 @@ def place(tmp_path_factory):
 
 
 # ------------------------------------------------------------------------------------------------------------ paths
+def test_a_name_that_no_file_can_have_is_refused(tmp_path):
+    for name in ("\ud800", "x" * 5000):
+        with pytest.raises(DataError):
+            safe.read_bytes(safe.inside(tmp_path, name), tmp_path)
+
+
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/passwd", "~/x", "a\0b", "\\x"])
 def test_names_that_lead_out_are_refused(tmp_path, name):
     with pytest.raises(DataError, match="within the data set"):
@@ -87,8 +96,8 @@ def test_json_and_yaml_of_plain_values(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", '{"a": NaN}', "[Infinity]", "[" * 100_000, "9" * 5000, b"\xff\xfe".decode("latin1")],
-    ids=["empty", "open", "nan", "infinity", "deep", "long number", "no text"],
+    ["", "{", '{"a": NaN}', "[Infinity]", "[-1e999]", "[" * 100_000, "9" * 5000, "\xff\xfe", "[" + "[]," * 2_000_000],
+    ids=["empty", "open", "nan", "infinity", "too large", "deep", "long number", "no text", "many lists"],
 )
 def test_bad_json_is_named(tmp_path, text):
     with pytest.raises(DataError, match=r"a\.json: is no valid JSON file"):
@@ -120,6 +129,34 @@ BOMB = "a: &a [x, x]\n" + "".join(
 def test_bad_yaml_is_named(tmp_path, text):
     with pytest.raises(DataError, match=r"a\.yaml: is no valid YAML"):
         safe.read_yaml(put(tmp_path, "a.yaml", text.encode()), tmp_path)
+
+
+MERGES = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{k + 1}: &a{k + 1} {{MERGE: [{', '.join([f'*a{k}'] * 10)}]}}\n" for k in range(9)
+)
+BUSY_YAML = {  # small files that keep PyYAML's own safe loader busy for minutes, or for ever
+    "merge by its tag": MERGES.replace("MERGE", '!!merge "\\x3c\\x3c"').encode(),
+    "merge in utf-16": MERGES.replace("MERGE", "<<").encode("utf-16"),
+    "base 60": b"a: 1" + b":1" * 500_000,
+    "equal hashes": "".join(f"{i * (2**61 - 1)}: 0\n" for i in range(1, 60_000)).encode(),
+    "endless key": b"? [&a [*a]]\n: 1",
+    "many values": b"- 1\n" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("name", BUSY_YAML)
+def test_yaml_that_would_take_for_ever_is_refused_at_once(tmp_path, name):
+    start = time.process_time()
+    with pytest.raises(DataError, match=r"a\.yaml: is no valid YAML"):
+        safe.read_yaml(put(tmp_path, "a.yaml", BUSY_YAML[name]), tmp_path)
+    assert time.process_time() - start < 3  # an idle machine takes at most a quarter of a second
+
+
+def test_whole_numbers_of_64_bits_are_read_in_any_notation(tmp_path):
+    path = put(tmp_path, "a.yaml", f"[{2**64 - 1}, {-(2**63)}, 0x{2**64 - 1:x}, 0b{2**64 - 1:b}, 0o7, +1_0]".encode())
+    assert safe.read_yaml(path, tmp_path) == [2**64 - 1, -(2**63), 2**64 - 1, 2**64 - 1, "0o7", 10]
+    with pytest.raises(DataError, match="no whole number of 64 bits"):
+        safe.read_yaml(put(tmp_path, "b.yaml", f"a: {2**64}".encode()), tmp_path)
 
 
 def test_yaml_may_refer_to_a_value_twice(tmp_path):
@@ -161,10 +198,10 @@ def test_an_npy_of_objects_gives_the_plain_value(tmp_path):
 
 def test_what_is_shared_stays_shared(tmp_path):
     inner = [1]
-    for _ in range(60):
-        inner = [inner, inner]  # 2^60 values to one who walks through them
+    for _ in range(10):
+        inner = [inner, inner]
     got = safe.read_pickle(put(tmp_path, "a.pkl", pickle.dumps(inner)), tmp_path)
-    assert got[0] is got[1]
+    assert got == inner and got[0] is got[1]
 
 
 class Calls:
@@ -189,7 +226,6 @@ UNSAFE = {
     "function with state": pickle.dumps(Calls(np.dtype, "f8", state=(1, 2))),
     "state of a function": b"\x80\x04cnumpy\nndarray\n}\x8c\x01xK\x01sb.",
     "slots of a function": b"\x80\x04cnumpy\nndarray\nN}\x8c\x0c__setstate__K\x01s\x86b.",
-    "memory by a note": b"\x80\x02]r\xff\xff\xff\x7f.",
     "memory by a shape": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n"
     b"(J\xff\xff\xff\x7ftU\x01b\x87Rq\x00(K\x01(J\xff\xff\xff\x7ftcnumpy\ndtype\nU\x02f8K\x00K\x01\x87R\x89U\x00tb.",
     "long integer": b"\x80\x02\x8b" + struct.pack("<i", 100) + b"\x7f" * 100 + b".",
@@ -206,6 +242,60 @@ UNSAFE = {
     + b"h\x00h\x03R0" * 100
     + b"N.",
 }
+
+
+TWICE = b"K\x01\x94" + b"".join(b"h%c\x30h%ch%c\x86\x94" % (k, k, k) for k in range(70))  # t = (t, t), 70 times
+BUSY = {  # a hundred bytes are enough to keep `pickle`, or one who walks through what it made, busy for ever
+    "key of keys": b"\x80\x04}" + TWICE + b"Ns.",
+    "member of members": b"\x80\x04\x8f(" + TWICE + b"\x90.",
+    "frozen member": b"\x80\x04(" + TWICE + b"\x91.",
+    "walk": b"\x80\x04" + TWICE + b".",
+    "equal hashes": b"\x80\x04}("
+    + b"".join(
+        b"(" + b"".join(b"J" + bytes([255 - (k >> b & 1)]) + b"\xff" * 3 for b in range(16)) + b"tN" for k in range(9)
+    )
+    + b"u.",
+    "within itself": b"\x80\x04]\x94h\x00a.",
+    "array within itself": b"\x80\x04cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n(K\x00tU\x01b\x87R\x94"
+    b"(K\x01(K\x01tcnumpy\ndtype\nU\x01OK\x00K\x01\x87R(K\x03U\x01|NNNK\x00K\x00K\x3ftb\x89]h\x00atb.",
+    "marks": b"(" * 2_000_000 + b".",
+    "unfinished array": b"\x80\x04cnumpy.core.multiarray\n_reconstruct\n)R.",
+    "function": b"\x80\x04cnumpy\nndarray\n.",
+    "function in a list": b"\x80\x04]cnumpy\nndarray\na.",
+    "state of a dictionary": b"\x80\x04}}b.",
+    "two values": b"\x80\x04K\x01K\x02.",
+    "list for a dictionary": b"\x80\x04]K\x01K\x02s.",
+    "dictionary for a list": b"\x80\x04}K\x01a.",
+    "pop below a mark": b"\x80\x04K\x01(00t.",
+    "objects again and again": b"\x80\x04]("
+    + b"N" * 100_000
+    + b"e\x94"
+    + b"c__builtin__\nset\nh\x00\x85R0" * 200
+    + b"N.",
+}
+
+
+@pytest.mark.parametrize("name", BUSY)
+def test_pickles_that_would_take_for_ever_are_refused_at_once(tmp_path, name):
+    start = time.process_time()
+    with pytest.raises(DataError, match=r"a\.pkl: is no valid pickle"):
+        safe.read_pickle(put(tmp_path, "a.pkl", BUSY[name]), tmp_path)
+    assert time.process_time() - start < 3  # an idle machine takes a few milliseconds
+
+
+def test_a_note_of_a_large_number_takes_no_memory(tmp_path):
+    tracemalloc.start()
+    assert safe.read_pickle(put(tmp_path, "a.pkl", b"\x80\x02]r\xff\xff\xff\x7f."), tmp_path) == []
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_sets_and_ordered_dictionaries_are_plain(tmp_path):
+    value = {"s": {1, "a", None}, "f": frozenset([2.5]), "o": collections.OrderedDict(b=1, a=[2])}
+    for protocol in PROTOCOLS:
+        got = safe.read_pickle(put(tmp_path, "a.pkl", pickle.dumps(value, protocol)), tmp_path)
+        assert got == value and list(got["o"]) == ["b", "a"]
 
 
 @pytest.mark.parametrize("name", UNSAFE)
