@@ -24,7 +24,8 @@ import numpy as np
 import yaml
 
 from robosac.data import plain_yaml
-from robosac.data.pickled import array_of, unpickled
+from robosac.data.pickled import unpickled
+from robosac.data.pickled_calls import array_of
 from robosac.data.recording import DataError
 
 MIB: Final = 1 << 20

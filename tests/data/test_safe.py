@@ -258,6 +258,12 @@ BUSY = {  # a hundred bytes are enough to keep `pickle`, or one who walks throug
     "within itself": b"\x80\x04]\x94h\x00a.",
     "array within itself": b"\x80\x04cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n(K\x00tU\x01b\x87R\x94"
     b"(K\x01(K\x01tcnumpy\ndtype\nU\x01OK\x00K\x01\x87R(K\x03U\x01|NNNK\x00K\x00K\x3ftb\x89]h\x00atb.",
+    "shape": b"\x80\x04cnumpy.core.multiarray\n_reconstruct\n)R(K\x01" + TWICE + b"\x85NNNtb.",
+    "byte order": b"\x80\x04cnumpy\ndtype\nU\x02f8\x85R(K\x03" + TWICE + b"tb.",
+    "text of a number": b"\x80\x04cnumpy.core.multiarray\nscalar\n" + TWICE + b"N\x86R.",
+    "dictionary of an array": b"\x80\x04ccollections\nOrderedDict\n"
+    + pickle.dumps(np.zeros((2, 2)), 2)[2:-1]
+    + b"\x85R.",
     "marks": b"(" * 2_000_000 + b".",
     "unfinished array": b"\x80\x04cnumpy.core.multiarray\n_reconstruct\n)R.",
     "function": b"\x80\x04cnumpy\nndarray\n.",
