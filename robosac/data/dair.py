@@ -259,11 +259,10 @@ def _pair(entry: Any, position: int, path: Path) -> Pair:
 
 def _calibrations(pair: Pair) -> tuple[str, str, str]:
     """Lidar to novatel, novatel to world, virtual lidar to world; below the root."""
-    vehicle, unit = f"vehicle-side/calib/{{}}/{pair.vehicle}.json", pair.infrastructure
     return (
-        vehicle.format("lidar_to_novatel"),
-        vehicle.format("novatel_to_world"),
-        f"infrastructure-side/calib/virtuallidar_to_world/{unit}.json",
+        f"vehicle-side/calib/lidar_to_novatel/{pair.vehicle}.json",
+        f"vehicle-side/calib/novatel_to_world/{pair.vehicle}.json",
+        f"infrastructure-side/calib/virtuallidar_to_world/{pair.infrastructure}.json",
     )
 
 

@@ -142,6 +142,15 @@ def test_a_cloud_of_other_fields_is_named(snapshots, tmp_path):
     assert not DataSet(DairV2XC(root), comm_range_m=200)[0][0].ego.points[:, 3].any()
 
 
+def test_braces_in_a_name_are_a_name(snapshots, tmp_path):
+    root = write_dair(tmp_path, snapshots[:1])
+    edited(root, PAIRS, first(vehicle_pointcloud_path="vehicle-side/velodyne/{0.__class__}{}.pcd"))
+    (root / "vehicle-side/velodyne/015372.pcd").rename(root / "vehicle-side/velodyne/{0.__class__}{}.pcd")
+    with pytest.raises(DataError, match="cannot be read") as error:
+        DataSet(DairV2XC(root), comm_range_m=200)[0]
+    assert error.value.path.name == "{0.__class__}{}.json"
+
+
 @pytest.mark.parametrize("way", ["../out.pcd", "/etc/hostname", "vehicle-side/../../out.pcd"])
 @pytest.mark.parametrize("key", ["vehicle_pointcloud_path", "cooperative_label_path"])
 def test_no_path_leads_out_of_the_root(way, key, snapshots, tmp_path):
