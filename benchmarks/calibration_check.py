@@ -83,12 +83,20 @@ def chance(refused: int, others: int, frames: int, alpha: float) -> float:
     return float(betabinom.sf(refused - 1, others, k, frames + 1 - k))
 
 
-def check(detector: str, calibrating: Agreements, others: Agreements, alpha: float, *, draw: str = "") -> list[Cell]:
+def check(
+    detector: str,
+    calibrating: Agreements,
+    others: Agreements,
+    alpha: float,
+    *,
+    draw: str = "",
+    confidence: float | None = None,
+) -> list[Cell]:
     """Thresholds from the agreements of some honest frames, refusals among those of others."""
     cells = []
     for measure, by_size in calibrating.items():
         for size, values in sorted(by_size.items()):
-            threshold = conformal_threshold(np.array(values), alpha)
+            threshold = conformal_threshold(np.array(values), alpha, confidence=confidence)
             tried = np.array(others[measure][size])
             refused = int((tried < threshold).sum())  # the defence accepts at agreement >= threshold
             cells.append(Cell(draw, detector, measure, size, threshold, refused, len(tried), len(values), alpha))
@@ -146,7 +154,7 @@ def simulated(detector: str, split: str, frames: int, *, seed: int, jobs: int) -
     return found
 
 
-def table(cells: Sequence[Cell]) -> str:
+def table(cells: Sequence[Cell], *, expected: bool = True) -> str:
     """A row a detector, measure and size, a column a draw; cells over the bar are marked with a star."""
     draws = list(dict.fromkeys(c.draw for c in cells))
     rows: dict[tuple[str, str, int], dict[str, Cell]] = {}
@@ -156,16 +164,18 @@ def table(cells: Sequence[Cell]) -> str:
     for (detector, measure, size), row in rows.items():
         rates = "  ".join(f"{row[d].rate:13.3f}{' ' if row[d].ok else '*'}" for d in draws)
         lines.append(f"{detector:9s} {measure:44s} {size:4d}  {rates}  {np.mean([c.rate for c in row.values()]):6.3f}")
-    return "\n".join([*lines, "", summary(cells)])
+    return "\n".join([*lines, "", summary(cells, expected=expected)])
 
 
-def summary(cells: Sequence[Cell]) -> str:
-    """How many cells are over the bar, and how many of them to expect though all is as promised."""
+def summary(cells: Sequence[Cell], *, expected: bool = True) -> str:
+    """How many cells are over the bar, and how many of them to expect though all is as promised on average."""
     first = cells[0]
     least_over = floor(first.bar * first.others + 1e-9) + 1
     single_cell = chance(least_over, first.others, first.frames, first.alpha)
     over = [c for c in cells if not c.ok]
     mean = np.mean([c.rate for c in cells])
+    if not expected:
+        return f"bar {first.bar:.3f}: {len(over)} of {len(cells)} cells over it (*). Mean refusal rate {mean:.4f}."
     lines = [
         f"bar {first.bar:.3f}: {len(over)} of {len(cells)} cells over it (*); where all is as promised one is with",
         f"probability {single_cell:.4f}, so {len(cells) * single_cell:.1f} are to be expected. The cells of a draw",
@@ -184,14 +194,23 @@ def part(agreements: Agreements, start: int, stop: int) -> Agreements:
     return {m: {size: v[start:stop] for size, v in by_size.items()} for m, by_size in agreements.items()}
 
 
-def draws(detector: str, split: str, agreements: Agreements, frames: int, alpha: float) -> list[Cell]:
+def draws(
+    detector: str, split: str, agreements: Agreements, frames: int, alpha: float, confidence: float | None = None
+) -> list[Cell]:
     """Thresholds from the first `frames`, refusals among the next; and the other way round."""
     first, second = part(agreements, 0, frames), part(agreements, frames, 2 * frames)
-    there = check(detector, first, second, alpha, draw=split)
-    return there + check(detector, second, first, alpha, draw=f"{split}, back")
+    there = check(detector, first, second, alpha, draw=split, confidence=confidence)
+    return there + check(detector, second, first, alpha, draw=f"{split}, back", confidence=confidence)
 
 
-def resplit(detector: str, pool: Sequence[Agreements], frames: int, alpha: float, times: int = 300) -> str:
+def resplit(
+    detector: str,
+    pool: Sequence[Agreements],
+    frames: int,
+    alpha: float,
+    times: int = 300,
+    confidence: float | None = None,
+) -> str:
     """The same on random draws of `frames` and as many others from all frames at hand: is it luck or is it broken?"""
     whole = {m: {s: [v for a in pool for v in a[m][s]] for s in by_size} for m, by_size in pool[0].items()}
     rng = keyed_rng(0, "resplit", detector)
@@ -202,7 +221,7 @@ def resplit(detector: str, pool: Sequence[Agreements], frames: int, alpha: float
             {m: {s: np.array(v)[which].tolist() for s, v in by_size.items()} for m, by_size in whole.items()}
             for which in (order[:frames], order[frames : 2 * frames])
         )
-        cells += check(detector, ours, others, alpha)
+        cells += check(detector, ours, others, alpha, confidence=confidence)
     rate, over = np.mean([c.rate for c in cells]), np.mean([not c.ok for c in cells])
     return f"{detector}: {times} random draws of all frames: mean refusal rate {rate:.4f}, cells over {over:.4f}"
 
@@ -215,6 +234,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=200, help="honest frames, and as many others")
     parser.add_argument("--splits", nargs="+", default=["calibration", "val"], help="two draws each")
     parser.add_argument("--alphas", nargs="+", type=float, default=[0.02, 0.05])
+    parser.add_argument("--confidence", type=float, default=0.95, help="of the thresholds that promise for themselves")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=default_jobs())
     args = parser.parse_args()
@@ -226,12 +246,13 @@ def main() -> None:
         }
     except InputError as error:
         raise SystemExit(str(error)) from None
-    for alpha in args.alphas:
-        cells = [c for (name, split), a in found.items() for c in draws(name, split, a, args.frames, alpha)]
-        print(f"alpha {alpha:g}: share refused of {args.frames} honest frames, thresholds from {args.frames} others")
-        print(table(cells))
+    for alpha, sure in ((a, c) for a in args.alphas for c in (None, args.confidence)):
+        cells = [c for (name, split), a in found.items() for c in draws(name, split, a, args.frames, alpha, sure)]
+        held = "on average" if sure is None else f"with {sure:.0%} confidence"
+        print(f"alpha {alpha:g} {held}: share refused of {args.frames} honest frames, thresholds from as many others")
+        print(table(cells, expected=sure is None))
         for name in args.detectors:
-            print(resplit(name, [found[name, split] for split in args.splits], args.frames, alpha))
+            print(resplit(name, [found[name, s] for s in args.splits], args.frames, alpha, confidence=sure))
         print()
 
 

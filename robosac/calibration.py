@@ -4,7 +4,8 @@ Split conformal: of `n` honest frames, the threshold for subsets of one size is 
 `k = floor(alpha (n + 1))`. A further honest frame, exchangeable with these, then falls below it with probability at
 most alpha, whatever the detector and the measure (Vovk et al. 2005; on average over calibrations). What one calibration
 may end up with is wider: its own refusal rate is distributed as Beta(k, n + 1 - k) at most (Vovk 2012), and
-`refusal_bound` gives the quantile. Thresholds belong to a detector and a measure together.
+`refusal_bound` gives the quantile. Who wants that rate itself below alpha with a stated confidence takes the largest k
+whose quantile is; it costs laxer thresholds. Thresholds belong to a detector and a measure together.
 
 How often a lie passes depends on the lie. `lying_agreements` measures it for one that is given; it promises nothing
 about another. A lie that passes often may be one that does little harm, as `foreign` ones are where fusion averages.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from math import ceil, floor
+from math import ceil, floor, log
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -37,33 +38,55 @@ class Lie(Protocol):
     ) -> Sequence[Message]: ...
 
 
-def conformal_threshold(agreements: Array, alpha: float) -> float:
-    """The threshold `(n,)` honest agreements give at level alpha. Below it lies a further one with P <= alpha.
+def conformal_threshold(agreements: Array, alpha: float, *, confidence: float | None = None) -> float:
+    """The threshold `(n,)` honest agreements give at level alpha. A further one lies below with P <= alpha: on average
+    over calibrations, or, with a confidence, for that share of all calibrations.
 
-    Needs `n >= 1/alpha - 1`; with fewer no finite threshold keeps the promise, and InputError says so.
+    Needs `frames_needed(alpha, confidence)`; with fewer no finite threshold keeps the promise, and InputError says so.
     """
     values = np.sort(np.asarray(agreements, dtype=np.float64))
-    return float(values[_rank(len(values), alpha) - 1])
+    return float(values[_rank(len(values), alpha, confidence) - 1])
 
 
-def refusal_bound(frames: int, alpha: float, *, confidence: float = 0.95) -> float:
+def frames_needed(alpha: float, confidence: float | None = None) -> int:
+    """The fewest honest frames that a threshold at level alpha can be read from.
+
+    Raises:
+        InputError: if alpha or confidence lies outside of (0, 1).
+    """
+    for name, value in (("alpha", alpha), ("confidence", confidence)):
+        if value is not None and not 0 < value < 1:
+            raise InputError(f"expected {name} inside (0, 1), got {value}; give a share like 0.02 or 0.95")
+    if confidence is None:
+        return ceil(1 / alpha - 1 - 1e-9)
+    return ceil(log(1 - confidence) / log(1 - alpha) - 1e-9)
+
+
+def refusal_bound(frames: int, alpha: float, *, confidence: float = 0.95, promised: float | None = None) -> float:
     """What the refusal rate of a threshold from `frames` honest frames stays below with this confidence.
+
+    `promised` is the confidence that the threshold was chosen with, None for one that holds on average.
 
     Source: Vovk, "Conditional validity of inductive conformal predictors" (2012), proposition 2a, as a Beta quantile.
     """
     from scipy.stats import beta
 
-    k = _rank(frames, alpha)
+    k = _rank(frames, alpha, promised)
     return float(beta.ppf(confidence, k, frames + 1 - k))
 
 
-def _rank(frames: int, alpha: float) -> int:
-    if not 0 < alpha < 1:
-        raise InputError(f"expected alpha inside (0, 1), got {alpha}")
+def _rank(frames: int, alpha: float, confidence: float | None = None) -> int:
+    """Which of the sorted agreements is the threshold, counted from 1."""
+    needed = frames_needed(alpha, confidence)
+    if frames < needed:
+        raise InputError(f"expected at least {needed} honest frames for alpha={alpha}, got {frames}; add frames")
     k = floor(alpha * (frames + 1) + 1e-12)
-    if k < 1:
-        raise InputError(f"expected at least {ceil(1 / alpha - 1)} honest frames for alpha={alpha}, got {frames}")
-    return k
+    if confidence is not None:
+        from scipy.stats import beta
+
+        ranks = np.arange(1, k + 1)
+        k = max(1, int((beta.ppf(confidence, ranks, frames + 1 - ranks) <= alpha).sum()))  # grows with the rank
+    return max(1, k)
 
 
 @dataclass(frozen=True)
@@ -78,10 +101,11 @@ class Measure:
     frames: Mapping[int, int]
     lies_accepted: Mapping[int, float] = field(default_factory=dict)
     lie: str = ""
+    confidence: float | None = None  # with which the promise holds for this calibration; None: on average over them
 
     def refusals(self, size: int, *, confidence: float = 0.95) -> float:
         """What the refusal rate of honest subsets of a calibrated size stays below with this confidence."""
-        return refusal_bound(self.frames[size], self.alpha, confidence=confidence)
+        return refusal_bound(self.frames[size], self.alpha, confidence=confidence, promised=self.confidence)
 
     def threshold(self, size: int) -> float:
         """Threshold for a subset of `size`; sizes never calibrated take the nearest smaller one, else the smallest."""
@@ -112,6 +136,7 @@ class Calibration:
                     frames={int(k): int(v) for k, v in m["frames"].items()},
                     lies_accepted={int(k): float(v) for k, v in m.get("lies_accepted", {}).items()},
                     lie=str(m.get("lie", "")),
+                    confidence=None if m.get("confidence") is None else float(m["confidence"]),
                 )
                 for name, m in raw["measures"].items()
             }
@@ -199,19 +224,22 @@ def fit(
     source: Mapping[str, str] | None = None,
     lies: Mapping[str, Mapping[int, Sequence[float]]] | None = None,
     lie: str = "",
+    confidence: float | None = None,
 ) -> Calibration:
     """Thresholds from `{measure: {size: agreements of honest frames}}`; sizes with too few frames are left out.
 
     With `lies`, those of `lying_agreements`, the share of these that the thresholds let pass; `lie` is their name.
     """
-    needed = ceil(1 / alpha - 1)
+    needed = frames_needed(alpha, confidence)
     fitted: dict[str, Measure] = {}
     for name, by_size in agreements.items():
         enough = {size: values for size, values in sorted(by_size.items()) if len(values) >= needed}
         if not enough:
             most = max((len(v) for v in by_size.values()), default=0)
             raise InputError(f"expected at least {needed} honest frames for alpha={alpha}, got {most}; add frames")
-        thresholds = {size: conformal_threshold(np.array(v), alpha) for size, v in enough.items()}
+        thresholds = {
+            size: conformal_threshold(np.array(v), alpha, confidence=confidence) for size, v in enough.items()
+        }
         told = (lies or {}).get(name, {})
         fitted[name] = Measure(
             alpha=alpha,
@@ -219,6 +247,7 @@ def fit(
             frames={size: len(v) for size, v in enough.items()},
             lies_accepted={s: float(np.mean(np.array(told[s]) >= t)) for s, t in thresholds.items() if s in told},
             lie=lie if told else "",
+            confidence=confidence,
         )
     return Calibration(detector, fitted, dict(source or {}))
 
@@ -231,6 +260,8 @@ def calibrate(
     alpha: float,
     rng: np.random.Generator,
     source: Mapping[str, str] | None = None,
+    confidence: float | None = None,
 ) -> Calibration:
     """Thresholds for each measure and subset size from honest frames."""
-    return fit(detector.name, honest_agreements(detector, frames, measures, rng), alpha=alpha, source=source)
+    found = honest_agreements(detector, frames, measures, rng)
+    return fit(detector.name, found, alpha=alpha, source=source, confidence=confidence)

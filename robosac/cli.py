@@ -168,6 +168,9 @@ def calibrate(
     ] = "simulated",
     frames: Annotated[int, typer.Option(min=1, help="Honest frames to read thresholds from.")] = 250,
     alpha: Annotated[float, typer.Option(help="Share of honest subsets that may be refused.")] = 0.02,
+    confidence: Annotated[
+        float | None, typer.Option(help="Keep that share with this confidence, like 0.95; default: on average.")
+    ] = None,
     seed: Seed = 0,
     out: Annotated[
         Path | None,
@@ -188,7 +191,15 @@ def calibrate(
     from robosac.commands.calibrate import Settings, show
 
     settings = Settings(
-        detector=detector, data=data, frames=frames, alpha=alpha, seed=seed, device=device, root=root, attack=attack
+        detector=detector,
+        data=data,
+        frames=frames,
+        alpha=alpha,
+        confidence=confidence,
+        seed=seed,
+        device=device,
+        root=root,
+        attack=attack,
     )
     show(settings, out=out, jobs=jobs, as_json=json)
 

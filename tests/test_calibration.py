@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robosac.agreement import BoxJaccard, ScoreMapOverlap
-from robosac.calibration import Calibration, Measure, calibrate, conformal_threshold
+from robosac.calibration import (
+    Calibration,
+    Measure,
+    calibrate,
+    conformal_threshold,
+    frames_needed,
+    refusal_bound,
+)
 from robosac.types import InputError
 from tests.toy import ToyDetector, frame
 
@@ -77,3 +84,40 @@ def test_a_broken_file_is_named(tmp_path, text):
 def test_a_missing_file_says_what_to_do(tmp_path):
     with pytest.raises(InputError, match="robosac calibrate"):
         Calibration.load(tmp_path / "none.json")
+
+
+# ------------------------------------------------------------------------------------ a promise with a confidence
+def test_the_rank_with_a_confidence_by_hand():
+    # the smallest of n is below the alpha-quantile but for (1 - alpha)^n of all calibrations
+    assert frames_needed(0.02, 0.95) == 149 and 0.98**149 < 0.05 < 0.98**148
+    assert frames_needed(0.02) == 49 and frames_needed(0.1) == 9
+    values = np.arange(1, 201) / 200
+    assert conformal_threshold(values, 0.02, confidence=0.95) == 1 / 200
+    assert conformal_threshold(values, 0.02) == 4 / 200
+    with pytest.raises(InputError, match="at least 149 honest frames"):
+        conformal_threshold(values[:148], 0.02, confidence=0.95)
+    for wrong in (0.0, 1.0, -1.0):
+        with pytest.raises(InputError, match="confidence inside"):
+            conformal_threshold(values, 0.02, confidence=wrong)
+
+
+@pytest.mark.parametrize(("n", "alpha"), [(60, 0.1), (200, 0.05), (400, 0.02)])
+def test_the_promise_with_a_confidence_holds_for_that_share_of_calibrations(n, alpha):
+    rng = np.random.default_rng(0)
+    broken = np.mean([conformal_threshold(rng.random(n), alpha, confidence=0.9) > alpha for _ in range(3000)])
+    assert broken <= 0.1 + 3 * np.sqrt(0.09 / 3000)
+    assert broken > 0.01  # and is not vacuous
+    assert refusal_bound(n, alpha, confidence=0.9, promised=0.9) <= alpha < refusal_bound(n, alpha, confidence=0.9)
+
+
+def test_a_confidence_is_kept_in_the_file(tmp_path):
+    frames = list(honest_frames(40))
+    sure, plain = (
+        calibrate(ToyDetector(), frames, [BoxJaccard()], alpha=0.1, rng=np.random.default_rng(0), confidence=c)
+        for c in (0.9, None)
+    )
+    sure.save(tmp_path / "c.json")
+    assert Calibration.load(tmp_path / "c.json") == sure
+    (a,), (b,) = sure.measures.values(), plain.measures.values()
+    assert a.confidence == 0.9 and b.confidence is None
+    assert all(a.thresholds[s] <= b.thresholds[s] for s in (1, 2)) and a.refusals(1, confidence=0.9) <= 0.1

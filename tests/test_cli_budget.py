@@ -276,7 +276,7 @@ def test_a_place_that_takes_no_files(args: list[str], capsys: pytest.CaptureFixt
         (["demo", "--detector", "nope"], "expected a shipped detector"),
         (["demo", "--attack", "nope"], "expected an attack preset"),
         (["demo", "--epsilon", "-1"], "expected epsilon"),
-        (["calibrate", "--frames", "3"], "expected at least 50 frames"),
+        (["calibrate", "--frames", "3"], "expected at least 49 frames"),
         (["calibrate", "--alpha", "0"], "expected alpha inside (0, 1), got 0.0"),
         (["calibrate", "--alpha", "nan"], "expected alpha inside (0, 1), got nan"),
         (["calibrate", "--detector", "nope", "--out", "c.json"], "expected a shipped detector"),

@@ -81,7 +81,7 @@ def test_the_command_line_prints_json(tmp_path, capsys):
         (["demo", "--detector", "nope"], "expected a shipped detector"),
         (["demo", "--attack", "nope"], "expected an attack preset"),
         (["demo", "--epsilon", "-1"], "expected epsilon"),
-        (["calibrate", "--frames", "3"], "at least 50 frames"),
+        (["calibrate", "--frames", "3"], "at least 49 frames"),
     ],
 )
 def test_wrong_arguments_are_one_line_and_exit_code_2(args, message, capsys):

@@ -6,7 +6,6 @@ import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from robosac.calibration import (
     Measure,
     fit,
     foreign,
+    frames_needed,
     honest_agreements,
     lying_agreements,
 )
@@ -48,14 +48,18 @@ class Settings:
     device: str = "cpu"
     root: Path | None = None
     attack: str = FOREIGN
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha < 1:
-            raise InputError(f"expected alpha inside (0, 1), got {self.alpha}; give a share like {ALPHA}")
-        if self.frames < ceil(1 / self.alpha - 1):
+        if self.frames < self.needed:
             raise InputError(
-                f"expected at least {1 / self.alpha:.0f} frames for alpha={self.alpha}, got {self.frames}; give more"
+                f"expected at least {self.needed} frames for alpha={self.alpha}, got {self.frames}; give more"
             )
+
+    @property
+    def needed(self) -> int:
+        """The fewest frames that thresholds can be read from."""
+        return frames_needed(self.alpha, self.confidence)
 
     @property
     def command(self) -> str:
@@ -63,6 +67,7 @@ class Settings:
         parts = ["robosac", "calibrate", "--detector", self.detector]
         parts += [] if self.data == SIMULATED else ["--data", self.data]
         parts += ["--frames", str(self.frames), "--seed", str(self.seed), "--alpha", f"{self.alpha:g}"]
+        parts += [] if self.confidence is None else ["--confidence", f"{self.confidence:g}"]
         parts += [] if self.device == "cpu" else ["--device", self.device]
         parts += [] if self.attack == FOREIGN else ["--attack", self.attack]
         return shlex.join(parts)
@@ -134,10 +139,9 @@ def plan(settings: Settings, out: Path | None) -> tuple[list[Job], Path]:
         by_attack(detector, settings.attack)  # an unknown name is told now
     frames = cached_frames(settings.data, settings.detector, settings.device, settings.root, settings.seed)
     order = choose(settings.frames, frames, settings.seed)
-    needed = ceil(1 / settings.alpha - 1)
-    if len(order) < needed:
+    if len(order) < settings.needed:
         raise InputError(
-            f"expected at least {needed} frames for alpha={settings.alpha}, {settings.data} has {len(order)}"
+            f"expected at least {settings.needed} frames for alpha={settings.alpha}, {settings.data} has {len(order)}"
         )
     half = len(order) // 2  # frames follow each other at random, so that one half away is another scene, mostly
     return [Job(settings, i, order[(n + half) % len(order)]) for n, i in enumerate(order)], path
@@ -167,7 +171,15 @@ def run(
         data = f"{settings.data}, {len(work)} honest frames drawn at random"
     name = cached_detector(settings.detector, settings.device, settings.root).name
     source = {"data": data, "command": settings.command}
-    made = fit(name, honest, alpha=settings.alpha, source=source, lies=lies, lie=settings.attack)
+    made = fit(
+        name,
+        honest,
+        alpha=settings.alpha,
+        source=source,
+        lies=lies,
+        lie=settings.attack,
+        confidence=settings.confidence,
+    )
     made.save(path)
     return made, path
 
@@ -221,9 +233,10 @@ def guarantee(measure: Measure) -> str:
         f"size {', '.join(map(str, sizes))} ({n} frames): {measure.refusals(sizes[0], confidence=CONFIDENCE):.3f}"
         for n, sizes in by_frames.items()
     )
+    held = "on average over calibrations" if measure.confidence is None else f"with {measure.confidence:.0%} confidence"
     return (
         f"A random honest subset of a further frame like these is refused with probability at most {measure.alpha:g} "
-        f"(conformal, each size by itself).\nWhat this one calibration may turn out to refuse, at most, with "
+        f"({held}; conformal, each size by itself).\nWhat this one calibration may turn out to refuse, at most, with "
         f"{CONFIDENCE:.0%} confidence: {bounds}.\nNothing is promised for other traffic, sensors or weights. "
         "What lies are let through is measured for this lie and promised for none."
     )
