@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import yaml
 
-from robosac.data import carla, pcd, safe
+from robosac.data import carla, pcd, plain_yaml, safe
 from robosac.data.excerpt import excerpt
 from robosac.data.recording import DataError, Objects
 from robosac.data.rigid import MOST_OBJECTS, array, objects_of, pose_matrix, unit_intensity
@@ -46,11 +45,11 @@ def said(path: Path, root: Path, agent: Id) -> Said:
 
 def _needed(path: Path, root: Path) -> Any:
     """A YAML file's content, with what is needed of it at least."""
-    cut = excerpt(safe.read_bytes(path, root, limit=safe.TEXT_LIMIT), _NEEDED)
+    cut = excerpt(safe.read_bytes(path, root, limit=plain_yaml.SIZE_LIMIT), _NEEDED)
     if cut is None:
         return safe.read_yaml(path, root)
-    with safe.naming(path, "YAML file of plain values"):  # no anchors, no tags, no long lines: nothing to be wary of
-        return yaml.load(cut, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    with safe.naming(path, "YAML file of plain values"):
+        return plain_yaml.parse(cut)
 
 
 def said_in(content: Any, agent: Id, path: Path) -> Said:

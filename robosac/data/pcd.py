@@ -21,7 +21,10 @@ from numpy.typing import NDArray
 from robosac.data import safe
 from robosac.types import Array, InputError
 
-LIMIT: Final = 256 * safe.MIB  # of a file, and of what it holds once decompressed
+LIMIT: Final = 128 * safe.MIB  # of a file, and of what it holds once decompressed
+_POINTS_LIMIT: Final = 10_000_000  # whoever reads them takes 16 bytes for each, however few the file does
+_ASCII_LIMIT: Final = 64 * safe.MIB  # a digit becomes a number of 8 bytes
+_EXACT_LIMIT: Final = 16 * safe.MIB  # a line becomes a string
 _HEADER_LIMIT: Final = 8192
 _FIELDS_LIMIT: Final = 64
 _TYPES: Final = {
@@ -70,6 +73,8 @@ def decode(data: bytes) -> PointCloud:
     header = _header(data)
     body = memoryview(data)[header.start :]
     needed = header.points * header.dtype.itemsize
+    if header.points > _POINTS_LIMIT:
+        raise ValueError(f"{header.points} points are more than {_POINTS_LIMIT}")
     if needed > LIMIT:
         raise ValueError(f"{header.points} points of {header.dtype.itemsize} bytes are more than {LIMIT} bytes")
     if header.data == "ascii":
@@ -117,12 +122,15 @@ def _header(data: bytes) -> _Header:
 def _ascii(body: bytes, header: _Header) -> dict[str, Array]:
     if not header.points:
         return {n: np.zeros((0, *header.dtype[n].shape), header.dtype[n].base) for n in header.dtype.names}
+    exact = any(
+        header.dtype[name].base.kind in "iu" and header.dtype[name].base.itemsize == 8 for name in header.dtype.names
+    )
+    if len(body) > (most := _EXACT_LIMIT if exact else _ASCII_LIMIT):
+        raise ValueError(f"{len(body)} bytes of text are more than {most}")
     wanted = header.points * header.values
     if 2 * wanted - 1 > len(body):  # a digit and a separator each
         raise ValueError(f"truncated: {wanted} numbers cannot be in {len(body)} bytes")
-    if any(
-        header.dtype[name].base.kind in "iu" and header.dtype[name].base.itemsize == 8 for name in header.dtype.names
-    ):
+    if exact:
         return _exact(body, header)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # numpy's way to say that it stopped early

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from robosac.data import pcd
 from robosac.data.dataset import EACH, DataSet
 from robosac.data.excerpt import excerpt
 from robosac.data.opv2v import OPV2V
-from robosac.data.opv2v_files import said_in
+from robosac.data.opv2v_files import said, said_in
 from robosac.data.recording import DataError, Objects, Recording
 from robosac.data.truth import points_in_boxes
 from robosac.types import InputError
@@ -277,7 +278,8 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "a vehicle that is a number": (content(vehicles={1: 2}), "expected vehicles to be entries"),
     "an odd name": (content(vehicles={1.5: car(0, 0)}), "by a number or a short name"),
     "a long name": (content(vehicles={"n" * 101: car(0, 0)}), "by a number or a short name"),
-    "a great number": (content(vehicles={10**40: car(0, 0)}), "by a number or a short name"),
+    "a great number": (content(vehicles={10**18: car(0, 0)}), "by a number or a short name"),
+    "an endless number": (content(vehicles={10**40: car(0, 0)}), "no whole number of 64 bits"),
 }
 
 
@@ -288,6 +290,19 @@ def test_broken_descriptions_are_named(case: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message) as caught:
         OPV2V(tmp_path).pose("s", "0", "1")
     assert caught.value.path == tmp_path / "s" / "1" / "0.yaml"
+
+
+def test_a_description_made_to_take_for_ever_is_refused_at_once(tmp_path: Path) -> None:
+    equal_hashes = "".join(f"  {k * (2**61 - 1)}:\n" for k in range(1, 30_000))
+    path = tmp_path / "000000.yaml"
+    path.write_text("lidar_pose:\n- 0\nvehicles:\n" + equal_hashes)
+    start = time.process_time()
+    with pytest.raises(DataError, match="64 bits"):
+        said(path, tmp_path, "1")
+    assert time.process_time() - start < 5  # an idle machine takes half a second
+    path.write_text("lidar_pose:\n- 0\nvehicles:\n" + "  a:\n" * 200_000)
+    with pytest.raises(DataError, match="more than 100000 values"):
+        said(path, tmp_path, "1")
 
 
 def test_too_many_vehicles() -> None:

@@ -131,6 +131,18 @@ def test_a_broken_header_is_named(tmp_path, header, why, data):
         pcd.read(tmp_path / "a.pcd", tmp_path)
 
 
+def test_more_than_any_sensor_sees_is_refused(monkeypatch):
+    few = {"FIELDS": "x", "TYPE": "U", "SIZE": "1", "COUNT": "1", "WIDTH": "10000001", "POINTS": "10000001"}
+    whole = written(XYZ, "binary", header=few).partition(b"DATA binary\n")
+    with pytest.raises(ValueError, match="10000001 points are more than 10000000"):
+        pcd.decode(whole[0] + whole[1] + bytes(10_000_001))
+    monkeypatch.setattr(pcd, "_ASCII_LIMIT", 20)
+    monkeypatch.setattr(pcd, "_EXACT_LIMIT", 10)
+    for kind, most in (("f4", 20), ("u8", 10)):
+        with pytest.raises(ValueError, match=f"bytes of text are more than {most}"):
+            pcd.decode(written({"x": np.arange(20).astype(kind)}, "ascii"))
+
+
 @pytest.mark.parametrize("data", ["ascii", "binary", "binary_compressed"])
 def test_a_truncated_file_is_named_wherever_it_ends(tmp_path, data):
     whole = written(XYZ, data)
