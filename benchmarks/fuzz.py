@@ -15,7 +15,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -76,7 +76,8 @@ def _npy_seeds() -> list[bytes]:
 
 def _pickle_seeds() -> list[bytes]:
     value = [{"pose": np.eye(4), "ids": np.array(["a", "bc"]), "n": np.float32(2), "t": (1, b"x")}] * 2
-    return [pickle.dumps(value, protocol) for protocol in (0, 2, 4, 5)]
+    objects = np.array([OrderedDict(a={1, "b"}, c=frozenset([2.5])), value], dtype=object)
+    return [pickle.dumps(v, protocol) for protocol in (0, 2, 4, 5) for v in (value, objects)]
 
 
 SEEDS: Final[dict[str, Callable[[], list[bytes]]]] = {
