@@ -1,4 +1,4 @@
-"""coperception's own loader on the parsed layout that our tests write: the same voxels, boxes, poses as our reader's."""
+"""coperception's own loader on the parsed layout that our tests write: voxels, boxes and poses as our reader's."""
 
 from __future__ import annotations
 
