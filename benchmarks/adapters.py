@@ -75,7 +75,7 @@ class Exactness:
 
     def __str__(self) -> str:
         return (
-            f"{self.name:<34}{self.honest:>10.1e}{self.tampered:>10.1e}{self.effect:>10.1e}{self.largest:>10.1f}"
+            f"{self.name:<38}{self.honest:>10.1e}{self.tampered:>10.1e}{self.effect:>10.1e}{self.largest:>10.1f}"
             f"{self.boxes:>7d}"
         )
 
@@ -192,13 +192,13 @@ def speed(name: str, root: Path | None, frame: Frame) -> tuple[float, float]:
 def opencood(root: Path | None, names: Sequence[str], *, timed: bool) -> bool:
     """Print both tables; whether every bar is met."""
     frame = huddled(scenario("val", 0, config=FEW_RAYS).snapshot(0).frame()[0])
-    print(f"{'max |cached - full|':<34}{'honest':>10}{'tampered':>10}{'effect':>10}{'largest':>10}{'boxes':>7}")
+    print(f"{'max |cached - full|':<38}{'honest':>10}{'tampered':>10}{'effect':>10}{'largest':>10}{'boxes':>7}")
     ok = True
     for title, name, compression, moved in variants(names):
         try:
             detector = detector_of(name, root, frame, compression=compression, moved=moved)
         except (InputError, AttributeError) as error:  # this copy lacks it, or does not fit the libraries installed
-            print(f"{title:<34}  not here: {str(error)[:120]}")
+            print(f"{title:<38}  not here: {str(error)[:120]}")
             continue
         row = exactness(title, detector, frame)
         passed = row.within(rounding(name, compression))
