@@ -87,10 +87,7 @@ class _Machine:
         self.notes[at] = value
 
     def noted(self, at: Any) -> None:
-        value = self.notes[at]
-        if type(value) is Unfinished:  # else it could be taken for the finished one
-            raise ValueError("an array is used before it is made")
-        self.stack.append(value)
+        self.stack.append(self.notes[at])
 
     # ---- containers
     def mark(self, _: Any) -> None:

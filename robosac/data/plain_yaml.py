@@ -35,7 +35,7 @@ class _PlainLoader(_Safe):  # type: ignore[misc]
 
     def bounded_int(self, node: Any) -> int:
         text = self.construct_scalar(node)
-        if len(text) > _DIGITS or ":" in text:
+        if len(text) > _DIGITS:
             raise yaml.constructor.ConstructorError(None, None, "no whole number of 64 bits", node.start_mark)
         value: int = self.construct_yaml_int(node)
         if value.bit_length() > _BITS:

@@ -96,7 +96,17 @@ def test_json_and_yaml_of_plain_values(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", '{"a": NaN}', "[Infinity]", "[-1e999]", "[" * 100_000, "9" * 5000, "\xff\xfe", "[" + "[]," * 2_000_000],
+    [
+        "",
+        "{",
+        '{"a": NaN}',
+        "[Infinity]",
+        "[-1e999]",
+        "[" * 100_000,
+        "9" * 5000,
+        "\xff\xfe",
+        "[" + "[]," * 2_000_000 + "[]]",
+    ],
     ids=["empty", "open", "nan", "infinity", "too large", "deep", "long number", "no text", "many lists"],
 )
 def test_bad_json_is_named(tmp_path, text):
@@ -138,6 +148,7 @@ BUSY_YAML = {  # small files that keep PyYAML's own safe loader busy for minutes
     "merge by its tag": MERGES.replace("MERGE", '!!merge "\\x3c\\x3c"').encode(),
     "merge in utf-16": MERGES.replace("MERGE", "<<").encode("utf-16"),
     "base 60": b"a: 1" + b":1" * 500_000,
+    "shorter base 60": b"a: 1" + b":1" * 90_000,
     "equal hashes": "".join(f"{i * (2**61 - 1)}: 0\n" for i in range(1, 60_000)).encode(),
     "endless key": b"? [&a [*a]]\n: 1",
     "many values": b"- 1\n" * 1_000_000,
@@ -153,8 +164,10 @@ def test_yaml_that_would_take_for_ever_is_refused_at_once(tmp_path, name):
 
 
 def test_whole_numbers_of_64_bits_are_read_in_any_notation(tmp_path):
-    path = put(tmp_path, "a.yaml", f"[{2**64 - 1}, {-(2**63)}, 0x{2**64 - 1:x}, 0b{2**64 - 1:b}, 0o7, +1_0]".encode())
-    assert safe.read_yaml(path, tmp_path) == [2**64 - 1, -(2**63), 2**64 - 1, 2**64 - 1, "0o7", 10]
+    path = put(
+        tmp_path, "a.yaml", f"[{2**64 - 1}, {-(2**63)}, 1:30, 0x{2**64 - 1:x}, 0b{2**64 - 1:b}, 0o7, +1_0]".encode()
+    )
+    assert safe.read_yaml(path, tmp_path) == [2**64 - 1, -(2**63), 90, 2**64 - 1, 2**64 - 1, "0o7", 10]
     with pytest.raises(DataError, match="no whole number of 64 bits"):
         safe.read_yaml(put(tmp_path, "b.yaml", f"a: {2**64}".encode()), tmp_path)
 
@@ -244,7 +257,7 @@ UNSAFE = {
 }
 
 
-TWICE = b"K\x01\x94" + b"".join(b"h%c\x30h%ch%c\x86\x94" % (k, k, k) for k in range(70))  # t = (t, t), 70 times
+TWICE = b"K\x01\x94" + b"".join(b"0h%ch%c\x86\x94" % (k, k) for k in range(70))  # t = (t, t), 70 times
 BUSY = {  # a hundred bytes are enough to keep `pickle`, or one who walks through what it made, busy for ever
     "key of keys": b"\x80\x04}" + TWICE + b"Ns.",
     "member of members": b"\x80\x04\x8f(" + TWICE + b"\x90.",
@@ -272,12 +285,14 @@ BUSY = {  # a hundred bytes are enough to keep `pickle`, or one who walks throug
     "two values": b"\x80\x04K\x01K\x02.",
     "list for a dictionary": b"\x80\x04]K\x01K\x02s.",
     "dictionary for a list": b"\x80\x04}K\x01a.",
-    "pop below a mark": b"\x80\x04K\x01(00t.",
+    "pop below a mark": b"\x80\x04K\x01(0t.",
+    "set for a dictionary": b"\x80\x04\x8fK\x01K\x02s.",
+    "state twice": pickle.dumps(np.arange(3), 2)[:-1] + b"(K\x03U\x01<NNNK\x00K\x00K\x00tb.",
     "objects again and again": b"\x80\x04]("
     + b"N" * 100_000
     + b"e\x94"
     + b"c__builtin__\nset\nh\x00\x85R0" * 200
-    + b"N.",
+    + b".",
 }
 
 
