@@ -15,6 +15,7 @@ import math
 import stat
 import struct
 import tokenize
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,12 +142,14 @@ def read_npy(path: Path, root: Path) -> Any:
     with naming(path, ".npy file"):
         stream = io.BytesIO(data)
         version = np.lib.format.read_magic(stream)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=10_000)
-        elif version == (2, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream, max_header_size=10_000)
-        else:
-            raise ValueError(f"version {version} is not read")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's, on literals in a broken header: the error says enough
+            if version == (1, 0):
+                shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=10_000)
+            elif version == (2, 0):
+                shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream, max_header_size=10_000)
+            else:
+                raise ValueError(f"version {version} is not read")
         rest = data[stream.tell() :]
         if dtype.hasobject:
             array = unpickled(rest)

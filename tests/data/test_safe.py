@@ -7,6 +7,7 @@ import pickle
 import struct
 import time
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -349,6 +350,17 @@ def npy(header, body=b""):
 def test_bad_npy_is_named(tmp_path, data):
     with pytest.raises(DataError, match=r"a\.npy: is no valid \.npy file"):
         safe.read_npy(put(tmp_path, "a.npy", data), tmp_path)
+
+
+def test_a_broken_header_is_told_by_the_error_alone(tmp_path):
+    data = npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1for,)}")
+    with (
+        pytest.raises(DataError, match=r"a\.npy: is no valid \.npy file"),
+        warnings.catch_warnings(record=True) as told,
+    ):
+        warnings.simplefilter("always")
+        safe.read_npy(put(tmp_path, "a.npy", data), tmp_path)
+    assert told == []
 
 
 def test_nothing_stays_changed_after_a_refused_pickle(tmp_path):
