@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -165,9 +165,10 @@ class Model:
     # --------------------------------------------------------------------------------------------------- the parts
     def encode(self, bev: Array) -> Encoding:
         """Everything that one raster `(256, 256, 13)` gives, without gradients."""
-        with torch.no_grad(), _batch_layout(self.module), self._sent() as sent:
+        with torch.no_grad():
             raster = torch.tensor(bev, dtype=torch.float32, device=self.device)[None, None]
-            layers = tuple(self.module.u_encoder(raster.permute(0, 1, 4, 2, 3)))
+            with _as_in_a_batch(self.module), self._sent() as sent:
+                layers = tuple(self.module.u_encoder(raster.permute(0, 1, 4, 2, 3)))
             payload = {FEATURES: (sent[0] if sent else layers[self.layer])[0].contiguous()}
             query = None
             if self.attends:
@@ -258,25 +259,33 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _batch_layout(module: nn.Module) -> Iterator[None]:
-    """While inside, a single raster lies in memory as one of a batch does.
+def _as_in_a_batch(module: nn.Module) -> Iterator[None]:
+    """While inside, the encoder computes a single raster to the bit as it computes one of several.
 
-    The strides of a batch of one are ambiguous, torch then takes another convolution than for all agents at once, and
-    features differ in their last bits (2e-7). Naming the strides of the very same memory is all it takes.
+    torch takes other routines for a batch of one, and features differ in their last bits, which the layers behind
+    amplify (to 5e-5 in logits). Two things tell the routines apart: the strides of a batch of one are ambiguous, hence
+    they are named, over the very same memory; and a three-dimensional convolution is split over threads another way,
+    hence it gets a second row, which costs little where its kernel is 1 x 1 x 1.
     """
 
     def name_strides(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         (x,) = inputs
-        last = x.permute(0, 2, 3, 1)
-        if len(x) != 1 or not last[0].is_contiguous():
+        if len(x) != 1 or not x[0].permute(1, 2, 0).is_contiguous():
             return None
         c, h, w = x.shape[1:]
         return (torch.as_strided(x, x.shape, (c * h * w, 1, c * w, c)),)
 
-    firsts = [m for name, m in module.named_modules() if name.endswith("encoder.conv_pre_1")]
-    handles = [m.register_forward_pre_hook(name_strides) for m in firsts]
-    try:
+    def second_row(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        return (inputs[0].repeat(2, 1, 1, 1, 1),) if len(inputs[0]) == 1 else None
+
+    def first_row(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+        return output[:1]
+
+    with ExitStack() as undo:
+        for name, part in module.named_modules():
+            if name == "u_encoder.conv_pre_1":
+                undo.callback(part.register_forward_pre_hook(name_strides).remove)
+            elif name.startswith("u_encoder.") and isinstance(part, nn.Conv3d):
+                undo.callback(part.register_forward_pre_hook(second_row).remove)
+                undo.callback(part.register_forward_hook(first_row).remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
