@@ -10,7 +10,7 @@ from robosac.agreement import BoxJaccard, ScoreMapOverlap
 from robosac.calibration import Calibration, Measure
 from robosac.defenses import EgoOnly, Known, NoDefense, Oracle, Robosac, Unknown
 from robosac.facade import wrap
-from robosac.types import EGO_ALONE, InputError
+from robosac.types import EGO_ALONE, Detections, InputError
 from tests.toy import ToyDetector, frame
 
 SEEN = [(-20.0, 0.0), (-10.0, 5.0), (0.0, 10.0), (10.0, 0.0), (20.0, -10.0)]
@@ -226,6 +226,21 @@ def test_the_papers_budget_is_bounded_in_a_large_team():
     assert len(verdict.trials) == 200
 
 
-def test_a_detector_without_a_grid_is_refused_when_it_is_wrapped():
-    with pytest.raises(InputError, match="agreement=BoxJaccard"):
-        wrap(ToyDetector(grid=None))
+class BoxesOnly(ToyDetector):
+    """The toy without score maps."""
+
+    def open(self, ego, to, messages):
+        session = super().open(ego, to, messages)
+        whole = session.detect
+        session.detect = lambda subsets: [Detections(d.boxes, d.scores) for d in whole(subsets)]
+        return session
+
+
+def test_a_detector_of_boxes_needs_neither_maps_nor_a_grid():
+    verdict = wrap(BoxesOnly(grid=None), replace(DEFAULT, agreement=ScoreMapOverlap()))(scene("bd"))
+    assert verdict.used == frozenset("ace")
+
+
+def test_score_maps_that_lie_nowhere_are_told():
+    with pytest.raises(InputError, match="detector's grid; use ScoreMapOverlap"):
+        wrap(ToyDetector(grid=None))(scene())
