@@ -18,7 +18,18 @@ from detectors.coperception.decode import DecodeConfig
 from detectors.coperception.full import forward
 from detectors.coperception.fusion import EgoForward
 from detectors.coperception.layout import Layout, bev_of, frame_of, slots
-from detectors.coperception.models import CLASSES, FEATURES, INFERENCES, KEY, LONE, Encoding, Model, build, no_fusion
+from detectors.coperception.models import (
+    ALIASES,
+    CLASSES,
+    FEATURES,
+    INFERENCES,
+    KEY,
+    LONE,
+    Encoding,
+    Model,
+    build,
+    no_fusion,
+)
 from detectors.coperception.session import CoperceptionSession, Reading, fastest_ms
 from detectors.device import usable_device
 from robosac.types import Array, BevGrid, Codec, Frame, InputError, Message, Outputs, Request, View
@@ -86,7 +97,8 @@ class CoperceptionDetector:
 
         Args:
             model: mean, max, sum, cat, agent, v2v, disco or when2com (who2com: when2com with `argmax_test`); the words
-                of `--com` of coperception's tools. The parameters of mean, max and sum look the same.
+                of `--com` of coperception's tools, and agentwise, v2vnet, disconet. Mean, max and sum have the same
+                parameters: only you know which one it was.
             root: a checkout of coperception; None: the installed one.
             agents: slots of the model: 6 with a road-side unit, 5 without.
             options: `gnn_iter_times` for v2v (3), `warp_flag` for when2com (0), as in training.
@@ -95,6 +107,7 @@ class CoperceptionDetector:
             InputError: if the file is missing or no checkpoint of this model, or coperception cannot be imported.
         """
         file = Path(path)
+        model = ALIASES.get(model, model)
         if model == "who2com":
             model, inference = "when2com", "argmax_test"
         if model in LONE:

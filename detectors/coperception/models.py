@@ -30,6 +30,7 @@ CLASSES: Final = {
     "disco": "DiscoNet",
     "when2com": "When2com",
 }
+ALIASES: Final = {"agentwise": "agent", "v2vnet": "v2v", "disconet": "disco"}
 LONE: Final = {  # models that fuse nothing
     "lowerbound": "FaFNet",
     "upperbound": "FaFNet",

@@ -88,6 +88,13 @@ def test_a_checkpoint_is_of_the_class_that_its_parameters_tell(parameter: str, w
         checkpoint.check_class(state, other, Path("it.pth"))
 
 
+@pytest.mark.parametrize(("word", "wanted"), [("agentwise", "agent"), ("v2vnet", "v2v"), ("disconet", "disco")])
+def test_other_words_for_the_same_class(word: str, wanted: str, tmp_path: Path) -> None:
+    file = saved(tmp_path, {"model_state_dict": {"module.u_encoder.w": torch.ones(1)}})
+    with pytest.raises(InputError, match=rf"expected a checkpoint of .* \({wanted}\), got one of MeanFusion"):
+        CoperceptionDetector.from_checkpoint(file, model=word)
+
+
 def test_a_checkpoint_of_a_lone_model_fits_none() -> None:
     with pytest.raises(InputError, match="FaFNet or TeacherNet, which fuse nothing"):
         checkpoint.check_class({"stpn.conv1_1.weight": torch.ones(1)}, "mean", Path("it.pth"))
