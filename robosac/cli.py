@@ -267,19 +267,21 @@ def simulate(
 @app.command()
 def view(
     data: Annotated[str, typer.Argument(help="'simulated', or the folder of a data set.")] = "simulated",
-    frame: Annotated[int, typer.Option(min=0, help="Which of its frames.")] = 0,
+    frame: Annotated[int, typer.Option(min=0, help="Which of its frames (of the simulation: of its scenarios).")] = 0,
+    scenario: Annotated[bool, typer.Option("--scenario", help="All frames of that frame's scenario.")] = False,
     detector: Annotated[
         str | None, typer.Option(help="Draw what this detector, defended, makes of it too; a name as for calibrate.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="A picture (.png) instead of a window; needs no display.")
+        Path | None,
+        typer.Option(dir_okay=False, help="A picture (.png; of a scenario one a frame) instead of a window."),
     ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Show a frame in 3D: points by agent, objects, poses, and the verdict. Needs the extra open3d."""
+    """Show a frame or a scenario in 3D: points by agent, objects, poses, and the verdict. Needs the extra open3d."""
     from robosac.commands.view import Settings, run
 
-    run(Settings(data=data, frame=frame, seed=seed, detector=detector, out=out))
+    run(Settings(data=data, frame=frame, scenario=scenario, seed=seed, detector=detector, out=out))
 
 
 @data_app.command("inspect")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,25 +47,34 @@ def open3d() -> Any:
         raise InputError(f"Open3D is installed but does not load: {error}; {mend}") from None
 
 
-def show(scene: Scene3D, *, title: str) -> None:
-    """Open a window and wait until it is closed.
+def show(scenes: Iterable[tuple[Scene3D, str]]) -> None:
+    """Open a window and go through the scenes, a title each; the last stays until the window is closed.
 
     Raises:
         RobosacError: if there is no display.
     """
+    upcoming = iter(scenes)
+    first = next(upcoming)  # what is wrong with the data is told before a window opens
     o3d = open3d()
     window = o3d.visualization.Visualizer()
-    if not window.create_window(title, width=1400, height=900):
+    if not window.create_window("robosac", width=1400, height=900):
         raise RobosacError("expected a display for the window, got none; give --out FILE.png for a picture")
-    for geometry in _geometries(o3d, scene):
-        window.add_geometry(geometry)
     look = window.get_render_option()
     look.point_size, look.background_color = 1.5, np.array(_BACKGROUND[:3])
-    control = window.get_view_control()
-    control.set_front((_EYE_M / np.linalg.norm(_EYE_M)).tolist())
-    control.set_lookat([5.0, 0.0, 0.0])
-    control.set_up([0.0, 0.0, 1.0])
-    control.set_zoom(0.25)
+    for position, (scene, title) in enumerate(chain([first], upcoming)):
+        print(title)
+        window.clear_geometries()
+        for geometry in _geometries(o3d, scene):
+            window.add_geometry(geometry, reset_bounding_box=position == 0)
+        if position == 0:
+            control = window.get_view_control()
+            control.set_front((_EYE_M / np.linalg.norm(_EYE_M)).tolist())
+            control.set_lookat([5.0, 0.0, 0.0])
+            control.set_up([0.0, 0.0, 1.0])
+            control.set_zoom(0.25)
+        if not window.poll_events():  # closed
+            return
+        window.update_renderer()
     window.run()
     window.destroy_window()
 

@@ -95,6 +95,15 @@ def test_a_frame_off_screen(tmp_path):
 
 
 @pytest.mark.usefixtures("drawing")
+def test_view_writes_a_scenario(tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        main(["view", "--scenario", "--out", str(tmp_path / "v.png")])
+    written = sorted(tmp_path.iterdir())
+    assert stop.value.code == 0 and len(written) >= 5 and written[0].name == "v_0000.png"
+    assert written[0].read_bytes() != written[-1].read_bytes()
+
+
+@pytest.mark.usefixtures("drawing")
 def test_view_writes_a_picture(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["view", "--detector", "mean", "--out", str(tmp_path / "v.png")])
