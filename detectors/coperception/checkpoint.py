@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -35,10 +34,11 @@ def read(path: Path) -> dict[str, Tensor]:
         raise InputError(f"expected a checkpoint (epoch_N.pth of coperception's training), got no file {str(path)!r}")
     try:
         held = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # torch raises pickle, zip, key, end-of-file and runtime errors on what is none
+        said = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise InputError(
             f"expected {str(path)!r} to hold tensors and plain data only, could not read it: "
-            f"{str(error).splitlines()[0]}; save it again: torch.save({{'model_state_dict': model.state_dict()}}, ...)"
+            f"{said}; save it again: torch.save({{'model_state_dict': model.state_dict()}}, ...)"
         ) from error
     state = held.get("model_state_dict", held) if isinstance(held, Mapping) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
