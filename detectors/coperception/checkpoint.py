@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from detectors.coperception.models import CLASSES
+from detectors.torch_files import why_unread
 from robosac.types import InputError
 
 _PREFIX: Final = "module."  # nn.DataParallel's, in which coperception's tools train and save
@@ -35,10 +36,9 @@ def read(path: Path) -> dict[str, Tensor]:
     try:
         held = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip, key, end-of-file and runtime errors on what is none
-        said = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise InputError(
             f"expected {str(path)!r} to hold tensors and plain data only, could not read it: "
-            f"{said}; save it again: torch.save({{'model_state_dict': model.state_dict()}}, ...)"
+            f"{why_unread(error)}; save it again: torch.save({{'model_state_dict': model.state_dict()}}, ...)"
         ) from error
     state = held.get("model_state_dict", held) if isinstance(held, Mapping) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):

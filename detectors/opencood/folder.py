@@ -19,6 +19,7 @@ import torch
 from detectors.device import usable_device
 from detectors.opencood import bridges
 from detectors.opencood.hypes import load_hypes
+from detectors.torch_files import why_unread
 from robosac.types import InputError
 
 CUDA_ONLY: Final = {  # core_method -> what in the model's own code asks for it
@@ -170,7 +171,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip, key and runtime errors on what is no checkpoint
         raise InputError(
-            f"expected a checkpoint of plain tensors in {path}; torch reads none there: {_first_line(error)}"
+            f"expected a checkpoint of plain tensors in {path}; torch reads none there: {why_unread(error)}"
         ) from error
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
         held = ", ".join(map(str, list(state)[:5])) if isinstance(state, Mapping) else type(state).__name__
