@@ -4,11 +4,13 @@ from attacks.gradient import Bim, CwMargin, Pgd
 from attacks.noise import GaussianNoise, UniformNoise
 from attacks.objectives import BalancedInvertedBce, InvertedBce, Margin, Peaks, Threshold, WeightedSum
 from attacks.presets import load, names
+from attacks.problem import FullFusion
 
 __all__ = [
     "BalancedInvertedBce",
     "Bim",
     "CwMargin",
+    "FullFusion",
     "GaussianNoise",
     "InvertedBce",
     "Margin",

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robosac.types import Air, Id, Message, Subset, keyed_rng
+from robosac.air import Air
+from robosac.types import Id, Message, Subset, keyed_rng
 
 
 @dataclass(frozen=True)

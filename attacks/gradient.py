@@ -9,23 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from attacks.base import Budgeted, Stage, linf_spent
 from attacks.crew import Crew
-from attacks.objectives import InvertedBce, Loss, Margin, Objective, Unattacked
+from attacks.objectives import InvertedBce, Margin, Objective
+from attacks.problem import Aim, FullFusion, Key, Problem
 from attacks.projection import Room, rooms
 from attacks.settings import instance, integer, real
-from robosac.types import Air, Array, Differentiable, Id, InputError, Knowledge, Message, Subset
+from robosac.air import Air, Knowledge
+from robosac.types import Array, InputError, Message, Subset
 
 WHITE_BOX = Knowledge.MODEL | Knowledge.TEAMMATES | Knowledge.VICTIM
-Key = tuple[Id, str]  # an attacker and the name of one of its arrays
 
 
 @dataclass(frozen=True, kw_only=True)
-class SignGradient:
+class SignGradient(Budgeted):
     """`steps` steps of a fixed length against the sign of the gradient, projected after each; the last iterate is sent.
 
     Attributes:
@@ -33,18 +36,25 @@ class SignGradient:
         step_per_epsilon: length of a step as a share of epsilon, so that a smaller budget takes smaller steps.
         steps: number of steps; each costs one forward and one backward pass of fusion and head.
         objective: what is minimised.
+        aim: on which subsets.
     """
+
+    STAGE: ClassVar = Stage.FEATURES
+    BUDGET: ClassVar = "epsilon"
+    UNIT: ClassVar = "L-inf a feature"
 
     epsilon: float = 0.5
     step_per_epsilon: float = 0.2
     steps: int = 15
     objective: Objective = field(default_factory=InvertedBce)
+    aim: Aim = field(default_factory=FullFusion)
 
     def __post_init__(self) -> None:
         real(self, "epsilon", low=0.0)
         real(self, "step_per_epsilon", low=0.0)
         integer(self, "steps", low=0)
         instance(self, "objective", Objective)
+        instance(self, "aim", Aim)
 
     @property
     def knowledge(self) -> Knowledge:
@@ -52,6 +62,9 @@ class SignGradient:
 
     def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> GradientAttacker:
         return GradientAttacker(self, Crew.gather(attackers, rng))
+
+    def spent(self, honest: Message, sent: Sequence[Message]) -> float:
+        return linf_spent(honest, sent)
 
     def initial(self, clean: Array, rng: np.random.Generator) -> Array:
         """Where the search for one array begins; can be overridden. Projected afterwards."""
@@ -113,8 +126,9 @@ class GradientAttacker:
             (i, n): room.clip(self.attack.initial(honest[i].payload[n], self.crew.rng(air, i, n)))
             for (i, n), room in allowed.items()
         }
+        problem = Problem.pose(air, honest, self.attack.objective, self.attack.aim, self.crew.rng(air, "problem"))
         final = descend(
-            self._loss(air, honest),
+            problem.loss,
             start,
             allowed,
             step=self.attack.epsilon * self.attack.step_per_epsilon,
@@ -123,28 +137,6 @@ class GradientAttacker:
         return [
             m.with_payload(**{n: array for (i, n), array in final.items() if i == who}) for who, m in honest.items()
         ]
-
-    def _loss(self, air: Air, honest: Mapping[Id, Message]) -> Callable[[Mapping[Key, Tensor]], Tensor]:
-        """The objective on the full fusion as a function of the attackers' arrays."""
-        messages = {**air.others, **honest}
-        session = air.detector.open(air.ego, air.to, [messages[i] for i in sorted(messages)])
-        if not isinstance(session, Differentiable):
-            raise InputError(
-                f"expected a differentiable session of detector {air.detector.name!r}, got {type(session).__name__} "
-                "without `logits`; attack it without gradients (for instance `noise`) or through a surrogate"
-            )
-        everyone = [frozenset(messages)]
-        with torch.no_grad():
-            clean = session.logits({}, everyone).detach()
-        loss: Loss = self.attack.objective.aim(Unattacked(clean, air.detector.grid))
-
-        def of(arrays: Mapping[Key, Tensor]) -> Tensor:
-            payloads: dict[Id, dict[str, Tensor]] = {i: {} for i in honest}
-            for (i, name), tensor in arrays.items():
-                payloads[i][name] = tensor
-            return loss(session.logits(payloads, everyone))
-
-        return of
 
 
 def descend(
@@ -180,3 +172,6 @@ def descend(
                 for x, g, lo, up in zip(leaves, slopes, lower, upper, strict=True)
             ]
     return {k: allowed[k].clip(x.numpy()) for k, x in zip(keys, current, strict=True)}
+
+
+ATTACKS: Final[Mapping[str, type[Any]]] = {"bim": Bim, "cw_margin": CwMargin, "pgd": Pgd}

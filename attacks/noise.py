@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import numpy as np
 
+from attacks.base import Budgeted, Stage, linf_spent
 from attacks.crew import Crew
 from attacks.projection import rooms
 from attacks.settings import real
-from robosac.types import Air, Array, Id, Knowledge, Message, Subset
+from robosac.air import Air, Knowledge
+from robosac.types import Array, Id, Message, Subset
 
 
 class _Noise(Protocol):
@@ -22,13 +24,17 @@ class _Noise(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianNoise:
+class GaussianNoise(Budgeted):
     """Independent normal noise on every feature, clipped to the budget.
 
     Attributes:
         epsilon: L-inf budget a feature, in the units of the features as sent.
         sigma_per_epsilon: standard deviation before clipping, as a share of epsilon.
     """
+
+    STAGE: ClassVar = Stage.FEATURES
+    BUDGET: ClassVar = "epsilon"
+    UNIT: ClassVar = "L-inf a feature"
 
     epsilon: float = 0.5
     sigma_per_epsilon: float = 0.4
@@ -44,17 +50,24 @@ class GaussianNoise:
     def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> NoiseAttacker:
         return NoiseAttacker(self, Crew.gather(attackers, rng))
 
+    def spent(self, honest: Message, sent: Sequence[Message]) -> float:
+        return linf_spent(honest, sent)
+
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         return self.epsilon * self.sigma_per_epsilon * rng.standard_normal(shape)
 
 
 @dataclass(frozen=True, kw_only=True)
-class UniformNoise:
+class UniformNoise(Budgeted):
     """Independent noise, uniform over the whole budget, on every feature.
 
     Attributes:
         epsilon: L-inf budget a feature, in the units of the features as sent.
     """
+
+    STAGE: ClassVar = Stage.FEATURES
+    BUDGET: ClassVar = "epsilon"
+    UNIT: ClassVar = "L-inf a feature"
 
     epsilon: float = 0.5
 
@@ -67,6 +80,9 @@ class UniformNoise:
 
     def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> NoiseAttacker:
         return NoiseAttacker(self, Crew.gather(attackers, rng))
+
+    def spent(self, honest: Message, sent: Sequence[Message]) -> float:
+        return linf_spent(honest, sent)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         return rng.uniform(-self.epsilon, self.epsilon, shape)
@@ -88,3 +104,6 @@ class NoiseAttacker:
         allowed = rooms(message, air.codec, self.noise.epsilon)
         drawn = {n: self.noise.draw(room.lower.shape, self.crew.rng(air, sender, n)) for n, room in allowed.items()}
         return message.with_payload(**{n: room.clip(message.payload[n] + drawn[n]) for n, room in allowed.items()})
+
+
+ATTACKS: Final[Mapping[str, type[Any]]] = {"gaussian_noise": GaussianNoise, "uniform_noise": UniformNoise}

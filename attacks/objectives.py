@@ -8,31 +8,46 @@ and every loss is a mean over subsets, so that the expectation over random subse
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from attacks.settings import instance, real
-from robosac.types import BevGrid, InputError
+from robosac.types import BevGrid, InputError, Subset
 
 Loss: TypeAlias = Callable[[Tensor], Tensor]  # logits (S, H, W) -> scalar
 
 
 @dataclass(frozen=True, eq=False)
 class Unattacked:
-    """What the detector would say without the attack.
+    """One frame without the attack: all that an objective may aim by.
 
     Attributes:
-        logits: `(S, H, W)` class logits, without gradient.
+        logits: `(S, H, W)` class logits of the subsets in the loop, all honest, without gradient.
         grid: where the cells lie in the ego frame, or None where the detector does not say.
+        subsets: the S subsets in the loop.
+        alone: `(H, W)` class logits of the ego alone; None where no objective asked for them.
+        without: `(S, H, W)` class logits of the subsets less their attackers, so that a cell is within the
+            attackers' reach where it differs from `logits`; None as above.
+        agreement: the defence's measure, class logits `(S, H, W)` -> agreement with the ego `(S,)`, differentiable;
+            None for an attack that does not know the defence, or where there is none.
+        thresholds: `(S,)` agreement that each subset must reach; None as above.
+        rng: for an objective that chooses a target; the same frame, the same choice.
     """
 
     logits: Tensor
     grid: BevGrid | None = None
+    subsets: tuple[Subset, ...] = ()
+    alone: Tensor | None = None
+    without: Tensor | None = None
+    agreement: Callable[[Tensor], Tensor] | None = None
+    thresholds: Tensor | None = None
+    rng: np.random.Generator | None = None
 
 
 # ---------------------------------------------------------------------------------------------- pseudo-labels
@@ -164,3 +179,13 @@ class WeightedSum:
             return torch.stack([weight * loss(logits) for weight, loss in losses]).sum()
 
         return total
+
+
+PARTS: Final[Mapping[str, type[Any]]] = {  # what a setting may be made of: a mapping with `kind` and its own settings
+    "balanced_inverted_bce": BalancedInvertedBce,
+    "inverted_bce": InvertedBce,
+    "margin": Margin,
+    "peaks": Peaks,
+    "threshold": Threshold,
+    "weighted_sum": WeightedSum,
+}

@@ -5,31 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from attacks.gradient import Bim, CwMargin, Pgd
-from attacks.noise import GaussianNoise, UniformNoise
-from attacks.objectives import BalancedInvertedBce, InvertedBce, Margin, Peaks, Threshold, WeightedSum
-from robosac.types import Attack, InputError
+from attacks import gradient, noise, objectives, problem
+from attacks.base import Measured
+from robosac.types import InputError
 
-ATTACKS: Final[Mapping[str, type[Any]]] = {
-    "bim": Bim,
-    "cw_margin": CwMargin,
-    "gaussian_noise": GaussianNoise,
-    "pgd": Pgd,
-    "uniform_noise": UniformNoise,
-}
-PARTS: Final[Mapping[str, type[Any]]] = {  # what a setting may be made of: a mapping with `kind` and its own settings
-    "balanced_inverted_bce": BalancedInvertedBce,
-    "inverted_bce": InvertedBce,
-    "margin": Margin,
-    "peaks": Peaks,
-    "threshold": Threshold,
-    "weighted_sum": WeightedSum,
-}
+_MODULES: Final[tuple[Any, ...]] = (gradient, noise, objectives, problem)  # each names its attacks and parts itself
+ATTACKS: Final[Mapping[str, type[Any]]] = {k: v for m in _MODULES for k, v in getattr(m, "ATTACKS", {}).items()}
+PARTS: Final[Mapping[str, type[Any]]] = {k: v for m in _MODULES for k, v in getattr(m, "PARTS", {}).items()}
+Novelty = Literal["seen", "unseen", "hard"]
 
 
 class Preset(BaseModel):
@@ -38,18 +26,22 @@ class Preset(BaseModel):
     Attributes:
         attack: the name of a class in `ATTACKS`.
         source: where the settings come from: paper, section or table; or that they are ours.
-        settings: the class's settings; a nested value is a mapping with its `kind` (see `PARTS`).
+        novelty: "seen" where defences were tuned against it (PGD, BIM, C&W), "unseen" where hardly any was, "hard"
+            for those made to pass a consensus.
+        settings: the class's settings; a nested value is a mapping with its `kind` (one of `PARTS`, or of `ATTACKS`
+            where an attack wraps another).
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     attack: str
     source: str = Field(min_length=10)
+    novelty: Novelty
     settings: dict[str, JsonValue]
 
-    def build(self, **overrides: Any) -> Attack:
+    def build(self, **overrides: Any) -> Measured:
         """The attack's value; overrides replace settings by name (plain values, mappings with `kind`, or objects)."""
-        made: Attack = _make(_pick(ATTACKS, "attack", self.attack), {**self.settings, **overrides})
+        made: Measured = _make(_pick(ATTACKS, "attack", self.attack), {**self.settings, **overrides})
         return made
 
 
@@ -70,10 +62,12 @@ def preset(name: str) -> Preset:
     try:
         return Preset.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValidationError, yaml.YAMLError) as error:
-        raise InputError(f"expected {path.name} to hold attack, source and settings; correct it: {error}") from error
+        raise InputError(
+            f"expected {path.name} to hold attack, source, novelty and settings; correct it: {error}"
+        ) from error
 
 
-def load(name: str, **overrides: Any) -> Attack:
+def load(name: str, **overrides: Any) -> Measured:
     """The attack of a preset, some of its settings replaced: `load("pgd", epsilon=0.1)`.
 
     Raises:
@@ -105,5 +99,7 @@ def _make(kind: type[Any], settings: Mapping[str, Any]) -> Any:
 def _value(value: Any) -> Any:
     """YAML's mappings with a `kind` become objects, its lists tuples."""
     if isinstance(value, Mapping):
-        return _make(_pick(PARTS, "kind", value.get("kind")), {k: v for k, v in value.items() if k != "kind"})
+        return _make(
+            _pick({**ATTACKS, **PARTS}, "kind", value.get("kind")), {k: v for k, v in value.items() if k != "kind"}
+        )
     return tuple(_value(v) for v in value) if isinstance(value, (list, tuple)) else value

@@ -8,7 +8,7 @@ off; it decides nothing at run time.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -16,10 +16,11 @@ import numpy as np
 import attacks
 import detectors
 from robosac.agreement import Agreement, BoxJaccard, ScoreMapOverlap, SeenScoreMap
+from robosac.air import Attack
 from robosac.evaluation.executors import set_threads
 from robosac.evaluation.run import attacked_air, choose_attackers
 from robosac.simulation import scenario
-from robosac.types import EGO_ALONE, Attack, Detector, keyed_rng
+from robosac.types import EGO_ALONE, Detector, keyed_rng
 
 MEASURES: dict[str, Agreement] = {
     "box Jaccard": BoxJaccard(),
@@ -30,7 +31,7 @@ Key = tuple[str, str, int, int]  # measure, attack ("" = honest), attackers, sub
 
 
 def agreements(
-    detector: Detector, index: int, strikes: dict[str, Attack], sizes: Sequence[int]
+    detector: Detector, index: int, strikes: Mapping[str, Attack], sizes: Sequence[int]
 ) -> Iterator[tuple[Key, float]]:
     """Agreements of all honest and all contaminated subsets of one validation frame."""
     frame, _ = scenario("val", index).snapshot(0).frame()

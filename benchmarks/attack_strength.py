@@ -18,22 +18,11 @@ from typing import Final
 
 import attacks
 import detectors
+from robosac.air import Attack
 from robosac.evaluation.ap import FrameMatches, average_precision, match_truth
 from robosac.evaluation.run import attacked_air, choose_attackers
 from robosac.simulation import scenario
-from robosac.types import (
-    EGO_ALONE,
-    Attack,
-    Detections,
-    Detector,
-    Frame,
-    Id,
-    Message,
-    Request,
-    Subset,
-    Truth,
-    keyed_rng,
-)
+from robosac.types import EGO_ALONE, Detections, Detector, Frame, Id, Message, Request, Subset, Truth, keyed_rng
 
 EPSILONS: Final = (0.05, 0.1, 0.25, 0.5)
 ATTACKERS: Final = (1, 2)

@@ -14,8 +14,9 @@ import numpy as np
 
 from detectors.callables import Detect, found_by
 from detectors.raster import rasterise
+from robosac.air import Air, Knowledge
 from robosac.boxes import corners_bev, invert_pose, transform_boxes
-from robosac.types import Air, Float32, Float64, Knowledge, Message, Subset, View
+from robosac.types import Float32, Float64, Message, Subset, View
 
 CAR_M: Final = (4.5, 1.9, 1.6)
 BELOW_SENSOR_M: Final = 1.2  # the centre of a car, below a sensor 2 m above the ground

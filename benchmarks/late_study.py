@@ -23,7 +23,8 @@ from benchmarks.late_attacks import BoxLies, PointLies, invented
 from detectors.early import EarlyFusion
 from detectors.late import LateFusion
 from detectors.single import single
-from robosac.agreement import BoxJaccard, SeenScoreMap, overlap, seen_cells
+from robosac.agreement import BoxJaccard, SeenScoreMap, overlap
+from robosac.air import Attack
 from robosac.boxes import cells_near, invert_pose, rasterise_boxes, transform_boxes
 from robosac.calibration import calibrate
 from robosac.config import policy
@@ -32,7 +33,8 @@ from robosac.evaluation.executors import set_threads
 from robosac.evaluation.metrics import FrameRecord
 from robosac.evaluation.run import choose_attackers, play
 from robosac.simulation import scenario
-from robosac.types import EGO_ALONE, Array, Attack, BevGrid, Detector, Float32, Float64, Message, keyed_rng
+from robosac.types import EGO_ALONE, Array, BevGrid, Detector, Float32, Float64, Message, keyed_rng
+from robosac.visibility import seen_cells
 
 Profile: TypeAlias = Callable[[Float32, Float32, BevGrid], Array]
 Lie: TypeAlias = Callable[[Message, Float64, np.random.Generator], Message]

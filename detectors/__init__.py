@@ -16,6 +16,8 @@ SHIPPED: Final = {
     "max": "max fusion, features in [0, 1)",
     "attention": "attention fusion, features in [0, 1)",
     "mean-unbounded": "mean fusion, features in [0, inf)",
+    "max-unbounded": "max fusion, features in [0, inf)",
+    "attention-unbounded": "attention fusion, features in [0, inf)",
 }
 
 

@@ -22,7 +22,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from robosac.boxes import iou_bev, rasterise_boxes
-from robosac.types import Array, BevGrid, Detections, Float32, Float64, InputError, View
+from robosac.types import Array, BevGrid, Detections, Float32, InputError, View
+from robosac.visibility import seen_cells
 
 Compare: TypeAlias = Callable[[Detections], float]
 
@@ -147,31 +148,3 @@ class SeenScoreMap:
             return lambda other: 0.0  # an ego that sees nothing can vouch for nobody
         weight = seen + self.unseen_weight * (1 - seen)
         return lambda other: overlap(own, map_of(other, grid), weight=weight, floor=self.floor, slack=self.slack)
-
-
-# ------------------------------------------------------------------------------------------------- free space
-def seen_cells(
-    points: Float32, grid: BevGrid, *, height_m: float = 1.2, steps: int = 12, max_rays: int = 8192
-) -> Float64:
-    """Which cells `(H, W)` of the grid, 1 or 0, the ego's own rays passed below `height_m` above ground or ended in.
-
-    `points` `(N, 4)` are in the ego's sensor frame, the sensor at the origin. A ray that ends at range R and height z
-    above ground, from a sensor at height h, is below `height_m` from range `R (h - height_m) / (h - z)` on; any car
-    there would have stopped it. Scans of more than `max_rays` rays are thinned, evenly, to no fewer than that.
-    """
-    seen = np.zeros(grid.rows * grid.cols)
-    # one contiguous row a coordinate, float32: the work is memory traffic over rays times steps
-    xyz = np.ascontiguousarray(points[:: max(1, len(points) // max_rays), :3].T, dtype=np.float32)
-    x, y, z = xyz[:, np.isfinite(xyz).all(axis=0)]
-    if len(z) == 0:
-        return seen.reshape(grid.rows, grid.cols)
-    near = z[np.hypot(x, y) < 20.0]
-    sensor_height = max(-float(np.percentile(near if len(near) else z, 10)), height_m + 0.1)
-    start = np.float32(sensor_height - height_m) / np.maximum(-z, np.float32(1e-3))  # share of the ray that is high
-    low = start <= 1.0  # rays that end above the height prove nothing about cars
-    fraction = start[low] + (1 - start[low]) * np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]
-    col = (x[low] * fraction - np.float32(grid.x_min_m)) / np.float32(grid.cell_m)
-    row = (y[low] * fraction - np.float32(grid.y_min_m)) / np.float32(grid.cell_m)
-    inside = (col >= 0) & (col < grid.cols) & (row >= 0) & (row < grid.rows)
-    seen[row[inside].astype(np.intp) * grid.cols + col[inside].astype(np.intp)] = 1.0
-    return seen.reshape(grid.rows, grid.cols)

@@ -15,7 +15,6 @@ Conventions, for the whole project:
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -27,6 +26,7 @@ from robosac.errors import InputError as InputError
 from robosac.errors import RobosacError as RobosacError
 
 if TYPE_CHECKING:
+    from robosac.air import Surrogate, World
     from robosac.calibration import Calibration
 
 Id: TypeAlias = str
@@ -39,10 +39,6 @@ Int64: TypeAlias = NDArray[np.int64]
 Outputs: TypeAlias = Mapping[str, Array]  # a model's raw outputs by name
 
 EGO_ALONE: Subset = frozenset()
-
-
-class KnowledgeError(RobosacError):
-    """An attack read something that its declared knowledge excludes."""
 
 
 def _expect(ok: bool, what: str, expected: str, got: object) -> None:
@@ -126,6 +122,7 @@ class Truth:
     hits: Mapping[Id, Int64]  # agent -> (G,) points on each object; the ego is among the agents
     world_T_sensor: Mapping[Id, Float64]  # agent -> true pose (4, 4)
     attackers: Subset = EGO_ALONE
+    world: World | None = None  # where rays can be cast again; None on recorded data
 
     def visible(self, agents: Iterable[Id] | None = None, *, min_points: int = 5) -> Bool:
         """Which objects `(G,)` at least `min_points` points fell on, summed over `agents` (default: all)."""
@@ -312,93 +309,21 @@ class Codec:
     max_messages: int | None = None
 
 
-# --------------------------------------------------------------------------------------------------- attacks
-class Knowledge(enum.Flag):
-    """What an attack may read beyond its own agents' data."""
-
-    NONE = 0
-    MODEL = enum.auto()  # the detector's weights
-    TEAMMATES = enum.auto()  # the other teammates' messages
-    VICTIM = enum.auto()  # the ego's own view
-    DEFENSE = enum.auto()  # a surrogate of the defence, with its own randomness
-
-
-@dataclass(frozen=True, eq=False)
-class Air:
-    """What is in the air when the attackers send: a frame seen from the attackers' side.
-
-    `own` are the attackers' views. The rest is handed out by properties, and only to an attack that declared it.
-    """
-
-    scenario: str
-    index: int
-    to: Request
-    own: Mapping[Id, View]
-    honest: Mapping[Id, Message]  # what each of `own` would honestly send
-    knowledge: Knowledge
-    _detector: Detector
-    _others: Mapping[Id, Message]
-    _ego: View
-    _defense: Any = None
-
-    def _require(self, needed: Knowledge, what: str) -> None:
-        if needed not in self.knowledge:
-            raise KnowledgeError(
-                f"the attack read {what} but declared only {self.knowledge}; add {needed} to its `knowledge`"
-            )
-
-    @property
-    def codec(self) -> Codec:
-        """The wire format. Public: whoever sends a message at all speaks it."""
-        return self._detector.codec
-
-    @property
-    def detector(self) -> Detector:
-        self._require(Knowledge.MODEL, "the detector")
-        return self._detector
-
-    @property
-    def others(self) -> Mapping[Id, Message]:
-        """The honest teammates' messages."""
-        self._require(Knowledge.TEAMMATES, "other teammates' messages")
-        return self._others
-
-    @property
-    def ego(self) -> View:
-        self._require(Knowledge.VICTIM, "the victim's view")
-        return self._ego
-
-    @property
-    def defense(self) -> Any:
-        self._require(Knowledge.DEFENSE, "the defence")
-        return self._defense
-
-
-@runtime_checkable
-class Attack(Protocol):
-    """A value: settings, repr, equality."""
-
-    @property
-    def knowledge(self) -> Knowledge: ...
-
-    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> Attacker: ...
-
-
-@runtime_checkable
-class Attacker(Protocol):
-    """What an attack remembers within a scenario lives here."""
-
-    def send(self, air: Air) -> Sequence[Message]:
-        """The attackers' messages of one frame; 0 messages = drop, 2 or more from one = sybil."""
-        ...
-
-
 # -------------------------------------------------------------------------------------------------- defences
 @runtime_checkable
 class Defense(Protocol):
     """A value: settings, repr, equality."""
 
     def start(self, scenario: str, calibration: Calibration | None, rng: np.random.Generator) -> Defender: ...
+
+
+@runtime_checkable
+class Adaptable(Defense, Protocol):
+    """A defence that adaptive attacks can be held against."""
+
+    def surrogate(self, calibration: Calibration | None, detector: str) -> Surrogate:
+        """What an attacker who knows these settings knows of the defence of the named detector."""
+        ...
 
 
 @runtime_checkable

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from robosac.agreement import DEFAULT_GRID, BoxJaccard, ScoreMapOverlap, SeenScoreMap, jaccard, overlap, seen_cells
+from robosac.agreement import DEFAULT_GRID, BoxJaccard, ScoreMapOverlap, SeenScoreMap, jaccard, overlap
 from robosac.boxes import rasterise_boxes
 from robosac.types import BevGrid, Detections, InputError, View
+from robosac.visibility import seen_cells
 
 GRID = BevGrid(-20.0, -20.0, 1.0, 40, 40)
 

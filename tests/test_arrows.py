@@ -27,7 +27,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"files"}),
     frozenset({"types", "budget"}),
-    frozenset({"boxes"}),
+    frozenset({"boxes", "air"}),
+    frozenset({"visibility"}),
     frozenset({"subsets", "agreement"}),
     frozenset({"consensus", "probing", "trust", "gate", "calibration"}),
     frozenset({"defenses"}),
@@ -44,10 +45,12 @@ ROOF = frozenset({"", "__main__", "cli", "commands", "config", "demo", "facade",
 # `detectors` and `attacks` know the containers. How a detector is trained and judged is a workshop beside the
 # detector: it simulates its data and scores it by the project's own AP. What runs on the road may not import it.
 OUTSIDE = CONTAINERS | {"files"}
+ATTACKS_MAY = OUTSIDE | {"air", "visibility"}  # what is in the air, and what the victim itself can see
 WORKSHOP = frozenset({"dataset", "batches", "targets", "training", "validation"})
 WORKSHOP_MAY = OUTSIDE | {"simulation", "evaluation"}
-# Upward, for type checkers only: the protocol `Defense` names the type of the calibration that it is handed.
-TYPING_ONLY = {("robosac.types", "robosac.calibration")}
+# Upward, for type checkers only: the protocol `Defense` names the type of the calibration that it is handed and of the
+# surrogate that it hands out, `Truth` that of the world where rays can be cast again.
+TYPING_ONLY = {("robosac.types", "robosac.calibration"), ("robosac.types", "robosac.air")}
 HEAVY = frozenset({"torch", "open3d", "matplotlib"})
 WITHOUT_HEAVY = frozenset(room for layer in LAYERS[:-1] for room in layer) | {"data"}  # not even inside a function
 
@@ -122,7 +125,7 @@ def room(module: str) -> tuple[str, str]:
 def may_import(house: str, name: str) -> frozenset[str]:
     """Rooms of `robosac` that a room may import besides itself. KeyError: nobody has said where the room belongs."""
     if house == "attacks":
-        return OUTSIDE
+        return ATTACKS_MAY
     if house == "detectors":
         return WORKSHOP_MAY if name in WORKSHOP else OUTSIDE
     if name in BESIDE:
@@ -232,7 +235,7 @@ ALLOWED = [
     ("robosac.viz.bev", "import matplotlib.pyplot"),
     ("robosac.facade", "import detectors, attacks\nfrom robosac.viz import bev"),
     ("robosac.demo.run", "from . import play"),
-    ("attacks.pgd", "import torch\nfrom robosac.types import Air"),
+    ("attacks.pgd", "import torch\nfrom robosac.air import Air"),
     ("detectors.validation", "from robosac.evaluation.ap import match_frame"),
 ]
 

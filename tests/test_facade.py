@@ -58,7 +58,7 @@ def test_a_calibration_from_a_file(detector, frame, tmp_path):
 
 
 def test_an_unknown_detector_lists_the_shipped_ones():
-    with pytest.raises(InputError, match=r"mean, max, attention, mean-unbounded"):
+    with pytest.raises(InputError, match=r"mean, max, attention, mean-unbounded, max-unbounded, attention-unbounded"):
         robosac.load_detector("mena")
 
 

@@ -11,10 +11,11 @@ from benchmarks.late_attacks import BoxLies, PointLies, invented, shifted, surfa
 from benchmarks.late_study import LIES, PROFILES, auc, drawn
 from detectors.early import EarlyFusion
 from detectors.late import LateFusion
+from robosac.air import Attack, Knowledge
 from robosac.boxes import iou_bev, rasterise_boxes
 from robosac.evaluation.run import attacked_air
 from robosac.gate import Gate
-from robosac.types import Attack, BevGrid, Detector, Knowledge, Message, keyed_rng
+from robosac.types import BevGrid, Detector, Message, keyed_rng
 from tests.detectors.plain import SCENE, cars, sent
 
 GRID = BevGrid(-30.0, -30.0, 1.0, 60, 60)

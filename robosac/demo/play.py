@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from robosac.air import Attack
 from robosac.calibration import Calibration
 from robosac.config import policy
 from robosac.demo.pictures import Shot, shoot
@@ -13,7 +14,7 @@ from robosac.demo.settings import DemoSettings
 from robosac.evaluation.metrics import FrameRecord
 from robosac.evaluation.run import Played, play
 from robosac.facade import load_detector, saved_calibration
-from robosac.types import Attack, Detector, Frame, Truth
+from robosac.types import Detector, Frame, Truth
 
 
 @dataclass(frozen=True)

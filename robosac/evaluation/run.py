@@ -10,22 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from robosac.air import Air, Attack, Attacker, Knowledge
 from robosac.calibration import Calibration
 from robosac.defenses import NoDefense, Oracle
 from robosac.evaluation.ap import match_truth
 from robosac.evaluation.metrics import FrameRecord
 from robosac.types import (
     EGO_ALONE,
-    Air,
-    Attack,
-    Attacker,
     Defender,
     Defense,
     Detector,
     Frame,
     Id,
     InputError,
-    Knowledge,
     Message,
     Request,
     Subset,

@@ -13,8 +13,9 @@ from detectors.config import DecodeConfig, ModelConfig
 from detectors.detector import BevDetector
 from detectors.network import Network
 from detectors.weights import Header
+from robosac.air import Air
 from robosac.boxes import transform_points
-from robosac.types import Air, View, keyed_rng
+from robosac.types import View, keyed_rng
 
 
 @pytest.fixture(scope="module")

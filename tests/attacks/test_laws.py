@@ -24,7 +24,8 @@ from attacks import (
 )
 from attacks.gradient import WHITE_BOX
 from attacks.objectives import Unattacked
-from robosac.types import Attack, Attacker, InputError, Knowledge, KnowledgeError
+from robosac.air import Attack, Attacker, Knowledge, KnowledgeError
+from robosac.types import InputError
 from tests.attacks.toy import EVERYTHING, ToyDetector, full_logits, make_air
 
 MIXED = WeightedSum(terms=((1.0, BalancedInvertedBce(labels=Peaks(score=0.3))), (-0.5, Margin(kappa=2.0))))
@@ -197,7 +198,8 @@ def test_the_margin_leaves_flipped_cells_alone():
 def test_cost_is_one_pass_a_step_and_one_for_the_pseudo_labels_on_the_full_fusion(steps):
     detector = ToyDetector()
     send(Pgd(steps=steps), make_air(["a", "b"], ["x"], detector=detector))
-    assert detector.calls == [frozenset("abx")] * (steps + 1)
+    looks = [frozenset("abx"), frozenset("x"), frozenset()]  # all, all but the attackers, the ego alone: one batch
+    assert detector.calls == [*looks, *[frozenset("abx")] * steps]
 
 
 def test_a_session_without_gradients_is_refused_by_name():

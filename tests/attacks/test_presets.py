@@ -77,12 +77,12 @@ def test_wrong_names_and_values_say_what_was_expected(call, message):
 def test_preset_files_are_strict(tmp_path, monkeypatch, text):
     (tmp_path / "mine.yaml").write_text(text)
     monkeypatch.setattr(module, "_folder", lambda: tmp_path)
-    with pytest.raises(InputError, match=r"expected mine.yaml to hold attack, source and settings"):
+    with pytest.raises(InputError, match=r"expected mine.yaml to hold attack, source, novelty and settings"):
         attacks.load("mine")
 
 
 def test_an_unknown_class_in_a_preset_lists_the_classes(tmp_path, monkeypatch):
-    (tmp_path / "mine.yaml").write_text("attack: jsma\nsource: ours, no paper\nsettings: {}\n")
+    (tmp_path / "mine.yaml").write_text("attack: jsma\nsource: ours, no paper\nnovelty: unseen\nsettings: {}\n")
     monkeypatch.setattr(module, "_folder", lambda: tmp_path)
     with pytest.raises(InputError, match="expected attack to be one of bim, cw_margin, gaussian_noise, pgd"):
         attacks.load("mine")

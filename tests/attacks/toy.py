@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from robosac.types import Air, BevGrid, Codec, Detections, Knowledge, Message, Request, Subset, View, keyed_rng
+from robosac.air import Air, Knowledge
+from robosac.types import BevGrid, Codec, Detections, Message, Request, Subset, View, keyed_rng
 
 SHAPE = (3, 4, 5)
 GRID = BevGrid(-2.0, -2.0, 1.0, 4, 5)

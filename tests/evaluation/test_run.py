@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from robosac.agreement import ScoreMapOverlap
+from robosac.air import Knowledge, KnowledgeError
 from robosac.defenses import EgoOnly, NoDefense, Robosac
 from robosac.evaluation.run import Policy, all_honest, choose_attackers, oracle, play
-from robosac.types import EGO_ALONE, InputError, Knowledge, KnowledgeError, Truth
+from robosac.types import EGO_ALONE, InputError, Truth
 from tests.toy import ToyDetector, frame
 
 CARS = [(-20.0, 0.0), (-10.0, 5.0), (0.0, 10.0), (10.0, 0.0), (20.0, -10.0)]

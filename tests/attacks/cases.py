@@ -1,0 +1,53 @@
+"""Every attack with a frame in which it can act: the rows of the table that `test_every_attack` checks law by law.
+
+A room of attacks has its rows in `cases_ROOM.py`, a list `CASES`; this module only gathers them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from attacks.base import Measured
+from robosac.air import Air
+from tests.attacks.toy import make_air
+
+
+class MakesAir(Protocol):
+    def __call__(self, attackers: Sequence[str], others: Sequence[str] = ..., **more: Any) -> Air:
+        """One frame; takes the keywords `index` and `knowledge` of `tests.attacks.toy.make_air`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Case:
+    """One attack.
+
+    Attributes:
+        attack: with the budget it is used with.
+        air: makes a frame with some attackers among some teammates.
+        budgets: others that are tried; each must be reached by no message and leave something changed.
+        remembers: whether it looks back: then the order of frames matters, and the first may be left alone.
+        settle: frames it is shown before it must have changed something.
+        chance: it may leave a message of a frame as it is; over the frames of the laws something must change.
+    """
+
+    attack: Measured
+    air: Callable[..., Air] = make_air
+    budgets: tuple[float, ...] = field(default=(0.05, 0.1, 0.25, 0.3, 0.5, 3.0))
+    remembers: bool = False
+    settle: int = 0
+    chance: bool = False
+
+    def __str__(self) -> str:
+        return repr(self.attack)
+
+
+def all_cases() -> list[Case]:
+    """The rows of all rooms."""
+    here = Path(__file__).parent
+    rooms = sorted(path.stem for path in here.glob("cases_*.py"))
+    return [case for room in rooms for case in importlib.import_module(f"tests.attacks.{room}").CASES]
