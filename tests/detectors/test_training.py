@@ -222,5 +222,5 @@ def test_wrong_weights_are_refused(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_right_ones() -> None:
-    with pytest.raises(InputError, match=r"expected a shipped detector .mean, max, attention, mean-unbounded.* or a path"):
+    with pytest.raises(InputError, match=r"expected a shipped detector .mean, max, .* or a path"):
         detectors.load("median")
