@@ -1,22 +1,46 @@
 """Attacks on a collaborative detector. An attack is a value: settings, `repr`, equality; `load` makes one by name."""
 
 from attacks.gradient import Bim, CwMargin, Pgd
+from attacks.link import Drop, Duplicate, Sybil
 from attacks.noise import GaussianNoise, UniformNoise
 from attacks.objectives import BalancedInvertedBce, InvertedBce, Margin, Peaks, Threshold, WeightedSum
+from attacks.pose import Drift, GpsOffset, HeadingBias
+from attacks.pose_gradient import PoseGradient
 from attacks.presets import load, names
 from attacks.problem import FullFusion
+from attacks.schedules import Always, Bursts, EveryKth, RandomFrames, Rotating, Scheduled, Sleeper
+from attacks.staleness import Freeze, Replay, SoldAsFresh
+from attacks.transfer import Transfer
 
 __all__ = [
+    "Always",
     "BalancedInvertedBce",
     "Bim",
+    "Bursts",
     "CwMargin",
+    "Drift",
+    "Drop",
+    "Duplicate",
+    "EveryKth",
+    "Freeze",
     "FullFusion",
     "GaussianNoise",
+    "GpsOffset",
+    "HeadingBias",
     "InvertedBce",
     "Margin",
     "Peaks",
     "Pgd",
+    "PoseGradient",
+    "RandomFrames",
+    "Replay",
+    "Rotating",
+    "Scheduled",
+    "Sleeper",
+    "SoldAsFresh",
+    "Sybil",
     "Threshold",
+    "Transfer",
     "UniformNoise",
     "WeightedSum",
     "load",

@@ -10,11 +10,33 @@ from typing import Any, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from attacks import gradient, noise, objectives, problem
+from attacks import (
+    gradient,
+    link,
+    noise,
+    objectives,
+    pose,
+    pose_gradient,
+    problem,
+    schedules,
+    staleness,
+    transfer,
+)
 from attacks.base import Measured
 from robosac.types import InputError
 
-_MODULES: Final[tuple[Any, ...]] = (gradient, noise, objectives, problem)  # each names its attacks and parts itself
+_MODULES: Final[tuple[Any, ...]] = (  # each names its attacks and parts itself
+    gradient,
+    link,
+    noise,
+    objectives,
+    pose,
+    pose_gradient,
+    problem,
+    schedules,
+    staleness,
+    transfer,
+)
 ATTACKS: Final[Mapping[str, type[Any]]] = {k: v for m in _MODULES for k, v in getattr(m, "ATTACKS", {}).items()}
 PARTS: Final[Mapping[str, type[Any]]] = {k: v for m in _MODULES for k, v in getattr(m, "PARTS", {}).items()}
 Novelty = Literal["seen", "unseen", "hard"]

@@ -102,6 +102,7 @@ class Air:
     _defense: Surrogate | None = None
     _defender: Defender | None = None
     _world: World | None = None
+    _open: Callable[[str], Detector] | None = None
 
     def _require(self, needed: Knowledge, what: str) -> None:
         if needed not in self.knowledge:
@@ -133,6 +134,19 @@ class Air:
     def detector(self) -> Detector:
         self._require(Knowledge.MODEL, "the detector")
         return self._detector
+
+    def opened(self, name: str) -> Detector:
+        """A detector of the attackers' own, by name. Public: what they have at home is not knowledge of the victim.
+
+        Raises:
+            InputError: evaluation hands out none, or none of this name.
+        """
+        if self._open is None:
+            raise InputError(
+                f"expected an evaluation that opens detectors for attackers, got none to open {name!r} with; "
+                "give `attacked_air` what makes a detector of a name (robosac.sources.open_detector)"
+            )
+        return self._open(name)
 
     @property
     def others(self) -> Mapping[Id, Message]:
