@@ -45,6 +45,26 @@ def decode(output: Tensor, ground: Array, config: DecodeConfig) -> list[Detectio
     return [Detections(b[k], s[k], m) for b, s, k, m in zip(kept_boxes, kept_scores, keeps, maps, strict=True)]
 
 
+def box_maps(output: Tensor, ground: Array) -> Tensor:
+    """The box of every cell, `(B, 64, 64, 7)` in the ego frame: `boxes_at` for all of an output `(B, 10, 64, 64)`, in
+    torch and differentiable (but for which way a box points, which is a decision). `ground (3,)` as above."""
+    values = output.float().permute(0, 2, 3, 1)
+    rows, cols = torch.meshgrid(
+        torch.arange(MAP.rows, device=output.device), torch.arange(MAP.cols, device=output.device), indexing="ij"
+    )
+    offset = values[..., OFFSET].clamp(-_OFFSET_RANGE, _OFFSET_RANGE)
+    x = MAP.x_min_m + (cols + 0.5 + offset[..., 0]) * MAP.cell_m
+    y = MAP.y_min_m + (rows + 0.5 + offset[..., 1]) * MAP.cell_m
+    mean_size = values.new_tensor(MEAN_SIZE_M)
+    size = values[..., LOG_SIZE].clamp(-_LOG_SIZE_RANGE, _LOG_SIZE_RANGE).exp() * mean_size
+    height = values[..., HEIGHT].clamp(-_HEIGHT_RANGE_M, _HEIGHT_RANGE_M)
+    z = height + float(ground[0]) + float(ground[1]) * x + float(ground[2]) * y
+    sine, cosine = values[..., AXIS].unbind(-1)
+    yaw = torch.atan2(sine, cosine) / 2 + torch.where(values[..., FORWARD] > 0, 0.0, torch.pi)
+    wrapped = torch.remainder(yaw + torch.pi, 2 * torch.pi) - torch.pi
+    return torch.cat([torch.stack([x, y, z], dim=-1), size, wrapped[..., None]], dim=-1)
+
+
 def boxes_at(values: Array, cells: Array, ground: Array) -> Float32:
     """Boxes `(..., 7)` of head outputs `values (..., 10)` at flat map cells `cells (...)`; `ground (3,)` as above."""
     offset = np.clip(values[..., OFFSET], -_OFFSET_RANGE, _OFFSET_RANGE)

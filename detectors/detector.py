@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from detectors.config import DecodeConfig
-from detectors.decode import decode
+from detectors.decode import box_maps, decode
 from detectors.device import usable_device
 from detectors.network import CHANNELS, HEAT, MAP, Network
 from detectors.raster import Raster, rasterise, unpack
@@ -157,7 +157,7 @@ class BevDetector:
 
 
 class BevSession:
-    """One ego, one frame. Implements `robosac.types.Differentiable`.
+    """One ego, one frame. Implements `robosac.types.BoxDifferentiable`.
 
     The ego's and the teammates' maps lie ready in the ego's frame; subsets are fused and decoded on demand, each once.
     """
@@ -225,6 +225,15 @@ class BevSession:
         Raises:
             InputError: if a teammate is unknown or a payload misshapen.
         """
+        return self._output(payloads, subsets)[:, HEAT].cpu()
+
+    def logits_and_boxes(self, payloads: Mapping[Id, Any], subsets: Sequence[Subset]) -> tuple[Tensor, Tensor]:
+        """As `logits`, with the box `(S, 64, 64, 7)` in the ego frame that each cell would give."""
+        output = self._output(payloads, subsets)
+        return output[:, HEAT].cpu(), box_maps(output, self._raster.plane).cpu()
+
+    def _output(self, payloads: Mapping[Id, Any], subsets: Sequence[Subset]) -> Tensor:
+        """Head outputs `(S, 10, 64, 64)`, differentiable with respect to the payloads."""
         members = self._members([*subsets, frozenset(payloads)])[:-1]
         sent = list(self._sent)
         for teammate, payload in payloads.items():
@@ -233,7 +242,7 @@ class BevSession:
                 raise InputError(f"expected the payload of {teammate!r} to be {_SHAPE}, got {tuple(features.shape)}")
             sent[self._ids.index(teammate)] = features.to(self._detector.device)
         maps, _ = self._in_ego_frame(torch.stack(sent)) if payloads else (self._maps, None)
-        return self._decode_maps(maps, members)[:, HEAT].cpu()
+        return self._decode_maps(maps, members)
 
     @property
     def _config(self) -> DecodeConfig:

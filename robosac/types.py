@@ -249,6 +249,16 @@ class Differentiable(Session, Protocol):
 
 
 @runtime_checkable
+class BoxDifferentiable(Differentiable, Protocol):
+    """A session whose boxes can be differentiated, too, before anything is thresholded or suppressed."""
+
+    def logits_and_boxes(self, payloads: Mapping[Id, Any], subsets: Sequence[Subset]) -> tuple[Any, Any]:
+        """Class logits `(S, H, W)` and the box that each cell would give, `(S, H, W, 7)` in the ego frame, as torch;
+        gradients flow as in `logits`."""
+        ...
+
+
+@runtime_checkable
 class Detector(Protocol):
     """Stateless: a function of the ego and a subset of its teammates' messages."""
 

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from robosac.calibration import Calibration
 from robosac.consensus import Consensus, search
 from robosac.defenses.plans import PaperKnown, PaperUnknown, Plan, Unknown
 from robosac.defenses.stages import Stages
+from robosac.defenses.surrogate import RobosacSurrogate
 from robosac.gate import Gate
 from robosac.trust import Belief
 from robosac.types import EGO_ALONE, Detections, Detector, InputError, Message, Request, Subset, Verdict, View
@@ -66,6 +68,10 @@ class Robosac:
 
     def start(self, scenario: str, calibration: Calibration | None, rng: np.random.Generator) -> RobosacDefender:
         return RobosacDefender(self, calibration, rng)
+
+    def surrogate(self, calibration: Calibration | None, detector: str) -> RobosacSurrogate:
+        """What an attacker who knows these settings and the calibration knows of the defence of this detector."""
+        return RobosacSurrogate(self.agreement, self.plan, partial(self.required, calibration, detector))
 
     def required(self, calibration: Calibration | None, detector: str, size: int) -> float:
         """Agreement a subset of `size` must reach."""
