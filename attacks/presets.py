@@ -11,13 +11,18 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from attacks import (
+    adaptive,
+    blind,
+    framing,
     gradient,
     link,
     noise,
     objectives,
     pose,
     pose_gradient,
+    posepert,
     problem,
+    rehearsed,
     schedules,
     staleness,
     transfer,
@@ -26,13 +31,18 @@ from attacks.base import Measured
 from robosac.types import InputError
 
 _MODULES: Final[tuple[Any, ...]] = (  # each names its attacks and parts itself
+    adaptive,
+    blind,
+    framing,
     gradient,
     link,
     noise,
     objectives,
     pose,
     pose_gradient,
+    posepert,
     problem,
+    rehearsed,
     schedules,
     staleness,
     transfer,

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from robosac.types import Array, Codec, InputError, Message
+
+Reach: TypeAlias = (
+    float | Array
+)  # how far an element may move: one number, or an array that broadcasts to the array's shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +30,7 @@ class Room:
         return np.asarray(np.clip(x.astype(self.lower.dtype), self.lower, self.upper))
 
 
-def linf_room(clean: Array, epsilon: float, *, low: float = -np.inf, high: float = np.inf) -> Room:
+def linf_room(clean: Array, epsilon: Reach, *, low: float = -np.inf, high: float = np.inf) -> Room:
     """Every array at most `epsilon` from `clean` in each element and within [low, high].
 
     The bounds are rounded inwards, so that `abs(x - clean) <= epsilon` holds exactly (in float64) for what is sent in
@@ -47,12 +52,16 @@ def linf_room(clean: Array, epsilon: float, *, low: float = -np.inf, high: float
     return Room(np.maximum(lower, np.minimum(low_typed, clean)), np.minimum(upper, np.maximum(high_typed, clean)))
 
 
-def rooms(message: Message, codec: Codec, epsilon: float) -> Mapping[str, Room]:
-    """The room of each float array of a message, by name. Integer arrays (indices, masks) are nobody's to perturb."""
+def rooms(message: Message, codec: Codec, epsilon: Reach | Mapping[str, Reach]) -> Mapping[str, Room]:
+    """The room of each float array of a message, by name. Integer arrays (indices, masks) are nobody's to perturb.
+
+    `epsilon` is one for all arrays, or one a name: a region of the map may be given less than another.
+    """
     result = {}
     for name, array in message.payload.items():
         if not np.issubdtype(array.dtype, np.floating):
             continue
         _, _, low, high = codec.arrays.get(name, ((), "", -np.inf, np.inf))
-        result[name] = linf_room(array, epsilon, low=low, high=high)
+        allowed = epsilon[name] if isinstance(epsilon, Mapping) else epsilon
+        result[name] = linf_room(array, allowed, low=low, high=high)
     return result

@@ -45,7 +45,7 @@ def test_numbers_become_plain_python_so_that_equal_attacks_have_one_key():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: attacks.load("pdg"), r"expected an attack preset, one of bim, cw, noise, pgd.*; got 'pdg'"),
+        (lambda: attacks.load("pdg"), r"expected an attack preset, one of .*bim, .*cw, .*noise, .*pgd.*; got 'pdg'"),
         (lambda: attacks.load("../pgd"), "expected an attack preset"),
         (lambda: attacks.load("pgd", eps=0.1), r"expected settings of Pgd among epsilon, .*; got eps"),
         (lambda: attacks.load("pgd", epsilon=-0.1), r"expected epsilon of Pgd to be a finite number >= 0, got -0.1"),
@@ -84,5 +84,5 @@ def test_preset_files_are_strict(tmp_path, monkeypatch, text):
 def test_an_unknown_class_in_a_preset_lists_the_classes(tmp_path, monkeypatch):
     (tmp_path / "mine.yaml").write_text("attack: jsma\nsource: ours, no paper\nnovelty: unseen\nsettings: {}\n")
     monkeypatch.setattr(module, "_folder", lambda: tmp_path)
-    with pytest.raises(InputError, match="expected attack to be one of bim, cw_margin, gaussian_noise, pgd"):
+    with pytest.raises(InputError, match="expected attack to be one of .*bim, .*cw_margin, .*gaussian_noise, .*pgd"):
         attacks.load("mine")

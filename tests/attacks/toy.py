@@ -17,7 +17,7 @@ GRID = BevGrid(-2.0, -2.0, 1.0, 4, 5)
 WEIGHTS = np.array([8.0, -6.0, 3.0], np.float32)  # logit = WEIGHTS . mean over ego and subset of the features - BIAS
 BIAS = 2.5
 OBJECTS = [(1, 1), (2, 3)]  # the cells where everybody sees a car
-EVERYTHING = Knowledge.MODEL | Knowledge.TEAMMATES | Knowledge.VICTIM | Knowledge.DEFENSE
+EVERYTHING = Knowledge.MODEL | Knowledge.TEAMMATES | Knowledge.VICTIM | Knowledge.DEFENSE | Knowledge.SEED
 
 
 @dataclass

@@ -1,0 +1,28 @@
+"""Attacks that know, or guess, how they will be judged; with a defence in the air and without."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import attacks
+from attacks import AdaptivePgd, BlindArea, FrameUp, InvertedBce, KnowsSeed, PosePert, PretendBenign
+from tests.attacks.cases import Case
+from tests.attacks.toy_adaptive import defended_air
+
+undefended_air = partial(defended_air, defense=None)
+ADAPTIVE = [
+    AdaptivePgd(steps=6),
+    KnowsSeed(steps=5, rounds=2),
+    BlindArea(steps=4),
+    PretendBenign(steps=6),
+    FrameUp(steps=6),
+    PosePert(steps=5, bearing_deg=0.0, radius_m=0.7),
+]
+PRESETS = [attacks.load(name) for name in ("adaptive_pgd", "bac", "frame_up", "knows_seed", "pretend_benign")]
+
+CASES = [
+    *(Case(attack, defended_air) for attack in [*ADAPTIVE, *PRESETS, attacks.load("pose_pert", radius_m=0.7)]),
+    Case(AdaptivePgd(steps=5, objective=InvertedBce()), undefended_air),
+    Case(KnowsSeed(steps=3), undefended_air),
+    Case(FrameUp(steps=3), undefended_air),
+]
