@@ -18,7 +18,7 @@ Every share and mean is a ratio of sums over scenes, so its interval comes from 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
@@ -44,6 +44,11 @@ class FrameRecord:
         fell_back: the ego's own result stands although teammates had sent something.
         rejected: link -> why the gate let nothing in.
         matches: the result against the truth.
+        suspicion: teammate -> how much the verdict suspects it, in [0, 1]; 1 where the gate refused it. One that
+            sent nothing is left out: there is nothing to judge.
+        boxes: detections in the result.
+        bytes_received: payloads of everything that was sent to the ego.
+        bands: the result against the truth by distance (see `evaluation.ranges`); empty where nobody asked.
         digest: of the result's boxes and scores, bit by bit, so that two runs can be compared from their JSON.
     """
 
@@ -59,6 +64,10 @@ class FrameRecord:
     fell_back: bool
     rejected: Mapping[Id, str]
     matches: FrameMatches
+    suspicion: Mapping[Id, float] = field(default_factory=dict)
+    boxes: int = 0
+    bytes_received: int = 0
+    bands: tuple[FrameMatches, ...] = ()
     digest: str = ""
 
     def __post_init__(self) -> None:
@@ -71,7 +80,15 @@ class FrameRecord:
 
     @staticmethod
     def of(
-        scenario: str, index: int, teammates: Subset, attackers: Subset, verdict: Verdict, matches: FrameMatches
+        scenario: str,
+        index: int,
+        teammates: Subset,
+        attackers: Subset,
+        verdict: Verdict,
+        matches: FrameMatches,
+        *,
+        bands: tuple[FrameMatches, ...] = (),
+        bytes_received: int = 0,
     ) -> FrameRecord:
         """From a verdict; attackers that are not present in the frame are left out."""
         return FrameRecord(
@@ -87,6 +104,10 @@ class FrameRecord:
             fell_back=verdict.fell_back,
             rejected=dict(verdict.rejected),
             matches=matches,
+            suspicion=_suspicion(verdict, teammates),
+            boxes=len(verdict.result),
+            bytes_received=bytes_received,
+            bands=bands,
             digest=sha256(verdict.result.boxes.tobytes() + verdict.result.scores.tobytes()).hexdigest()[:16],
         )
 
@@ -113,6 +134,10 @@ class FrameRecord:
             "fell_back": self.fell_back,
             "rejected": dict(self.rejected),
             "matches": self.matches.to_dict(),
+            "suspicion": {i: float(v) for i, v in sorted(self.suspicion.items())},
+            "boxes": self.boxes,
+            "bytes_received": self.bytes_received,
+            "bands": [m.to_dict() for m in self.bands],
             "digest": self.digest,
         }
 
@@ -128,9 +153,18 @@ class FrameRecord:
             fell_back=bool(data["fell_back"]),
             rejected={str(k): str(v) for k, v in data["rejected"].items()},
             matches=FrameMatches.from_dict(data["matches"]),
+            suspicion={str(k): float(v) for k, v in data.get("suspicion", {}).items()},
+            boxes=int(data.get("boxes", 0)),
+            bytes_received=int(data.get("bytes_received", 0)),
+            bands=tuple(FrameMatches.from_dict(m) for m in data.get("bands", [])),
             digest=str(data.get("digest", "")),
             **sets,
         )
+
+
+def _suspicion(verdict: Verdict, teammates: Subset) -> dict[Id, float]:
+    known = {**verdict.suspicion, **dict.fromkeys(verdict.rejected, 1.0)}
+    return {i: known[i] for i in sorted(teammates) if i in known}
 
 
 @dataclass(frozen=True)
@@ -156,7 +190,7 @@ class Summary:
         ap: IoU threshold -> AP in [0, 1].
         tpr_excluded .. fpr_accused: rates as the module's docstring defines them.
         attacker_free, fell_back: shares of the frames.
-        decodes, trials: mean a frame.
+        decodes, trials, boxes, bytes_received: mean a frame.
         ms: stage -> milliseconds a frame; "total" is the sum of the stages.
     """
 
@@ -172,6 +206,8 @@ class Summary:
     fell_back: Estimate
     decodes: Estimate
     trials: Estimate
+    boxes: Estimate
+    bytes_received: Estimate
     ms: Mapping[str, Milliseconds]
 
     def to_dict(self) -> dict[str, Any]:
@@ -198,6 +234,8 @@ _MEANS: dict[str, Callable[[FrameRecord], int]] = {
     "fell_back": lambda r: int(r.fell_back),
     "decodes": lambda r: r.decodes,
     "trials": lambda r: r.trials,
+    "boxes": lambda r: r.boxes,
+    "bytes_received": lambda r: r.bytes_received,
 }
 
 
@@ -244,6 +282,8 @@ def summarise(
         fell_back=mean("fell_back"),
         decodes=mean("decodes"),
         trials=mean("trials"),
+        boxes=mean("boxes"),
+        bytes_received=mean("bytes_received"),
         ms=stage_times(records),
     )
 

@@ -1,22 +1,27 @@
 """Play scenarios: frames in, attacked messages, verdicts of every policy, records out.
 
-Evaluation holds the truth and chooses the attackers; nobody else does. Messages are encoded once a frame, attacked
-once for each number of attackers, and replayed to every policy. Randomness is keyed by (seed, scenario, role), so
-scenarios can run in any order and in any process.
+Evaluation holds the truth and chooses the attackers; nobody else does. Messages are encoded once a frame (`stage`),
+attacked once for each number of attackers, and replayed to every policy; an attack that knows the defence is held
+against each policy by itself. Randomness is keyed by (seed, scenario, role), so scenarios can run in any order and in
+any process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from robosac.air import Air, Attack, Attacker, Knowledge
+from robosac.air import Air, Attack, Attacker, Knowledge, Surrogate, World
 from robosac.calibration import Calibration
 from robosac.defenses import NoDefense, Oracle
-from robosac.evaluation.ap import match_truth
+from robosac.evaluation.ap import Region, match_truth
 from robosac.evaluation.metrics import FrameRecord
+from robosac.evaluation.ranges import match_bands
+from robosac.gate import Gate
 from robosac.types import (
     EGO_ALONE,
+    Adaptable,
     Defender,
     Defense,
     Detector,
@@ -40,6 +45,12 @@ class Policy:
     make: Callable[[int], Defense]  # from the number of attackers, for those that are told it
     told_attackers: bool = False  # the oracle
     honest_air: bool = False  # "all honest": the same frame without an attack
+    gate: Gate | None = None  # in place of the defence's own, where a data set's clocks ask for another
+
+    def defense(self, attackers: Subset) -> Any:
+        """The defence of a scenario, before it starts."""
+        made: Any = Oracle(attackers=attackers) if self.told_attackers else self.make(len(attackers))
+        return replace(made, gate=self.gate) if self.gate is not None and hasattr(made, "gate") else made
 
 
 def oracle() -> Policy:
@@ -50,6 +61,23 @@ def oracle() -> Policy:
 def all_honest() -> Policy:
     """Nobody attacks and everybody is fused: what collaboration is worth."""
     return Policy("all honest", lambda m: NoDefense(), honest_air=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Staged:
+    """A frame with what everybody honestly sends, encoded once for all that is played on it."""
+
+    frame: Frame
+    truth: Truth
+    request: Request
+    honest: Mapping[Id, Message]
+
+
+def stage(frames: Iterable[tuple[Frame, Truth]], detector: Detector) -> Iterator[Staged]:
+    """Encode the frames of a scenario, one after another as they are asked for."""
+    for frame, truth in frames:
+        request = detector.request(frame.ego)
+        yield Staged(frame, truth, request, {i: detector.encode(v, request) for i, v in frame.others.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +100,17 @@ def choose_attackers(seed: int, scenario: str, teammates: Sequence[Id], n_attack
     return frozenset(str(i) for i in order[:n_attackers])
 
 
+def region_of(detector: Detector) -> Region:
+    """Where a detector's results are judged: on its grid.
+
+    Raises:
+        InputError: it has none.
+    """
+    if detector.grid is None:
+        raise InputError(f"expected a detector with a BEV grid to evaluate on, got {detector.name!r} without one")
+    return detector.grid
+
+
 def play(
     frames: Iterable[tuple[Frame, Truth]],
     detector: Detector,
@@ -81,44 +120,114 @@ def play(
     *,
     seed: int,
     calibration: Calibration | None = None,
+    opener: Callable[[str], Detector] | None = None,
 ) -> Iterator[Played]:
     """Play the frames of one scenario, in order, for each number of attackers and each policy.
 
     Attackers are chosen among the teammates of the first frame; one that drives out of range attacks no more.
+    `opener` makes a detector of a name, for attackers that bring one of their own.
     """
-    if detector.grid is None:
-        raise InputError(f"expected a detector with a BEV grid to evaluate on, got {detector.name!r} without one")
-    region = detector.grid
-    defenders: dict[tuple[int, str], Defender] = {}
-    attackers_of: dict[int, Subset] = {}
-    attacking: dict[int, Attacker] = {}
-    for frame, truth in frames:
-        if not attackers_of:
+    staged = stage(frames, detector)
+    return play_staged(
+        staged, detector, attack, attacker_counts, policies, seed=seed, calibration=calibration, opener=opener
+    )
+
+
+def play_staged(
+    staged: Iterable[Staged],
+    detector: Detector,
+    attack: Attack | None,
+    attacker_counts: Sequence[int],
+    policies: Sequence[Policy],
+    *,
+    seed: int,
+    calibration: Calibration | None = None,
+    opener: Callable[[str], Detector] | None = None,
+) -> Iterator[Played]:
+    """As `play`, on frames whose messages are encoded already."""
+    region = region_of(detector)
+    cells: dict[int, _Cell] = {}
+    for s in staged:
+        if not cells:
             for m in attacker_counts:
-                chosen = choose_attackers(seed, frame.scenario, list(frame.others), m)
-                attackers_of[m] = chosen
-                if attack is not None and m:
-                    rng = keyed_rng(seed, frame.scenario, "attack", m)
-                    attacking[m] = attack.start(frame.scenario, chosen, rng)
-                for p in policies:
-                    defense = Oracle(attackers=chosen) if p.told_attackers else p.make(m)
-                    rng = keyed_rng(seed, frame.scenario, "defense", m, p.name)
-                    defenders[m, p.name] = defense.start(frame.scenario, calibration, rng)
-        request = detector.request(frame.ego)
-        honest = {i: detector.encode(view, request) for i, view in frame.others.items()}
-        for m in attacker_counts:
-            present = attackers_of[m] & set(frame.others)
-            inbox = list(honest.values())
-            if attack is not None and m:
-                air = attacked_air(frame, detector, request, honest, present, attack.knowledge)
-                inbox = [*(honest[i] for i in honest if i not in present), *attacking[m].send(air)]
+                liars = choose_attackers(seed, s.frame.scenario, list(s.frame.others), m)
+                cells[m] = _Cell(s.frame.scenario, detector, attack, liars, policies, seed, calibration, opener)
+        for m, cell in cells.items():
             for p in policies:
-                heard, lying = (list(honest.values()), EGO_ALONE) if p.honest_air else (inbox, present)
-                verdict = defenders[m, p.name].step(detector, frame.ego, request, heard)
-                matches = match_truth(verdict.result, truth, region, agents=(frame.ego.id, *frame.others))
-                teammates = frozenset(frame.others)
-                record = FrameRecord.of(frame.scenario, frame.index, teammates, lying, verdict, matches)
-                yield Played(p.name, m, frame, replace(truth, attackers=lying), verdict, record)
+                inbox, lying = cell.inbox(s, p)
+                verdict = cell.defenders[p.name].step(detector, s.frame.ego, s.request, inbox)
+                teammates = frozenset(s.frame.others)
+                agents = (s.frame.ego.id, *s.frame.others)
+                record = FrameRecord.of(
+                    s.frame.scenario,
+                    s.frame.index,
+                    teammates,
+                    lying,
+                    verdict,
+                    match_truth(verdict.result, s.truth, region, agents=agents),
+                    bands=match_bands(verdict.result, s.truth, region, agents=agents),
+                    bytes_received=sum(message.bytes for message in inbox),
+                )
+                yield Played(p.name, m, s.frame, replace(s.truth, attackers=lying), verdict, record)
+
+
+class _Cell:
+    """One number of attackers in one scenario: who lies, what is sent to whom, and who defends."""
+
+    def __init__(
+        self,
+        scenario: str,
+        detector: Detector,
+        attack: Attack | None,
+        liars: Subset,
+        policies: Sequence[Policy],
+        seed: int,
+        calibration: Calibration | None,
+        opener: Callable[[str], Detector] | None,
+    ) -> None:
+        m = len(liars)
+        self.attack, self.liars, self.detector, self.opener = attack if m else None, liars, detector, opener
+        self.defenders: dict[str, Defender] = {}
+        self.surrogates: dict[str, Surrogate | None] = {}
+        for p in policies:
+            defense = p.defense(liars)
+            rng = keyed_rng(seed, scenario, "defense", m, p.name)
+            self.defenders[p.name] = defense.start(scenario, calibration, rng)
+            knows = isinstance(defense, Adaptable)
+            self.surrogates[p.name] = defense.surrogate(calibration, detector.name) if knows else None
+        self.adaptive = self.attack is not None and Knowledge.DEFENSE in self.attack.knowledge
+        self.attacking: dict[str, Attacker] = {}  # one for all policies, or one each for an attack that knows them
+        if self.attack is not None:
+            for name in [p.name for p in policies] if self.adaptive else [""]:
+                self.attacking[name] = self.attack.start(scenario, liars, keyed_rng(seed, scenario, "attack", m))
+        self._sent: tuple[Staged, list[Message]] | None = None  # the last frame's, for the policies that share it
+
+    def inbox(self, s: Staged, policy: Policy) -> tuple[list[Message], Subset]:
+        """What the ego of a policy receives in a frame, and who lied in it."""
+        present = self.liars & set(s.frame.others)
+        if policy.honest_air or self.attack is None:
+            return list(s.honest.values()), EGO_ALONE if policy.honest_air else present
+        if self.adaptive:
+            return self._attacked(s, present, policy.name, policy.name), present
+        if self._sent is None or self._sent[0] is not s:
+            self._sent = (s, self._attacked(s, present, "", None))
+        return self._sent[1], present
+
+    def _attacked(self, s: Staged, present: Subset, attacker: str, against: str | None) -> list[Message]:
+        assert self.attack is not None
+        air = attacked_air(
+            s.frame,
+            self.detector,
+            s.request,
+            s.honest,
+            present,
+            self.attack.knowledge,
+            world=s.truth.world,
+            defense=None if against is None else self.surrogates[against],
+            defender=None if against is None else self.defenders[against],
+            opener=self.opener,
+        )
+        return [*(s.honest[i] for i in s.honest if i not in present), *self.attacking[attacker].send(air)]
 
 
 def attacked_air(
@@ -128,6 +237,11 @@ def attacked_air(
     honest: Mapping[Id, Message],
     attackers: Subset,
     knowledge: Knowledge,
+    *,
+    world: World | None = None,
+    defense: Surrogate | None = None,
+    defender: Defender | None = None,
+    opener: Callable[[str], Detector] | None = None,
 ) -> Air:
     """One frame as the attackers see it; what `knowledge` excludes raises when it is read."""
     return Air(
@@ -140,4 +254,8 @@ def attacked_air(
         _detector=detector,
         _others={i: m for i, m in honest.items() if i not in attackers},
         _ego=frame.ego,
+        _defense=defense,
+        _defender=defender,
+        _world=world,
+        _open=opener,
     )
