@@ -135,6 +135,29 @@ def demo(
 
 
 @app.command()
+def attacks(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Presets; default: all.")] = None,
+    gallery: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Folder for a picture of each and a page of them.")
+    ] = None,
+    detector: DetectorName = "mean",
+    scene: Annotated[int, typer.Option(min=0, help="Which simulated scene the gallery shows.")] = 3,
+    attackers: Annotated[int, typer.Option(min=1, help="How many lie in the gallery.")] = 2,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """The attacks there are: stage, what each needs to know, budget, source; one NAME: with its settings."""
+    from robosac.commands.attacks import run, run_gallery
+
+    if gallery is None:
+        run(names or [], as_json=json)
+    else:
+        run_gallery(
+            names or [], out=gallery, detector=detector, seed=seed, scene=scene, attackers=attackers, as_json=json
+        )
+
+
+@app.command()
 def train(
     config: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="A YAML file of configs/detectors.")],
     out: Annotated[

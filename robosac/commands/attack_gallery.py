@@ -1,0 +1,267 @@
+"""The pictures of `robosac attacks --gallery`: every attack on one simulated scene, fused without a defence.
+
+A scene is played from its first frame on, for attacks that remember; shown is its first frame where the attack acts
+there, else the last one in which it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from robosac.air import Knowledge, Surrogate
+from robosac.commands.attack_words import acts, said_by, wrapped
+from robosac.commands.attacks import described
+from robosac.defenses import NoDefense, Robosac
+from robosac.evaluation.ap import counted, match_truth
+from robosac.evaluation.run import attacked_air, choose_attackers
+from robosac.facade import saved_calibration
+from robosac.files import check_writable, write_whole
+from robosac.sources import open_detector
+from robosac.types import (
+    Detector,
+    Frame,
+    Id,
+    InputError,
+    Message,
+    RobosacError,
+    Subset,
+    Truth,
+    Verdict,
+    View,
+    keyed_rng,
+)
+
+if TYPE_CHECKING:
+    from attacks.base import Measured
+    from robosac.viz.gallery import Entry, Seen
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is drawn, and where it goes."""
+
+    out: Path
+    detector: str = "mean"
+    seed: int = 0
+    scene: int = 3
+    n_attackers: int = 2
+
+    def __post_init__(self) -> None:
+        if self.n_attackers < 1 or self.seed < 0 or self.scene < 0:
+            raise InputError(
+                f"expected attackers >= 1, seed >= 0 and scene >= 0, got {self.n_attackers}, {self.seed}, {self.scene}"
+            )
+
+
+def gallery(
+    settings: Settings, names: Sequence[str], *, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[Entry]:
+    """Write NAME.png for every preset named and index.html; says of each what was drawn, or why not.
+
+    Raises:
+        InputError: the folder takes no files, the detector's name means nothing, or the scene has too few teammates.
+    """
+    from robosac.viz.gallery import gallery_page
+
+    check_writable(settings.out)
+    open_detector(settings.detector)  # a wrong name is told before the work
+    entries: list[Entry] = []
+    progress(0, len(names))
+    for k, name in enumerate(names):
+        entries.append(draw(settings, name))
+        progress(k + 1, len(names))
+    title = "What the attacks do"
+    subtitle = (
+        f"scene {settings.scene} of the simulation's test split, seed {settings.seed}, {settings.n_attackers} lie; "
+        f"detector {settings.detector} where nothing else is said; everybody who passes the gate is fused"
+    )
+    write_whole(settings.out / "index.html", gallery_page(title, subtitle, entries).encode())
+    return entries
+
+
+def draw(settings: Settings, name: str) -> Entry:
+    """The picture of one attack, written; or the reason why there is none."""
+    import attacks
+    from robosac.viz.canvas import save_png
+    from robosac.viz.gallery import Entry, attack_figure
+
+    row = described(name)
+    attack = attacks.load(name)
+    facts = {
+        "what": row["about"],
+        "stage": row["stage"],
+        "needs to know": ", ".join(row["knows"]),
+        "budget": f"{row['budget']:g} {row['unit']} ({row['novelty']})",
+        "source": row["source"],
+    }
+    try:
+        victim = victim_of(attack, settings.detector)
+        shot = play(settings, attack, victim)
+    except RobosacError as error:
+        return Entry(name, facts, reason=" ".join(str(error).split()))
+    facts |= {"detector": victim, "frame": str(shot.frame.index), "sent": "; ".join(shot.said)}
+    figure = attack_figure(
+        shot.clean,
+        shot.attacked,
+        truth_boxes=shot.truth.boxes[counted(shot.truth, shot.region, agents=(shot.frame.ego.id, *shot.frame.others))],
+        attackers=shot.liars,
+        region=shot.region,
+        points=shot.clean.detections.score_map is None,
+        footnote=[f"{name} on {victim}, frame {shot.frame.index}", *wrapped(shot.said)],
+    )
+    save_png(figure, settings.out / f"{name}.png")
+    alt = f"{name} from above: without the attack {shot.clean.note}; with it {shot.attacked.note}"
+    return Entry(name, facts, picture=f"{name}.png", alt=alt)
+
+
+def victim_of(attack: Measured, detector: str) -> str:
+    """A detector that an attack can act on: boxes are sent in late fusion only; a transfer comes from another one."""
+    if attack.stage.value == "boxes" and not detector.startswith("late:"):
+        return f"late:{detector}"
+    if getattr(attack, "source", None) == detector:
+        return "mean" if detector != "mean" else "max"
+    return detector
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """One frame without and with an attack. `liars` are the links that lie, `said` what they sent in words."""
+
+    frame: Frame
+    truth: Truth
+    clean: Seen
+    attacked: Seen
+    liars: Subset
+    said: Sequence[str]
+    region: Any
+
+
+def play(settings: Settings, attack: Measured, victim: str) -> Shot:
+    """Play the scene until the attack has acted."""
+    detector = _detector(victim)
+    if detector.grid is None:
+        raise InputError(f"expected a detector with a BEV grid, got {victim!r} without one")
+    first, _ = _frame(settings.scene, settings.seed, 0)
+    attackers = choose_attackers(settings.seed, first.scenario, list(first.others), settings.n_attackers)
+    attacker = attack.start(first.scenario, attackers, keyed_rng(settings.seed, first.scenario, "attack"))
+    acted: tuple[int, Sequence[Message]] = (0, ())
+    for index in range(_frames(settings.scene, settings.seed)):
+        frame, truth = _frame(settings.scene, settings.seed, index)
+        request = detector.request(frame.ego)
+        honest = _honest(victim, settings.scene, settings.seed, index)
+        present = attackers & set(frame.others)
+        air = attacked_air(frame, detector, request, honest, present, attack.knowledge)
+        surrogate = _surrogate(detector) if Knowledge.DEFENSE in attack.knowledge else None
+        defender = None
+        if Knowledge.SEED in attack.knowledge:
+            rng = keyed_rng(settings.seed, frame.scenario, "defense")
+            defender = Robosac().start(frame.scenario, saved_calibration(detector), rng)
+        air = replace(air, _world=truth.world, _open=_detector, _defense=surrogate, _defender=defender)
+        lies = list(attacker.send(air))
+        if index == 0 or acts(honest, lies, present):
+            acted = index, lies
+        if index == 0 and acts(honest, lies, present):
+            break
+    return _shot(settings, victim, attackers, *acted)
+
+
+def _shot(settings: Settings, victim: str, attackers: Subset, index: int, lies: Sequence[Message]) -> Shot:
+    detector = _detector(victim)
+    frame, truth = _frame(settings.scene, settings.seed, index)
+    honest = _honest(victim, settings.scene, settings.seed, index)
+    present = attackers & set(frame.others)
+    inbox = [*(m for i, m in honest.items() if i not in present), *lies]
+    clean, attacked = _fused(detector, frame, list(honest.values())), _fused(detector, frame, inbox)
+    labels = {link: f"#{k}" for k, link in enumerate(sorted({m.link for m in lies} - set(frame.others)))}
+    past = {k: _honest(victim, settings.scene, settings.seed, k) for k in range(index)}
+    said = []
+    for who in sorted(present):
+        own = [m for m in lies if m.link.partition("#")[0] == who]
+        before = {k: messages[who] for k, messages in past.items() if who in messages}
+        said.append(f"{who}: {said_by(honest[who], own, before)}")
+    said += [f"the gate refuses {link}: {why}" for link, why in sorted(attacked.rejected.items())]
+    unlied = _seen(frame, frame, truth, detector, clean)
+    lied = _seen(frame, claimed(frame, inbox, labels), truth, detector, attacked, labels)
+    return Shot(frame, truth, unlied, lied, present | set(labels.values()), said, detector.grid)
+
+
+def _fused(detector: Detector, frame: Frame, inbox: Sequence[Message]) -> Verdict:
+    defender = NoDefense().start(frame.scenario, None, keyed_rng(0))
+    return defender.step(detector, frame.ego, detector.request(frame.ego), inbox)
+
+
+def _seen(
+    frame: Frame,
+    shown: Frame,
+    truth: Truth,
+    detector: Detector,
+    verdict: Verdict,
+    labels: Mapping[Id, str] = MappingProxyType({}),
+) -> Seen:
+    from robosac.viz.gallery import Seen
+
+    assert detector.grid is not None
+    matches = match_truth(verdict.result, truth, detector.grid, agents=(frame.ego.id, *frame.others))
+    hits = matches.hits(0.5)
+    note = f"{int((hits == 1).sum())} of {matches.n_gt} found, {len(verdict.result)} boxes"
+    return Seen(shown, verdict.result, frozenset(labels.get(i, i) for i in verdict.used), hits, note)
+
+
+def claimed(frame: Frame, inbox: Sequence[Message], labels: Mapping[Id, str]) -> Frame:
+    """The views as messages claim them: poses, points where they are sent, a view an invented sender.
+
+    `labels` are short names for links, for pictures.
+    """
+    others: dict[Id, View] = {}
+    for message in inbox:
+        behind = frame.others.get(message.link.partition("#")[0])
+        pose = np.asarray(message.world_T_payload)
+        if behind is None or pose.shape != (4, 4) or not np.isfinite(pose).all():
+            continue
+        points = np.asarray(message.payload.get("points", behind.points))
+        if points.ndim != 2 or points.shape[1] != 4:
+            points = behind.points
+        name = labels.get(message.link, message.link)
+        others[name] = replace(behind, id=name, world_T_sensor=pose, points=points)
+    return replace(frame, others=others)
+
+
+# ------------------------------------------------------------------------------------------------- made once a process
+@lru_cache(maxsize=8)
+def _detector(name: str) -> Detector:
+    return open_detector(name)
+
+
+@lru_cache(maxsize=2)
+def _scenario(scene: int, seed: int) -> Any:
+    from robosac.simulation import scenario
+
+    return scenario("test", scene, seed=seed)
+
+
+def _frames(scene: int, seed: int) -> int:
+    return int(_scenario(scene, seed).n_frames)
+
+
+@lru_cache(maxsize=16)
+def _frame(scene: int, seed: int, index: int) -> tuple[Frame, Truth]:
+    found: tuple[Frame, Truth] = _scenario(scene, seed).snapshot(index).frame()
+    return found
+
+
+@lru_cache(maxsize=64)
+def _honest(victim: str, scene: int, seed: int, index: int) -> dict[Id, Message]:
+    detector, (frame, _) = _detector(victim), _frame(scene, seed, index)
+    request = detector.request(frame.ego)
+    return {i: detector.encode(view, request) for i, view in frame.others.items()}
+
+
+def _surrogate(detector: Detector) -> Surrogate:
+    return Robosac().surrogate(saved_calibration(detector), detector.name)
