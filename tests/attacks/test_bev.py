@@ -66,7 +66,7 @@ def test_bim_raises_the_background_and_touches_only_what_the_ego_can_see(air):
         assert changed[well_inside].mean() > 0.99
 
 
-@pytest.mark.parametrize("name", attacks.names())
+@pytest.mark.parametrize("name", ["bim", "cw", "noise", "pgd", "pgd_balanced"])
 def test_what_is_sent_is_a_valid_message(air, name):
     attack = attacks.load(name, epsilon=0.3)
     for message in attack.start("s", frozenset("ab"), np.random.default_rng(0)).send(air):
