@@ -9,18 +9,19 @@ import pytest
 import torch
 
 import detectors
+from detectors.detector import BevDetector, BevSession
 from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.calibration import Calibration, Measure
 from robosac.defenses import Known, PaperKnown, PaperUnknown, Robosac, Unknown
 from robosac.facade import saved_calibration
 from robosac.simulation import scenario
-from robosac.types import EGO_ALONE, Adaptable, BevGrid, Detections, Frame, InputError, Session, View, keyed_rng
+from robosac.types import EGO_ALONE, Adaptable, BevGrid, Detections, Frame, InputError, View, keyed_rng
 
 MEASURES = [ScoreMapOverlap(), SeenScoreMap(), SeenScoreMap(unseen_weight=0.0, slack=0.0), ScoreMapOverlap(floor=0.0)]
 
 
 @pytest.fixture(scope="module", params=["mean", "attention"])
-def real(request: pytest.FixtureRequest) -> tuple[detectors.BevDetector, Frame, Session]:
+def real(request: pytest.FixtureRequest) -> tuple[BevDetector, Frame, BevSession]:
     detector = detectors.load(request.param)
     frame, _ = scenario("val", 0).snapshot(0).frame()
     to = detector.request(frame.ego)
