@@ -144,17 +144,77 @@ def attacks(
     scene: Annotated[int, typer.Option(min=0, help="Which simulated scene the gallery shows.")] = 3,
     attackers: Annotated[int, typer.Option(min=1, help="How many lie in the gallery.")] = 2,
     seed: Seed = 0,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table as docs/attacks.md has it.")] = False,
     json: Json = False,
 ) -> None:
     """The attacks there are: stage, what each needs to know, budget, source; one NAME: with its settings."""
     from robosac.commands.attacks import run, run_gallery
 
     if gallery is None:
-        run(names or [], as_json=json)
+        run(names or [], as_json=json, as_markdown=markdown)
     else:
         run_gallery(
             names or [], out=gallery, detector=detector, seed=seed, scene=scene, attackers=attackers, as_json=json
         )
+
+
+@app.command()
+def evaluate(
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(help="sim:PRESET (mixed, intersection, ...), opv2v:PATH, v2xsim:PATH, dair:PATH, or data:PATH."),
+    ] = None,
+    detector: Annotated[list[str] | None, typer.Option(help=DETECTOR_HELP)] = None,
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(help="Presets (robosac attacks lists them), like pgd or pgd:steps=5,epsilon=0.1."),
+    ] = None,
+    attackers: Annotated[list[str] | None, typer.Option(help="How many of a scene's teammates attack.")] = None,
+    defense: Annotated[
+        list[str] | None, typer.Option(help="Presets (robosac, paper, ...), none, ego-only, oracle, all-honest.")
+    ] = None,
+    epsilon: Annotated[list[str] | None, typer.Option(help="Budgets in place of the presets': an axis.")] = None,
+    trials: Annotated[list[str] | None, typer.Option(help="Trials a frame, at most: an axis.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A YAML file of these; what is named here wins.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds.")] = None,
+    scenes: Annotated[int | None, typer.Option(min=1, help="Of a data set, at most.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Of a scene, at most.")] = None,
+    frame_step: Annotated[int | None, typer.Option(min=1, help="Every how many-th frame.")] = None,
+    vehicles: Annotated[int | None, typer.Option(min=1, help="Connected vehicles of a simulated scene.")] = None,
+    comm_range_m: Annotated[float | None, typer.Option(help="Who is further from the ego is no teammate.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1.")] = None,
+    root: Root = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core. Changes no figure.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Computing threads of each process.")] = 1,
+    out: Out = Path("runs/evaluate"),
+    json: Json = False,
+) -> None:
+    """Play every attack against every defence: the whole grid of what is named.
+
+    Lists are repeated options or comma lists. A run that is stopped goes on where it was when the same command is given
+    again; a grid that grows uses what is there.
+    """
+    from robosac.commands.evaluate import run
+
+    named = {
+        "dataset": dataset,
+        "detector": detector,
+        "attack": attack,
+        "defense": defense,
+        "attackers": attackers,
+        "epsilon": epsilon,
+        "trials": trials,
+        "seeds": seeds,
+        "scenes": scenes,
+        "frames": frames,
+        "frame_step": frame_step,
+        "vehicles": vehicles,
+        "comm_range_m": comm_range_m,
+        "device": device,
+    }
+    run(named, config=config, out=out, jobs=jobs, threads=threads, root=root, as_json=json)
 
 
 @app.command()

@@ -41,7 +41,7 @@ BESIDE = {  # rooms beside the layers, and all that they may import
     "viz": CONTAINERS | {"files", "budget"},
 }
 # The roof may import everything: it alone names concrete detectors, attacks and defences, and opens `viz`.
-ROOF = frozenset({"", "__main__", "cli", "commands", "config", "demo", "facade", "sources"})
+ROOF = frozenset({"", "__main__", "cli", "commands", "config", "demo", "facade", "grid", "sources"})
 # `detectors` and `attacks` know the containers. How a detector is trained and judged is a workshop beside the
 # detector: it simulates its data and scores it by the project's own AP. What runs on the road may not import it.
 OUTSIDE = CONTAINERS | {"files"}

@@ -1,0 +1,170 @@
+"""From parts to entries: one JSON for each cell of a grid, the same bytes however the parts came to be."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from robosac.config import plain
+from robosac.evaluation.ap import ap_replicates
+from robosac.evaluation.bootstrap import Estimate, scene_weights
+from robosac.evaluation.metrics import FrameRecord, Summary, by_scene, summarise
+from robosac.evaluation.ranges import BANDS_M, THRESHOLD, band_name
+from robosac.evaluation.roc import Roc, roc
+from robosac.grid.data import SceneRef, gate_of
+from robosac.grid.parts import FORMAT, digest
+from robosac.grid.settings import NOBODY, AttackSpec, DefenseSpec, Grid
+from robosac.types import keyed_rng
+
+TOO_FEW: Final = re.compile(r"^expected at most \d+ attackers")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of the grid's names."""
+
+    dataset: str
+    detector: str
+    attack: AttackSpec | None
+    m: int
+    defense: DefenseSpec
+
+    @property
+    def attack_label(self) -> str:
+        return NOBODY if self.attack is None else self.attack.label
+
+    def labels(self) -> dict[str, Any]:
+        """What tells it from the others, in the order of the columns."""
+        return {
+            "dataset": self.dataset,
+            "detector": self.detector,
+            "attack": self.attack_label,
+            "epsilon": None if self.attack is None else float(self.attack.value.budget),
+            "attackers": self.m,
+            "defense": self.defense.label,
+            "trials": self.defense.trials,
+        }
+
+    def file_name(self, grid: Grid) -> str:
+        """Readable, and one's own even where names differ only in what no file name can hold."""
+        names = (self.dataset, self.detector, self.attack_label, f"m{self.m}", self.defense.label)
+        readable = "_".join(re.sub(r"[^A-Za-z0-9.@+-]+", "-", n).strip("-")[-40:] for n in names)
+        return f"{readable}_{digest([names, judged_on(grid)])[:8]}.json"
+
+
+def judged_on(grid: Grid) -> dict[str, Any]:
+    """The settings of a grid that every cell shares: how much data, not which names."""
+    return grid.model_dump(
+        mode="json", include={"seeds", "scenes", "frames", "frame_step", "vehicles", "comm_range_m", "device"}
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What came of a cell. `summary` is None where it cannot be, and `skipped` says why.
+
+    Attributes:
+        cell: which.
+        records: every frame.
+        summary: AP, rates and means with intervals.
+        bands: AP@0.5 by distance from the ego; None where nothing counts there.
+        roc: of suspicion; None where nobody attacks or nobody is honest.
+        left_out: reason -> scenes that could not be played.
+        skipped: why there is nothing, where there is nothing.
+    """
+
+    cell: Cell
+    records: tuple[FrameRecord, ...]
+    summary: Summary | None
+    bands: dict[str, Estimate | None]
+    roc: Roc | None
+    left_out: dict[str, list[str]]
+    skipped: str | None
+
+
+def make_entry(
+    cell: Cell, found: Sequence[tuple[SceneRef, Sequence[FrameRecord] | None, str | None]], *, replicates: int = 1000
+) -> Entry:
+    """An entry of its scenes: each with its records, or with the reason why there are none."""
+    left_out: dict[str, list[str]] = {}
+    records: list[FrameRecord] = []
+    for ref, rows, reason in found:
+        if rows is None:
+            left_out.setdefault(_generic(reason or ""), []).append(f"{ref.scene} (seed {ref.seed})")
+        else:
+            records += rows
+    if not records:
+        return Entry(cell, (), None, {}, None, left_out, "; ".join(left_out) or "no frames")
+    rng = keyed_rng(0, "bootstrap")
+    summary = summarise(cell.defense.label, records, rng, replicates=replicates)
+    return Entry(cell, tuple(records), summary, _bands(records, replicates), roc(records), left_out, None)
+
+
+def _generic(reason: str) -> str:
+    """One reason for all scenes that have too few teammates, which name themselves in it."""
+    return "fewer teammates than attackers" if TOO_FEW.match(reason) else reason
+
+
+def _bands(records: Sequence[FrameRecord], replicates: int) -> dict[str, Estimate | None]:
+    groups = by_scene(records)
+    weights = scene_weights(len(groups), keyed_rng(0, "bootstrap"), replicates)
+    found = {}
+    for k, band in enumerate(BANDS_M):
+        ap = ap_replicates({name: [r.bands[k] for r in rows] for name, rows in groups.items()}, weights)[THRESHOLD]
+        found[band_name(band)] = None if ap is None else ap.estimate()
+    return found
+
+
+def entry_json(
+    entry: Entry, grid: Grid, detector: dict[str, Any], versions: dict[str, str], run: dict[str, Any]
+) -> str:
+    """The file of an entry. All that differs from run to run is under `timings`, the last key."""
+    cell, s = entry.cell, entry.summary
+    held: dict[str, Any] = {
+        "format": FORMAT,
+        "cell": cell.labels(),
+        "config": {
+            "data": judged_on(grid),
+            "detector": detector,
+            "attack": None if cell.attack is None else plain(cell.attack.value),
+            "defense": plain(cell.defense.policy(gate_of(cell.dataset)).defense(frozenset(map(str, range(cell.m))))),
+        },
+        "versions": versions,
+        "seeds": list(range(grid.seeds)),
+        "skipped": entry.skipped,
+        "left_out": entry.left_out,
+    }
+    timings: dict[str, Any] = dict(run)
+    if s is not None:
+        plain_summary = s.to_dict()
+        timings |= {"ms": plain_summary.pop("ms"), "frames_ms": [dict(r.ms) for r in entry.records]}
+        held |= plain_summary
+        held["ap50_by_range_m"] = {b: None if e is None else e.to_dict() for b, e in entry.bands.items()}
+        held["roc"] = None if entry.roc is None else entry.roc.to_dict()
+        held["per_frame"] = [_without_ms(r) for r in entry.records]
+    held["timings"] = timings
+    return json.dumps(_finite(held), indent=1, allow_nan=False) + "\n"
+
+
+def _without_ms(record: FrameRecord) -> dict[str, Any]:
+    return {k: v for k, v in record.to_dict().items() if k != "ms"}
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity: it is written as a word."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def without_timings(text: str) -> str:
+    """An entry's file without what differs from run to run, for comparing two of them byte by byte."""
+    held = json.loads(text)
+    held.pop("timings")
+    return json.dumps(held, indent=1)

@@ -1,0 +1,219 @@
+"""What a grid is: lists of names whose every combination is a cell, and how much data each is judged on."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from robosac.config import PLANS, defense_names, defense_preset
+from robosac.config import policy as policy_by_name
+from robosac.evaluation.run import Policy
+from robosac.gate import Gate
+from robosac.types import InputError
+
+FIXED: Final[Mapping[str, str]] = {  # what the command line calls them -> what a policy is called
+    "none": "no defence",
+    "ego-only": "ego only",
+    "oracle": "oracle",
+    "all-honest": "all honest",
+}
+NOBODY: Final = "nobody"  # the attack's name where nobody attacks
+
+
+class Grid(BaseModel):
+    """A grid, as `grid.yaml` holds it.
+
+    Attributes:
+        dataset: `sim:PRESET`, `opv2v:PATH`, `v2xsim:PATH`, `dair:PATH`, or `data:PATH` of any known layout.
+        detector: names as `robosac.sources` knows them.
+        attack: presets, each with settings of its own where wanted, like `pgd:steps=5`.
+        attackers: how many of a scenario's teammates attack.
+        defense: presets of `configs/defenses`, or one of `FIXED`.
+        epsilon: budgets in place of the presets', in each attack's own unit: an axis of the grid.
+        trials: trials a frame in place of the defences': an axis of the grid, for defences that make trials.
+        seeds: each with attackers, attacks and draws of its own, and in a simulation with scenes of its own.
+        scenes: of a data set, at most; left out, 20 of a simulation and all of a recording.
+        frames, frame_step: of a scene, at most, and every how many-th; left out, 2 of a simulated scene, 5 apart, and
+            all of a recorded one.
+        vehicles: connected vehicles of a simulated scene, the ego included, in place of the simulation's.
+        comm_range_m: who is further from the ego than this is not its teammate, in place of the data set's.
+        device: what detectors compute on.
+        root: a checkout of the detectors' framework, where it is not installed.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    dataset: tuple[str, ...] = ("sim:mixed",)
+    detector: tuple[str, ...] = ("mean",)
+    attack: tuple[str, ...] = ("pgd",)
+    attackers: tuple[int, ...] = (0, 1, 2)
+    defense: tuple[str, ...] = ("none", "robosac", "oracle")
+    epsilon: tuple[float, ...] = ()
+    trials: tuple[int, ...] = ()
+    seeds: int = Field(1, ge=1)
+    scenes: int | None = Field(None, ge=1)
+    frames: int | None = Field(None, ge=1)
+    frame_step: int | None = Field(None, ge=1)
+    vehicles: int | None = Field(None, ge=1)
+    comm_range_m: float | None = Field(None, gt=0)
+    device: str = "cpu"
+    root: str | None = None
+
+    @field_validator("dataset", "detector", "attack", "defense", "attackers", "epsilon", "trials")
+    @classmethod
+    def _each_once(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"expected each value once, got {value}")
+        if any(isinstance(v, (int, float)) and not 0 <= v < math.inf for v in value):
+            raise ValueError(f"expected finite values >= 0, got {value}")
+        return value
+
+    @field_validator("dataset", "detector", "attack", "defense", "attackers")
+    @classmethod
+    def _some(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not value:
+            raise ValueError("expected at least one")
+        return value
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def make_grid(config: Path | None, named: Mapping[str, Any]) -> Grid:
+    """The grid of a YAML file and of what the command line names, which wins; None there means not named.
+
+    Raises:
+        InputError: an unknown setting, a value that is none, or a file that is no mapping.
+    """
+    held: Any = {}
+    if config is not None:
+        try:
+            held = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"expected {config} to be YAML, got: {error}") from error
+        if not isinstance(held, dict):
+            raise InputError(f"expected {config} to hold settings of a grid, got {type(held).__name__}")
+        several = {k for k, f in Grid.model_fields.items() if "tuple" in str(f.annotation)}
+        held = {k: tuple(v if isinstance(v, list) else [v]) if k in several else v for k, v in held.items()}
+    given = {k: names_of(v) if isinstance(v, (list, tuple)) else v for k, v in named.items() if v is not None}
+    try:
+        return Grid.model_validate({**held, **given})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "grid"
+        known = f"; settings are {', '.join(Grid.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        raise InputError(f"{where}: {first['msg'].removeprefix('Value error, ')}{known}") from None
+
+
+# ------------------------------------------------------------------------------------------------------ the axes
+@dataclasses.dataclass(frozen=True)
+class AttackSpec:
+    """One attack of a grid. `value` is None where nobody attacks."""
+
+    title: str  # as the grid names it
+    name: str
+    value: Any  # attacks.base.Measured
+    epsilon: float | None = None
+
+    @property
+    def label(self) -> str:
+        return self.title if self.epsilon is None else f"{self.title}@{self.epsilon:g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class DefenseSpec:
+    """One defence of a grid, as plain names, so that it can go to another process."""
+
+    label: str
+    name: str
+    trials: int | None = None
+
+    def policy(self, gate: Gate | None = None) -> Policy:
+        """The row of the table that it is."""
+        if self.name in FIXED:
+            return dataclasses.replace(policy_by_name(FIXED[self.name], title=self.label), gate=gate)
+        preset = defense_preset(self.name)
+        if self.trials is not None:
+            preset = preset.model_copy(update={"plan": {**preset.plan, "budget": self.trials}})
+        return Policy(self.label, preset.build, gate=gate)
+
+
+def attack_specs(grid: Grid) -> list[AttackSpec]:
+    """Every attack at every budget, in the grid's order.
+
+    Raises:
+        InputError: an unknown preset or setting; says which there are.
+    """
+    import attacks
+
+    specs = []
+    for text in grid.attack:
+        name, _, rest = text.partition(":")
+        value = attacks.load(name, **_settings(text, rest))
+        if grid.epsilon:
+            specs += [AttackSpec(text, name, _with_budget(text, value, e), e) for e in grid.epsilon]
+        else:
+            specs.append(AttackSpec(text, name, value))
+    return specs
+
+
+def _with_budget(text: str, value: Any, budget: float) -> Any:
+    try:
+        return value.with_budget(budget)
+    except InputError as error:
+        raise InputError(f"--epsilon {budget:g} is no budget of {text} ({value.unit}): {error}") from error
+
+
+def _settings(text: str, rest: str) -> dict[str, Any]:
+    settings = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"expected an attack like pgd or pgd:steps=5,epsilon=0.1, got {text!r}")
+        try:
+            settings[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"expected the value of {key} in {text!r} to be plain, got {value!r}") from error
+    return settings
+
+
+def defense_specs(grid: Grid) -> list[DefenseSpec]:
+    """Every defence, and with each number of trials where it makes trials, in the grid's order.
+
+    Raises:
+        InputError: an unknown name; says which there are.
+    """
+    specs = []
+    for name in grid.defense:
+        if name not in FIXED and name not in defense_names():
+            raise InputError(f"expected a defence, one of {', '.join([*FIXED, *defense_names()])}; got {name!r}")
+        if grid.trials and _makes_trials(name):
+            specs += [DefenseSpec(f"{name}@{n} trials", name, n) for n in grid.trials]
+        else:
+            specs.append(DefenseSpec(name, name))
+    return specs
+
+
+def _makes_trials(name: str) -> bool:
+    if name in FIXED:
+        return False
+    plan = PLANS.get(str(defense_preset(name).plan.get("kind")))
+    return plan is not None and any(f.name == "budget" for f in dataclasses.fields(plan))
+
+
+def names_of(values: Sequence[str]) -> tuple[str, ...]:
+    """Values of a repeatable option, each of which may itself be a comma list; commas after a colon are settings."""
+    found: list[str] = []
+    for value in values:
+        for part in value.split(","):
+            if found and "=" in part and ":" not in part and ":" in found[-1]:
+                found[-1] += f",{part}"
+            elif part.strip():
+                found.append(part.strip())
+    return tuple(found)
