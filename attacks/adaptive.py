@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from attacks.objectives import Loss, Unattacked
 from attacks.problem import Aim, FullFusion, Problem
@@ -14,6 +16,24 @@ from attacks.settings import integer, real
 from attacks.steering import WHITE_BOX, Steered
 from robosac.air import Air, Knowledge
 from robosac.types import Subset
+
+
+def likeness(frame: Unattacked, weight: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+    """A measure of one's own, for who knows no defence: logits `(S, H, W)` -> likeness `(S,)` to the ego's result.
+
+    Overlap of the score maps, `sum(min) / sum(max)`, cells counting with `weight (H, W)`. One cell of full score is
+    added on either side, so that an ego that finds nothing is not unlike everything.
+    """
+    alone = torch.full_like(frame.logits[0], -torch.inf) if frame.alone is None else frame.alone
+
+    def overlap(logits: Tensor) -> Tensor:
+        own, other = alone.sigmoid(), logits.sigmoid()
+        low, high = torch.minimum(own, other), torch.maximum(own, other)
+        if weight is not None:
+            low, high = low * weight, high * weight
+        return (low.sum(dim=(1, 2)) + 1.0) / (high.sum(dim=(1, 2)) + 1.0)
+
+    return overlap
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
-from torch import Tensor
 
-from attacks.adaptive import KeepsAgreement
+from attacks.adaptive import KeepsAgreement, likeness
 from attacks.objectives import Loss
 from attacks.problem import Problem
 from attacks.regions import regional_reach
@@ -62,23 +61,13 @@ class PretendBenign(BlindArea):
         real(self, "blind_weight", low=0.0, high=1.0)
 
     def penalty(self, air: Air, problem: Problem) -> Loss | None:
-        frame = problem.unattacked
-        alone = frame.alone
-        if alone is None:
-            return None
-        weight = torch.ones_like(alone)
+        frame, weight = problem.unattacked, None
         if frame.grid is not None:
-            seen = torch.from_numpy(seen_cells(air.ego.points, frame.grid)).to(alone)
+            seen = torch.from_numpy(seen_cells(air.ego.points, frame.grid)).to(frame.logits)
             weight = seen + self.blind_weight * (1 - seen)
-
-        def overlap(logits: Tensor) -> Tensor:
-            """`(S, H, W)` -> `(S,)`; a cell of slack, so that an ego that sees nothing agrees with everybody."""
-            own, other = weight * alone.sigmoid(), weight * logits.sigmoid()
-            top, bottom = torch.minimum(own, other).sum(dim=(1, 2)), torch.maximum(own, other).sum(dim=(1, 2))
-            return (top + 1.0) / (bottom + 1.0)
-
-        wanted = self.honest_share * overlap(frame.logits)
-        return KeepsAgreement(margin=0.0).aim(replace(frame, agreement=overlap, thresholds=wanted))
+        measure = likeness(frame, weight)
+        wanted = self.honest_share * measure(frame.logits)
+        return KeepsAgreement(margin=0.0).aim(replace(frame, agreement=measure, thresholds=wanted))
 
 
 ATTACKS: Final[Mapping[str, type[Any]]] = {"blind_area": BlindArea, "pretend_benign": PretendBenign}

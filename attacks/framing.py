@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attacks.adaptive import likeness
 from attacks.crew import Crew
 from attacks.objectives import Loss, Unattacked
 from attacks.problem import Problem
@@ -83,7 +84,7 @@ def _goals(frame: Unattacked, suspect: Tensor, attack: FrameUp, *, knows: bool) 
     """How much the subsets with the victim `suspect (S,)` still agree, and by how much those without fail to."""
     measure, asked = frame.agreement, frame.thresholds
     if not knows or measure is None or asked is None:
-        measure, asked = _overlap(frame), torch.full((len(suspect),), attack.guessed_threshold)
+        measure, asked = likeness(frame), torch.full((len(suspect),), attack.guessed_threshold)
     agreement, thresholds = measure, asked
 
     def harm(logits: Tensor) -> Tensor:
@@ -95,17 +96,6 @@ def _goals(frame: Unattacked, suspect: Tensor, attack: FrameUp, *, knows: bool) 
         return below.clamp(min=0.0).mean() if len(below) else 0.0 * logits.sum()
 
     return harm, penalty
-
-
-def _overlap(frame: Unattacked) -> Loss:
-    alone = frame.logits.new_zeros(frame.logits.shape[1:]) if frame.alone is None else frame.alone
-
-    def overlap(logits: Tensor) -> Tensor:
-        own, other = alone.sigmoid(), logits.sigmoid()
-        top, bottom = torch.minimum(own, other).sum(dim=(1, 2)), torch.maximum(own, other).sum(dim=(1, 2))
-        return (top + 1.0) / (bottom + 1.0)
-
-    return overlap
 
 
 ATTACKS: Final[Mapping[str, type[Any]]] = {"frame_up": FrameUp}
