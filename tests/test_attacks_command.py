@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
+import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +20,8 @@ from robosac.commands.attack_words import acts, differs, said_by, wrapped
 from robosac.commands.attacks import brief
 from robosac.types import Detections, InputError
 from robosac.viz.gallery import Entry, changes, gallery_page
+from tests.attacks import test_every_attack
+from tests.attacks.cases import Case
 from tests.attacks.toy_pose import posed_air
 
 
@@ -163,3 +169,32 @@ def test_the_page_escapes_what_it_says():
     page = gallery_page("t", "s", [Entry("<b>", {"a<": "b&"}, "x.png", '"alt"'), Entry("n", {}, reason="<no>")])
     assert "<b>" not in page and "&lt;b&gt;" in page and "a&lt;" in page and "b&amp;" in page
     assert 'alt="&quot;alt&quot;"' in page and "&lt;no&gt;" in page
+
+
+# -------------------------------------------------------------------------------------------------------------- docs
+DOCS = (Path(__file__).parents[1] / "docs" / "attacks.md").read_text()
+
+
+def test_the_docs_have_the_table_as_it_is(capsys):
+    missing = [line for line in output(capsys, "--markdown").splitlines() if line and line not in DOCS]
+    assert not missing, "put the table of `robosac attacks --markdown` into docs/attacks.md"
+    said = set(re.findall(r"^\| `(\w+)` \| (?:points|features|boxes|pose|time|link) \|", DOCS, re.MULTILINE))
+    assert said == set(attacks.names())
+
+
+def test_the_attack_in_the_docs_keeps_every_law(monkeypatch):
+    (block,) = [b for b in re.findall(r"^```python\n(.*?)^```", DOCS, re.MULTILINE | re.DOTALL) if "class Fade" in b]
+    module = types.ModuleType("attacks_of_the_docs")
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # where dataclasses look for their module
+    exec(compile(block, "docs/attacks.md", "exec"), module.__dict__)
+    monkeypatch.setattr(attacks, "Fade", module.Fade, raising=False)
+    case = Case(module.Fade())
+    laws = [f for name, f in vars(test_every_attack).items() if name.startswith("test_") and takes_a_case(f)]
+    assert len(laws) >= 8
+    for law in laws:
+        for count in range(5) if "count" in inspect.signature(law).parameters else [None]:
+            law(case) if count is None else law(case, count)
+
+
+def takes_a_case(law):
+    return "case" in inspect.signature(law).parameters

@@ -25,6 +25,7 @@ from robosac.facade import saved_calibration
 from robosac.files import check_writable, write_whole
 from robosac.sources import open_detector
 from robosac.types import (
+    Defender,
     Detector,
     Frame,
     Id,
@@ -157,13 +158,18 @@ def play(settings: Settings, attack: Measured, victim: str) -> Shot:
         request = detector.request(frame.ego)
         honest = _honest(victim, settings.scene, settings.seed, index)
         present = attackers & set(frame.others)
-        air = attacked_air(frame, detector, request, honest, present, attack.knowledge)
-        surrogate = _surrogate(detector) if Knowledge.DEFENSE in attack.knowledge else None
-        defender = None
-        if Knowledge.SEED in attack.knowledge:
-            rng = keyed_rng(settings.seed, frame.scenario, "defense")
-            defender = Robosac().start(frame.scenario, saved_calibration(detector), rng)
-        air = replace(air, _world=truth.world, _open=_detector, _defense=surrogate, _defender=defender)
+        air = attacked_air(
+            frame,
+            detector,
+            request,
+            honest,
+            present,
+            attack.knowledge,
+            world=truth.world,
+            defense=_surrogate(detector) if Knowledge.DEFENSE in attack.knowledge else None,
+            defender=_defender(settings, frame, detector) if Knowledge.SEED in attack.knowledge else None,
+            opener=_detector,
+        )
         lies = list(attacker.send(air))
         if index == 0 or acts(honest, lies, present):
             acted = index, lies
@@ -265,3 +271,9 @@ def _honest(victim: str, scene: int, seed: int, index: int) -> dict[Id, Message]
 
 def _surrogate(detector: Detector) -> Surrogate:
     return Robosac().surrogate(saved_calibration(detector), detector.name)
+
+
+def _defender(settings: Settings, frame: Frame, detector: Detector) -> Defender:
+    """The very defence that an attack with its random numbers rehearses."""
+    rng = keyed_rng(settings.seed, frame.scenario, "defense")
+    return Robosac().start(frame.scenario, saved_calibration(detector), rng)

@@ -61,11 +61,13 @@ def chosen(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names)) or known
 
 
-def run(names: Sequence[str], *, as_json: bool) -> None:
+def run(names: Sequence[str], *, as_json: bool, as_markdown: bool = False) -> None:
     """Print a table of the attacks named (default: all), or one whole."""
     rows = [described(name) for name in chosen(names)]
     if as_json:
         print(json.dumps(rows[0] if len(names) == 1 else rows))
+    elif as_markdown:
+        print(markdown(rows))
     elif len(names) == 1:
         _show_one(rows[0])
     else:
@@ -127,6 +129,18 @@ def _show_table(rows: Sequence[Row]) -> None:
     )
 
 
+def markdown(rows: Sequence[Row]) -> str:
+    """The table for a page of documentation."""
+    head = ["preset", "stage", *_MARKS.values(), "budget", "novelty", "source"]
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * 2}{':-:|' * len(_MARKS)}{'---|' * 3}"]
+    for row in rows:
+        marks = ["x" if text in row["knows"] else "" for text in _MARKS]
+        source = brief(row["source"], 60).replace("|", "/")
+        cells = [f"`{row['name']}`", row["stage"], *marks, f"{row['budget']:g} {row['unit']}", row["novelty"], source]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _show_one(row: Row) -> None:
     import yaml
 
@@ -146,6 +160,6 @@ def _show_one(row: Row) -> None:
         console.print(f"  {line}", markup=False)
 
 
-def brief(source: str) -> str:
+def brief(source: str, width: int = 38) -> str:
     """What a source is, without the settings that were taken from it."""
-    return textwrap.shorten(re.split(r"[:;,] ", source, maxsplit=1)[0], 38, placeholder=" ...")
+    return textwrap.shorten(re.split(r"[:;,] ", source, maxsplit=1)[0], width, placeholder=" ...")
