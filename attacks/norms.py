@@ -49,6 +49,10 @@ class Norm(Protocol):
         """A perturbation drawn from the ball of norm 1."""
         ...
 
+    def spread(self, count: int) -> float:
+        """Standard deviation of normal noise on `count` features that counts as noise of size 1."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Linf:
@@ -69,6 +73,9 @@ class Linf:
 
     def random(self, shapes: Sequence[tuple[int, ...]], rng: np.random.Generator) -> list[Array]:
         return [rng.uniform(-1.0, 1.0, shape) for shape in shapes]
+
+    def spread(self, count: int) -> float:
+        return 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +105,9 @@ class L2:
         count = max(sum(d.size for d in drawn), 1)
         radius = rng.uniform() ** (1.0 / count)  # uniform in volume
         return [d * (radius / max(self.size(drawn), 1e-300)) for d in drawn]
+
+    def spread(self, count: int) -> float:
+        return 1.0 / math.sqrt(max(count, 1))
 
 
 def _length(arrays: Sequence[Tensor]) -> float:

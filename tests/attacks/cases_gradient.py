@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import attacks
 from attacks import (
+    L2,
+    Apgd,
     BalancedInvertedBce,
     Bim,
+    CwL2,
     CwMargin,
+    Fgsm,
     GaussianNoise,
     Margin,
+    MiFgsm,
     Peaks,
     Pgd,
     UniformNoise,
@@ -18,7 +23,13 @@ from tests.attacks.cases import Case
 
 MIXED = WeightedSum(terms=((1.0, BalancedInvertedBce(labels=Peaks(score=0.3))), (-0.5, Margin(kappa=2.0))))
 GRADIENT = [Pgd(), Bim(), CwMargin(), Pgd(epsilon=0.07, steps=3, objective=MIXED), Bim(objective=BalancedInvertedBce())]
+MORE = [Fgsm(), MiFgsm(), Apgd(), Pgd(norm=L2(), restarts=1, steps=4), Apgd(norm=L2(), restarts=1), Fgsm(norm=L2())]
+SMALLEST = [CwL2(epsilon=0.5), CwL2(epsilon=5.0, turned=0.2, searches=3, steps=10)]
 NOISE = [GaussianNoise(), UniformNoise(epsilon=0.1), GaussianNoise(sigma_per_epsilon=20.0)]
-PRESETS = [attacks.load(name) for name in ("pgd", "pgd_balanced", "bim", "cw", "noise")]
+NAMES = ("pgd", "pgd_balanced", "bim", "cw", "noise", "fgsm", "mi_fgsm", "apgd", "pgd_l2", "cw_l2")
+PRESETS = [attacks.load(name) for name in NAMES]
+    attacks.load(name)
+    for name in ("pgd", "pgd_balanced", "bim", "cw", "noise", "fgsm", "mi_fgsm", "apgd", "pgd_l2", "cw_l2")
+]
 
-CASES = [Case(attack) for attack in dict.fromkeys([*GRADIENT, *NOISE, *PRESETS])]
+CASES = [Case(attack) for attack in dict.fromkeys([*GRADIENT, *MORE, *SMALLEST, *NOISE, *PRESETS])]
