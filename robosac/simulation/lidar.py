@@ -55,6 +55,17 @@ def cast(surfaces: Surfaces, origin: Float64, directions: Float32, max_range_m: 
     return hit
 
 
+def loudness(surfaces: Surfaces, rays: Float32, hit: dict[str, Any]) -> tuple[Float32, Float32]:
+    """Power and intensity `(R,)` of returns of unit `rays` `(R, 3)` whose `hit` (of `cast`, arrays `(R, ...)`) is on
+    a surface each. Power is reflectivity x cos(incidence) x (20 m / range)^2.
+    """
+    normal, distance = hit["Ng"], hit["tfar"]
+    facing = np.abs(np.einsum("ij,ij->i", normal, rays)) / np.sqrt(np.einsum("ij,ij->i", normal, normal))
+    bright = surfaces.reflectivity[hit["primID"]]
+    power = bright * facing * (_REFERENCE_M / np.maximum(distance, 2.0)) ** 2
+    return power, bright * (0.3 + 0.7 * facing) * np.exp(-distance / 100)
+
+
 @lru_cache(maxsize=8)
 def _rays(beams: int, columns: int, low_deg: float, high_deg: float) -> Float32:
     elevation = np.radians(np.linspace(low_deg, high_deg, beams))[:, None]
@@ -87,10 +98,7 @@ def scan(
     ray = np.flatnonzero(hit["primID"] >= 0)
     triangle = hit["primID"][ray]
     distance = hit["tfar"][ray]
-    normal = hit["Ng"][ray]
-    facing = np.abs(np.einsum("ij,ij->i", normal, world[ray])) / np.sqrt(np.einsum("ij,ij->i", normal, normal))
-    bright = surfaces.reflectivity[triangle]
-    power = bright * facing * (_REFERENCE_M / np.maximum(distance, 2.0)) ** 2
+    power, glow = loudness(surfaces, world[ray], {"primID": triangle, "tfar": distance, "Ng": hit["Ng"][ray]})
     luck = rng.random(len(ray), dtype=np.float32)
     sigma = rng.standard_normal(len(ray), dtype=np.float32)
     sparkle = rng.standard_normal(len(ray), dtype=np.float32)
@@ -100,6 +108,5 @@ def scan(
     measured = distance[kept] + np.float32(config.range_sigma_m) * sigma[kept]
     points = np.empty((len(measured), 4), np.float32)
     points[:, :3] = local[ray[kept]] * measured[:, None]
-    glow = bright[kept] * (0.3 + 0.7 * facing[kept]) * np.exp(-distance[kept] / 100)
-    points[:, 3] = np.clip(glow * (1 + 0.08 * sparkle[kept]), 0, 1)
+    points[:, 3] = np.clip(glow[kept] * (1 + 0.08 * sparkle[kept]), 0, 1)
     return points, owner[kept]

@@ -16,6 +16,7 @@ from robosac.simulation.layout import Layout
 from robosac.simulation.lidar import Surfaces, build_surfaces, scan
 from robosac.simulation.meshes import TEMPLATES, colours, place, resting_poses
 from robosac.simulation.places import draw_layout
+from robosac.simulation.recast import Recast
 from robosac.simulation.terrain import Terrain
 from robosac.simulation.traffic import MODELS, Traffic, draw_traffic
 from robosac.types import Float32, Float64, Frame, Id, InputError, Int64, Truth, View, keyed_rng
@@ -175,13 +176,14 @@ class Snapshot:
     def _scan(self, agent: Id) -> tuple[View, Int64]:
         if agent not in self._scans:
             s = self.scenario
-            a = self._agent(agent)
+            a = self.agent(agent)
             key = (s.seed, s.split, s.index, "lidar", self.index, agent)
             points, owner = scan(self.surfaces, self.world_T_sensor[agent], a.vehicle, keyed_rng(*key), s.config)
             self._scans[agent] = (View(agent, a.kind, self.t_ns, points, self._measured(agent)), owner)
         return self._scans[agent]
 
-    def _agent(self, agent: Id) -> Agent:
+    def agent(self, agent: Id) -> Agent:
+        """Who carries a sensor; InputError where nobody of that name does."""
         for a in self.scenario.agents:
             if a.id == agent:
                 return a
@@ -217,7 +219,7 @@ class Snapshot:
         ego's own body left out; track ids are the objects' indices in the scenario.
         """
         s = self.scenario
-        me = self._agent(s.ego if ego is None else ego)
+        me = self.agent(s.ego if ego is None else ego)
         poses: dict[Id, Any] = dict(self.world_T_sensor)
         here = poses[me.id][:2, 3]
         near = [a for a in self.agents if np.hypot(*(poses[a][:2, 3] - here)) <= s.config.comm_range_m]
@@ -230,5 +232,6 @@ class Snapshot:
             track_ids=ids.astype(np.int64),
             hits={a: self.hits(a)[ids] for a in near},
             world_T_sensor={a: poses[a] for a in near},
+            world=Recast(s, self.index, self),
         )
         return Frame(s.name, self.index, self.view(me.id), others), truth

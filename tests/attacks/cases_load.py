@@ -1,0 +1,9 @@
+"""A flood of proposals by gradient."""
+
+from __future__ import annotations
+
+import attacks
+from attacks import Bim, Flood
+from tests.attacks.cases import Case
+
+CASES = [Case(attacks.load("proposal_flood")), Case(Bim(steps=2, objective=Flood(spacing=1, score=0.6)))]
