@@ -1,12 +1,19 @@
 """Attacks on a collaborative detector. An attack is a value: settings, `repr`, equality; `load` makes one by name."""
 
 from attacks.adaptive import AdaptivePgd, DrawnSubsets, KeepsAgreement
+from attacks.apgd import Apgd
 from attacks.blind import BlindArea, PretendBenign
+from attacks.boxes import BoxConfidence, BoxFlood, BoxRemove, BoxResize, BoxShift, BoxSpoof
+from attacks.carlini import CwL2
+from attacks.flooding import Flood
 from attacks.framing import FrameUp
-from attacks.gradient import Bim, CwMargin, Pgd
+from attacks.geometry import FeatureErase, FeatureFlip, FeatureMix, FeatureRotate, FeatureShift
+from attacks.gradient import Bim, CwMargin, Fgsm, MiFgsm, Pgd
 from attacks.link import Drop, Duplicate, Sybil
-from attacks.noise import GaussianNoise, UniformNoise
+from attacks.noise import Dropout, GaussianNoise, NonFinite, Saturation, UniformNoise
+from attacks.norms import L2, Linf
 from attacks.objectives import BalancedInvertedBce, InvertedBce, Margin, Peaks, Threshold, WeightedSum
+from attacks.points import RemoveCar, SpoofCar
 from attacks.pose import Drift, GpsOffset, HeadingBias
 from attacks.pose_gradient import PoseGradient
 from attacks.posepert import PosePert
@@ -18,18 +25,35 @@ from attacks.staleness import Freeze, Replay, SoldAsFresh
 from attacks.transfer import Transfer
 
 __all__ = [
+    "L2",
     "AdaptivePgd",
     "Always",
+    "Apgd",
     "BalancedInvertedBce",
     "Bim",
     "BlindArea",
+    "BoxConfidence",
+    "BoxFlood",
+    "BoxRemove",
+    "BoxResize",
+    "BoxShift",
+    "BoxSpoof",
     "Bursts",
+    "CwL2",
     "CwMargin",
     "DrawnSubsets",
     "Drift",
     "Drop",
+    "Dropout",
     "Duplicate",
     "EveryKth",
+    "FeatureErase",
+    "FeatureFlip",
+    "FeatureMix",
+    "FeatureRotate",
+    "FeatureShift",
+    "Fgsm",
+    "Flood",
     "FrameUp",
     "Freeze",
     "FullFusion",
@@ -39,18 +63,24 @@ __all__ = [
     "InvertedBce",
     "KeepsAgreement",
     "KnowsSeed",
+    "Linf",
     "Margin",
+    "MiFgsm",
+    "NonFinite",
     "Peaks",
     "Pgd",
     "PoseGradient",
     "PosePert",
     "PretendBenign",
     "RandomFrames",
+    "RemoveCar",
     "Replay",
     "Rotating",
+    "Saturation",
     "Scheduled",
     "Sleeper",
     "SoldAsFresh",
+    "SpoofCar",
     "Sybil",
     "Threshold",
     "Transfer",
