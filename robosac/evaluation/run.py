@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from robosac.agreement import DEFAULT_GRID
 from robosac.air import Air, Attack, Attacker, Knowledge, Surrogate, World
 from robosac.calibration import Calibration
 from robosac.defenses import NoDefense, Oracle
@@ -101,14 +102,8 @@ def choose_attackers(seed: int, scenario: str, teammates: Sequence[Id], n_attack
 
 
 def region_of(detector: Detector) -> Region:
-    """Where a detector's results are judged: on its grid.
-
-    Raises:
-        InputError: it has none.
-    """
-    if detector.grid is None:
-        raise InputError(f"expected a detector with a BEV grid to evaluate on, got {detector.name!r} without one")
-    return detector.grid
+    """Where a detector's results are judged: on its grid, or on `DEFAULT_GRID` where it gives boxes and has none."""
+    return detector.grid or DEFAULT_GRID
 
 
 def play(

@@ -7,20 +7,18 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from robosac.config import plain
 from robosac.evaluation.ap import ap_replicates
-from robosac.evaluation.bootstrap import Estimate, scene_weights
+from robosac.evaluation.bootstrap import REPLICATES, Estimate, scene_weights
 from robosac.evaluation.metrics import FrameRecord, Summary, by_scene, summarise
 from robosac.evaluation.ranges import BANDS_M, THRESHOLD, band_name
 from robosac.evaluation.roc import Roc, roc
-from robosac.grid.data import SceneRef, gate_of
-from robosac.grid.parts import FORMAT, digest
+from robosac.grid.data import SceneRef, described, gate_of
+from robosac.grid.parts import FORMAT, Done, digest
 from robosac.grid.settings import NOBODY, AttackSpec, DefenseSpec, Grid
 from robosac.types import keyed_rng
-
-TOO_FEW: Final = re.compile(r"^expected at most \d+ attackers")
 
 
 @dataclass(frozen=True)
@@ -53,14 +51,8 @@ class Cell:
         """Readable, and one's own even where names differ only in what no file name can hold."""
         names = (self.dataset, self.detector, self.attack_label, f"m{self.m}", self.defense.label)
         readable = "_".join(re.sub(r"[^A-Za-z0-9.@+-]+", "-", n).strip("-")[-40:] for n in names)
-        return f"{readable}_{digest([names, judged_on(grid)])[:8]}.json"
-
-
-def judged_on(grid: Grid) -> dict[str, Any]:
-    """The settings of a grid that every cell shares: how much data, not which names."""
-    return grid.model_dump(
-        mode="json", include={"seeds", "scenes", "frames", "frame_step", "vehicles", "comm_range_m", "device"}
-    )
+        judged_on = [described(self.dataset, grid), grid.seeds, grid.device]
+        return f"{readable}_{digest([names, judged_on])[:8]}.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +62,8 @@ class Entry:
     Attributes:
         cell: which.
         records: every frame.
+        seeds: of each record.
+        seconds: spent on it, attacks included, their share where several defences met the same messages.
         summary: AP, rates and means with intervals.
         bands: AP@0.5 by distance from the ego; None where nothing counts there.
         roc: of suspicion; None where nobody attacks or nobody is honest.
@@ -79,6 +73,8 @@ class Entry:
 
     cell: Cell
     records: tuple[FrameRecord, ...]
+    seeds: tuple[int, ...]
+    seconds: float
     summary: Summary | None
     bands: dict[str, Estimate | None]
     roc: Roc | None
@@ -86,27 +82,23 @@ class Entry:
     skipped: str | None
 
 
-def make_entry(
-    cell: Cell, found: Sequence[tuple[SceneRef, Sequence[FrameRecord] | None, str | None]], *, replicates: int = 1000
-) -> Entry:
+def make_entry(cell: Cell, found: Sequence[tuple[SceneRef, Done]], *, replicates: int = REPLICATES) -> Entry:
     """An entry of its scenes: each with its records, or with the reason why there are none."""
     left_out: dict[str, list[str]] = {}
     records: list[FrameRecord] = []
-    for ref, rows, reason in found:
-        if rows is None:
-            left_out.setdefault(_generic(reason or ""), []).append(f"{ref.scene} (seed {ref.seed})")
-        else:
-            records += rows
+    seeds: list[int] = []
+    for ref, done in found:
+        if done.cannot is not None:
+            left_out.setdefault(done.cannot, []).append(f"{ref.scene} (seed {ref.seed})")
+        records += done.records
+        seeds += [ref.seed] * len(done.records)
     if not records:
-        return Entry(cell, (), None, {}, None, left_out, "; ".join(left_out) or "no frames")
+        return Entry(cell, (), (), 0.0, None, {}, None, left_out, "; ".join(left_out) or "no frames")
     rng = keyed_rng(0, "bootstrap")
     summary = summarise(cell.defense.label, records, rng, replicates=replicates)
-    return Entry(cell, tuple(records), summary, _bands(records, replicates), roc(records), left_out, None)
-
-
-def _generic(reason: str) -> str:
-    """One reason for all scenes that have too few teammates, which name themselves in it."""
-    return "fewer teammates than attackers" if TOO_FEW.match(reason) else reason
+    seconds = sum(done.seconds for _, done in found)
+    bands = _bands(records, replicates)
+    return Entry(cell, tuple(records), tuple(seeds), seconds, summary, bands, roc(records), left_out, None)
 
 
 def _bands(records: Sequence[FrameRecord], replicates: int) -> dict[str, Estimate | None]:
@@ -128,7 +120,7 @@ def entry_json(
         "format": FORMAT,
         "cell": cell.labels(),
         "config": {
-            "data": judged_on(grid),
+            "data": described(cell.dataset, grid),
             "detector": detector,
             "attack": None if cell.attack is None else plain(cell.attack.value),
             "defense": plain(cell.defense.policy(gate_of(cell.dataset)).defense(frozenset(map(str, range(cell.m))))),
@@ -138,14 +130,16 @@ def entry_json(
         "skipped": entry.skipped,
         "left_out": entry.left_out,
     }
-    timings: dict[str, Any] = dict(run)
+    timings: dict[str, Any] = {**run, "seconds": entry.seconds}
     if s is not None:
         plain_summary = s.to_dict()
         timings |= {"ms": plain_summary.pop("ms"), "frames_ms": [dict(r.ms) for r in entry.records]}
         held |= plain_summary
         held["ap50_by_range_m"] = {b: None if e is None else e.to_dict() for b, e in entry.bands.items()}
         held["roc"] = None if entry.roc is None else entry.roc.to_dict()
-        held["per_frame"] = [_without_ms(r) for r in entry.records]
+        held["per_frame"] = [
+            {"seed": seed, **_without_ms(r)} for seed, r in zip(entry.seeds, entry.records, strict=True)
+        ]
     held["timings"] = timings
     return json.dumps(_finite(held), indent=1, allow_nan=False) + "\n"
 

@@ -10,12 +10,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from robosac import __version__
+from robosac.demo.run import environment
 from robosac.evaluation.metrics import FrameRecord
 from robosac.files import write_whole
+from robosac.types import Detector
 
 FORMAT: Final = 1  # of parts and entries; another number finds no parts of this one
 
@@ -26,21 +28,35 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
+def detector_digest(detector: Detector) -> str:
+    """Of a detector's weights, whatever framework they come from; of its name and class where it has none."""
+    import torch
+
+    found = hashlib.sha256(f"{detector.name} {type(detector).__qualname__}".encode())
+    held = sorted((k, v) for k, v in getattr(detector, "__dict__", {}).items() if isinstance(v, torch.nn.Module))
+    for name, module in held:
+        for key, tensor in sorted(module.state_dict().items()):
+            found.update(f"{name}.{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            plain = tensor.detach().cpu().reshape(-1)
+            found.update((plain.float() if plain.dtype == torch.bfloat16 else plain).numpy().tobytes())
+    return found.hexdigest()[:20]
+
+
 @dataclass(frozen=True)
 class Done:
-    """What one defence did in one part."""
+    """What one defence did in one part, or in `cannot` why it could do nothing."""
 
-    records: tuple[FrameRecord, ...]
+    records: tuple[FrameRecord, ...] = ()
     seconds: float = 0.0
+    cannot: str | None = None
 
 
 @dataclass
 class Part:
-    """One file. `cannot` says why there is nothing to play; then no defence is in it."""
+    """One file."""
 
     key: Mapping[str, Any]
     done: dict[str, Done] = field(default_factory=dict)  # digest of a defence -> what it did
-    cannot: str | None = None
 
     @property
     def name(self) -> str:
@@ -50,9 +66,8 @@ class Part:
         held = {
             "format": FORMAT,
             "key": dict(self.key),
-            "cannot": self.cannot,
             "done": {
-                name: {"seconds": d.seconds, "records": [r.to_dict() for r in d.records]}
+                name: {"seconds": d.seconds, "cannot": d.cannot, "records": [r.to_dict() for r in d.records]}
                 for name, d in sorted(self.done.items())
             },
         }
@@ -61,7 +76,13 @@ class Part:
 
 def part_key(**decides: Any) -> dict[str, Any]:
     """Everything that decides a part, versions included."""
-    return {"robosac": __version__, "format": FORMAT, **decides}
+    return {"versions": versions(), "format": FORMAT, **decides}
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Of everything that figures depend on."""
+    return dict(environment(1, 1)["versions"])
 
 
 def part_name(key: Mapping[str, Any]) -> str:
@@ -74,10 +95,10 @@ def read_part(folder: Path, key: Mapping[str, Any]) -> Part:
     try:
         held = json.loads(path.read_bytes())
         done = {
-            str(name): Done(tuple(FrameRecord.from_dict(r) for r in d["records"]), float(d["seconds"]))
+            str(name): Done(tuple(FrameRecord.from_dict(r) for r in d["records"]), float(d["seconds"]), d["cannot"])
             for name, d in held["done"].items()
         }
-        return Part(key, done, held["cannot"])
+        return Part(key, done)
     except FileNotFoundError:
         return Part(key)
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -86,7 +107,7 @@ def read_part(folder: Path, key: Mapping[str, Any]) -> Part:
 
 def missing(part: Part, defenses: Sequence[str]) -> list[str]:
     """Which defences, by digest, are still to be played."""
-    return [] if part.cannot is not None else [d for d in defenses if d not in part.done]
+    return [d for d in defenses if d not in part.done]
 
 
 def write_part(folder: Path, part: Part) -> None:

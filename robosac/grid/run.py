@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from robosac.demo.run import environment
 from robosac.evaluation.executors import run_all
 from robosac.files import check_writable, write_whole
 from robosac.grid.data import SceneRef, scenes
 from robosac.grid.entries import Cell, Entry, entry_json, make_entry
-from robosac.grid.parts import Part, missing, read_part, sweep
+from robosac.grid.parts import Done, Part, missing, read_part, sweep
 from robosac.grid.settings import AttackSpec, DefenseSpec, Grid, attack_specs, defense_specs
 from robosac.grid.work import Block, SceneTask, blocks, defense_key, identity, key_of, play_scene
 from robosac.sources import cached_detector
+from robosac.types import InputError
 
 Tell = Callable[[int, int], None]
 
@@ -82,6 +83,37 @@ def run_grid(
     check_writable(out)
     plan = make_plan(grid, out, root=root)
     (out / "parts").mkdir(parents=True, exist_ok=True)
+    with alone_in(out):
+        return _run(plan, out, jobs, threads, tell)
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Nobody else writes there meanwhile; who is killed lets go.
+
+    Raises:
+        InputError: another run is at work.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows: two runs at once may do some work twice, and write the same
+        yield
+        return
+    with (out / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f"expected {out} to be free, another run is at work there; wait, or name another"
+            ) from error
+        yield
+
+
+def _run(plan: Plan, out: Path, jobs: int, threads: int, tell: Tell) -> GridResult:
+    grid = plan.grid
+    root = plan.tasks[0].root
+    sweep(out / "parts")
+    sweep(out / "entries")
     write_whole(out / "grid.yaml", grid.to_yaml().encode())
     todo = plan.todo()
     total = sum(len(t.blocks) for t in plan.tasks)
@@ -90,7 +122,6 @@ def run_grid(
     for _, n in run_all(play_scene, todo, jobs=jobs, threads=threads):
         done += n
         tell(done, total)
-    sweep(out / "parts")
     made = environment(jobs, threads)
     entries, files = [], []
     for entry in make_entries(plan):
@@ -121,6 +152,5 @@ def _part_of(task: SceneTask, block: Block) -> tuple[Part, Sequence[str]]:
     return read_part(task.parts, key_of(task, block)), [defense_key(d, task, block.m) for d in task.defenses]
 
 
-def _found(task: SceneTask, part: Part, spec: DefenseSpec, m: int) -> tuple[SceneRef, Any, str | None]:
-    done = part.done.get(defense_key(spec, task, m))
-    return task.ref, None if done is None else done.records, part.cannot
+def _found(task: SceneTask, part: Part, spec: DefenseSpec, m: int) -> tuple[SceneRef, Done]:
+    return task.ref, part.done[defense_key(spec, task, m)]

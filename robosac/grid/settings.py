@@ -44,7 +44,6 @@ class Grid(BaseModel):
         vehicles: connected vehicles of a simulated scene, the ego included, in place of the simulation's.
         comm_range_m: who is further from the ego than this is not its teammate, in place of the data set's.
         device: what detectors compute on.
-        root: a checkout of the detectors' framework, where it is not installed.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -63,7 +62,6 @@ class Grid(BaseModel):
     vehicles: int | None = Field(None, ge=1)
     comm_range_m: float | None = Field(None, gt=0)
     device: str = "cpu"
-    root: str | None = None
 
     @field_validator("dataset", "detector", "attack", "defense", "attackers", "epsilon", "trials")
     @classmethod
@@ -101,7 +99,7 @@ def make_grid(config: Path | None, named: Mapping[str, Any]) -> Grid:
             raise InputError(f"expected {config} to hold settings of a grid, got {type(held).__name__}")
         several = {k for k, f in Grid.model_fields.items() if "tuple" in str(f.annotation)}
         held = {k: tuple(v if isinstance(v, list) else [v]) if k in several else v for k, v in held.items()}
-    given = {k: names_of(v) if isinstance(v, (list, tuple)) else v for k, v in named.items() if v is not None}
+    given = {k: _listed(k, v) if isinstance(v, (list, tuple)) else v for k, v in named.items() if v is not None}
     try:
         return Grid.model_validate({**held, **given})
     except ValidationError as error:
@@ -109,6 +107,16 @@ def make_grid(config: Path | None, named: Mapping[str, Any]) -> Grid:
         where = ".".join(map(str, first["loc"])) or "grid"
         known = f"; settings are {', '.join(Grid.model_fields)}" if first["type"] == "extra_forbidden" else ""
         raise InputError(f"{where}: {first['msg'].removeprefix('Value error, ')}{known}") from None
+
+
+def _listed(key: str, values: Sequence[str]) -> tuple[Any, ...]:
+    """The values of a repeatable option, as numbers where they are."""
+    kind: type = {"attackers": int, "trials": int, "epsilon": float}.get(key, str)
+    try:
+        return tuple(kind(name) for name in names_of([str(v) for v in values]))
+    except ValueError:
+        wanted = "whole numbers" if kind is int else "numbers"
+        raise InputError(f"expected --{key} to be {wanted} like 0,1,2; got {', '.join(map(str, values))}") from None
 
 
 # ------------------------------------------------------------------------------------------------------ the axes

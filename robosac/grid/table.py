@@ -128,7 +128,7 @@ def blocks(entries: Sequence[Entry]) -> list[tuple[str, list[Entry]]]:
 
 
 def rich_tables(entries: Sequence[Entry]) -> list[Table]:
-    """For the terminal: a table for each data set, detector and attack, 80 columns wide; all columns are in table.csv."""
+    """For the terminal, 80 columns wide: a table for each data set, detector and attack; table.csv has all columns."""
     from rich.markup import escape
     from rich.table import Table
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -13,15 +12,17 @@ from typing import Any, Final
 from robosac.calibration import Calibration
 from robosac.config import plain
 from robosac.evaluation.metrics import FrameRecord
-from robosac.evaluation.run import Policy, Staged, choose_attackers, play_staged, stage
+from robosac.evaluation.run import play_staged, region_of
 from robosac.facade import saved_calibration
 from robosac.grid.data import SceneRef, frames, gate_of
-from robosac.grid.parts import Done, Part, digest, missing, part_key, read_part, write_part
+from robosac.grid.data import identity as scene_identity
+from robosac.grid.parts import Done, detector_digest, digest, missing, part_key, read_part, write_part
+from robosac.grid.reel import Reel
 from robosac.grid.settings import NOBODY, AttackSpec, DefenseSpec, Grid
 from robosac.sources import cached_detector
-from robosac.types import Detector, InputError
+from robosac.types import Detector, InputError, RobosacError
 
-KEPT_FRAMES: Final = 40  # a scene of more is read and encoded anew for each attack: it would not fit into memory
+TOO_FEW: Final = "fewer teammates than attackers"
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,10 @@ def blocks(attackers: Sequence[int], attacks: Sequence[AttackSpec]) -> tuple[Blo
 
 def key_of(task: SceneTask, block: Block) -> dict[str, Any]:
     """What decides a part of a task."""
-    g = task.grid
     return part_key(
-        dataset=task.ref.dataset,
-        scene=task.ref.scene,
+        scene=scene_identity(task.ref, task.grid),
         seed=task.ref.seed,
-        data=[g.frames, g.frame_step, g.vehicles, g.comm_range_m],
-        detector=identity(task.detector, g.device, task.root),
+        detector=identity(task.detector, task.grid.device, task.root),
         attack=NOBODY if block.attack is None else plain(block.attack.value),
         attackers=block.m,
     )
@@ -75,12 +73,15 @@ def defense_key(spec: DefenseSpec, task: SceneTask, m: int) -> str:
 
 @lru_cache(maxsize=8)
 def identity(name: str, device: str, root: Path | None) -> dict[str, Any]:
-    """What tells one detector from another: its name, settings of its own, and what its weights hash to."""
+    """What tells one detector from another: its names, what its weights hash to, and where it is judged."""
     detector = cached_detector(name, device, root)
-    weights = next((w for w in (getattr(detector, "path", None), Path(name)) if w is not None and w.exists()), None)
-    files = [] if weights is None else [weights] if weights.is_file() else sorted(weights.glob("*"))
-    hashes = {f.name: hashlib.sha256(f.read_bytes()).hexdigest()[:16] for f in files if f.is_file()}
-    return {"name": name, "detector": detector.name, "shown": repr(detector), "device": device, "weights": hashes}
+    return {
+        "name": name,
+        "detector": detector.name,
+        "device": device,
+        "weights": detector_digest(detector),
+        "region": plain(region_of(detector)),
+    }
 
 
 @lru_cache(maxsize=8)
@@ -96,42 +97,47 @@ def open_own(name: str, *, device: str, root: Path | None) -> Detector:
 def play_scene(task: SceneTask) -> int:
     """Play what is missing of a scene and write a part as soon as it is done. Returns how many blocks there were."""
     detector = cached_detector(task.detector, task.grid.device, task.root)
-    scene = _Scene(task, detector)
+    scene = _Scene(task, Reel(frames(task.ref, task.grid), detector))
     for block in task.blocks:
         part = read_part(task.parts, key_of(task, block))
         keys = {defense_key(d, task, block.m): d for d in task.defenses}
-        wanted = missing(part, list(keys))
-        if not wanted:
-            continue
-        try:
-            scene.play(block, part, {k: keys[k] for k in wanted})
-        except InputError as error:  # a stage or gradients that it has not, too few agents
-            part.cannot, part.done = str(error), {}
-        write_part(task.parts, part)
+        if wanted := missing(part, list(keys)):
+            part.done |= scene.play(block, {k: keys[k] for k in wanted})
+            write_part(task.parts, part)
     return len(task.blocks)
 
 
 class _Scene:
-    def __init__(self, task: SceneTask, detector: Detector) -> None:
-        self._task, self._detector = task, detector
-        self._kept: dict[str, list[Staged]] = {}  # by the form that messages take
+    """Frames that were encoded once, in the two forms that messages may take."""
 
-    def play(self, block: Block, part: Part, defenses: dict[str, DefenseSpec]) -> None:
+    def __init__(self, task: SceneTask, reel: Reel) -> None:
+        self._task, self._reel = task, reel
+        self._in_ego_frame: Reel | None = None
+
+    def play(self, block: Block, defenses: Mapping[str, DefenseSpec]) -> dict[str, Done]:
+        """What each defence did, or why it could not; what one cannot do costs the others nothing."""
+        try:
+            return self._attempt(block, defenses)
+        except RobosacError as error:
+            if len(defenses) == 1:
+                return {key: Done(cannot=" ".join(str(error).split())) for key in defenses}
+        found: dict[str, Done] = {}
+        for key, spec in defenses.items():
+            found |= self.play(block, {key: spec})
+        return found
+
+    def _attempt(self, block: Block, defenses: Mapping[str, DefenseSpec]) -> dict[str, Done]:
         task = self._task
         attack = None if block.attack is None else block.attack.value
-        form, detector = "as sent", self._detector
-        if getattr(attack, "needs_ego_frame", False):
-            form, detector = "in the ego's frame", _in_ego_frame(detector)
-        staged = self._staged(form, detector)
-        if isinstance(staged, list) and staged:  # asked before anything is played: this says it in its own words
-            choose_attackers(task.ref.seed, task.ref.scene, list(staged[0].frame.others), block.m)
-        gate = gate_of(task.ref.dataset)
-        policies: list[Policy] = [spec.policy(gate) for spec in defenses.values()]
+        reel = self._form(attack)
+        if block.m > len(reel.at(0).frame.others):
+            raise InputError(TOO_FEW)
+        policies = [spec.policy(gate_of(task.ref.dataset)) for spec in defenses.values()]
         records: dict[str, list[FrameRecord]] = {p.name: [] for p in policies}
         start = time.perf_counter()
         for played in play_staged(
-            staged,
-            detector,
+            reel,
+            reel.detector,
             attack,
             (block.m,),
             policies,
@@ -140,17 +146,15 @@ class _Scene:
             opener=partial(open_own, device=task.grid.device, root=task.root),
         ):
             records[played.policy].append(played.record)
-        seconds = (time.perf_counter() - start) / max(1, len(policies))
-        for key, spec in defenses.items():
-            part.done[key] = Done(tuple(records[spec.label]), seconds)
+        seconds = (time.perf_counter() - start) / len(policies)
+        return {key: Done(tuple(records[spec.label]), seconds) for key, spec in defenses.items()}
 
-    def _staged(self, form: str, detector: Detector) -> Iterable[Staged]:
-        task = self._task
-        if task.grid.frames > KEPT_FRAMES:
-            return stage(frames(task.ref, task.grid), detector)
-        if form not in self._kept:
-            self._kept[form] = list(stage(frames(task.ref, task.grid), detector))
-        return self._kept[form]
+    def _form(self, attack: Any) -> Reel:
+        if not getattr(attack, "needs_ego_frame", False):
+            return self._reel
+        if self._in_ego_frame is None:
+            self._in_ego_frame = self._reel.under(_in_ego_frame(self._reel.detector))
+        return self._in_ego_frame
 
 
 def _in_ego_frame(detector: Detector) -> Detector:

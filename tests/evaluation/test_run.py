@@ -6,10 +6,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from robosac.agreement import ScoreMapOverlap
+from robosac.agreement import DEFAULT_GRID, ScoreMapOverlap
 from robosac.air import Knowledge, KnowledgeError
 from robosac.defenses import EgoOnly, NoDefense, Robosac
-from robosac.evaluation.run import Policy, all_honest, choose_attackers, oracle, play
+from robosac.evaluation.run import Policy, all_honest, choose_attackers, oracle, play, region_of
 from robosac.types import EGO_ALONE, InputError, Truth
 from tests.toy import ToyDetector, frame
 
@@ -119,6 +119,7 @@ def test_an_attack_reads_only_what_it_declared(reads, needed):
     played(Liar(reads=reads, knowledge=needed))
 
 
-def test_a_detector_without_a_grid_cannot_be_evaluated():
-    with pytest.raises(InputError, match="with a BEV grid"):
-        list(play(scene(), ToyDetector(grid=None), None, (0,), POLICIES, seed=0))
+def test_a_detector_without_a_grid_is_judged_on_the_default_one():
+    found = list(play(scene(), ToyDetector(grid=None), None, (0,), POLICIES[1:2], seed=0))
+    assert region_of(ToyDetector(grid=None)) == DEFAULT_GRID
+    assert found[0].record.matches.n_gt == len(CARS) + 4
