@@ -108,9 +108,10 @@ def line(name: str, m: int, played: Sequence[Attacked], detector: Detector) -> s
 
 def shift(clean: Detections, moved: Detections) -> float:
     """Metres along +x that the box went that moved most in that direction; boxes are paired with the nearest."""
+    if len(clean) == 0 or len(moved) == 0:
+        return 0.0
     apart = np.linalg.norm(clean.boxes[:, None, :2] - moved.boxes[None, :, :2], axis=2)
-    nearest = apart.argmin(axis=1)
-    along = moved.boxes[nearest, 0] - clean.boxes[:, 0]
+    along = moved.boxes[apart.argmin(axis=1), 0] - clean.boxes[:, 0]
     return float(along[apart.min(axis=1) < 1.5].max(initial=0.0))
 
 
