@@ -1,0 +1,90 @@
+"""What an attack costs beside the passes that it needs: PGD on one frame against bare forward and backward passes.
+
+    python -m benchmarks.attack_cost                     # shipped mean fusion, 15 steps, 2 attackers
+    python -m benchmarks.attack_cost --detector attention --attackers 1 --steps 40
+
+`pass` is one forward and one backward pass through fusion and decoder, `session.logits` of the full fusion with free
+attackers' features and a loss's `backward`; `attack` is `send` as a whole: opening the session (which encodes the ego),
+the look at the unattacked frame, every step, the messages. Both in turns, medians, on one thread unless --threads says
+otherwise. The bar: the attack costs at most 1.25 times as much as its passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+import torch
+from torch.nn import functional as F
+
+import attacks
+import detectors
+from robosac.evaluation.run import attacked_air, choose_attackers
+from robosac.simulation import scenario
+from robosac.types import keyed_rng
+
+BAR: Final = 1.25
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--detector", default="mean")
+    parser.add_argument("--attack", default="pgd", help="a preset that has steps")
+    parser.add_argument("--attackers", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+
+    detector = detectors.load(args.detector)
+    frame, _ = scenario("val", 0).snapshot(0).frame()
+    request = detector.request(frame.ego)
+    honest = {i: detector.encode(v, request) for i, v in frame.others.items()}
+    chosen = choose_attackers(0, frame.scenario, sorted(honest), args.attackers)
+    attack = attacks.load(args.attack, steps=args.steps)
+    attacker = attack.start(frame.scenario, chosen, keyed_rng(0, frame.scenario, "attack"))
+    air = attacked_air(frame, detector, request, honest, chosen, attack.knowledge)
+
+    session = detector.open(frame.ego, request, list(honest.values()))
+    free = {
+        i: {n: torch.from_numpy(a.copy()).requires_grad_() for n, a in honest[i].payload.items()}
+        for i in sorted(chosen)
+    }
+    everybody = [frozenset(honest)]
+
+    def passes() -> None:
+        for _ in range(args.steps):
+            logits = session.logits(free, everybody)
+            F.binary_cross_entropy_with_logits(logits, torch.zeros_like(logits)).backward()
+            for arrays in free.values():
+                for x in arrays.values():
+                    x.grad = None
+
+    passes()
+    attacker.send(air)  # warm
+    bare, whole = [], []
+    for _ in range(args.repeats):
+        bare.append(seconds(passes))
+        whole.append(seconds(lambda: attacker.send(air)))
+    ratio = statistics.median(w / b for w, b in zip(whole, bare, strict=True))
+    print(f"{args.attack} x {args.steps} steps, {args.attackers} of {len(honest)} attackers, {args.detector} fusion")
+    print(f"  {args.steps} passes {1e3 * statistics.median(bare):8.0f} ms")
+    print(f"  attack    {1e3 * statistics.median(whole):8.0f} ms")
+    print(f"  ratio     {ratio:8.2f}     bar <= {BAR}     {'met' if ratio <= BAR else 'MISSED'}")
+    return 0 if ratio <= BAR else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
