@@ -1,6 +1,6 @@
 """Attacks on a collaborative detector. An attack is a value: settings, `repr`, equality; `load` makes one by name."""
 
-from attacks.adaptive import AdaptivePgd, DrawnSubsets, KeepsAgreement
+from attacks.adaptive import AdaptivePgd, DrawnSubsets, Informed, KeepsAgreement
 from attacks.apgd import Apgd
 from attacks.blind import BlindArea, PretendBenign
 from attacks.boxes import BoxConfidence, BoxFlood, BoxRemove, BoxResize, BoxShift, BoxSpoof
@@ -23,10 +23,12 @@ from attacks.rehearsed import KnowsSeed
 from attacks.schedules import Always, Bursts, EveryKth, RandomFrames, Rotating, Scheduled, Sleeper
 from attacks.staleness import Freeze, Replay, SoldAsFresh
 from attacks.transfer import Transfer
+from attacks.warped import AfterWarp
 
 __all__ = [
     "L2",
     "AdaptivePgd",
+    "AfterWarp",
     "Always",
     "Apgd",
     "BalancedInvertedBce",
@@ -60,6 +62,7 @@ __all__ = [
     "GaussianNoise",
     "GpsOffset",
     "HeadingBias",
+    "Informed",
     "InvertedBce",
     "KeepsAgreement",
     "KnowsSeed",

@@ -33,6 +33,7 @@ from attacks import (
     schedules,
     staleness,
     transfer,
+    warped,
 )
 from attacks.base import Measured
 from robosac.types import InputError
@@ -60,6 +61,7 @@ _MODULES: Final[tuple[Any, ...]] = (  # each names its attacks and parts itself
     schedules,
     staleness,
     transfer,
+    warped,
 )
 ATTACKS: Final[Mapping[str, type[Any]]] = {k: v for m in _MODULES for k, v in getattr(m, "ATTACKS", {}).items()}
 PARTS: Final[Mapping[str, type[Any]]] = {k: v for m in _MODULES for k, v in getattr(m, "PARTS", {}).items()}

@@ -45,6 +45,11 @@ class Wrapping:
     def knowledge(self) -> Knowledge:
         return self.attack.knowledge
 
+    @property
+    def needs_ego_frame(self) -> bool:
+        """Whether it is to be played on a detector whose messages lie in the ego's frame (see `AfterWarp`)."""
+        return bool(getattr(self.attack, "needs_ego_frame", False))
+
     def with_budget(self, budget: float) -> Self:
         return dataclasses.replace(self, attack=self.attack.with_budget(budget))
 

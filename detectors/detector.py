@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -32,6 +32,9 @@ from robosac.types import (
     Subset,
     View,
 )
+
+if TYPE_CHECKING:
+    from detectors.ego_frame import EgoFrameDetector
 
 FEATURES: Final = "features"
 _SHAPE: Final = (CHANNELS, MAP.rows, MAP.cols)
@@ -110,15 +113,15 @@ class BevDetector:
         Raises:
             InputError: if a message does not fit the codec, two share a link, or one comes over the ego's own link.
         """
-        links = [m.link for m in messages]
-        doubled = sorted({link for link in links if links.count(link) > 1})
-        if doubled:
-            raise InputError(f"expected one message a link, got several from {doubled}; choose one of each first")
-        if ego.id in links:
-            raise InputError(f"expected messages of teammates only, got one over the link of the ego {ego.id!r}")
+        by_link = one_a_link(ego.id, messages)
         raster = rasterise(ego.points)
-        by_link = {m.link: m for m in sorted(messages, key=lambda m: m.link)}
         return BevSession(self, self.features(raster), raster, to.world_T_ego, by_link)
+
+    def in_ego_frame(self) -> EgoFrameDetector:
+        """The same detector with the warp on the sender's side, for attacks after warping (see `EgoFrameDetector`)."""
+        from detectors.ego_frame import EgoFrameDetector
+
+        return EgoFrameDetector(self)
 
     def checked(self, message: Message) -> Array:
         """The map `(32, 64, 64)` float32 of a message that fits the codec; InputError otherwise.
@@ -154,6 +157,21 @@ class BevDetector:
                 times.append(time.perf_counter() - start)
             self._decode_ms = 1e3 * min(times[1:])
         return self._decode_ms
+
+
+def one_a_link(ego: Id, messages: Sequence[Message]) -> dict[Id, Message]:
+    """The messages by link, in its order.
+
+    Raises:
+        InputError: if two share a link, or one comes over the ego's own.
+    """
+    links = [m.link for m in messages]
+    doubled = sorted({link for link in links if links.count(link) > 1})
+    if doubled:
+        raise InputError(f"expected one message a link, got several from {doubled}; choose one of each first")
+    if ego in links:
+        raise InputError(f"expected messages of teammates only, got one over the link of the ego {ego!r}")
+    return {m.link: m for m in sorted(messages, key=lambda m: m.link)}
 
 
 class BevSession:
