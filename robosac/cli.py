@@ -41,8 +41,8 @@ app.add_typer(data_app, name="data")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same result.")]
 DETECTOR_HELP = (
-    "A shipped name (mean, max, ...), FILE.safetensors, an OpenCOOD model FOLDER, coperception:FUSION:CHECKPOINT,"
-    " or MODULE:NAME of your own."
+    "A shipped name (mean, max, ...), FILE.safetensors, late:NAME or early:NAME of these (boxes or points are sent), an"
+    " OpenCOOD model FOLDER, coperception:FUSION:CHECKPOINT, or MODULE:NAME of your own."
 )
 DetectorName = Annotated[str, typer.Option(help=DETECTOR_HELP)]
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:1; with cuda, processes take the GPUs in turn.")]

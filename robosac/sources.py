@@ -3,6 +3,7 @@
 A detector is named by
     mean | max | attention | mean-unbounded    one that is shipped
     FILE.safetensors                           one that `robosac train` wrote
+    late:NAME, early:NAME                      one of those two on single vehicles, fused by boxes, by points
     FOLDER, or opencood:FOLDER                 an OpenCOOD model folder (config.yaml and a checkpoint)
     coperception:FUSION:CHECKPOINT             a coperception checkpoint, like coperception:mean:epoch_100.pth
     MODULE:NAME                                one of your own: an object, or a function without arguments that makes it
@@ -53,6 +54,8 @@ def open_detector(name: str, *, device: str = "cpu", root: Path | None = None) -
     kind, _, rest = name.partition(":")
     if kind == "opencood" or (not rest and Path(name).is_dir()):
         return _opencood(Path(rest or name), device, root)
+    if kind in ("late", "early"):
+        return _of_single(kind, rest, device)
     if kind == "coperception":
         fusion, _, checkpoint = rest.partition(":")
         return _coperception(fusion, checkpoint, device, root)
@@ -62,9 +65,20 @@ def open_detector(name: str, *, device: str = "cpu", root: Path | None = None) -
     if name not in shipped.SHIPPED and Path(name).suffix != ".safetensors":
         raise InputError(
             f"expected a shipped detector ({', '.join(shipped.SHIPPED)}), FILE.safetensors, the folder of an OpenCOOD "
-            f"model, coperception:FUSION:CHECKPOINT or MODULE:NAME, got {name!r}"
+            f"model, coperception:FUSION:CHECKPOINT, late:NAME or early:NAME (of one of the first two) or MODULE:NAME, "
+            f"got {name!r}"
         )
     return cast(Detector, shipped.load(name, device=device))
+
+
+def _of_single(kind: str, name: str, device: str) -> Detector:
+    """Late or early fusion of a network of ours that is asked about one vehicle's points; named `late:mean`."""
+    shipped = _package("detectors")
+    if name not in shipped.SHIPPED and Path(name).suffix != ".safetensors":
+        raise InputError(f"expected {kind}:NAME of {', '.join(shipped.SHIPPED)} or a FILE.safetensors, got {name!r}")
+    one: Any = _package("detectors.single").single(name, device=device)
+    made: Any = _package("detectors.late").LateFusion if kind == "late" else _package("detectors.early").EarlyFusion
+    return cast(Detector, made(one, name=f"{kind}:{name}", grid=one.grid))
 
 
 def _opencood(folder: Path, device: str, root: Path | None) -> Detector:

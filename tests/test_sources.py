@@ -52,6 +52,22 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.parametrize(
+    ("name", "arrays"), [("late:mean", {"boxes", "scores"}), ("early:max", {"points"}), ("late:mean-unbounded", None)]
+)
+def test_a_shipped_network_on_single_vehicles(name, arrays):
+    detector = open_detector(name)
+    assert detector.name == name
+    assert detector.grid == open_detector(name.partition(":")[2]).grid  # results are compared where the network sees
+    assert arrays is None or set(detector.codec.arrays) == arrays
+
+
+@pytest.mark.parametrize("name", ["late:", "early", "late:nobody", "early:own_things:ready", "late:late:mean"])
+def test_late_and_early_fusion_of_what_is_no_network_of_ours(name):
+    with pytest.raises(InputError, match=r"expected (late|early):NAME of mean, "):
+        open_detector(name)
+
+
 @pytest.mark.parametrize("name", ["own_things:detector", "own_things:ready"])
 def test_a_detector_of_ones_own(name):
     assert open_detector(name).name == "toy"
