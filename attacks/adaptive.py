@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,8 +14,9 @@ from attacks.objectives import Loss, Unattacked
 from attacks.problem import Aim, FullFusion, Problem
 from attacks.settings import integer, real
 from attacks.steering import WHITE_BOX, Steered
-from robosac.air import Air, Knowledge
-from robosac.types import Subset
+from attacks.wrapping import Wrapping
+from robosac.air import Air, Attacker, Knowledge
+from robosac.types import Message, Subset
 
 
 def likeness(frame: Unattacked, weight: Tensor | None = None) -> Callable[[Tensor], Tensor]:
@@ -111,5 +112,37 @@ class AdaptivePgd(Steered):
         return KeepsAgreement(margin=self.margin).aim(problem.unattacked)
 
 
-ATTACKS: Final[Mapping[str, type[Any]]] = {"adaptive_pgd": AdaptivePgd}
+@dataclass(frozen=True, kw_only=True)
+class Informed(Wrapping):
+    """Any attack, told of the defence: what objectives like `KeepsAgreement` and aims like `DrawnSubsets` need in it.
+
+    Where `AdaptivePgd` sends the most harmful of what is accepted, the inner attack weighs agreement against harm.
+    """
+
+    @property
+    def knowledge(self) -> Knowledge:
+        return self.attack.knowledge | Knowledge.DEFENSE
+
+    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> Attacker:
+        return InformedAttacker(self.attack.start(scenario, attackers, rng))
+
+
+@dataclass(frozen=True)
+class InformedAttacker:
+    """One scenario of `Informed`."""
+
+    inner: Attacker
+
+    def send(self, air: Air) -> Sequence[Message]:
+        """What the inner attack sends.
+
+        Raises:
+            KnowledgeError: the air hands out nothing of the defence.
+        """
+        if Knowledge.DEFENSE not in air.knowledge:
+            _ = air.defense  # raises: the inner attack would take it for an undefended frame
+        return self.inner.send(air)
+
+
+ATTACKS: Final[Mapping[str, type[Any]]] = {"adaptive_pgd": AdaptivePgd, "informed": Informed}
 PARTS: Final[Mapping[str, type[Any]]] = {"drawn_subsets": DrawnSubsets, "keeps_agreement": KeepsAgreement}

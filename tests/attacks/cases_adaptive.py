@@ -18,7 +18,9 @@ ADAPTIVE = [
     FrameUp(steps=6),
     PosePert(steps=5, bearing_deg=0.0, radius_m=0.7),
 ]
-PRESETS = [attacks.load(name) for name in ("adaptive_pgd", "bac", "frame_up", "knows_seed", "pretend_benign")]
+PRESETS = [
+    attacks.load(name) for name in ("adaptive_pgd", "bac", "frame_up", "informed_pgd", "knows_seed", "pretend_benign")
+]
 
 CASES = [
     *(Case(attack, defended_air) for attack in [*ADAPTIVE, *PRESETS, attacks.load("pose_pert", radius_m=0.7)]),

@@ -170,6 +170,14 @@ def test_without_a_defence_it_is_the_plain_objective() -> None:
     assert change(air, unlimited) > change(air, send(AdaptivePgd(), defended_air("ab")))
 
 
+def test_any_attack_can_be_told_of_the_defence_and_uninformed_it_is_another() -> None:
+    informed = attacks.load("informed_pgd")
+    air = defended_air("ab", knowledge=informed.knowledge)
+    plain = attacks.load("pgd_balanced")
+    told, untold = agreements(air, send(informed, air), [EVERYBODY]), agreements(air, send(plain, air), [EVERYBODY])
+    assert told.item() > untold.item() + 0.2
+
+
 # ------------------------------------------------------------------------------------------------------ regions
 def test_a_mask_is_read_on_the_senders_map_by_its_pose() -> None:
     """A sender turned by 90 degrees: what is north of the ego is east on its map."""

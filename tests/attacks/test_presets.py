@@ -84,5 +84,5 @@ def test_preset_files_are_strict(tmp_path, monkeypatch, text):
 def test_an_unknown_class_in_a_preset_lists_the_classes(tmp_path, monkeypatch):
     (tmp_path / "mine.yaml").write_text("attack: jsma\nsource: ours, no paper\nnovelty: unseen\nsettings: {}\n")
     monkeypatch.setattr(module, "_folder", lambda: tmp_path)
-    with pytest.raises(InputError, match="expected attack to be one of .*bim, .*cw_margin, .*gaussian_noise, .*pgd"):
+    with pytest.raises(InputError, match=r"expected attack to be one of .*bim, .*cw_margin, .*gaussian_noise, .*pgd"):
         attacks.load("mine")
