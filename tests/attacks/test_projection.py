@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from attacks.gradient import descend
+from attacks.norms import Ball, Linf
 from attacks.projection import Room, linf_room, rooms
 from robosac.types import Codec, InputError
 from tests.attacks.toy import ToyDetector, view
@@ -64,8 +65,13 @@ def test_non_finite_payloads_are_refused():
 KEY = ("a", "x")
 
 
+def descended(loss, start, allowed, **how):
+    ball = Ball(Linf(), 1.0, start, allowed)
+    return ball.sendable(descend(loss, ball.tensors(start), ball, **how))
+
+
 def run(loss, start, room, **how):
-    return descend(lambda t: loss(t[KEY]), {KEY: start}, {KEY: room}, **how)[KEY]
+    return descended(lambda t: loss(t[KEY]), {KEY: start}, {KEY: room}, **how)[KEY]
 
 
 def test_descent_finds_the_projection_of_a_quadratic_to_a_step():
@@ -80,7 +86,7 @@ def test_an_array_without_influence_stays_where_it_is():
     room = linf_room(start, 1.0)
     assert run(lambda x: torch.zeros(()), start, room, step=0.1, steps=5) == start
     keys = {KEY: start, ("b", "x"): start}
-    found = descend(lambda t: t[KEY].sum(), keys, dict.fromkeys(keys, room), step=0.1, steps=5)
+    found = descended(lambda t: t[KEY].sum(), keys, dict.fromkeys(keys, room), step=0.1, steps=5)
     assert found["b", "x"] == start and found[KEY] == pytest.approx(0.0, abs=1e-6)
 
 
