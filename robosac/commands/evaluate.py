@@ -28,17 +28,25 @@ def run(
     """Run the grid, write everything, print the table (or one JSON object)."""
     from robosac.demo.run import environment
     from robosac.grid.page import figures, page
-    from robosac.grid.run import run_grid
+    from robosac.grid.run import make_plan, run_plan
     from robosac.grid.table import LEGEND, rich_tables, row, skipped_lines, to_csv, to_markdown
     from robosac.viz.report import write_report
 
-    grid = make_grid(config, named)
+    plan = make_plan(make_grid(config, named), out, root=root)
     used = default_jobs() if jobs is None else jobs
+    seen = (0, 0)
     try:
         with progress_bar("attacks on scenes", quiet=as_json) as tell:
-            result = run_grid(grid, out, jobs=used, threads=threads, root=root, tell=tell)
+
+            def note(done: int, total: int) -> None:
+                nonlocal seen
+                seen = (done, total)
+                tell(done, total)
+
+            result = run_plan(plan, jobs=used, threads=threads, tell=note)
     except KeyboardInterrupt:
-        print(f"robosac: what is done lies in {out / 'parts'}; the same command goes on from there", file=sys.stderr)
+        what = f"{seen[0]} of {seen[1]} attacks on scenes are done and kept in {out}"
+        print(f"robosac: {what}; the same command goes on from there", file=sys.stderr)
         raise
     pngs = figures(result.entries)
     for name, png in pngs.items():
@@ -47,6 +55,7 @@ def run(
     write_whole(out / "table.csv", to_csv(result.entries).encode())
     versions = environment(used, threads)["versions"]
     command = f"robosac evaluate --config {shlex.quote(str(out / 'grid.yaml'))} --out {shlex.quote(str(out))}"
+    command += "" if root is None else f" --root {shlex.quote(str(root))}"
     report = write_report(out / "report.html", page(result, pngs, command, versions))
     if as_json:
         rows = [{**e.cell.labels(), **row(e)} for e in result.entries]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from robosac.evaluation.bootstrap import Estimate
 from robosac.evaluation.ranges import BANDS_M, band_name
 from robosac.grid.entries import Cell, Entry
+from robosac.grid.settings import NOBODY
 from robosac.grid.table import COLUMNS, LEGEND, blocks, row
 from robosac.viz.canvas import png_bytes
 from robosac.viz.curves import Point, ap_over
@@ -18,18 +19,20 @@ if TYPE_CHECKING:
 
 MOST_PANELS: Final = 12  # a picture of more cannot be read; the table has all
 Panels = dict[str, dict[str, list[Point]]]
+Title = Callable[[Cell], str]
 
 
 def figures(entries: Sequence[Entry]) -> dict[str, bytes]:
     """PNGs by file name (without ending); an axis with one value only has no picture."""
     played = [e for e in entries if e.summary is not None]
+    where = _where(entries)
     made: dict[str, bytes] = {}
-    attackers = _over_attackers(played)
+    attackers = _over_attackers(played, where)
     if _varied(attackers):
         made["ap-over-attackers"] = png_bytes(ap_over(_few(attackers), over="attackers"))
     eps = _panels(
         (e for e in played if e.cell.attack is not None and e.cell.attack.epsilon is not None),
-        title=lambda c: f"{c.detector}, {c.attack.name if c.attack else ''}, {c.m} attack",
+        title=lambda c: f"{where(c)}, {c.attack.title if c.attack else ''}, {c.m} attack",
         line=lambda c: c.defense.label,
         x=lambda c: c.attack.epsilon if c.attack is not None else None,
     )
@@ -37,7 +40,7 @@ def figures(entries: Sequence[Entry]) -> dict[str, bytes]:
         made["ap-over-epsilon"] = png_bytes(ap_over(_few(eps), over="budget, in the attack's unit"))
     trials = _panels(
         played,
-        title=lambda c: f"{c.detector}, {c.attack_label}",
+        title=lambda c: f"{where(c)}, {c.attack_label}",
         line=lambda c: f"{c.defense.name}, {c.m} attack",
         x=lambda c: c.defense.trials,
     )
@@ -45,36 +48,55 @@ def figures(entries: Sequence[Entry]) -> dict[str, bytes]:
         made["ap-over-trials"] = png_bytes(ap_over(_few(trials), over="trials a frame, at most"))
     if played:
         ticks = [(float(k), band_name(band)) for k, band in enumerate(BANDS_M)]
-        made["ap-over-range"] = png_bytes(ap_over(_few(_over_range(played)), over="metres from the ego", ticks=ticks))
+        made["ap-over-range"] = png_bytes(
+            ap_over(_few(_over_range(played, where)), over="metres from the ego", ticks=ticks)
+        )
     return made
 
 
-def _over_attackers(entries: Sequence[Entry]) -> Panels:
+def _where(entries: Sequence[Entry]) -> Title:
+    """What panels call a cell's detector, and its data set where there are several."""
+    datasets = list(dict.fromkeys(e.cell.dataset for e in entries))
+    if len(datasets) < 2:
+        return lambda cell: cell.detector
+    short = {name: f"{name.partition(':')[0]}:{name.rpartition('/')[2].rpartition(':')[2]}" for name in datasets}
+    if len(set(short.values())) < len(datasets):
+        short = {name: name for name in datasets}
+    return lambda cell: f"{short[cell.dataset]}, {cell.detector}"
+
+
+def _over_attackers(entries: Sequence[Entry], where: Title) -> Panels:
     """Nobody attacking belongs to every attack's picture."""
-    labels = list(dict.fromkeys((e.cell.dataset, e.cell.detector, e.cell.attack_label) for e in entries if e.cell.m))
     panels: Panels = {}
-    for dataset, detector, attack in labels:
-        mine = [
-            e for e in entries
-            if (e.cell.dataset, e.cell.detector) == (dataset, detector) and e.cell.attack_label in (attack, "nobody")
-        ]  # fmt: skip
-        panels |= _panels(mine, title=lambda c, a=attack: f"{c.detector}, {a}", line=_label, x=lambda c: c.m)  # type: ignore[misc]
+    for name in dict.fromkeys((e.cell.dataset, e.cell.detector, e.cell.attack_label) for e in entries if e.cell.m):
+        mine = [e for e in entries if _names(e.cell) in (name, (*name[:2], NOBODY))]
+        title = f"{where(next(e.cell for e in mine))}, {name[2]}"
+        panels |= _panels(mine, title=lambda c, t=title: t, line=_label, x=lambda c: c.m)  # type: ignore[misc]
     return panels
 
 
-def _over_range(entries: Sequence[Entry]) -> Panels:
+def _over_range(entries: Sequence[Entry], where: Title) -> Panels:
+    """With the most attackers that each attack was played with."""
+    most: dict[tuple[str, str, str], int] = {}
+    for e in entries:
+        most[_names(e.cell)] = max(most.get(_names(e.cell), 0), e.cell.m)
+    if any(most.values()):
+        most = {name: m for name, m in most.items() if m}
     panels: Panels = {}
-    most = max(e.cell.m for e in entries)
-    for e in (e for e in entries if e.cell.m == most):
+    for e in (e for e in entries if most.get(_names(e.cell)) == e.cell.m):
         points = [
             (float(k), ap.value, ap.low, ap.high)
             for k, band in enumerate(BANDS_M)
             if (ap := e.bands.get(band_name(band))) is not None
         ]
-        title = f"{e.cell.detector}, {e.cell.attack_label}, {most} attack"
         if points:
+            title = f"{where(e.cell)}, {e.cell.attack_label}, {e.cell.m} attack"
             panels.setdefault(title, {})[e.cell.defense.label] = points
     return panels
+
+
+def _names(cell: Cell) -> tuple[str, str, str]:
+    return cell.dataset, cell.detector, cell.attack_label
 
 
 def _label(cell: Cell) -> str:
@@ -118,7 +140,7 @@ _CAPTIONS: Final = {
     "ap-over-attackers": "AP@0.5 against the number of attackers; bands are 95 % intervals over scenes.",
     "ap-over-epsilon": "AP@0.5 against the attack's budget.",
     "ap-over-trials": "AP@0.5 against the trials that a frame may take.",
-    "ap-over-range": "AP@0.5 by distance from the ego, with the most attackers of the grid.",
+    "ap-over-range": "AP@0.5 by distance from the ego, with the most attackers that each attack was played with.",
 }
 
 

@@ -13,7 +13,7 @@ from robosac.files import check_writable, write_whole
 from robosac.grid.data import SceneRef, scenes
 from robosac.grid.entries import Cell, Entry, entry_json, make_entry
 from robosac.grid.parts import Done, Part, missing, read_part, sweep
-from robosac.grid.settings import AttackSpec, DefenseSpec, Grid, attack_specs, defense_specs
+from robosac.grid.settings import DefenseSpec, Grid, attack_specs, defense_specs
 from robosac.grid.work import Block, SceneTask, blocks, defense_key, identity, key_of, play_scene
 from robosac.sources import cached_detector
 from robosac.types import InputError
@@ -36,7 +36,7 @@ class Plan:
     """A grid whose names have been looked up: everything that can be wrong with them has been said."""
 
     grid: Grid
-    attacks: list[AttackSpec]
+    out: Path
     defenses: list[DefenseSpec]
     tasks: list[SceneTask]
 
@@ -51,12 +51,15 @@ class Plan:
 
 
 def make_plan(grid: Grid, out: Path, *, root: Path | None = None) -> Plan:
-    """Look up every name of a grid.
+    """Look up every name of a grid. Nothing is written yet.
 
     Raises:
-        InputError: one of them means nothing; says what would.
+        InputError: one of them means nothing, or `out` cannot be written to; says what would do.
     """
+    check_writable(out)
     attacks, defenses = attack_specs(grid), defense_specs(grid)
+    for spec in defenses:
+        spec.policy().make(max(grid.attackers))
     refs = {dataset: scenes(grid, dataset) for dataset in grid.dataset}
     for name in grid.detector:
         cached_detector(name, grid.device, root)
@@ -67,24 +70,14 @@ def make_plan(grid: Grid, out: Path, *, root: Path | None = None) -> Plan:
         for dataset in grid.dataset
         for ref in refs[dataset]
     ]
-    return Plan(grid, attacks, defenses, tasks)
+    return Plan(grid, out, defenses, tasks)
 
 
-def run_grid(
-    grid: Grid,
-    out: Path,
-    *,
-    jobs: int = 1,
-    threads: int = 1,
-    root: Path | None = None,
-    tell: Tell = lambda done, total: None,
-) -> GridResult:
+def run_plan(plan: Plan, *, jobs: int = 1, threads: int = 1, tell: Tell = lambda done, total: None) -> GridResult:
     """Play what is missing of a grid and write its entries. `tell` hears how many blocks are done, and of how many."""
-    check_writable(out)
-    plan = make_plan(grid, out, root=root)
-    (out / "parts").mkdir(parents=True, exist_ok=True)
-    with alone_in(out):
-        return _run(plan, out, jobs, threads, tell)
+    (plan.out / "parts").mkdir(parents=True, exist_ok=True)
+    with alone_in(plan.out):
+        return _run(plan, jobs, threads, tell)
 
 
 @contextmanager
@@ -109,9 +102,8 @@ def alone_in(out: Path) -> Iterator[None]:
         yield
 
 
-def _run(plan: Plan, out: Path, jobs: int, threads: int, tell: Tell) -> GridResult:
-    grid = plan.grid
-    root = plan.tasks[0].root
+def _run(plan: Plan, jobs: int, threads: int, tell: Tell) -> GridResult:
+    grid, out, root = plan.grid, plan.out, plan.tasks[0].root
     sweep(out / "parts")
     sweep(out / "entries")
     write_whole(out / "grid.yaml", grid.to_yaml().encode())
