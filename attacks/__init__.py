@@ -8,6 +8,7 @@ from attacks.carlini import CwL2
 from attacks.flooding import Flood
 from attacks.framing import FrameUp
 from attacks.geometry import FeatureErase, FeatureFlip, FeatureMix, FeatureRotate, FeatureShift
+from attacks.goals import Hide, Spoof, Tu
 from attacks.gradient import Bim, CwMargin, Fgsm, MiFgsm, Pgd
 from attacks.link import Drop, Duplicate, Sybil
 from attacks.noise import Dropout, GaussianNoise, NonFinite, Saturation, UniformNoise
@@ -22,6 +23,7 @@ from attacks.problem import FullFusion
 from attacks.rehearsed import KnowsSeed
 from attacks.schedules import Always, Bursts, EveryKth, RandomFrames, Rotating, Scheduled, Sleeper
 from attacks.staleness import Freeze, Replay, SoldAsFresh
+from attacks.targeted import FakeOne, HideOne
 from attacks.transfer import Transfer
 from attacks.warped import AfterWarp
 
@@ -49,6 +51,7 @@ __all__ = [
     "Dropout",
     "Duplicate",
     "EveryKth",
+    "FakeOne",
     "FeatureErase",
     "FeatureFlip",
     "FeatureMix",
@@ -62,6 +65,8 @@ __all__ = [
     "GaussianNoise",
     "GpsOffset",
     "HeadingBias",
+    "Hide",
+    "HideOne",
     "Informed",
     "InvertedBce",
     "KeepsAgreement",
@@ -83,10 +88,12 @@ __all__ = [
     "Scheduled",
     "Sleeper",
     "SoldAsFresh",
+    "Spoof",
     "SpoofCar",
     "Sybil",
     "Threshold",
     "Transfer",
+    "Tu",
     "UniformNoise",
     "WeightedSum",
     "load",

@@ -19,6 +19,7 @@ from attacks import (
     flooding,
     framing,
     geometry,
+    goals,
     gradient,
     link,
     noise,
@@ -32,6 +33,7 @@ from attacks import (
     rehearsed,
     schedules,
     staleness,
+    targeted,
     transfer,
     warped,
 )
@@ -47,6 +49,7 @@ _MODULES: Final[tuple[Any, ...]] = (  # each names its attacks and parts itself
     flooding,
     framing,
     geometry,
+    goals,
     gradient,
     link,
     noise,
@@ -60,6 +63,7 @@ _MODULES: Final[tuple[Any, ...]] = (  # each names its attacks and parts itself
     rehearsed,
     schedules,
     staleness,
+    targeted,
     transfer,
     warped,
 )
