@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -42,6 +42,9 @@ from robosac.types import (
 if TYPE_CHECKING:
     from attacks.base import Measured
     from robosac.viz.gallery import Entry, Seen
+
+
+IN_EGO_FRAME: Final = " in the ego's frame"  # after a detector's name: the form of it whose senders warp
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def draw(settings: Settings, name: str) -> Entry:
         truth_boxes=shot.truth.boxes[counted(shot.truth, shot.region, agents=(shot.frame.ego.id, *shot.frame.others))],
         attackers=shot.liars,
         region=shot.region,
-        points=shot.clean.detections.score_map is None,
+        points=shot.points,
         footnote=[f"{name} on {victim}, frame {shot.frame.index}", *wrapped(shot.said)],
     )
     save_png(figure, settings.out / f"{name}.png")
@@ -128,12 +131,15 @@ def victim_of(attack: Measured, detector: str) -> str:
         return f"late:{detector}"
     if getattr(attack, "source", None) == detector:
         return "mean" if detector != "mean" else "max"
-    return detector
+    return detector + (IN_EGO_FRAME if getattr(attack, "needs_ego_frame", False) else "")
 
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """One frame without and with an attack. `liars` are the links that lie, `said` what they sent in words."""
+    """One frame without and with an attack.
+
+    `liars` are who lies, as labelled; `said` is what they sent in words; `points` whether points were sent.
+    """
 
     frame: Frame
     truth: Truth
@@ -142,6 +148,7 @@ class Shot:
     liars: Subset
     said: Sequence[str]
     region: Any
+    points: bool
 
 
 def play(settings: Settings, attack: Measured, victim: str) -> Shot:
@@ -195,7 +202,8 @@ def _shot(settings: Settings, victim: str, attackers: Subset, index: int, lies: 
     said += [f"the gate refuses {link}: {why}" for link, why in sorted(attacked.rejected.items())]
     unlied = _seen(frame, frame, truth, detector, clean)
     lied = _seen(frame, claimed(frame, inbox, labels), truth, detector, attacked, labels)
-    return Shot(frame, truth, unlied, lied, present | set(labels.values()), said, detector.grid)
+    points = any("points" in m.payload for m in inbox)
+    return Shot(frame, truth, unlied, lied, present | set(labels.values()), said, detector.grid, points)
 
 
 def _fused(detector: Detector, frame: Frame, inbox: Sequence[Message]) -> Verdict:
@@ -242,7 +250,13 @@ def claimed(frame: Frame, inbox: Sequence[Message], labels: Mapping[Id, str]) ->
 # ------------------------------------------------------------------------------------------------- made once a process
 @lru_cache(maxsize=8)
 def _detector(name: str) -> Detector:
-    return open_detector(name)
+    if not name.endswith(IN_EGO_FRAME):
+        return open_detector(name)
+    make: Any = getattr(open_detector(name.removesuffix(IN_EGO_FRAME)), "in_ego_frame", None)
+    if make is None:
+        raise InputError(f"expected a detector with a form whose senders warp (`in_ego_frame`), got {name!r} without")
+    made: Detector = make()
+    return made
 
 
 @lru_cache(maxsize=2)

@@ -62,7 +62,7 @@ def attack_figure(
     """Three panels, about 13.4 x 5.6 inches: without the attack, with it, and what changed.
 
     `truth_boxes (G, 7)` and detections are in the ego frame; `attackers` are who lies, invented senders included.
-    `points` draws everybody's points; for attacks that can be seen in them.
+    `points` draws everybody's points, for detectors that are sent points.
     """
     side, lines = 4.4, len(footnote)
     height = side + 0.42 + 0.62 + 0.17 * lines
