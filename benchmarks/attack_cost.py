@@ -67,7 +67,7 @@ def main() -> int:
     def passes() -> None:
         for _ in range(args.steps):
             logits = session.logits(free, everybody)
-            F.binary_cross_entropy_with_logits(logits, torch.zeros_like(logits)).backward()
+            F.binary_cross_entropy_with_logits(logits, torch.zeros_like(logits)).backward()  # type: ignore[no-untyped-call]
             for arrays in free.values():
                 for x in arrays.values():
                     x.grad = None
