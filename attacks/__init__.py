@@ -1,6 +1,7 @@
 """Attacks on a collaborative detector. An attack is a value: settings, `repr`, equality; `load` makes one by name."""
 
 from attacks.adaptive import AdaptivePgd, DrawnSubsets, Informed, KeepsAgreement
+from attacks.aims import ExactSubsets, RandomSubsets, Subsets
 from attacks.apgd import Apgd
 from attacks.blind import BlindArea, PretendBenign
 from attacks.boxes import BoxConfidence, BoxFlood, BoxRemove, BoxResize, BoxShift, BoxSpoof
@@ -51,6 +52,7 @@ __all__ = [
     "Dropout",
     "Duplicate",
     "EveryKth",
+    "ExactSubsets",
     "FakeOne",
     "FeatureErase",
     "FeatureFlip",
@@ -81,6 +83,7 @@ __all__ = [
     "PosePert",
     "PretendBenign",
     "RandomFrames",
+    "RandomSubsets",
     "RemoveCar",
     "Replay",
     "Rotating",
@@ -90,6 +93,7 @@ __all__ = [
     "SoldAsFresh",
     "Spoof",
     "SpoofCar",
+    "Subsets",
     "Sybil",
     "Threshold",
     "Transfer",

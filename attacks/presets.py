@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from attacks import (
     adaptive,
+    aims,
     apgd,
     blind,
     boxes,
@@ -42,6 +43,8 @@ from robosac.types import InputError
 
 _MODULES: Final[tuple[Any, ...]] = (  # each names its attacks and parts itself
     adaptive,
+    aims,
+    aims,
     apgd,
     blind,
     carlini,
