@@ -33,7 +33,7 @@ MORE: list[Measured] = [
     Fgsm(norm=L2()),
 ]
 SMALLEST = [CwL2(epsilon=0.5), CwL2(epsilon=5.0, turned=0.2, searches=3, steps=10)]
-NOISE = [GaussianNoise(), UniformNoise(epsilon=0.1), GaussianNoise(sigma_per_epsilon=20.0)]
+NOISE: list[Measured] = [GaussianNoise(), UniformNoise(epsilon=0.1), GaussianNoise(sigma_per_epsilon=20.0)]
 NAMES = ("pgd", "pgd_balanced", "bim", "cw", "noise", "fgsm", "mi_fgsm", "apgd", "pgd_l2", "cw_l2")
 PRESETS = [attacks.load(name) for name in NAMES]
 
