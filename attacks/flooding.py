@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from attacks.objectives import Loss, Unattacked
 from attacks.settings import integer, real
@@ -23,14 +22,14 @@ from attacks.settings import integer, real
 class Flood:
     """Every cell of a lattice becomes a peak above the threshold: as many boxes as a map has room for.
 
-    A hinge lifts the lattice's cells to `score` with a margin, and above their neighbours: a decoder that reads boxes
-    from local maxima takes no two cells side by side. With `spacing` 1 all cells are lifted, for one that takes any.
+    A hinge lifts the lattice's cells to `score` with a margin, another keeps the cells between them lower: a decoder
+    that reads boxes from local maxima takes no two cells side by side. With `spacing` 1 all cells are lifted.
 
     Attributes:
         score: what a proposal must reach; a low one is enough to be suppressed, and easier to reach.
         spacing: of the lattice, in cells.
         margin: in logits, over the threshold.
-        lead: in logits, over the best neighbour.
+        lead: in logits, by which the cells between stay lower.
     """
 
     score: float = 0.3
@@ -53,9 +52,7 @@ class Flood:
         def loss(logits: Tensor) -> Tensor:
             total = (wanted - logits[:, lattice]).clamp(min=0).mean()
             if self.spacing > 1:
-                others = logits.masked_fill(lattice, -torch.inf)
-                beside = F.max_pool2d(others[:, None], 3, stride=1, padding=1)[:, 0]
-                total = total + (beside[:, lattice] + self.lead - logits[:, lattice]).clamp(min=0).mean()
+                total = total + (logits[:, ~lattice] - (wanted - self.lead)).clamp(min=0).mean()
             return total
 
         return loss

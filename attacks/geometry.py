@@ -227,7 +227,8 @@ def shifted(x: Array, rows: int, cols: int, empty: float) -> Array:
 def turned(x: Array, degrees: float, empty: float) -> Array:
     """A map `(..., H, W)` turned about its middle, read bilinearly; `empty` beyond it. No value leaves the map's."""
     angle = math.radians(degrees)
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    # rounded: half a turn must not read the emptiness a rounding error beside the map
+    turn = np.round([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], 12)
     middle = (np.array(x.shape[-2:]) - 1) / 2
     flat = x.reshape(-1, *x.shape[-2:]).astype(np.float32)
     out = [affine_transform(m, turn, middle - turn @ middle, order=1, mode="constant", cval=empty) for m in flat]

@@ -19,16 +19,20 @@ from scipy.spatial import cKDTree
 
 from attacks.base import Budgeted, Stage, same_array, same_but
 from attacks.crew import Crew
-from attacks.recast import BoxWorld
+from attacks.recast import BoxWorld, ground_plane
 from attacks.settings import integer, real
 from robosac.air import Air, Knowledge, World
 from robosac.boxes import invert_pose, nms_bev, transform_boxes, transform_points
 from robosac.types import EGO_ALONE, Array, Float32, Float64, Id, InputError, Int64, Message, Subset, View
 
 CAR_M: Final = (4.5, 1.9, 1.6)
+_EGO_M: Final = 3.0  # a box that near is the ego's own
 _APART_M: Final = 12.0  # between cars put in: nobody can take two for one
 _GAP_M: Final = 5.0  # points of one car are no further from its others
 _CELL_M: Final = 0.5
+_COVERED: Final = 10  # cells with ground of about 90: two or three rings of a sweep at 20 m
+_LEVEL_M: Final = 0.8
+_BEST: Final = 8  # places, half a metre from one another, that are as good as the best
 _NO_BOXES: Final = np.zeros((0, 7), np.float32)
 
 
@@ -92,17 +96,21 @@ class RemoveCar(_Cars):
 
     Attributes:
         cars: how many.
-        pick: the ones nearest to the ego, or the ones found best.
+        within_m: of the ego; what is further is not its concern.
+        pick: the ones nearest to the ego, furthest from it, or found best. What is near the ego sees for itself: far
+            ones are those that it needs teammates for.
         min_score: what the detector is less sure of is not worth removing.
     """
 
-    pick: Literal["nearest", "best"] = "nearest"
+    within_m: float = 30.0
+    pick: Literal["nearest", "furthest", "best"] = "furthest"
     min_score: float = 0.3
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.pick not in ("nearest", "best"):
-            raise InputError(f"expected pick of RemoveCar to be 'nearest' or 'best', got {self.pick!r}")
+        real(self, "within_m", low=0.0)
+        if self.pick not in ("nearest", "furthest", "best"):
+            raise InputError(f"expected pick of RemoveCar to be 'nearest', 'furthest' or 'best', got {self.pick!r}")
         real(self, "min_score", low=0.0, high=1.0)
 
     @property
@@ -122,8 +130,10 @@ class RemoveCar(_Cars):
         kept = nms_bev(boxes, score, 0.1)
         boxes = boxes[kept]
         distance = np.hypot(boxes[:, 0], boxes[:, 1])
-        boxes, distance = boxes[distance > 3.0], distance[distance > 3.0]  # the ego itself is seen, too
-        order = np.argsort(distance, kind="stable") if self.pick == "nearest" else np.arange(len(boxes))
+        around = (distance > _EGO_M) & (distance <= self.within_m)
+        boxes, distance = boxes[around], distance[around]
+        by = {"nearest": distance, "furthest": -distance, "best": np.arange(len(boxes))}[self.pick]
+        order = np.argsort(by, kind="stable")
         return _NO_BOXES, boxes[order[: self.cars]]
 
     def spent(self, honest: Message, sent: Sequence[Message]) -> float:
@@ -168,9 +178,12 @@ def free_places(points: Array, nearest_m: float, furthest_m: float) -> Float32:
         points: `(N, >=3)` what is seen, ego frame.
         nearest_m, furthest_m: distance of the centres from the ego.
 
-    Cars point as the ego does. The ground is free where points lie on it and none above it, in a box half a metre
-    larger than the car; its height is the lowest point within 2 m.
+    Cars point as the ego does. The ground is free where points lie on it, all over the place, and none above it, up to
+    a metre from the car; its height is the lowest point within 2 m, and near the plane of all ground (no roof).
     """
+    plane = ground_plane(points)
+    if plane is None:
+        return _NO_BOXES
     half = math.ceil((furthest_m + CAR_M[0]) / _CELL_M)
     side = 2 * half
     col, row = (np.floor(points[:, k] / _CELL_M).astype(np.int64) + half for k in (0, 1))
@@ -182,7 +195,7 @@ def free_places(points: Array, nearest_m: float, furthest_m: float) -> Float32:
     above = z - ground[flat]
     on_it = np.bincount(flat[above < 0.3], minlength=side * side).reshape(side, side)
     in_way = np.bincount(flat[(above >= 0.3) & (above < 3.0)], minlength=side * side).reshape(side, side)
-    footprint = [math.ceil((m + 1.0) / _CELL_M) for m in (CAR_M[1], CAR_M[0])]
+    footprint = [math.ceil((m + 2.0) / _CELL_M) for m in (CAR_M[1], CAR_M[0])]
 
     def total(count: Array) -> Float64:
         mean = uniform_filter(count.astype(np.float64), size=footprint, mode="constant")
@@ -192,7 +205,8 @@ def free_places(points: Array, nearest_m: float, furthest_m: float) -> Float32:
     rows, cols = np.indices((side, side))
     x, y = (cols + 0.5 - half) * _CELL_M, (rows + 0.5 - half) * _CELL_M
     distance = np.hypot(x, y)
-    good = (total(in_way) == 0) & (covered >= 4) & (distance >= nearest_m) & (distance <= furthest_m)
+    level = np.abs(ground.reshape(side, side) - (plane[0] + plane[1] * x + plane[2] * y)) < _LEVEL_M
+    good = level & (total(in_way) == 0) & (covered >= _COVERED) & (distance >= nearest_m) & (distance <= furthest_m)
     at = np.flatnonzero(good)
     at = at[np.argsort(-total(on_it).ravel()[at], kind="stable")]
     boxes = np.zeros((len(at), 7), np.float32)
@@ -203,10 +217,10 @@ def free_places(points: Array, nearest_m: float, furthest_m: float) -> Float32:
 
 
 def _spread(free: Float32, count: int, rng: np.random.Generator) -> Float32:
-    """At most `count` of the places `(M, 7)`, well apart, each drawn among the best fifth of those that are left."""
+    """At most `count` of the places `(M, 7)`, well apart, each drawn among the best of those that are left."""
     chosen: list[Float32] = []
     while len(chosen) < count and len(free):
-        chosen.append(free[rng.integers(max(1, len(free) // 5))])
+        chosen.append(free[rng.integers(min(len(free), _BEST))])
         free = free[np.hypot(free[:, 0] - chosen[-1][0], free[:, 1] - chosen[-1][1]) >= _APART_M]
     return np.stack(chosen) if chosen else _NO_BOXES
 

@@ -1,126 +1,137 @@
-"""What lies about boxes are for, on the street seen by late fusion. Laws: `test_every_attack`."""
+"""What lies about boxes are for, on a street of three cars."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from attacks import BoxConfidence, BoxFlood, BoxRemove, BoxResize, BoxShift, BoxSpoof
+from attacks.base import Budgeted
 from robosac.air import Air
 from robosac.boxes import invert_pose, transform_boxes
 from robosac.gate import Gate
 from robosac.types import InputError, Message
 from tests.attacks.toy import make_air
-from tests.attacks.toy_points import LATE, late_air
+from tests.attacks.toy_points import late_air
 
-EVERY = [BoxSpoof(), BoxSpoof(boxes=40), BoxFlood(), BoxRemove(), BoxShift(), BoxResize(share=9.0), BoxConfidence()]
-MADE = np.array(  # in the sender's frame
-    [[10, 2, 0, 4, 2, 1.5, 0.0], [-6, 1, 0, 4, 2, 1.5, np.pi / 2], [30, -4, 0, 4, 2, 1.5, np.pi]], np.float32
-)
-SURE = np.array([0.8, 0.6, 0.3], np.float32)
+EVERY = [BoxSpoof(), BoxFlood(), BoxRemove(), BoxShift(), BoxResize(), BoxConfidence()]
 
 
-def street(boxes=MADE, scores=SURE) -> Air:
-    """Frames in which `a` honestly sends these boxes."""
-    air = late_air(["a"])
-    return replace(air, honest={"a": air.honest["a"].with_payload(boxes=boxes, scores=scores)})
+def lie(attack: Budgeted, air: Air) -> Message:
+    return attack.start("street", frozenset(air.own), np.random.default_rng(0)).send(air)[0]  # type: ignore[attr-defined, no-any-return]
 
 
-def lie(attack, air: Air) -> Message:
-    (message,) = attack.start("street", frozenset("a"), np.random.default_rng(0)).send(air)
-    return message
-
-
-def seen_by_ego(air: Air, message: Message) -> np.ndarray:
+def in_ego_frame(air: Air, message: Message) -> np.ndarray:
     return transform_boxes(invert_pose(air.to.world_T_ego) @ message.world_T_payload, message.payload["boxes"])
 
 
-@pytest.mark.parametrize("attack", EVERY, ids=repr)
-@pytest.mark.parametrize("count", [0, 3, 12])
-def test_what_is_sent_fits_the_codec_and_is_best_first(attack, count):
-    rng = np.random.default_rng(count)
-    boxes, scores = np.resize(MADE, (count, 7)), np.sort(rng.random(count).astype(np.float32))[::-1].copy()
-    air = street(boxes, scores)
-    message = lie(attack, air)
-    assert Gate().refusal(air.to, LATE.codec, message) is None
-    assert (np.diff(message.payload["scores"]) <= 0).all()
-    assert len(message.payload["boxes"]) <= 12
+def seen(air: Air, messages: list[Message]) -> np.ndarray:
+    session = air._detector.open(air._ego, air.to, messages)
+    return session.detect([frozenset(session.ids)])[0].boxes
 
 
-def test_spoofed_cars_stand_around_the_ego_and_all_attackers_name_the_same():
+@pytest.mark.parametrize("attack", [*EVERY, BoxSpoof(boxes=50), BoxFlood(boxes=999)], ids=repr)
+def test_what_is_sent_fits_the_codec_and_is_best_first(attack: Budgeted) -> None:
+    air = late_air(["a"])
+    sent = lie(attack, air)
+    assert Gate().refusal(air.to, air.codec, sent) is None
+    air._detector.open(air._ego, air.to, [sent])  # raises where it does not fit
+    scores = sent.payload["scores"]
+    assert len(scores) <= 12 and (np.diff(scores) <= 0).all() and sent.payload["boxes"].dtype == np.float32
+
+
+def test_invented_cars_are_believed() -> None:
+    air = late_air(["a"])
+    sent = lie(BoxSpoof(boxes=3, nearest_m=15.0, furthest_m=25.0), air)
+    named = in_ego_frame(air, sent)[sent.payload["scores"] == np.float32(0.9)]
+    assert (
+        len(named) == 3 and ((np.hypot(*named[:, :2].T) >= 15.0 - 1e-3) & (np.hypot(*named[:, :2].T) <= 25.001)).all()
+    )
+    shown = seen(air, [sent])
+    for car in named:
+        assert np.hypot(*(shown[:, :2] - car[:2]).T).min() < 0.01
+
+
+def test_colluding_attackers_invent_the_same_cars() -> None:
     air = late_air(["a", "b"])
-    sent = BoxSpoof(boxes=3).start("street", frozenset("ab"), np.random.default_rng(0)).send(air)
-    spoofed = [seen_by_ego(air, m)[np.isclose(m.payload["scores"], 0.9)] for m in sent]
-    assert [len(s) for s in spoofed] == [3, 3]
-    np.testing.assert_allclose(spoofed[0], spoofed[1], atol=1e-3)
-    away = np.hypot(*spoofed[0][:, :2].T)
-    assert (away >= 6 - 1e-3).all() and (away <= 25 + 1e-3).all()
+    sent = BoxSpoof().start("street", frozenset("ab"), np.random.default_rng(1)).send(air)
+    first, second = (in_ego_frame(air, m)[m.payload["scores"] == np.float32(0.9)] for m in sent)
+    np.testing.assert_allclose(first, second, atol=1e-4)
 
 
-def test_a_spoof_takes_the_place_of_the_worst_of_ones_own():
-    scores = np.linspace(0.8, 0.25, 12, dtype=np.float32)
-    message = lie(BoxSpoof(boxes=2), street(np.resize(MADE, (12, 7)), scores))
-    np.testing.assert_array_equal(message.payload["scores"], np.array([0.9, 0.9, *scores[:10]], np.float32))
+def test_the_worst_of_ones_own_make_room() -> None:
+    air = late_air(["a"])
+    own = len(air.honest["a"].payload["scores"])
+    sent = lie(BoxSpoof(boxes=11), air)
+    assert len(sent.payload["scores"]) == 12 and own >= 2
+    assert BoxSpoof().spent(air.honest["a"], [sent]) == 11
+    assert sent.payload["scores"][0] == air.honest["a"].payload["scores"].max()
 
 
-def test_the_nearest_to_the_ego_is_removed_and_the_rest_stays():
-    air = street()
-    nearest = np.argmin(np.hypot(*seen_by_ego(air, air.honest["a"])[:, :2].T))
-    kept = np.delete(np.arange(3), nearest)
-    message = lie(BoxRemove(boxes=1), air)
-    np.testing.assert_array_equal(message.payload["boxes"], MADE[kept])
-    np.testing.assert_array_equal(message.payload["scores"], SURE[kept])
-    assert len(lie(BoxRemove(boxes=9), air).payload["boxes"]) == 0
+def test_a_flood_keeps_ones_own_and_fills_the_rest() -> None:
+    air = late_air(["a"])
+    honest = air.honest["a"]
+    sent = lie(BoxFlood(), air)
+    assert len(sent.payload["scores"]) == 12
+    assert BoxFlood().spent(honest, [sent]) == 12 - len(honest.payload["scores"])
+    assert len(seen(air, [sent])) > len(seen(air, [honest])) + 5
 
 
-def test_a_shift_moves_every_box_along_its_heading_and_nothing_else():
-    moved = lie(BoxShift(metres=2.0), street()).payload["boxes"] - MADE
-    np.testing.assert_allclose(np.abs(moved[:, :2]), [[2, 0], [0, 2], [2, 0]], atol=1e-4)
+def test_the_nearest_are_removed() -> None:
+    air = late_air(["a"])
+    honest = air.honest["a"]
+    distance = np.sort(np.hypot(*in_ego_frame(air, honest)[:, :2].T))
+    left = np.sort(np.hypot(*in_ego_frame(air, lie(BoxRemove(boxes=1), air))[:, :2].T))
+    np.testing.assert_array_equal(left, distance[1:])
+
+
+def test_shift_resize_and_confidence_by_hand() -> None:
+    air = late_air(["a"])
+    honest = air.honest["a"]
+    moved = lie(BoxShift(metres=2.0), air).payload["boxes"] - honest.payload["boxes"]
+    np.testing.assert_allclose(np.hypot(moved[:, 0], moved[:, 1]), 2.0, atol=1e-4)
     assert not moved[:, 2:].any()
+    grown = lie(BoxResize(share=0.5), air).payload["boxes"][:, 3:6] / honest.payload["boxes"][:, 3:6]
+    np.testing.assert_allclose(grown, 1.5, atol=1e-5)
+    small = lie(BoxResize(share=1.0, shrink=True), air).payload["boxes"][:, 3:6] / honest.payload["boxes"][:, 3:6]
+    np.testing.assert_allclose(small, 0.5, atol=1e-5)
+    sure = lie(BoxConfidence(added=0.3), air).payload["scores"]
+    np.testing.assert_allclose(sure, np.minimum(honest.payload["scores"] + 0.3, 1.0), atol=1e-6)
 
 
-@pytest.mark.parametrize(("attack", "factor"), [(BoxResize(share=0.5), 1.5), (BoxResize(share=1.0, shrink=True), 0.5)])
-def test_sizes_grow_or_shrink_by_the_factor(attack, factor):
-    boxes = lie(attack, street()).payload["boxes"]
-    np.testing.assert_allclose(boxes[:, 3:6], MADE[:, 3:6] * factor, rtol=1e-5)
-    np.testing.assert_array_equal(boxes[:, [0, 1, 2, 6]], MADE[:, [0, 1, 2, 6]])
-
-
-def test_confidence_grows_up_to_certainty():
-    message = lie(BoxConfidence(added=0.3), street())
-    np.testing.assert_allclose(message.payload["scores"], [1.0, 0.9, 0.6], atol=1e-6)
-    np.testing.assert_array_equal(message.payload["boxes"], MADE)
-
-
-def test_a_flood_fills_the_message_and_survives_suppression():
-    air = street()
-    message = lie(BoxFlood(), air)
-    assert len(message.payload["boxes"]) == 12  # all that fits: 9 beside the 3 that are one's own
-    session = LATE.open(air._ego, air.to, [message])
-    alone, flooded = session.detect([frozenset(), frozenset("a")])
-    assert len(flooded) >= len(alone) + 5
+def test_what_another_lie_does_no_budget_of_this_one_pays() -> None:
+    air = late_air(["a"])
+    honest = air.honest["a"]
+    sent = {type(a): lie(a, air) for a in EVERY}
+    for attack, others in [
+        (BoxRemove(), [BoxSpoof, BoxFlood, BoxShift]),
+        (BoxShift(), [BoxSpoof, BoxRemove, BoxResize, BoxConfidence]),
+        (BoxResize(), [BoxSpoof, BoxShift, BoxConfidence]),
+        (BoxConfidence(), [BoxSpoof, BoxShift, BoxResize]),
+        (BoxFlood(), [BoxRemove, BoxShift]),
+        (BoxSpoof(), [BoxRemove]),
+    ]:
+        assert [attack.spent(honest, [sent[kind]]) for kind in others] == [np.inf] * len(others), attack  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("attack", EVERY, ids=repr)
-def test_a_detector_without_boxes_is_told(attack):
-    with pytest.raises(InputError, match=r"codec of boxes and scores \(late fusion\), got 'toy'"):
+def test_a_detector_without_boxes_is_told(attack: Budgeted) -> None:
+    with pytest.raises(InputError, match=r"expected a codec of boxes and scores \(late fusion\), got 'toy' with feat"):
         lie(attack, make_air(["a"]))
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("make", "message"),
     [
-        lambda: BoxSpoof(boxes=-1),
-        lambda: BoxSpoof(nearest_m=9.0, furthest_m=8.0),
-        lambda: BoxFlood(spacing_m=0.0),
-        lambda: BoxRemove(boxes=1.5),
-        lambda: BoxShift(metres=float("nan")),
-        lambda: BoxResize(shrink=1),
-        lambda: BoxConfidence(added=-0.1),
+        (lambda: BoxSpoof(boxes=-1), "boxes of BoxSpoof to be an integer >= 0"),
+        (lambda: BoxSpoof(nearest_m=9.0, furthest_m=8.0), "furthest_m of BoxSpoof to be a finite number >= 9"),
+        (lambda: BoxFlood(spacing_m=0.0), "spacing_m of BoxFlood"),
+        (lambda: BoxRemove(boxes=0.5), "boxes of BoxRemove to be an integer"),  # type: ignore[arg-type]
+        (lambda: BoxShift(metres=-1.0), "metres of BoxShift"),
+        (lambda: BoxResize(shrink=1), "shrink of BoxResize to be a bool, got 1"),  # type: ignore[arg-type]
+        (lambda: BoxConfidence(added=float("nan")), "added of BoxConfidence"),
     ],
 )
-def test_settings_out_of_range_are_told(wrong):
-    with pytest.raises(InputError, match="expected"):
-        wrong()
+def test_settings_are_checked(make: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make()  # type: ignore[operator]

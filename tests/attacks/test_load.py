@@ -1,0 +1,74 @@
+"""A flood of proposals: what it lifts, that the suppression it aims at measures few pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from attacks import Bim, Flood
+from attacks.objectives import Unattacked
+from robosac.boxes import iou_bev, nms_bev, pair_iou_bev, pairs_may_exceed
+from tests.attacks.toy import full_logits, make_air
+
+
+def boxes(rng, n, spread):
+    made = np.zeros((n, 7), np.float32)
+    made[:, :2] = rng.uniform(-spread, spread, (n, 2))
+    made[:, 3:6] = rng.uniform(0.2, 6.0, (n, 3))
+    made[:, 6] = rng.choice([0.0, np.pi / 2, 0.3], n) + rng.choice([0.0, 1.0], n) * rng.uniform(-4, 4, n)
+    return made
+
+
+def test_the_hinge_by_hand():
+    loss = Flood(score=0.5, spacing=1, margin=1.0).aim(Unattacked(torch.zeros(1, 2, 2)))
+    assert loss(torch.tensor([[[2.0, 1.0], [0.0, -1.0]]])).item() == pytest.approx((0 + 0 + 1 + 2) / 4)
+
+
+def test_a_lattice_leads_its_neighbours():
+    loss = Flood(score=0.5, spacing=2, margin=1.0, lead=0.3).aim(Unattacked(torch.zeros(1, 4, 4)))
+    peaks = torch.full((1, 4, 4), -1.0)
+    peaks[:, ::2, ::2] = 1.5
+    assert loss(peaks).item() == 0.0
+    assert loss(torch.full((1, 4, 4), 1.5)).item() == pytest.approx(0.3)  # high, and no peak
+
+
+def test_more_cells_are_above_the_threshold():
+    air = make_air(["a", "b"])
+    attack = Bim(objective=Flood(spacing=1, score=0.3))
+    sent = attack.start("scene", frozenset("ab"), np.random.default_rng(0)).send(air)
+    honest = full_logits(air, list(air.honest.values())) > np.log(0.3 / 0.7)
+    assert (full_logits(air, sent) > np.log(0.3 / 0.7)).sum() >= honest.sum() + 5
+
+
+@pytest.mark.parametrize("iou", [0.0, 0.15, 0.5, 0.9])
+@pytest.mark.parametrize("spread", [2.0, 12.0])
+def test_no_pair_above_the_threshold_is_skipped(iou, spread):
+    rng = np.random.default_rng(int(100 * iou + spread))
+    a, b = boxes(rng, 3000, spread), boxes(rng, 3000, spread)
+    b[:500] = a[:500] + rng.normal(0, 0.05, (500, 7)).astype(np.float32)
+    over = pair_iou_bev(a, b) > iou
+    assert over.any() and pairs_may_exceed(a, b, iou)[over].all()
+    same = np.concatenate([a, a])
+    assert pairs_may_exceed(same, same, 0.99).all()
+
+
+def test_suppression_keeps_what_it_kept():
+    """Against the definition, box by box."""
+    rng = np.random.default_rng(5)
+    for n in (1, 60, 250):
+        some, scores = boxes(rng, n, 12.0), rng.random(n)
+        iou, kept = iou_bev(some, some), []
+        for k in np.argsort(-scores, kind="stable"):
+            if not (iou[k, kept] > 0.15).any():
+                kept.append(k)
+        assert nms_bev(some, scores, 0.15).tolist() == kept
+
+
+def test_a_flood_of_slight_overlaps_needs_few_polygons():
+    x, y = (v.ravel() * 3.5 for v in np.mgrid[:10, :10])
+    rng = np.random.default_rng(0)
+    cars = np.zeros((100, 7))
+    cars[:, 0], cars[:, 1], cars[:, 3:6], cars[:, 6] = x, y, (4.5, 1.9, 1.6), rng.uniform(-np.pi, np.pi, 100)
+    i, j = np.nonzero(np.triu(iou_bev(cars, cars) > 0, 1))
+    assert pairs_may_exceed(cars[i], cars[j], 0.15).mean() < 0.6
