@@ -1,0 +1,260 @@
+"""What attacks on features do where nobody defends: three fusions, bounded and unbounded, 1 to 3 of 5 attackers.
+
+    python -m benchmarks.attack_table --jobs 2 --out FILE.jsonl    # 100 held-out scenes; goes on if stopped
+    python -m benchmarks.attack_table --render FILE.jsonl          # the tables, as Markdown
+
+One frame a scene, everybody fused. *Attack loss* is minus the objective that PGD, FGSM and APGD minimise (binary
+cross-entropy towards inverted pseudo-labels, mean over cells): higher is stronger. All take the same number of steps,
+but FGSM, which is one step. *Fake* succeeds if a box of score >= 0.3 stands within 2.5 m of the chosen cell, where
+none stood before; *hide* if no box at all is left within 2.5 m of the chosen object. A scene without anything to fake or
+hide within the attackers' reach is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+import attacks
+import detectors
+from attacks.base import Measured
+from attacks.objectives import InvertedBce
+from attacks.problem import FullFusion, Problem
+from detectors.detector import BevDetector
+from robosac.evaluation.ap import FrameMatches, average_precision, match_truth
+from robosac.evaluation.executors import run_all
+from robosac.evaluation.run import Staged, attacked_air, choose_attackers, stage
+from robosac.simulation import scenario
+from robosac.types import EGO_ALONE, BevGrid, Detections, Message, Subset, keyed_rng
+
+FUSIONS: Final = ("mean", "max", "attention")
+DETECTORS: Final = (*FUSIONS, *(f"{f}-unbounded" for f in FUSIONS))
+ORDER: Final = ("noise", "fgsm", "pgd", "apgd")  # from the weakest on, as it should come out
+TARGETED: Final = ("fake_one", "hide_one")
+ATTACKERS: Final = (1, 2, 3)
+STEPS: Final = 15
+NEAR_M: Final = 2.5
+SHOWN: Final = 0.3
+
+
+@lru_cache(maxsize=8)
+def detector_of(name: str) -> BevDetector:
+    return detectors.load(name)
+
+
+def attack_of(name: str) -> Measured:
+    """A preset, its steps those of all others; those aimed at one object take them twice as long as their presets do."""
+    if name in TARGETED:
+        return attacks.load(name, steps=STEPS, step_per_epsilon=0.1)
+    return attacks.load(name, **({"steps": STEPS} if hasattr(attacks.load(name), "steps") else {}))
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One frame under one detector, and its attackers."""
+
+    detector: BevDetector
+    staged: Staged
+    liars: Subset
+    seed: int
+
+    def lies(self, attack: Measured) -> tuple[list[Message], Any]:
+        """What everybody sends under an attack, and the attacker that made it."""
+        s = self.staged
+        air = attacked_air(s.frame, self.detector, s.request, s.honest, self.liars, attack.knowledge)
+        attacker = attack.start(s.frame.scenario, self.liars, keyed_rng(self.seed, s.frame.scenario, "attack"))
+        return [*(m for i, m in s.honest.items() if i not in self.liars), *attacker.send(air)], attacker
+
+    def problem(self, attack: Any, attacker: Any) -> Problem:
+        """The problem as the attacker posed it to itself."""
+        s = self.staged
+        air = attacked_air(s.frame, self.detector, s.request, s.honest, self.liars, attack.knowledge)
+        honest = attacker.crew.honest(air)
+        return Problem.pose(air, honest, attack.objective, attack.aim, attacker.crew.rng(air, "problem"))
+
+    def fused(self, messages: Sequence[Message], subset: Subset | None = None) -> Detections:
+        session = self.detector.open(self.staged.frame.ego, self.staged.request, messages)
+        return session.detect([frozenset(session.ids) if subset is None else subset])[0]
+
+    def row(self, found: Detections) -> dict[str, Any]:
+        return {"matches": match_truth(found, self.staged.truth, self.detector.grid).to_dict(), "boxes": len(found)}
+
+    def attack_loss(self, messages: Sequence[Message]) -> float:
+        """Minus the inverted cross-entropy of the full fusion of these messages."""
+        s = self.staged
+        air = attacked_air(s.frame, self.detector, s.request, s.honest, self.liars, attacks.load("pgd").knowledge)
+        honest = {i: s.honest[i] for i in sorted(self.liars)}
+        aim = InvertedBce().aim(Problem.pose(air, honest, InvertedBce(), FullFusion(), keyed_rng(0)).unattacked)
+        session = self.detector.open(s.frame.ego, s.request, messages)
+        with torch.no_grad():
+            return -float(aim(session.logits({}, [frozenset(session.ids)])))
+
+
+def play(index: int, *, split: str, seed: int, names: Sequence[str]) -> list[dict[str, Any]]:
+    """One scene under every detector: a line each."""
+    made = scenario(split, index, seed=seed).snapshot(0).frame()
+    lines = []
+    for name in names:
+        detector = detector_of(name)
+        staged = next(stage([made], detector))
+        scenes = {
+            m: Scene(
+                detector, staged, choose_attackers(seed, staged.frame.scenario, list(staged.frame.others), m), seed
+            )
+            for m in (0, *ATTACKERS)
+        }
+        everybody = list(staged.honest.values())
+        rows = {
+            "honest/0": scenes[0].row(scenes[0].fused(everybody)),
+            "ego only/0": scenes[0].row(scenes[0].fused(everybody, EGO_ALONE)),
+        }
+        for m in ATTACKERS:
+            for kind in ORDER:
+                sent, _ = scenes[m].lies(attack_of(kind))
+                rows[f"{kind}/{m}"] = {**scenes[m].row(scenes[m].fused(sent)), "loss": scenes[m].attack_loss(sent)}
+            for kind in TARGETED:
+                rows[f"{kind}/{m}"] = aimed_at_one(scenes[m], kind)
+        lines.append({"split": split, "seed": seed, "scene": index, "detector": name, "rows": rows})
+    return lines
+
+
+def aimed_at_one(scene: Scene, kind: str) -> dict[str, Any]:
+    """Whether one object was faked or hidden; `hit` is None where there was nothing to aim at."""
+    attack: Any = attack_of(kind)
+    sent, attacker = scene.lies(attack)
+    unattacked = scene.problem(attack, attacker).unattacked
+    cell = attack.objective.target(unattacked)
+    if cell is None:
+        return {"hit": None}
+    found, honest = scene.fused(sent), scene.fused(list(scene.staged.honest.values()))
+    before = near(honest, cell, scene.detector.grid)
+    if kind == "fake_one":
+        if before.any():
+            return {"hit": None}
+        hit = bool((near(found, cell, scene.detector.grid) & (found.scores >= SHOWN)).any())
+        return {"hit": hit, "boxes": len(found), "clean": len(honest)}
+    if not before.any():
+        return {"hit": None}
+    without = scene.fused(list(scene.staged.honest.values()), frozenset(scene.staged.honest) - scene.liars)
+    return {
+        "hit": not near(found, cell, scene.detector.grid).any(),
+        "seen_without": bool(near(without, cell, scene.detector.grid).any()),  # by the ego and honest teammates
+        "boxes": len(found),
+        "clean": len(honest),
+    }
+
+
+def near(found: Detections, cell: tuple[int, int], grid: BevGrid) -> np.ndarray[Any, Any]:
+    """Which boxes are centred within `NEAR_M` of a cell's centre."""
+    x, y = grid.x_min_m + (cell[1] + 0.5) * grid.cell_m, grid.y_min_m + (cell[0] + 0.5) * grid.cell_m
+    return np.asarray(np.hypot(found.boxes[:, 0] - x, found.boxes[:, 1] - y) <= NEAR_M)
+
+
+# ------------------------------------------------------------------------------------------------------ the tables
+Lines = Sequence[Mapping[str, Any]]
+
+
+def render(lines: Lines) -> Iterator[str]:
+    """Markdown: harm and attack loss, whether their order is as it should be, one object faked or hidden."""
+    names = [d for d in DETECTORS if any(line["detector"] == d for line in lines)]
+    scenes = len({(line["split"], line["scene"]) for line in lines})
+    yield f"{scenes} scenes, one frame each, undefended; eps 0.5, {STEPS} steps."
+    yield ""
+    yield "| detector | liars | attack | AP@0.5 | AP@0.7 | boxes a frame | attack loss | order |"
+    yield "|---|--:|---|--:|--:|--:|--:|---|"
+    broken = 0
+    for name in names:
+        mine = [line["rows"] for line in lines if line["detector"] == name]
+        for kind in ("ego only", "honest"):
+            yield _row(name, 0, kind, [r[f"{kind}/0"] for r in mine], "")
+        for m in ATTACKERS:
+            losses = {kind: float(np.mean([r[f"{kind}/{m}"]["loss"] for r in mine])) for kind in ORDER}
+            holds = all(losses[a] <= losses[b] for a, b in zip(ORDER, ORDER[1:], strict=False))
+            broken += not holds
+            for kind in ORDER:
+                said = ("holds" if holds else "BROKEN") if kind == ORDER[-1] else ""
+                yield _row(name, m, kind, [r[f"{kind}/{m}"] for r in mine], said)
+    yield ""
+    held = len(names) * len(ATTACKERS) - broken
+    yield f"APGD >= PGD >= FGSM >= noise in attack loss: holds in {held} cells, broken in {broken}."
+    yield ""
+    yield "| detector | liars | one fake | of | one hidden | of | missed, seen without the liars | other boxes changed |"
+    yield "|---|--:|--:|--:|--:|--:|--:|--:|"
+    for name in names:
+        mine = [line["rows"] for line in lines if line["detector"] == name]
+        for m in ATTACKERS:
+            fake = [r for r in (rows[f"fake_one/{m}"] for rows in mine) if r["hit"] is not None]
+            hide = [r for r in (rows[f"hide_one/{m}"] for rows in mine) if r["hit"] is not None]
+            missed = [r for r in hide if not r["hit"]]
+            others = [abs(abs(r["boxes"] - r["clean"]) - 1) for r in [*fake, *hide] if r["hit"]]
+            beyond = float(np.mean(others)) if others else math.nan
+            yield (
+                f"| {name} | {m} | {_share(fake)} | {len(fake)} | {_share(hide)} | {len(hide)} | "
+                f"{sum(r['seen_without'] for r in missed)} of {len(missed)} | {beyond:.1f} |"
+            )
+
+
+def _share(rows: Lines) -> str:
+    if not rows:
+        return "–"
+    share = float(np.mean([r["hit"] for r in rows]))
+    return f"{100 * share:.0f} %" + ("" if share >= 0.9 else " (below 90 %)")
+
+
+def _row(name: str, m: int, kind: str, rows: Lines, order: str) -> str:
+    ap = average_precision([FrameMatches.from_dict(r["matches"]) for r in rows])
+    boxes = float(np.mean([r["boxes"] for r in rows]))
+    loss = f"{np.mean([r['loss'] for r in rows]):.3f}" if "loss" in rows[0] else "–"
+    shown = ["–" if (v := ap[t]) is None else f"{v:.3f}" for t in (0.5, 0.7)]
+    return f"| {name} | {m} | {kind} | {shown[0]} | {shown[1]} | {boxes:.1f} | {loss} | {order} |"
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file; one that was cut off by a kill is left out and done again."""
+    lines = []
+    for text in path.read_text().splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            continue
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--scenes", type=int, default=100)
+    parser.add_argument("--split", default="test", choices=("val", "test"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=DETECTORS)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("runs/attack_table.jsonl"))
+    parser.add_argument("--render", type=Path, help="print the tables of this file and do nothing else")
+    args = parser.parse_args()
+    if args.render is not None:
+        print("\n".join(render(read(args.render))))
+        return
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    kept = read(args.out)
+    args.out.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    done = {line["scene"] for line in kept if line["split"] == args.split}
+    todo = [k for k in range(args.scenes) if k not in done]
+    work = partial(play, split=args.split, seed=args.seed, names=tuple(args.detectors))
+    with args.out.open("a") as file:
+        for position, lines in run_all(work, todo, jobs=args.jobs):
+            file.write("".join(json.dumps(line) + "\n" for line in lines))
+            file.flush()
+            print(f"scene {todo[position]} ({len(todo)} to do)", flush=True)
+    print("\n".join(render(read(args.out))))
+
+
+if __name__ == "__main__":
+    main()
