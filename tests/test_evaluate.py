@@ -71,6 +71,7 @@ def test_every_cell_has_an_entry_with_all_that_is_promised(done):
     e = found["pgd:steps=1", 1, "robosac"]
     assert e["config"]["attack"]["steps"] == 1 and e["config"]["attack"]["kind"] == "Pgd"
     assert e["config"]["data"]["simulation"]["kind"] == "SimConfig" and e["config"]["detector"]["weights"]
+    assert e["config"]["calibration"]["detector"] == "bev-mean" and e["cell"]["unit"]
     assert e["scenes"] == 2 and e["frames"] == 2 and e["seeds"] == [0] and "torch" in e["versions"]
     for t in ("0.3", "0.5", "0.7"):
         assert e["ap"][t]["low"] <= e["ap"][t]["value"] <= e["ap"][t]["high"]
@@ -163,7 +164,9 @@ def test_a_detector_without_gradients_skips_what_needs_them(tmp_path, capsys):
 def test_tables_and_pictures(done):
     with (done / "table.csv").open() as file:
         heading, *rows = list(csv.reader(file))
-    assert len(rows) == 10 and {"AP@0.5", "ms a frame", "received kB a frame", "liars left out %"} <= set(heading)
+    assert len(rows) == 10 and {"AP@0.5", "budget", "ms a frame", "received kB a frame", "liars left out %"} <= set(
+        heading
+    )
     assert (done / "report.html").read_text().count("<img") == 2
     for name in ("ap-over-attackers", "ap-over-range"):
         assert (done / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -181,7 +184,7 @@ def test_axes_of_budgets_and_trials(tmp_path):
     found = read(tmp_path)
     assert {d for _, _, d in found} == {"robosac@1 trials", "robosac@4 trials", "none"}
     for (attack, _, defense), e in found.items():
-        assert e["cell"]["epsilon"] == e["config"]["attack"]["epsilon"] == float(attack.split("@")[1])
+        assert e["cell"]["budget"] == e["config"]["attack"]["epsilon"] == float(attack.split("@")[1])
         if defense != "none":
             assert all(r["trials"] <= e["cell"]["trials"] for r in e["per_frame"])
     assert {p.stem for p in tmp_path.glob("*.png")} == {"ap-over-epsilon", "ap-over-trials", "ap-over-range"}

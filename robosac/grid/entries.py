@@ -35,13 +35,23 @@ class Cell:
     def attack_label(self) -> str:
         return NOBODY if self.attack is None else self.attack.label
 
+    @property
+    def budget(self) -> float | None:
+        return None if self.attack is None else float(self.attack.value.budget)
+
+    @property
+    def unit(self) -> str | None:
+        """What the budget counts."""
+        return None if self.attack is None else str(self.attack.value.unit)
+
     def labels(self) -> dict[str, Any]:
         """What tells it from the others, in the order of the columns."""
         return {
             "dataset": self.dataset,
             "detector": self.detector,
             "attack": self.attack_label,
-            "epsilon": None if self.attack is None else float(self.attack.value.budget),
+            "budget": self.budget,
+            "unit": self.unit,
             "attackers": self.m,
             "defense": self.defense.label,
             "trials": self.defense.trials,
@@ -112,7 +122,13 @@ def _bands(records: Sequence[FrameRecord], replicates: int) -> dict[str, Estimat
 
 
 def entry_json(
-    entry: Entry, grid: Grid, detector: dict[str, Any], versions: dict[str, str], run: dict[str, Any]
+    entry: Entry,
+    grid: Grid,
+    *,
+    detector: dict[str, Any],
+    calibration: Any,
+    versions: dict[str, str],
+    run: dict[str, Any],
 ) -> str:
     """The file of an entry. All that differs from run to run is under `timings`, the last key."""
     cell, s = entry.cell, entry.summary
@@ -122,6 +138,7 @@ def entry_json(
         "config": {
             "data": described(cell.dataset, grid),
             "detector": detector,
+            "calibration": calibration,
             "attack": None if cell.attack is None else plain(cell.attack.value),
             "defense": plain(cell.defense.policy(gate_of(cell.dataset)).defense(frozenset(map(str, range(cell.m))))),
         },

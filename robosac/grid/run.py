@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from robosac.config import plain
 from robosac.demo.run import environment
 from robosac.evaluation.executors import run_all
 from robosac.files import check_writable, write_whole
@@ -14,7 +15,7 @@ from robosac.grid.data import SceneRef, scenes
 from robosac.grid.entries import Cell, Entry, entry_json, make_entry
 from robosac.grid.parts import Done, Part, missing, read_part, sweep
 from robosac.grid.settings import DefenseSpec, Grid, attack_specs, defense_specs
-from robosac.grid.work import Block, SceneTask, blocks, defense_key, identity, key_of, play_scene
+from robosac.grid.work import Block, SceneTask, blocks, calibration_of, defense_key, identity, key_of, play_scene
 from robosac.sources import cached_detector
 from robosac.types import InputError
 
@@ -120,7 +121,8 @@ def _run(plan: Plan, jobs: int, threads: int, tell: Tell) -> GridResult:
         path = out / "entries" / entry.cell.file_name(grid)
         run = {k: v for k, v in made.items() if k != "versions"}
         detector = identity(entry.cell.detector, grid.device, root)
-        text = entry_json(entry, grid, detector=detector, versions=made["versions"], run=run)
+        calibration = plain(calibration_of(entry.cell.detector, grid.device, root))
+        text = entry_json(entry, grid, detector=detector, calibration=calibration, versions=made["versions"], run=run)
         write_whole(path, text.encode())
         entries.append(entry)
         files.append(path)

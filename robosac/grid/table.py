@@ -17,8 +17,11 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {  # key -> heading with unit, form
     "dataset": ("data", ""),
     "detector": ("detector", ""),
     "attack": ("attack", ""),
+    "budget": ("budget", "g"),
+    "unit": ("budget's unit", ""),
     "attackers": ("attackers", "d"),
     "defense": ("defence", ""),
+    "most_trials": ("trials a frame, at most", "d"),
     "ap50": ("AP@0.5", ".3f"),
     "ap50_low": ("AP@0.5 low (95 %)", ".3f"),
     "ap50_high": ("AP@0.5 high (95 %)", ".3f"),
@@ -52,6 +55,7 @@ def row(entry: Entry) -> dict[str, Value]:
     made: dict[str, Value] = dict.fromkeys(COLUMNS)
     made |= {"dataset": cell.dataset, "detector": cell.detector, "attack": cell.attack_label}
     made |= {"attackers": cell.m, "defense": cell.defense.label, "skipped": entry.skipped}
+    made |= {"budget": cell.budget, "unit": cell.unit, "most_trials": cell.defense.trials}
     if s is None:
         return made
     for t, e in s.ap.items():

@@ -65,7 +65,7 @@ def key_of(task: SceneTask, block: Block) -> dict[str, Any]:
 
 def defense_key(spec: DefenseSpec, task: SceneTask, m: int) -> str:
     """Digest of what decides a defence's part: its settings, and the calibration that it is given."""
-    calibration = _calibration(task.detector, task.grid.device, task.root)
+    calibration = calibration_of(task.detector, task.grid.device, task.root)
     settings = plain(spec.policy(gate_of(task.ref.dataset)).defense(frozenset(f"{k}" for k in range(m))))
     # the name is part of the key of its random numbers
     return digest([spec.label, settings, plain(calibration)])
@@ -85,7 +85,8 @@ def identity(name: str, device: str, root: Path | None) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=8)
-def _calibration(name: str, device: str, root: Path | None) -> Calibration | None:
+def calibration_of(name: str, device: str, root: Path | None) -> Calibration | None:
+    """The thresholds beside a detector's weights."""
     return saved_calibration(cached_detector(name, device, root))
 
 
@@ -142,7 +143,7 @@ class _Scene:
             (block.m,),
             policies,
             seed=task.ref.seed,
-            calibration=_calibration(task.detector, task.grid.device, task.root),
+            calibration=calibration_of(task.detector, task.grid.device, task.root),
             opener=partial(open_own, device=task.grid.device, root=task.root),
         ):
             records[played.policy].append(played.record)

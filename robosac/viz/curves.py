@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 
 from matplotlib.figure import Figure
 
@@ -13,6 +14,7 @@ _COLOURS = (HIT, MISTAKE, ATTACKER, TRUTH, INK, MUTED)
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (5, 1.5, 1.5, 1.5)))
 _MARKS = "osD^vP"
 _ACROSS = 3
+_TITLE = 32  # characters of a title's line; what is longer takes two
 
 
 def ap_over(
@@ -32,18 +34,20 @@ def ap_over(
     across = min(_ACROSS, max(1, len(panels)))
     down = -(-len(panels) // across) if panels else 1
     lines = list(dict.fromkeys(name for panel in panels.values() for name in panel))
-    width, height = 2.6 * across + 0.5, 2.25 * down + 0.45 + 0.2 * -(-len(lines) // 4)
+    rows = max((len(wrap(title, _TITLE)) for title in panels), default=1)
+    title_in = 0.12 * (rows - 1)
+    width, height = 2.6 * across + 0.5, (2.25 + title_in) * down + 0.45 + 0.2 * -(-len(lines) // 4)
     figure = new_figure(width, height)
     axes = figure.subplots(down, across, sharey=True, squeeze=False)
     legend_in = 0.15 + 0.2 * -(-len(lines) // 4)
     figure.subplots_adjust(
-        left=0.55 / width, right=1 - 0.12 / width, top=1 - 0.3 / height, bottom=(0.45 + legend_in) / height,
-        hspace=0.55, wspace=0.1,
+        left=0.55 / width, right=1 - 0.12 / width, top=1 - (0.3 + title_in) / height,
+        bottom=(0.45 + legend_in) / height, hspace=0.55 + 0.1 * (rows - 1), wspace=0.1,
     )  # fmt: skip
     handles = {}
     for ax, (title, panel) in zip(axes.flat, panels.items(), strict=False):
         style_axes(ax, grid="y")
-        ax.set_title(plain(title), fontsize=8, color=INK, loc="left", fontweight="bold")
+        ax.set_title("\n".join(wrap(plain(title), _TITLE)), fontsize=8, color=INK, loc="left", fontweight="bold")
         for name, points in panel.items():
             k = lines.index(name)
             x, value, low, high = zip(*points, strict=True)
