@@ -201,7 +201,7 @@ def _shot(settings: Settings, victim: str, attackers: Subset, index: int, lies: 
         said.append(f"{who}: {said_by(honest[who], own, before)}")
     said += [f"the gate refuses {link}: {why}" for link, why in sorted(attacked.rejected.items())]
     unlied = _seen(frame, frame, truth, detector, clean)
-    lied = _seen(frame, claimed(frame, inbox, labels), truth, detector, attacked, labels)
+    lied = _seen(frame, claimed(frame, honest, inbox, labels), truth, detector, attacked, labels)
     points = any("points" in m.payload for m in inbox)
     return Shot(frame, truth, unlied, lied, present | set(labels.values()), said, detector.grid, points)
 
@@ -228,10 +228,11 @@ def _seen(
     return Seen(shown, verdict.result, frozenset(labels.get(i, i) for i in verdict.used), hits, note)
 
 
-def claimed(frame: Frame, inbox: Sequence[Message], labels: Mapping[Id, str]) -> Frame:
+def claimed(frame: Frame, honest: Mapping[Id, Message], inbox: Sequence[Message], labels: Mapping[Id, str]) -> Frame:
     """The views as messages claim them: poses, points where they are sent, a view an invented sender.
 
-    `labels` are short names for links, for pictures.
+    A pose that is the honest message's is the view's: payloads may come in the ego's frame. `labels` are short names
+    for links, for pictures.
     """
     others: dict[Id, View] = {}
     for message in inbox:
@@ -239,6 +240,8 @@ def claimed(frame: Frame, inbox: Sequence[Message], labels: Mapping[Id, str]) ->
         pose = np.asarray(message.world_T_payload)
         if behind is None or pose.shape != (4, 4) or not np.isfinite(pose).all():
             continue
+        if np.array_equal(pose, honest[behind.id].world_T_payload):
+            pose = behind.world_T_sensor
         points = np.asarray(message.payload.get("points", behind.points))
         if points.ndim != 2 or points.shape[1] != 4:
             points = behind.points

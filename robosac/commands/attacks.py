@@ -111,7 +111,7 @@ def _show_table(rows: Sequence[Row]) -> None:
     table.add_column("name", no_wrap=True)
     table.add_column("stage", no_wrap=True)
     for mark in _MARKS.values():
-        table.add_column(mark, justify="center", no_wrap=True)
+        table.add_column(mark[0].upper(), justify="center", no_wrap=True)
     table.add_column("budget", no_wrap=True)
     table.add_column("novelty", no_wrap=True)
     table.add_column("source", overflow="fold")
@@ -122,10 +122,10 @@ def _show_table(rows: Sequence[Row]) -> None:
         table.add_row(*(Text(str(c)) for c in cells))
     console = _console()
     console.print(table)
+    knows = ", ".join(f"{mark[0].upper()} {text}" for text, mark in _MARKS.items())
     console.print(
-        "\nx: what it must know beside its own agents' data (the model; other teammates' messages; the victim's view; "
-        "the defence; its random numbers).\nseen: defences were tuned against it; unseen: hardly any was; hard: made "
-        "to pass a consensus. One with its settings: robosac attacks NAME"
+        f"\nMust know beside its own agents' data: {knows}.\nseen: defences were tuned against it; unseen: hardly any "
+        "was; hard: made to pass a consensus. One with its settings: robosac attacks NAME"
     )
 
 
