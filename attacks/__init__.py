@@ -1,7 +1,7 @@
 """Attacks on a collaborative detector. An attack is a value: settings, `repr`, equality; `load` makes one by name."""
 
 from attacks.adaptive import AdaptivePgd, DrawnSubsets, Informed, KeepsAgreement
-from attacks.aims import ExactSubsets, RandomSubsets, Subsets
+from attacks.aims import RandomSubsets, Subsets
 from attacks.apgd import Apgd
 from attacks.blind import BlindArea, PretendBenign
 from attacks.boxes import BoxConfidence, BoxFlood, BoxRemove, BoxResize, BoxShift, BoxSpoof
@@ -52,7 +52,6 @@ __all__ = [
     "Dropout",
     "Duplicate",
     "EveryKth",
-    "ExactSubsets",
     "FakeOne",
     "FeatureErase",
     "FeatureFlip",

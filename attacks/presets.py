@@ -44,7 +44,6 @@ from robosac.types import InputError
 _MODULES: Final[tuple[Any, ...]] = (  # each names its attacks and parts itself
     adaptive,
     aims,
-    aims,
     apgd,
     blind,
     carlini,

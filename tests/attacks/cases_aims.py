@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import attacks
-from attacks import Apgd, Bim, ExactSubsets, Pgd, RandomSubsets
+from attacks import Apgd, Bim, Pgd, RandomSubsets, Subsets
 from tests.attacks.cases import Case
 
 CASES = [
     Case(Pgd(steps=3, aim=RandomSubsets(count=3, size=2))),
-    Case(Bim(steps=3, aim=ExactSubsets(wanted=(("x", "a"), ("b",))))),
+    Case(Bim(steps=3, aim=Subsets(named=(("x", "a"), ("b",))))),
     Case(Apgd(steps=3, aim=RandomSubsets())),
     Case(attacks.load("pgd_expectation")),
 ]
