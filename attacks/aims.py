@@ -86,8 +86,8 @@ class Subsets:
         kept = [s for s in (frozenset(names) & present for names in self.named) if s & attackers]
         if not kept:
             raise InputError(
-                f"expected a subset with one of the attackers {sorted(attackers)} in named of Subsets, got {self.named!r};"
-                " name the attackers' own links, or aim at FullFusion()"
+                f"expected a subset with one of the attackers {sorted(attackers)} in named of Subsets, got "
+                f"{self.named!r}; name the attackers' own links, or aim at FullFusion()"
             )
         return kept
 
