@@ -6,8 +6,8 @@
 One frame a scene, everybody fused. *Attack loss* is minus the objective that PGD, FGSM and APGD minimise (binary
 cross-entropy towards inverted pseudo-labels, mean over cells): higher is stronger. All take the same number of steps,
 but FGSM, which is one step. *Fake* succeeds if a box of score >= 0.3 stands within 2.5 m of the chosen cell, where
-none stood before; *hide* if no box at all is left within 2.5 m of the chosen object. A scene without anything to fake or
-hide within the attackers' reach is not counted.
+none stood before; *hide* if no box at all is left within 2.5 m of the chosen object. A scene without anything to fake
+or hide within the attackers' reach is not counted. `--what` runs one half: `strength` or `targets`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +42,7 @@ DETECTORS: Final = (*FUSIONS, *(f"{f}-unbounded" for f in FUSIONS))
 ORDER: Final = ("noise", "fgsm", "pgd", "apgd")  # from the weakest on, as it should come out
 TARGETED: Final = ("fake_one", "hide_one")
 ATTACKERS: Final = (1, 2, 3)
+HALVES: Final = ("strength", "targets")
 STEPS: Final = 15
 NEAR_M: Final = 2.5
 SHOWN: Final = 0.3
@@ -52,7 +54,7 @@ def detector_of(name: str) -> BevDetector:
 
 
 def attack_of(name: str) -> Measured:
-    """A preset, its steps those of all others; those aimed at one object take them twice as long as their presets do."""
+    """A preset with the steps of all others; one aimed at one object takes them twice as long as its preset does."""
     if name in TARGETED:
         return attacks.load(name, steps=STEPS, step_per_epsilon=0.1)
     return attacks.load(name, **({"steps": STEPS} if hasattr(attacks.load(name), "steps") else {}))
@@ -99,8 +101,9 @@ class Scene:
             return -float(aim(session.logits({}, [frozenset(session.ids)])))
 
 
-def play(index: int, *, split: str, seed: int, names: Sequence[str]) -> list[dict[str, Any]]:
-    """One scene under every detector: a line each."""
+def play(item: tuple[str, int], *, split: str, seed: int, names: Sequence[str]) -> list[dict[str, Any]]:
+    """One half of the work on one scene, under every detector: a line each."""
+    what, index = item
     made = scenario(split, index, seed=seed).snapshot(0).frame()
     lines = []
     for name in names:
@@ -112,19 +115,28 @@ def play(index: int, *, split: str, seed: int, names: Sequence[str]) -> list[dic
             )
             for m in (0, *ATTACKERS)
         }
-        everybody = list(staged.honest.values())
-        rows = {
-            "honest/0": scenes[0].row(scenes[0].fused(everybody)),
-            "ego only/0": scenes[0].row(scenes[0].fused(everybody, EGO_ALONE)),
-        }
-        for m in ATTACKERS:
-            for kind in ORDER:
-                sent, _ = scenes[m].lies(attack_of(kind))
-                rows[f"{kind}/{m}"] = {**scenes[m].row(scenes[m].fused(sent)), "loss": scenes[m].attack_loss(sent)}
-            for kind in TARGETED:
-                rows[f"{kind}/{m}"] = aimed_at_one(scenes[m], kind)
-        lines.append({"split": split, "seed": seed, "scene": index, "detector": name, "rows": rows})
+        rows = targets(scenes) if what == "targets" else strength(scenes)
+        lines.append({"split": split, "seed": seed, "scene": index, "what": what, "detector": name, "rows": rows})
     return lines
+
+
+def strength(scenes: Mapping[int, Scene]) -> dict[str, Any]:
+    """Harm and attack loss by number of attackers, the frame without any beside it."""
+    everybody = list(scenes[0].staged.honest.values())
+    rows = {
+        "honest/0": scenes[0].row(scenes[0].fused(everybody)),
+        "ego only/0": scenes[0].row(scenes[0].fused(everybody, EGO_ALONE)),
+    }
+    for m in ATTACKERS:
+        for kind in ORDER:
+            sent, _ = scenes[m].lies(attack_of(kind))
+            rows[f"{kind}/{m}"] = {**scenes[m].row(scenes[m].fused(sent)), "loss": scenes[m].attack_loss(sent)}
+    return rows
+
+
+def targets(scenes: Mapping[int, Scene]) -> dict[str, Any]:
+    """One object faked, one hidden, by number of attackers."""
+    return {f"{kind}/{m}": aimed_at_one(scenes[m], kind) for m in ATTACKERS for kind in TARGETED}
 
 
 def aimed_at_one(scene: Scene, kind: str) -> dict[str, Any]:
@@ -166,19 +178,22 @@ Lines = Sequence[Mapping[str, Any]]
 def render(lines: Lines) -> Iterator[str]:
     """Markdown: harm and attack loss, whether their order is as it should be, one object faked or hidden."""
     names = [d for d in DETECTORS if any(line["detector"] == d for line in lines)]
-    scenes = len({(line["split"], line["scene"]) for line in lines})
-    yield f"{scenes} scenes, one frame each, undefended; eps 0.5, {STEPS} steps."
+    scenes = {w: len({line["scene"] for line in lines if line["what"] == w}) for w in HALVES}
+    yield (
+        f"{scenes['strength']} scenes ({scenes['targets']} for one object faked or hidden), one frame each, "
+        f"undefended; eps 0.5, {STEPS} steps."
+    )
     yield ""
     yield "| detector | liars | attack | AP@0.5 | AP@0.7 | boxes a frame | attack loss | order |"
     yield "|---|--:|---|--:|--:|--:|--:|---|"
     broken = 0
     for name in names:
-        mine = [line["rows"] for line in lines if line["detector"] == name]
+        mine = _rows(lines, name, "strength")
         for kind in ("ego only", "honest"):
             yield _row(name, 0, kind, [r[f"{kind}/0"] for r in mine], "")
         for m in ATTACKERS:
             losses = {kind: float(np.mean([r[f"{kind}/{m}"]["loss"] for r in mine])) for kind in ORDER}
-            holds = all(losses[a] <= losses[b] for a, b in zip(ORDER, ORDER[1:], strict=False))
+            holds = all(losses[a] <= losses[b] for a, b in pairwise(ORDER))
             broken += not holds
             for kind in ORDER:
                 said = ("holds" if holds else "BROKEN") if kind == ORDER[-1] else ""
@@ -187,10 +202,10 @@ def render(lines: Lines) -> Iterator[str]:
     held = len(names) * len(ATTACKERS) - broken
     yield f"APGD >= PGD >= FGSM >= noise in attack loss: holds in {held} cells, broken in {broken}."
     yield ""
-    yield "| detector | liars | one fake | of | one hidden | of | missed, seen without the liars | other boxes changed |"
+    yield "| detector | liars | one fake | of | one hidden | of | missed: seen without the liars | other boxes |"
     yield "|---|--:|--:|--:|--:|--:|--:|--:|"
     for name in names:
-        mine = [line["rows"] for line in lines if line["detector"] == name]
+        mine = _rows(lines, name, "targets")
         for m in ATTACKERS:
             fake = [r for r in (rows[f"fake_one/{m}"] for rows in mine) if r["hit"] is not None]
             hide = [r for r in (rows[f"hide_one/{m}"] for rows in mine) if r["hit"] is not None]
@@ -201,6 +216,10 @@ def render(lines: Lines) -> Iterator[str]:
                 f"| {name} | {m} | {_share(fake)} | {len(fake)} | {_share(hide)} | {len(hide)} | "
                 f"{sum(r['seen_without'] for r in missed)} of {len(missed)} | {beyond:.1f} |"
             )
+
+
+def _rows(lines: Lines, name: str, what: str) -> list[Any]:
+    return [line["rows"] for line in lines if line["detector"] == name and line["what"] == what]
 
 
 def _share(rows: Lines) -> str:
@@ -220,13 +239,8 @@ def _row(name: str, m: int, kind: str, rows: Lines, order: str) -> str:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """The lines of a file; one that was cut off by a kill is left out and done again."""
-    lines = []
-    for text in path.read_text().splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            continue
-    return lines
+    texts = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(text) for text in texts if text.endswith("}") and text.count('"rows"') == 1]
 
 
 def main() -> None:
@@ -235,6 +249,7 @@ def main() -> None:
     parser.add_argument("--split", default="test", choices=("val", "test"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=DETECTORS)
+    parser.add_argument("--what", choices=HALVES, help="one half of the work; default: both")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/attack_table.jsonl"))
     parser.add_argument("--render", type=Path, help="print the tables of this file and do nothing else")
@@ -245,14 +260,15 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     kept = read(args.out)
     args.out.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    done = {line["scene"] for line in kept if line["split"] == args.split}
-    todo = [k for k in range(args.scenes) if k not in done]
+    done = {(line["what"], line["scene"]) for line in kept}
+    halves = HALVES if args.what is None else (args.what,)
+    todo = [item for item in product(halves, range(args.scenes)) if item not in done]
     work = partial(play, split=args.split, seed=args.seed, names=tuple(args.detectors))
     with args.out.open("a") as file:
         for position, lines in run_all(work, todo, jobs=args.jobs):
             file.write("".join(json.dumps(line) + "\n" for line in lines))
             file.flush()
-            print(f"scene {todo[position]} ({len(todo)} to do)", flush=True)
+            print(*todo[position], f"({len(todo)} to do)", flush=True)
     print("\n".join(render(read(args.out))))
 
 
