@@ -28,7 +28,7 @@ from attacks import BoxFlood
 from benchmarks.machine import Spread, cpu_name
 from detectors.config import DecodeConfig
 from detectors.decode import boxes_at, decode
-from detectors.late import LateFusion
+from detectors.late import Found, LateFusion
 from detectors.network import HEAT
 from detectors.single import single
 from robosac.boxes import nms_bev
@@ -70,7 +70,7 @@ def inboxes(detector: Detector, attack: Any, scenes: int, n_attackers: int, seed
     """The first frame of validation scenes."""
     made = []
     for index in range(scenes):
-        frame, truth = scenario("val", index).snapshot(0).frame()
+        frame, _ = scenario("val", index).snapshot(0).frame()
         request = detector.request(frame.ego)
         honest: dict[Id, Message] = {i: detector.encode(v, request) for i, v in frame.others.items()}
         chosen = choose_attackers(seed, frame.scenario, sorted(honest), n_attackers)
@@ -149,6 +149,16 @@ def intermediate(name: str, args: argparse.Namespace) -> list[Row]:
     ]
 
 
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """A detector that has looked already: its time is not what is measured."""
+
+    found: Found
+
+    def __call__(self, points: Array) -> Found:
+        return self.found
+
+
 def late(args: argparse.Namespace) -> list[Row]:
     """Late fusion under a flood of boxes: sessions are opened and the full fusion merged, detection left out."""
     rows = []
@@ -159,7 +169,7 @@ def late(args: argparse.Namespace) -> list[Row]:
         pairs = []
         for f in frames:
             own = real.alone(f.frame.ego)
-            ready = LateFusion(lambda points, own=own: own, name="late", grid=one.grid, max_boxes=most)
+            ready = LateFusion(_Known(own), name="late", grid=one.grid, max_boxes=most)
 
             def run(f: Inbox, messages: Sequence[Message], ready: LateFusion) -> Callable[[], int]:
                 def once() -> int:
@@ -181,9 +191,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    print(
-        f"{cpu_name()}, {os.cpu_count()} CPUs; {args.scenes} validation scenes, {args.attackers} attackers; ms a frame"
-    )
+    print(f"{cpu_name()}, {os.cpu_count()} CPUs; {args.scenes} scenes, {args.attackers} attackers; ms a frame")
     print(f"{'post-processing':<28}{'clean':>24}{'flooded':>26}{'ratio':>8}{'boxes':>9}{'flooded':>9}")
     failed = []
     for name in args.detectors:

@@ -24,7 +24,7 @@ from typing import Final
 
 import numpy as np
 
-from robosac.boxes import near_pairs, pair_iou_bev, wrap_angle
+from robosac.boxes import near_pairs, pair_iou_bev, pairs_may_exceed, wrap_angle
 from robosac.types import Array, Bool, Float32, Float64, Int64
 
 _CHUNK: Final = 20_000  # pairs whose overlap is computed at once: bounded memory, however many boxes are stacked up
@@ -47,6 +47,8 @@ class Overlaps:
         area = np.asarray(ranked[:, 3], np.float64) * ranked[:, 4]
         alike = np.minimum(area[i], area[j]) > iou * np.maximum(area[i], area[j])
         i, j = i[alike], j[alike]
+        possible = pairs_may_exceed(ranked[i], ranked[j], iou)
+        i, j = i[possible], j[possible]
         parts = [pair_iou_bev(ranked[i[k : k + _CHUNK]], ranked[j[k : k + _CHUNK]]) for k in range(0, len(i), _CHUNK)]
         shared = np.concatenate([np.zeros(0), *parts])
         over = shared > iou
