@@ -136,6 +136,25 @@ def test_killed_and_resumed(tmp_path):
     assert found.kills == 2 and found.differing == ()
 
 
+def test_stopped_by_ctrl_c(tmp_path, monkeypatch, capsys):
+    """What was done before stays, and a line says how to go on."""
+    args = ("--detector", "tests.test_evaluate:Sparse", "--scenes", "1", "--frames", "1", "--attack", "gps_offset")
+    args = (*args, "--attackers", "0,1", "--defense", "none")
+    real = work.play_staged
+
+    def stopping(staged, detector, attack, *more, **settings):
+        if attack is not None:
+            raise KeyboardInterrupt
+        return real(staged, detector, attack, *more, **settings)
+
+    monkeypatch.setattr(work, "play_staged", stopping)
+    evaluate(tmp_path, *args, code=130)
+    assert "the same command goes on from there" in capsys.readouterr().err and len(parts(tmp_path)) == 1
+    monkeypatch.setattr(work, "play_staged", real)
+    evaluate(tmp_path, *args)
+    assert len(parts(tmp_path)) == len(read(tmp_path)) == 2
+
+
 def test_one_run_at_a_time(tmp_path):
     with alone_in(tmp_path), pytest.raises(InputError, match="another run is at work"), alone_in(tmp_path):
         pass

@@ -34,19 +34,11 @@ def run(
 
     plan = make_plan(make_grid(config, named), out, root=root)
     used = default_jobs() if jobs is None else jobs
-    seen = (0, 0)
     try:
         with progress_bar("attacks on scenes", quiet=as_json) as tell:
-
-            def note(done: int, total: int) -> None:
-                nonlocal seen
-                seen = (done, total)
-                tell(done, total)
-
-            result = run_plan(plan, jobs=used, threads=threads, tell=note)
+            result = run_plan(plan, jobs=used, threads=threads, tell=tell)
     except KeyboardInterrupt:
-        what = f"{seen[0]} of {seen[1]} attacks on scenes are done and kept in {out}"
-        print(f"robosac: {what}; the same command goes on from there", file=sys.stderr)
+        print(f"robosac: what is done is kept in {out}; the same command goes on from there", file=sys.stderr)
         raise
     pngs = figures(result.entries)
     for name, png in pngs.items():
