@@ -28,7 +28,7 @@ from benchmarks.machine import describe, machine
 from robosac.grid.entries import without_timings
 
 SMALL = (
-    *("--scenes", "2", "--frames", "1", "--attack", "noise,pgd:steps=2", "--attackers", "0,1,2"),
+    *("--scenes", "8", "--frames", "1", "--attack", "noise,pgd:steps=2", "--attackers", "0,1,2"),
     *("--defense", "none,robosac,oracle"),
 )
 LARGE = ("--frames", "2", "--attack", "pgd", "--attackers", "0,1,2", "--defense", "none,robosac,oracle")
