@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import pairwise, product
@@ -90,15 +90,20 @@ class Scene:
     def row(self, found: Detections) -> dict[str, Any]:
         return {"matches": match_truth(found, self.staged.truth, self.detector.grid).to_dict(), "boxes": len(found)}
 
-    def attack_loss(self, messages: Sequence[Message]) -> float:
-        """Minus the inverted cross-entropy of the full fusion of these messages."""
+    def inverted(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The objective of PGD on this frame: it depends on the honest messages alone."""
         s = self.staged
         air = attacked_air(s.frame, self.detector, s.request, s.honest, self.liars, attacks.load("pgd").knowledge)
         honest = {i: s.honest[i] for i in sorted(self.liars)}
-        aim = InvertedBce().aim(Problem.pose(air, honest, InvertedBce(), FullFusion(), keyed_rng(0)).unattacked)
-        session = self.detector.open(s.frame.ego, s.request, messages)
+        return InvertedBce().aim(Problem.pose(air, honest, InvertedBce(), FullFusion(), keyed_rng(0)).unattacked)
+
+    def judged(self, messages: Sequence[Message], aim: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, Any]:
+        """As `row`, of the full fusion, with the attack loss: minus the objective of its logits."""
+        session = self.detector.open(self.staged.frame.ego, self.staged.request, messages)
+        everybody = frozenset(session.ids)
         with torch.no_grad():
-            return -float(aim(session.logits({}, [frozenset(session.ids)])))
+            loss = -float(aim(session.logits({}, [everybody])))
+        return {**self.row(session.detect([everybody])[0]), "loss": loss}
 
 
 def play(item: tuple[str, int], *, split: str, seed: int, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -128,9 +133,10 @@ def strength(scenes: Mapping[int, Scene]) -> dict[str, Any]:
         "ego only/0": scenes[0].row(scenes[0].fused(everybody, EGO_ALONE)),
     }
     for m in ATTACKERS:
+        aim = scenes[m].inverted()
         for kind in ORDER:
             sent, _ = scenes[m].lies(attack_of(kind))
-            rows[f"{kind}/{m}"] = {**scenes[m].row(scenes[m].fused(sent)), "loss": scenes[m].attack_loss(sent)}
+            rows[f"{kind}/{m}"] = scenes[m].judged(sent, aim)
     return rows
 
 
