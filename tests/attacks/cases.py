@@ -32,7 +32,6 @@ class Case:
         budgets: others that are tried; each must be reached by no message and leave something changed.
         remembers: whether it looks back: then the order of frames matters, and the first may be left alone.
         settle: frames it is shown before it must have changed something.
-        chance: it may leave a message of a frame as it is; over the frames of the laws something must change.
     """
 
     attack: Measured
@@ -40,7 +39,6 @@ class Case:
     budgets: tuple[float, ...] = field(default=(0.05, 0.1, 0.25, 0.3, 0.5, 3.0))
     remembers: bool = False
     settle: int = 0
-    chance: bool = False
 
     def __str__(self) -> str:
         return repr(self.attack)
