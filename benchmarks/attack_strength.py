@@ -26,6 +26,7 @@ from robosac.types import EGO_ALONE, Detections, Detector, Frame, Id, Message, R
 
 EPSILONS: Final = (0.05, 0.1, 0.25, 0.5)
 ATTACKERS: Final = (1, 2)
+KINDS: Final = ("noise", "fgsm", "bim", "pgd", "pgd_balanced", "cw")  # a few whose budget is an epsilon
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,7 @@ def main() -> None:
     parser.add_argument("--detector", default="mean", help="a shipped name or a .safetensors file")
     parser.add_argument("--scenes", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--attacks", nargs="+", choices=attacks.names(), default=attacks.names())
+    parser.add_argument("--attacks", nargs="+", choices=attacks.names(), default=KINDS)
     parser.add_argument("--epsilons", nargs="+", type=float, default=EPSILONS)
     parser.add_argument("--attackers", nargs="+", type=int, default=ATTACKERS)
     args = parser.parse_args()
