@@ -43,6 +43,7 @@ ORDER: Final = ("noise", "fgsm", "pgd", "apgd")  # from the weakest on, as it sh
 TARGETED: Final = ("fake_one", "hide_one")
 ATTACKERS: Final = (1, 2, 3)
 HALVES: Final = ("strength", "targets")
+EPSILON: Final = 0.5
 STEPS: Final = 15
 NEAR_M: Final = 2.5
 SHOWN: Final = 0.3
@@ -53,11 +54,11 @@ def detector_of(name: str) -> BevDetector:
     return detectors.load(name)
 
 
-def attack_of(name: str) -> Measured:
+def attack_of(name: str, epsilon: float = EPSILON) -> Measured:
     """A preset with the steps of all others; one aimed at one object takes them twice as long as its preset does."""
     if name in TARGETED:
-        return attacks.load(name, steps=STEPS, step_per_epsilon=0.1)
-    return attacks.load(name, **({"steps": STEPS} if hasattr(attacks.load(name), "steps") else {}))
+        return attacks.load(name, steps=STEPS, step_per_epsilon=0.1, epsilon=epsilon)
+    return attacks.load(name, epsilon=epsilon, **({"steps": STEPS} if hasattr(attacks.load(name), "steps") else {}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +107,7 @@ class Scene:
         return {**self.row(session.detect([everybody])[0]), "loss": loss}
 
 
-def play(item: tuple[str, int], *, split: str, seed: int, names: Sequence[str]) -> list[dict[str, Any]]:
+def play(item: tuple[str, int], *, split: str, seed: int, names: Sequence[str], epsilon: float) -> list[dict[str, Any]]:
     """One half of the work on one scene, under every detector: a line each."""
     what, index = item
     made = scenario(split, index, seed=seed).snapshot(0).frame()
@@ -120,12 +121,13 @@ def play(item: tuple[str, int], *, split: str, seed: int, names: Sequence[str]) 
             )
             for m in (0, *ATTACKERS)
         }
-        rows = targets(scenes) if what == "targets" else strength(scenes)
-        lines.append({"split": split, "seed": seed, "scene": index, "what": what, "detector": name, "rows": rows})
+        rows = targets(scenes, epsilon) if what == "targets" else strength(scenes, epsilon)
+        key = {"split": split, "seed": seed, "scene": index, "what": what, "epsilon": epsilon}
+        lines.append({**key, "detector": name, "rows": rows})
     return lines
 
 
-def strength(scenes: Mapping[int, Scene]) -> dict[str, Any]:
+def strength(scenes: Mapping[int, Scene], epsilon: float) -> dict[str, Any]:
     """Harm and attack loss by number of attackers, the frame without any beside it."""
     everybody = list(scenes[0].staged.honest.values())
     rows = {
@@ -135,19 +137,19 @@ def strength(scenes: Mapping[int, Scene]) -> dict[str, Any]:
     for m in ATTACKERS:
         aim = scenes[m].inverted()
         for kind in ORDER:
-            sent, _ = scenes[m].lies(attack_of(kind))
+            sent, _ = scenes[m].lies(attack_of(kind, epsilon))
             rows[f"{kind}/{m}"] = scenes[m].judged(sent, aim)
     return rows
 
 
-def targets(scenes: Mapping[int, Scene]) -> dict[str, Any]:
+def targets(scenes: Mapping[int, Scene], epsilon: float) -> dict[str, Any]:
     """One object faked, one hidden, by number of attackers."""
-    return {f"{kind}/{m}": aimed_at_one(scenes[m], kind) for m in ATTACKERS for kind in TARGETED}
+    return {f"{kind}/{m}": aimed_at_one(scenes[m], kind, epsilon) for m in ATTACKERS for kind in TARGETED}
 
 
-def aimed_at_one(scene: Scene, kind: str) -> dict[str, Any]:
+def aimed_at_one(scene: Scene, kind: str, epsilon: float = EPSILON) -> dict[str, Any]:
     """Whether one object was faked or hidden; `hit` is None where there was nothing to aim at."""
-    attack: Any = attack_of(kind)
+    attack: Any = attack_of(kind, epsilon)
     sent, attacker = scene.lies(attack)
     unattacked = scene.problem(attack, attacker).unattacked
     cell = attack.objective.target(unattacked)
@@ -187,7 +189,7 @@ def render(lines: Lines) -> Iterator[str]:
     scenes = {w: len({line["scene"] for line in lines if line["what"] == w}) for w in HALVES}
     yield (
         f"{scenes['strength']} scenes ({scenes['targets']} for one object faked or hidden), one frame each, "
-        f"undefended; eps 0.5, {STEPS} steps."
+        f"undefended; eps {_epsilon(lines):g}, {STEPS} steps."
     )
     yield ""
     yield "| detector | liars | attack | AP@0.5 | AP@0.7 | boxes a frame | attack loss | order |"
@@ -224,6 +226,14 @@ def render(lines: Lines) -> Iterator[str]:
             )
 
 
+def _epsilon(lines: Lines) -> float:
+    """The one budget of a file: tables of two would have to say which."""
+    found = {float(line.get("epsilon", EPSILON)) for line in lines}
+    if len(found) > 1:
+        raise SystemExit(f"expected lines of one epsilon, got {sorted(found)}; give each a file of its own")
+    return found.pop() if found else EPSILON
+
+
 def _rows(lines: Lines, name: str, what: str) -> list[Any]:
     return [line["rows"] for line in lines if line["detector"] == name and line["what"] == what]
 
@@ -256,6 +266,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=DETECTORS)
     parser.add_argument("--what", choices=HALVES, help="one half of the work; default: both")
+    parser.add_argument("--epsilon", type=float, default=EPSILON, help="one budget a file")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/attack_table.jsonl"))
     parser.add_argument("--render", type=Path, help="print the tables of this file and do nothing else")
@@ -269,7 +280,7 @@ def main() -> None:
     done = {(line["what"], line["scene"]) for line in kept}
     halves = HALVES if args.what is None else (args.what,)
     todo = [item for item in product(halves, range(args.scenes)) if item not in done]
-    work = partial(play, split=args.split, seed=args.seed, names=tuple(args.detectors))
+    work = partial(play, split=args.split, seed=args.seed, names=tuple(args.detectors), epsilon=args.epsilon)
     with args.out.open("a") as file:
         for position, lines in run_all(work, todo, jobs=args.jobs):
             file.write("".join(json.dumps(line) + "\n" for line in lines))
