@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -185,18 +184,23 @@ Lines = Sequence[Mapping[str, Any]]
 
 def render(lines: Lines) -> Iterator[str]:
     """Markdown: harm and attack loss, whether their order is as it should be, one object faked or hidden."""
-    names = [d for d in DETECTORS if any(line["detector"] == d for line in lines)]
     scenes = {w: len({line["scene"] for line in lines if line["what"] == w}) for w in HALVES}
     yield (
         f"{scenes['strength']} scenes ({scenes['targets']} for one object faked or hidden), one frame each, "
         f"undefended; eps {_epsilon(lines):g}, {STEPS} steps."
     )
-    yield ""
+    for table, what in ((_strengths, "strength"), (_targets, "targets")):
+        rows = {d: found for d in DETECTORS if (found := _rows(lines, d, what))}
+        if rows:
+            yield ""
+            yield from table(rows)
+
+
+def _strengths(rows: Mapping[str, Lines]) -> Iterator[str]:
     yield "| detector | liars | attack | AP@0.5 | AP@0.7 | boxes a frame | attack loss | order |"
     yield "|---|--:|---|--:|--:|--:|--:|---|"
     broken = 0
-    for name in names:
-        mine = _rows(lines, name, "strength")
+    for name, mine in rows.items():
         for kind in ("ego only", "honest"):
             yield _row(name, 0, kind, [r[f"{kind}/0"] for r in mine], "")
         for m in ATTACKERS:
@@ -207,22 +211,23 @@ def render(lines: Lines) -> Iterator[str]:
                 said = ("holds" if holds else "BROKEN") if kind == ORDER[-1] else ""
                 yield _row(name, m, kind, [r[f"{kind}/{m}"] for r in mine], said)
     yield ""
-    held = len(names) * len(ATTACKERS) - broken
+    held = len(rows) * len(ATTACKERS) - broken
     yield f"APGD >= PGD >= FGSM >= noise in attack loss: holds in {held} cells, broken in {broken}."
-    yield ""
+
+
+def _targets(rows: Mapping[str, Lines]) -> Iterator[str]:
     yield "| detector | liars | one fake | of | one hidden | of | missed: seen without the liars | other boxes |"
     yield "|---|--:|--:|--:|--:|--:|--:|--:|"
-    for name in names:
-        mine = _rows(lines, name, "targets")
+    for name, mine in rows.items():
         for m in ATTACKERS:
-            fake = [r for r in (rows[f"fake_one/{m}"] for rows in mine) if r["hit"] is not None]
-            hide = [r for r in (rows[f"hide_one/{m}"] for rows in mine) if r["hit"] is not None]
+            fake = [r for r in (found[f"fake_one/{m}"] for found in mine) if r["hit"] is not None]
+            hide = [r for r in (found[f"hide_one/{m}"] for found in mine) if r["hit"] is not None]
             missed = [r for r in hide if not r["hit"]]
             others = [abs(abs(r["boxes"] - r["clean"]) - 1) for r in [*fake, *hide] if r["hit"]]
-            beyond = float(np.mean(others)) if others else math.nan
+            beyond = f"{np.mean(others):.1f}" if others else "–"
             yield (
                 f"| {name} | {m} | {_share(fake)} | {len(fake)} | {_share(hide)} | {len(hide)} | "
-                f"{sum(r['seen_without'] for r in missed)} of {len(missed)} | {beyond:.1f} |"
+                f"{sum(r['seen_without'] for r in missed)} of {len(missed)} | {beyond} |"
             )
 
 
