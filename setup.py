@@ -6,6 +6,11 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+if not (HERE / "src" / "robosac" / "detectors" / "__init__.py").is_file():
+    raise SystemExit(
+        "robosac: expected src/robosac and robosac/detectors to be links, got files: this checkout was made without "
+        "symbolic links; set git config core.symlinks true (on Windows: developer mode, too) and check out again"
+    )
 VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "robosac" / "__init__.py").read_text()).group(1)
 
 setup(
@@ -16,13 +21,16 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10",
-    packages=[*find_packages(include=["robosac*", "detectors*", "attacks*"]), "robosac.configs"],
-    package_dir={"robosac.configs": "configs"},
+    # src holds one link, to robosac, which holds links to detectors, attacks and configs. So these are installed and
+    # imported as robosac.detectors, robosac.attacks and robosac.configs, and an editable install puts on the path a
+    # folder that holds nothing but robosac: no user's detectors or attacks folder shadows ours, nor ours theirs
+    packages=[*find_packages("src"), "robosac.configs"],
+    package_dir={"": "src"},
     package_data={
         "robosac": ["py.typed"],
         "robosac.viz": ["*.html"],
         "robosac.configs": ["*.yaml", "*/*.yaml"],
-        "detectors": ["weights/*"],
+        "robosac.detectors": ["weights/*"],
     },
     install_requires=[
         "numpy>=1.26",

@@ -1,32 +1,32 @@
 """Attacks on a collaborative detector. An attack is a value: settings, `repr`, equality; `load` makes one by name."""
 
-from attacks.adaptive import AdaptivePgd, DrawnSubsets, Informed, KeepsAgreement
-from attacks.aims import RandomSubsets, Subsets
-from attacks.apgd import Apgd
-from attacks.blind import BlindArea, PretendBenign
-from attacks.boxes import BoxConfidence, BoxFlood, BoxRemove, BoxResize, BoxShift, BoxSpoof
-from attacks.carlini import CwL2
-from attacks.flooding import Flood
-from attacks.framing import FrameUp
-from attacks.geometry import FeatureErase, FeatureFlip, FeatureMix, FeatureRotate, FeatureShift
-from attacks.goals import Hide, Spoof, Tu
-from attacks.gradient import Bim, CwMargin, Fgsm, MiFgsm, Pgd
-from attacks.link import Drop, Duplicate, Sybil
-from attacks.noise import Dropout, GaussianNoise, NonFinite, Saturation, UniformNoise
-from attacks.norms import L2, Linf
-from attacks.objectives import BalancedInvertedBce, InvertedBce, Margin, Peaks, Threshold, WeightedSum
-from attacks.points import RemoveCar, SpoofCar
-from attacks.pose import Drift, GpsOffset, HeadingBias
-from attacks.pose_gradient import PoseGradient
-from attacks.posepert import PosePert
-from attacks.presets import load, names
-from attacks.problem import FullFusion
-from attacks.rehearsed import KnowsSeed
-from attacks.schedules import Always, Bursts, EveryKth, RandomFrames, Rotating, Scheduled, Sleeper
-from attacks.staleness import Freeze, Replay, SoldAsFresh
-from attacks.targeted import FakeOne, HideOne
-from attacks.transfer import Transfer
-from attacks.warped import AfterWarp
+from robosac.attacks.adaptive.agreement import AdaptivePgd, DrawnSubsets, Informed, KeepsAgreement
+from robosac.attacks.adaptive.blind import BlindArea, PretendBenign
+from robosac.attacks.adaptive.framing import FrameUp
+from robosac.attacks.adaptive.knows_seed import KnowsSeed
+from robosac.attacks.boxes.edits import BoxConfidence, BoxFlood, BoxRemove, BoxResize, BoxShift, BoxSpoof
+from robosac.attacks.features.apgd import Apgd
+from robosac.attacks.features.carlini import CwL2
+from robosac.attacks.features.flood import Flood
+from robosac.attacks.features.geometry import FeatureErase, FeatureFlip, FeatureMix, FeatureRotate, FeatureShift
+from robosac.attacks.features.goals import Hide, Spoof, Tu
+from robosac.attacks.features.gradient import Bim, CwMargin, Fgsm, MiFgsm, Pgd
+from robosac.attacks.features.noise import Dropout, GaussianNoise, NonFinite, Saturation, UniformNoise
+from robosac.attacks.features.norms import L2, Linf
+from robosac.attacks.features.objectives import BalancedInvertedBce, InvertedBce, Margin, Peaks, Threshold, WeightedSum
+from robosac.attacks.features.problem import FullFusion
+from robosac.attacks.features.target_subsets import RandomSubsets, Subsets
+from robosac.attacks.features.targeted import FakeOne, HideOne
+from robosac.attacks.link.messages import Drop, Duplicate, Sybil
+from robosac.attacks.link.staleness import Freeze, Replay, SoldAsFresh
+from robosac.attacks.points.cars import RemoveCar, SpoofCar
+from robosac.attacks.pose.offsets import Drift, GpsOffset, HeadingBias
+from robosac.attacks.pose.pose_gradient import PoseGradient
+from robosac.attacks.pose.posepert import PosePert
+from robosac.attacks.presets import load, names
+from robosac.attacks.wrappers.after_warp import AfterWarp
+from robosac.attacks.wrappers.schedules import Always, Bursts, EveryKth, RandomFrames, Rotating, Scheduled, Sleeper
+from robosac.attacks.wrappers.transfer import Transfer
 
 __all__ = [
     "L2",

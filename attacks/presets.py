@@ -10,35 +10,32 @@ from typing import Any, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from attacks import (
-    adaptive,
-    aims,
+from robosac.attacks.adaptive import agreement as adaptive
+from robosac.attacks.adaptive import blind, framing
+from robosac.attacks.adaptive import knows_seed as rehearsed
+from robosac.attacks.base import Measured
+from robosac.attacks.boxes import edits as boxes
+from robosac.attacks.features import (
     apgd,
-    blind,
-    boxes,
     carlini,
-    flooding,
-    framing,
     geometry,
     goals,
     gradient,
-    link,
     noise,
     norms,
     objectives,
-    points,
-    pose,
-    pose_gradient,
-    posepert,
     problem,
-    rehearsed,
-    schedules,
-    staleness,
     targeted,
-    transfer,
-    warped,
 )
-from attacks.base import Measured
+from robosac.attacks.features import flood as flooding
+from robosac.attacks.features import target_subsets as aims
+from robosac.attacks.link import messages as link
+from robosac.attacks.link import staleness
+from robosac.attacks.points import cars as points
+from robosac.attacks.pose import offsets as pose
+from robosac.attacks.pose import pose_gradient, posepert
+from robosac.attacks.wrappers import after_warp as warped
+from robosac.attacks.wrappers import schedules, transfer
 from robosac.types import InputError
 
 _MODULES: Final[tuple[Any, ...]] = (  # each names its attacks and parts itself

@@ -42,7 +42,7 @@ from benchmarks.opencood_models import (
     settle,
     tame,
 )
-from detectors.opencood import OpenCOODDetector
+from robosac.detectors.adapters.opencood import OpenCOODDetector
 from robosac.simulation import SimConfig, scenario
 from robosac.types import Frame, InputError, Message, Outputs, Request, keyed_rng
 

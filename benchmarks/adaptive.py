@@ -22,15 +22,14 @@ from typing import Final
 
 import numpy as np
 
-import attacks
-import detectors
-from attacks.base import Measured
 from benchmarks.attack_strength import Scene, scenes
+from robosac import attacks, detectors
 from robosac.agreement import BoxJaccard, Compare, ScoreMapOverlap, SeenScoreMap
+from robosac.attacks.base import Measured
 from robosac.calibration import Calibration
 from robosac.defenses import Robosac
 from robosac.evaluation.ap import FrameMatches, average_precision, match_truth
-from robosac.evaluation.run import attacked_air, choose_attackers, region_of
+from robosac.evaluation.play import attacked_air, choose_attackers, region_of
 from robosac.facade import saved_calibration
 from robosac.subsets import draw
 from robosac.types import EGO_ALONE, Detections, Detector, Message, Subset, Verdict, keyed_rng

@@ -13,12 +13,11 @@ from itertools import combinations
 
 import numpy as np
 
-import attacks
-import detectors
+from robosac import attacks, detectors
 from robosac.agreement import Agreement, BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.air import Attack
 from robosac.evaluation.executors import set_threads
-from robosac.evaluation.run import attacked_air, choose_attackers
+from robosac.evaluation.play import attacked_air, choose_attackers
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, Detector, keyed_rng
 

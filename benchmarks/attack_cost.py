@@ -21,9 +21,8 @@ from typing import Final
 import torch
 from torch.nn import functional as F
 
-import attacks
-import detectors
-from robosac.evaluation.run import attacked_air, choose_attackers
+from robosac import attacks, detectors
+from robosac.evaluation.play import attacked_air, choose_attackers
 from robosac.simulation import scenario
 from robosac.types import keyed_rng
 

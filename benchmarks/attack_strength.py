@@ -16,11 +16,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import attacks
-import detectors
+from robosac import attacks, detectors
 from robosac.air import Attack
 from robosac.evaluation.ap import FrameMatches, average_precision, match_truth
-from robosac.evaluation.run import attacked_air, choose_attackers
+from robosac.evaluation.play import attacked_air, choose_attackers
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, Detections, Detector, Frame, Id, Message, Request, Subset, Truth, keyed_rng
 

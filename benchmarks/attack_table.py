@@ -24,15 +24,14 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-import attacks
-import detectors
-from attacks.base import Measured
-from attacks.objectives import InvertedBce
-from attacks.problem import FullFusion, Problem
-from detectors.detector import BevDetector
+from robosac import attacks, detectors
+from robosac.attacks.base import Measured
+from robosac.attacks.features.objectives import InvertedBce
+from robosac.attacks.features.problem import FullFusion, Problem
+from robosac.detectors.bev.detector import BevDetector
 from robosac.evaluation.ap import FrameMatches, average_precision, match_truth
 from robosac.evaluation.executors import run_all
-from robosac.evaluation.run import Staged, attacked_air, choose_attackers, stage
+from robosac.evaluation.play import Staged, attacked_air, choose_attackers, stage
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, BevGrid, Detections, Message, Subset, keyed_rng
 

@@ -24,12 +24,12 @@ from typing import Final
 import numpy as np
 from scipy.stats import betabinom
 
-import detectors
-from detectors.early import EarlyFusion
-from detectors.late import LateFusion
-from detectors.single import single
+from robosac import detectors
 from robosac.agreement import Agreement, BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.calibration import conformal_threshold, honest_agreements
+from robosac.detectors.fusion.early import EarlyFusion
+from robosac.detectors.fusion.late import LateFusion
+from robosac.detectors.fusion.single import single
 from robosac.evaluation.executors import default_jobs, run_all
 from robosac.simulation import scenario
 from robosac.types import Detector, Frame, InputError, keyed_rng

@@ -31,10 +31,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.machine import Spread, describe, machine, verdict
-from detectors.coperception import CoperceptionDetector, bridges
-from detectors.coperception.models import build
 from robosac.boxes import invert_pose, pose_xyz_rpy
-from robosac.evaluation.adapter import difference, tamper
+from robosac.detectors.adapters.coperception import CoperceptionDetector, bridges
+from robosac.detectors.adapters.coperception.models import build
+from robosac.evaluation.conformance import difference, tamper
 from robosac.types import EGO_ALONE, Float64, Frame, Outputs, Subset, keyed_rng
 
 BAR: Final = 9.0

@@ -12,10 +12,10 @@ from typing import Final
 
 import numpy as np
 
-from detectors.callables import Detect, found_by
-from detectors.raster import rasterise
 from robosac.air import Air, Knowledge
 from robosac.boxes import corners_bev, invert_pose, transform_boxes
+from robosac.detectors.bev.raster import rasterise
+from robosac.detectors.fusion.callables import Detect, found_by
 from robosac.types import Float32, Float64, Message, Subset, View
 
 CAR_M: Final = (4.5, 1.9, 1.6)

@@ -20,18 +20,18 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from benchmarks.late_attacks import BoxLies, PointLies, invented
-from detectors.early import EarlyFusion
-from detectors.late import LateFusion
-from detectors.single import single
 from robosac.agreement import BoxJaccard, SeenScoreMap, overlap
 from robosac.air import Attack
 from robosac.boxes import cells_near, invert_pose, rasterise_boxes, transform_boxes
 from robosac.calibration import calibrate
 from robosac.config import policy
+from robosac.detectors.fusion.early import EarlyFusion
+from robosac.detectors.fusion.late import LateFusion
+from robosac.detectors.fusion.single import single
 from robosac.evaluation.ap import average_precision
 from robosac.evaluation.executors import set_threads
 from robosac.evaluation.metrics import FrameRecord
-from robosac.evaluation.run import choose_attackers, play
+from robosac.evaluation.play import choose_attackers, play
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, Array, BevGrid, Detector, Float32, Float64, Message, keyed_rng
 from robosac.visibility import seen_cells

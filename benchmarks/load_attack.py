@@ -22,17 +22,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import attacks
-import detectors
-from attacks import BoxFlood
 from benchmarks.machine import Spread, cpu_name
-from detectors.config import DecodeConfig
-from detectors.decode import boxes_at, decode
-from detectors.late import Found, LateFusion
-from detectors.network import HEAT
-from detectors.single import single
+from robosac import attacks, detectors
+from robosac.attacks import BoxFlood
 from robosac.boxes import nms_bev
-from robosac.evaluation.run import attacked_air, choose_attackers
+from robosac.detectors.bev.config import DecodeConfig
+from robosac.detectors.bev.decode import boxes_at, decode
+from robosac.detectors.bev.network import HEAT
+from robosac.detectors.fusion.late import Found, LateFusion
+from robosac.detectors.fusion.single import single
+from robosac.evaluation.play import attacked_air, choose_attackers
 from robosac.simulation import scenario
 from robosac.types import Array, Detector, Frame, Id, Message, Request, keyed_rng
 
@@ -90,7 +89,7 @@ def outputs(detector: Any, inbox: Inbox, messages: Sequence[Message]) -> tuple[T
         seen.append((output.detach().clone(), ground))
         return decode(output, ground, config)
 
-    with mock.patch("detectors.detector.decode", spy):
+    with mock.patch("robosac.detectors.bev.detector.decode", spy):
         session = detector.open(inbox.frame.ego, inbox.request, messages)
         session.detect([frozenset(session.ids)])
     return seen[-1]

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from detectors.opencood import bridges
-from detectors.opencood.folder import build_model
+from robosac.detectors.adapters.opencood import bridges
+from robosac.detectors.adapters.opencood.folder import build_model
 from robosac.types import Array
 
 SMALL: Final = (25.6, 12.8)  # half extents in metres along x and y: 128 x 64 pillars

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from detectors.decode import decode
-from detectors.detector import BevDetector
-from detectors.network import MAP
-from detectors.raster import Raster, rasterise, unpack
-from detectors.warp import planar_batch, relative_planar, warp
+from robosac.detectors.bev.decode import decode
+from robosac.detectors.bev.detector import BevDetector
+from robosac.detectors.bev.network import MAP
+from robosac.detectors.bev.raster import Raster, rasterise, unpack
+from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
 from robosac.types import Detections, Float64, Frame, Subset
 
 

@@ -27,12 +27,12 @@ from typing import Any, Final
 
 import torch
 
-import detectors
 from benchmarks.machine import Spread, describe, machine, verdict
 from benchmarks.reference import reference_frame
-from detectors.detector import BevDetector
+from robosac import detectors
 from robosac.agreement import SeenScoreMap
 from robosac.defenses import Known, Robosac
+from robosac.detectors.bev.detector import BevDetector
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, Frame, InputError, Message, Request, Subset, Verdict, keyed_rng
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from robosac.types import InputError
 
 if TYPE_CHECKING:
-    from detectors.detector import BevDetector
+    from robosac.detectors.bev.detector import BevDetector
+    from robosac.detectors.fusion.early import EarlyFusion as EarlyFusion
+    from robosac.detectors.fusion.late import LateFusion as LateFusion
+
+__all__ = ["SHIPPED", "WEIGHTS", "EarlyFusion", "LateFusion", "load"]
 
 WEIGHTS: Final = Path(__file__).parent / "weights"
 SHIPPED: Final = {
@@ -27,7 +31,7 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> BevDetector:
     Raises:
         InputError: if it is neither a shipped name nor a weights file, or there is no such device.
     """
-    from detectors.detector import BevDetector
+    from robosac.detectors.bev.detector import BevDetector
 
     path = Path(name_or_path)
     if str(name_or_path) in SHIPPED:
@@ -37,3 +41,11 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> BevDetector:
             f"expected a shipped detector ({', '.join(SHIPPED)}) or a path to .safetensors, got {str(name_or_path)!r}"
         )
     return BevDetector.from_file(path, device=device)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("LateFusion", "EarlyFusion"):
+        from importlib import import_module
+
+        return getattr(import_module(f"robosac.detectors.fusion.{name.removesuffix('Fusion').lower()}"), name)
+    raise AttributeError(f"module 'robosac.detectors' has no attribute {name!r}")

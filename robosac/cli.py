@@ -231,7 +231,7 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a detector on simulated scenes."""
-    from detectors.training import train_from_config
+    from robosac.detectors.bev.training.train import train_from_config
 
     weights = train_from_config(config, out=out, seed=seed, progress=not json)
     if json:

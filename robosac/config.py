@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.defenses import EgoOnly, Known, NoDefense, PaperKnown, PaperUnknown, Robosac, Unknown
-from robosac.evaluation.run import Policy, all_honest, oracle
+from robosac.evaluation.play import Policy, all_honest, oracle
 from robosac.types import Defense, InputError
 
 PLANS: Final[Mapping[str, type[Any]]] = {

@@ -61,7 +61,7 @@ def open_detector(name: str, *, device: str = "cpu", root: Path | None = None) -
         return _coperception(fusion, checkpoint, device, root)
     if rest and not name.endswith(".safetensors"):
         return _own_detector(name)
-    shipped = _package("detectors")
+    shipped = _package("robosac.detectors")
     if name not in shipped.SHIPPED and Path(name).suffix != ".safetensors":
         raise InputError(
             f"expected a shipped detector ({', '.join(shipped.SHIPPED)}), FILE.safetensors, the folder of an OpenCOOD "
@@ -73,23 +73,23 @@ def open_detector(name: str, *, device: str = "cpu", root: Path | None = None) -
 
 def _of_single(kind: str, name: str, device: str) -> Detector:
     """Late or early fusion of a network of ours that is asked about one vehicle's points; named `late:mean`."""
-    shipped = _package("detectors")
+    shipped = _package("robosac.detectors")
     if name not in shipped.SHIPPED and Path(name).suffix != ".safetensors":
         raise InputError(f"expected {kind}:NAME of {', '.join(shipped.SHIPPED)} or a FILE.safetensors, got {name!r}")
-    one: Any = _package("detectors.single").single(name, device=device)
-    made: Any = _package("detectors.late").LateFusion if kind == "late" else _package("detectors.early").EarlyFusion
+    one: Any = _package("robosac.detectors.fusion.single").single(name, device=device)
+    made: Any = shipped.LateFusion if kind == "late" else shipped.EarlyFusion
     return cast(Detector, made(one, name=f"{kind}:{name}", grid=one.grid))
 
 
 def _opencood(folder: Path, device: str, root: Path | None) -> Detector:
-    made: Any = _package("detectors.opencood").OpenCOODDetector
+    made: Any = _package("robosac.detectors.adapters.opencood").OpenCOODDetector
     return cast(Detector, made.from_folder(folder, root=root, device=device))
 
 
 def _coperception(fusion: str, checkpoint: str, device: str, root: Path | None) -> Detector:
     if not checkpoint:
         raise InputError(f"expected coperception:FUSION:CHECKPOINT, like coperception:mean:epoch_9.pth, got {fusion!r}")
-    made: Any = _package("detectors.coperception").CoperceptionDetector
+    made: Any = _package("robosac.detectors.adapters.coperception").CoperceptionDetector
     return cast(Detector, made.from_checkpoint(Path(checkpoint), model=fusion, root=root, device=device))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import attacks
+from robosac import attacks
 from robosac.cli import main
 from robosac.commands import attack_gallery
 from robosac.commands.attack_words import acts, differs, said_by, wrapped

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import detectors
 from benchmarks import determinism, startup, trials
 from benchmarks.machine import Spread, describe, machine
 from benchmarks.reference import reference_frame
-from detectors.detector import BevDetector
+from robosac import detectors
 from robosac.demo.settings import DemoSettings
+from robosac.detectors.bev.detector import BevDetector
 from robosac.types import EGO_ALONE, InputError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.calibration_check import Cell, bar, chance, check, draws, gather, resplit, table
-from detectors.late import LateFusion
+from robosac.detectors.fusion.late import LateFusion
 from robosac.types import Detector, Frame, keyed_rng
 from tests.detectors.plain import cars, frame, on_open_ground
 from tests.toy import ToyDetector

@@ -248,7 +248,7 @@ def test_what_cannot_be_written_to_is_told_before_the_work(
 
     for name in ("demo.run_demo", "demo.progress_bar", "calibrate.progress_bar", "calibrate.run_all"):
         monkeypatch.setattr(f"robosac.commands.{name}", work)
-    monkeypatch.setattr("detectors.training.load_split", work)
+    monkeypatch.setattr("robosac.detectors.bev.training.train.load_split", work)
     monkeypatch.setattr("robosac.viz.budget_plot.plot_budget", work)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()

@@ -9,11 +9,11 @@ import pytest
 
 from benchmarks.late_attacks import BoxLies, PointLies, invented, shifted, surface
 from benchmarks.late_study import LIES, PROFILES, auc, drawn
-from detectors.early import EarlyFusion
-from detectors.late import LateFusion
 from robosac.air import Attack, Knowledge
 from robosac.boxes import iou_bev, rasterise_boxes
-from robosac.evaluation.run import attacked_air
+from robosac.detectors.fusion.early import EarlyFusion
+from robosac.detectors.fusion.late import LateFusion
+from robosac.evaluation.play import attacked_air
 from robosac.gate import Gate
 from robosac.types import BevGrid, Detector, Message, keyed_rng
 from tests.detectors.plain import SCENE, cars, sent

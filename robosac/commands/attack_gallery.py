@@ -20,7 +20,7 @@ from robosac.commands.attack_words import acts, said_by, wrapped
 from robosac.commands.attacks import described
 from robosac.defenses import NoDefense, Robosac
 from robosac.evaluation.ap import counted, match_truth
-from robosac.evaluation.run import attacked_air, choose_attackers
+from robosac.evaluation.play import attacked_air, choose_attackers
 from robosac.facade import saved_calibration
 from robosac.files import check_writable, write_whole
 from robosac.sources import open_detector
@@ -40,7 +40,7 @@ from robosac.types import (
 )
 
 if TYPE_CHECKING:
-    from attacks.base import Measured
+    from robosac.attacks.base import Measured
     from robosac.viz.gallery import Entry, Seen
 
 
@@ -92,7 +92,7 @@ def gallery(
 
 def draw(settings: Settings, name: str) -> Entry:
     """The picture of one attack, written; or the reason why there is none."""
-    import attacks
+    from robosac import attacks
     from robosac.viz.canvas import save_png
     from robosac.viz.gallery import Entry, attack_figure
 

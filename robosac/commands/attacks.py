@@ -29,8 +29,8 @@ Row = dict[str, Any]
 
 def described(name: str) -> Row:
     """All there is to say of a preset, as plain data."""
-    import attacks
-    from attacks.presets import preset
+    from robosac import attacks
+    from robosac.attacks.presets import preset
 
     attack, found = attacks.load(name), preset(name)
     return {
@@ -53,7 +53,7 @@ def chosen(names: Sequence[str]) -> list[str]:
     Raises:
         InputError: there is none of a name.
     """
-    import attacks
+    from robosac import attacks
 
     known = attacks.names()
     if unknown := [n for n in names if n not in known]:

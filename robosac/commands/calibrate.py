@@ -24,7 +24,7 @@ from robosac.calibration import (
 )
 from robosac.commands.progress import progress_bar
 from robosac.evaluation.executors import default_jobs, run_all
-from robosac.evaluation.run import attacked_air
+from robosac.evaluation.play import attacked_air
 from robosac.facade import calibration_beside
 from robosac.files import check_writable_file
 from robosac.sources import SIMULATED, cached_detector, cached_frames, choose
@@ -84,7 +84,7 @@ class Job:
 
 def agreements_of(job: Job) -> tuple[Agreements, Agreements]:
     """Agreements of an honest frame, a random subset of each size; the same with one liar in each subset."""
-    from detectors.device import device_of_process
+    from robosac.detectors.device import device_of_process
 
     s = job.settings
     device = device_of_process(s.device)
@@ -99,7 +99,7 @@ def agreements_of(job: Job) -> tuple[Agreements, Agreements]:
 
 def by_attack(detector: Detector, name: str) -> Lie:
     """The lie of an attack preset, computed for the full fusion with this one attacker."""
-    import attacks
+    from robosac import attacks
 
     attack = attacks.load(name)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from robosac.evaluation.adapter import AdapterReport, Check, verify_adapter
+from robosac.evaluation.conformance import AdapterReport, Check, verify_adapter
 from robosac.sources import open_detector, open_frames
 from robosac.types import Frame, InputError, RobosacError, keyed_rng
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from robosac.evaluation.ap import counted
-from robosac.evaluation.run import Played
+from robosac.evaluation.play import Played
 from robosac.types import BevGrid, Verdict
 
 STRIP: Final = ("ego only", "no defence", "robosac, count unknown")

@@ -12,7 +12,7 @@ from robosac.config import policy
 from robosac.demo.pictures import Shot, shoot
 from robosac.demo.settings import DemoSettings
 from robosac.evaluation.metrics import FrameRecord
-from robosac.evaluation.run import Played, play
+from robosac.evaluation.play import Played, play
 from robosac.facade import load_detector, saved_calibration
 from robosac.types import Detector, Frame, Truth
 
@@ -45,7 +45,7 @@ def tools(detector: str, attack: str, epsilon: float | None) -> tuple[Detector, 
 
 def load_attack(name: str, epsilon: float | None) -> Attack:
     """An attack preset, its budget replaced where one is given."""
-    import attacks
+    from robosac import attacks
 
     overrides = {} if epsilon is None else {"epsilon": epsilon}
     return attacks.load(name, **overrides)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
-from robosac.evaluation.run import Staged, stage
+from robosac.evaluation.play import Staged, stage
 from robosac.types import Detector, Frame, Truth
 
 KEPT_BYTES: Final = 1 << 30  # of a scene's frames and messages; frames beyond are made anew each time

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from robosac.config import PLANS, defense_names, defense_preset
 from robosac.config import policy as policy_by_name
-from robosac.evaluation.run import Policy
+from robosac.evaluation.play import Policy
 from robosac.gate import Gate
 from robosac.types import InputError
 
@@ -158,7 +158,7 @@ def attack_specs(grid: Grid) -> list[AttackSpec]:
     Raises:
         InputError: an unknown preset or setting; says which there are.
     """
-    import attacks
+    from robosac import attacks
 
     specs = []
     for text in grid.attack:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from robosac.calibration import Calibration
 from robosac.config import plain
 from robosac.evaluation.metrics import FrameRecord
-from robosac.evaluation.run import play_staged, region_of
+from robosac.evaluation.play import play_staged, region_of
 from robosac.facade import saved_calibration
 from robosac.grid.data import SceneRef, frames, gate_of
 from robosac.grid.data import identity as scene_identity

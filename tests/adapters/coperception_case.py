@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks.coperception import Batch, Variant, random_batch, random_model
-from detectors.coperception import bridges
+from robosac.detectors.adapters.coperception import bridges
 
 ROOT = os.environ.get("ROBOSAC_COPERCEPTION") or None
 AGENTS = 3

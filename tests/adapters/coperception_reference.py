@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from detectors.coperception import bridges
+from robosac.detectors.adapters.coperception import bridges
 
 EGO = 1
 

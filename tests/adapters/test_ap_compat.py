@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 import torch
 
-from detectors.coperception.bridges import load
-from detectors.opencood import bridges
 from robosac.boxes import corners_bev, iou_bev
+from robosac.detectors.adapters.coperception.bridges import load
+from robosac.detectors.adapters.opencood import bridges
 from robosac.evaluation.compat import Scene, average_precision, left_out
 from robosac.types import Detections
 

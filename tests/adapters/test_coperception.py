@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from benchmarks.coperception import VARIANTS, Variant, exactness, plain_forward
-from detectors.coperception import CoperceptionDetector, Layout, their_corners, their_predictions
-from detectors.coperception.decode import decode
-from robosac.evaluation.adapter import difference
+from robosac.detectors.adapters.coperception import CoperceptionDetector, Layout, their_corners, their_predictions
+from robosac.detectors.adapters.coperception.decode import decode
+from robosac.evaluation.conformance import difference
 from robosac.types import EGO_ALONE, InputError
 from tests.adapters import coperception_case as case
 from tests.adapters.coperception_case import AGENTS, batch, model, part

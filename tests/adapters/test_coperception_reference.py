@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detectors.coperception import CoperceptionDetector, their_predictions
+from robosac.detectors.adapters.coperception import CoperceptionDetector, their_predictions
 from tests.adapters import coperception_case as case
 from tests.adapters.test_coperception import MEAN, saved
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from detectors.opencood import OpenCOODDetector
-from detectors.opencood.folder import BridgedDataset
 from robosac.calibration import Calibration
 from robosac.cli import main
+from robosac.detectors.adapters.opencood import OpenCOODDetector
+from robosac.detectors.adapters.opencood.folder import BridgedDataset
 from robosac.facade import load_detector
 from robosac.simulation import SimConfig, scenario
 from robosac.types import Verdict

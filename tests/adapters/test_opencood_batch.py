@@ -17,15 +17,15 @@ import yaml
 import robosac
 from benchmarks.adapters import FEW_RAYS, difference
 from benchmarks.opencood_models import FULL, MODELS, config, derived, random_model, settle, tame
-from detectors.opencood import OpenCOODDetector, RawDetections, bridges
-from detectors.opencood.decode import decoder_of
-from detectors.opencood.folder import build_dataset
-from detectors.opencood.session import as_arrays
-from detectors.opencood.specs import Spec, spec_of
-from detectors.opencood.views import BatchView
-from detectors.replay import Tap
 from robosac.boxes import corners_bev
 from robosac.defenses import Robosac
+from robosac.detectors.adapters.opencood import OpenCOODDetector, RawDetections, bridges
+from robosac.detectors.adapters.opencood.decode import decoder_of
+from robosac.detectors.adapters.opencood.folder import build_dataset
+from robosac.detectors.adapters.opencood.session import as_arrays
+from robosac.detectors.adapters.opencood.specs import Spec, spec_of
+from robosac.detectors.adapters.opencood.views import BatchView
+from robosac.detectors.adapters.replay import Tap
 from robosac.gate import Gate
 from robosac.simulation import scenario
 from robosac.types import InputError, Outputs
@@ -288,7 +288,7 @@ def test_a_class_of_ones_own_needs_a_spec() -> None:
     model.__class__ = type("MyFusion", (type(model),), {})
     with pytest.raises(InputError, match=r"got MyFusion\. Say where .*register_spec\('MyFusion'"):
         OpenCOODDetector(model, hypes)
-    from detectors.opencood import register_spec, specs
+    from robosac.detectors.adapters.opencood import register_spec, specs
 
     def mine(model: Any) -> Spec:
         known = specs._SPECS["PointPillarFCooper"](model)

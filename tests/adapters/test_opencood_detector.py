@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 import robosac
-from attacks import Pgd
 from benchmarks.adapters import FEW_RAYS, detector_of, difference, exactness, huddled, nearest, rounding, tampered
 from benchmarks.opencood_models import LEGACY, MODELS, config, derived, random_model
-from detectors.opencood import OpenCOODDetector, RawDetections
-from detectors.opencood.kernels import as_in_a_batch, contiguous_attention
 from robosac.agreement import BoxJaccard
+from robosac.attacks import Pgd
 from robosac.defenses import Robosac
+from robosac.detectors.adapters.opencood import OpenCOODDetector, RawDetections
+from robosac.detectors.adapters.opencood.kernels import as_in_a_batch, contiguous_attention
 from robosac.simulation import scenario
 from robosac.types import Differentiable, Frame, InputError, Outputs, RawSession, Verifiable, View
 
@@ -217,7 +217,7 @@ def test_gradients_reach_the_messages_of_the_subset_and_no_others(name: str) -> 
 
 @pytest.mark.parametrize("name", named("AttFuse", "V2X-ViT"))
 def test_an_attack_of_this_project_plays_and_the_defence_answers(name: str) -> None:
-    from robosac.evaluation.run import attacked_air
+    from robosac.evaluation.play import attacked_air
 
     detector = wrapped(name)
     to = detector.request(frame().ego)
@@ -316,7 +316,7 @@ def test_a_single_pillar_is_encoded() -> None:
 
 # -------------------------------------------------------------------------------------------------- wrong uses
 def model_and_hypes(core: str) -> tuple[torch.nn.Module, dict[str, Any]]:
-    from detectors.opencood.folder import build_model
+    from robosac.detectors.adapters.opencood.folder import build_model
 
     hypes = derived(config("F-Cooper"), ROOT)
     hypes["model"] = {"core_method": core, "args": hypes["model"]["args"]}
@@ -325,7 +325,10 @@ def model_and_hypes(core: str) -> tuple[torch.nn.Module, dict[str, Any]]:
 
 def test_a_single_vehicle_model_is_sent_to_late_or_early_fusion() -> None:
     model, hypes = model_and_hypes("point_pillar")
-    with pytest.raises(InputError, match=r"no fusion inside; wrap it with detectors.late .* detectors.early"):
+    with pytest.raises(
+        InputError,
+        match=r"no fusion inside; wrap it with robosac.detectors.LateFusion .* robosac.detectors.EarlyFusion",
+    ):
         OpenCOODDetector(model, hypes)
 
 

@@ -14,12 +14,12 @@ import pytest
 import torch
 import yaml
 
-from detectors.opencood import bridges, folder
-from detectors.opencood.hypes import load_hypes
-from detectors.opencood.pcd import read_pcd
-from detectors.opencood.standins import STANDINS
-from detectors.opencood.voxels import voxelise
 from robosac.boxes import invert_pose, transform_points
+from robosac.detectors.adapters.opencood import bridges, folder
+from robosac.detectors.adapters.opencood.hypes import load_hypes
+from robosac.detectors.adapters.opencood.pcd import read_pcd
+from robosac.detectors.adapters.opencood.standins import STANDINS
+from robosac.detectors.adapters.opencood.voxels import voxelise
 from robosac.simulation import SimConfig, scenario
 from robosac.types import Frame, InputError, Truth
 from tests.adapters import hypes as configs
@@ -316,8 +316,8 @@ def test_without_spconv_the_dataset_is_the_same(split: Path, fcooper: Path) -> N
 import hashlib, sys
 from pathlib import Path
 import numpy as np
-from detectors.opencood import bridges, folder
-from detectors.opencood.hypes import load_hypes
+from robosac.detectors.adapters.opencood import bridges, folder
+from robosac.detectors.adapters.opencood.hypes import load_hypes
 if sys.argv[1] == "without":
     bridges._BRIDGES._finder.broken |= {{"spconv", "spconv.utils", "cumm", "cumm.tensorview"}}
 hypes = load_hypes(Path({str(fcooper / "config.yaml")!r}), {ROOT!r})

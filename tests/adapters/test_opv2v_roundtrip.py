@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import yaml
 
-from detectors.opencood import bridges, folder
-from detectors.opencood.hypes import load_hypes
 from robosac.boxes import corners_bev, invert_pose, wrap_angle
 from robosac.commands.simulate import Settings, simulate
 from robosac.data.dataset import DataSet
 from robosac.data.opv2v import OPV2V
 from robosac.data.truth import boxes_in
+from robosac.detectors.adapters.opencood import bridges, folder
+from robosac.detectors.adapters.opencood.hypes import load_hypes
 from robosac.simulation import SimConfig
 from robosac.types import Float64
 from tests.adapters.hypes import point_pillar

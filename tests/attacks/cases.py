@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from attacks.base import Measured
 from robosac.air import Air
+from robosac.attacks.base import Measured
 from tests.attacks.toy import make_air
 
 

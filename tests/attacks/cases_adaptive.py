@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 
-import attacks
-from attacks import AdaptivePgd, BlindArea, FrameUp, InvertedBce, KnowsSeed, PosePert, PretendBenign
+from robosac import attacks
+from robosac.attacks import (
+    AdaptivePgd,
+    BlindArea,
+    FrameUp,
+    InvertedBce,
+    KnowsSeed,
+    PosePert,
+    PretendBenign,
+)
 from tests.attacks.cases import Case
 from tests.attacks.toy_adaptive import defended_air
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import attacks
-from attacks import Apgd, Bim, Pgd, RandomSubsets, Subsets
+from robosac import attacks
+from robosac.attacks import Apgd, Bim, Pgd, RandomSubsets, Subsets
 from tests.attacks.cases import Case
 
 CASES = [

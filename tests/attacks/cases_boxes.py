@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import attacks
-from attacks import BoxFlood, BoxRemove, BoxResize, BoxShift, BoxSpoof
+from robosac import attacks
+from robosac.attacks import BoxFlood, BoxRemove, BoxResize, BoxShift, BoxSpoof
 from tests.attacks.cases import Case
 from tests.attacks.toy_points import late_air
 

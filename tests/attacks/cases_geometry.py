@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import attacks
-from attacks import FeatureErase, FeatureFlip, FeatureMix, FeatureRotate, FeatureShift
+from robosac import attacks
+from robosac.attacks import FeatureErase, FeatureFlip, FeatureMix, FeatureRotate, FeatureShift
 from tests.attacks.cases import Case
 
 MOVED = [FeatureShift(cells=1), FeatureRotate(degrees=40.0), FeatureRotate(degrees=180.0)]

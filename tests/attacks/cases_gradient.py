@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import attacks
-from attacks import (
+from robosac import attacks
+from robosac.attacks import (
     L2,
     Apgd,
     BalancedInvertedBce,
@@ -19,7 +19,7 @@ from attacks import (
     UniformNoise,
     WeightedSum,
 )
-from attacks.base import Measured
+from robosac.attacks.base import Measured
 from tests.attacks.cases import Case
 
 MIXED = WeightedSum(terms=((1.0, BalancedInvertedBce(labels=Peaks(score=0.3))), (-0.5, Margin(kappa=2.0))))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import attacks
-from attacks import Dropout, NonFinite, Saturation
+from robosac import attacks
+from robosac.attacks import Dropout, NonFinite, Saturation
 from tests.attacks.cases import Case
 
 BROKEN = [Dropout(share=0.5), Saturation(share=0.2), NonFinite(share=0.1), NonFinite(share=0.1, kind="inf")]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import attacks
-from attacks import BalancedInvertedBce, Drift, GpsOffset, HeadingBias, PoseGradient
+from robosac import attacks
+from robosac.attacks import BalancedInvertedBce, Drift, GpsOffset, HeadingBias, PoseGradient
 from tests.attacks.cases import Case
 from tests.attacks.toy_pose import posed_air
 

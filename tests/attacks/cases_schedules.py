@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import attacks
-from attacks import (
+from robosac import attacks
+from robosac.attacks import (
     Always,
     Bim,
     Bursts,

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from attacks import Bim, CwMargin, Pgd, Scheduled, Sleeper, Transfer
+from robosac.attacks import Bim, CwMargin, Pgd, Scheduled, Sleeper, Transfer
 from robosac.types import Codec, Detector, View
 from tests.attacks.cases import Case
 from tests.attacks.toy import ToyDetector

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import attacks
-from attacks import AfterWarp, Apgd, Pgd, Scheduled, Sleeper
+from robosac import attacks
+from robosac.attacks import AfterWarp, Apgd, Pgd, Scheduled, Sleeper
 from tests.attacks.cases import Case
 
 CASES = [

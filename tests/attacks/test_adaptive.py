@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-import attacks
-from attacks import (
+from robosac import attacks
+from robosac.agreement import SeenScoreMap
+from robosac.air import Air, Knowledge
+from robosac.attacks import (
     AdaptivePgd,
     BlindArea,
     DrawnSubsets,
@@ -22,13 +24,11 @@ from attacks import (
     PosePert,
     PretendBenign,
 )
-from attacks.base import Measured
-from attacks.objectives import BalancedInvertedBce, Unattacked
-from attacks.projection import Room, linf_room
-from attacks.regions import on_map, on_sender_map, regional_reach
-from attacks.steering import steer
-from robosac.agreement import SeenScoreMap
-from robosac.air import Air, Knowledge
+from robosac.attacks.adaptive.penalised import steer
+from robosac.attacks.base import Measured
+from robosac.attacks.features.objectives import BalancedInvertedBce, Unattacked
+from robosac.attacks.features.projection import Room, linf_room
+from robosac.attacks.features.regions import on_map, on_sender_map, regional_reach
 from robosac.types import EGO_ALONE, BevGrid, InputError, Message, Subset, Verdict, View
 from tests.attacks.toy import GRID, ToyDetector, make_air
 from tests.attacks.toy_adaptive import SHIFT_M, MapDetector, defended_air, robosac

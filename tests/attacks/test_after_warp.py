@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import attacks
-import detectors
-from attacks import AfterWarp, GpsOffset, Pgd, Scheduled, Sleeper
-from attacks.objectives import InvertedBce, Unattacked
-from detectors.ego_frame import EgoFrameDetector
-from robosac.evaluation.run import attacked_air
+from robosac import attacks, detectors
+from robosac.attacks import AfterWarp, GpsOffset, Pgd, Scheduled, Sleeper
+from robosac.attacks.features.objectives import InvertedBce, Unattacked
+from robosac.detectors.bev.ego_frame import EgoFrameDetector
+from robosac.evaluation.play import attacked_air
 from robosac.gate import Gate
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, Detector, Differentiable, Frame, InputError, Message, Subset

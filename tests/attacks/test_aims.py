@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-import attacks
-from attacks import Bim, FakeOne, FullFusion, InvertedBce, RandomSubsets, Subsets
-from attacks.aims import PARTS
-from attacks.problem import Aim, Problem
+from robosac import attacks
+from robosac.attacks import Bim, FakeOne, FullFusion, InvertedBce, RandomSubsets, Subsets
+from robosac.attacks.features.problem import Aim, Problem
+from robosac.attacks.features.target_subsets import PARTS
 from robosac.types import InputError, Subset
 from tests.attacks.toy import ToyDetector, make_air
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-import attacks
-from detectors.config import DecodeConfig, ModelConfig
-from detectors.detector import BevDetector
-from detectors.network import Network
-from detectors.weights import Header
+from robosac import attacks
 from robosac.air import Air
 from robosac.boxes import transform_points
+from robosac.detectors.bev.config import DecodeConfig, ModelConfig
+from robosac.detectors.bev.detector import BevDetector
+from robosac.detectors.bev.network import Network
+from robosac.detectors.bev.weights import Header
 from robosac.types import View, keyed_rng
 
 

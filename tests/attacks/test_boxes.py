@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attacks import BoxConfidence, BoxFlood, BoxRemove, BoxResize, BoxShift, BoxSpoof
-from attacks.base import Budgeted
 from robosac.air import Air
+from robosac.attacks import BoxConfidence, BoxFlood, BoxRemove, BoxResize, BoxShift, BoxSpoof
+from robosac.attacks.base import Budgeted
 from robosac.boxes import invert_pose, transform_boxes
 from robosac.gate import Gate
 from robosac.types import InputError, Message

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pytest
 
-import attacks
-from attacks.base import Measured, Stage, attacker_of, by_attacker, same_but
-from attacks.presets import ATTACKS, preset
+from robosac import attacks
 from robosac.air import Air, Attacker, Knowledge, KnowledgeError
+from robosac.attacks.base import Measured, Stage, attacker_of, by_attacker, same_but
+from robosac.attacks.presets import ATTACKS, preset
 from robosac.types import Message
 from tests.attacks.cases import Case, all_cases
 from tests.attacks.toy import EVERYTHING

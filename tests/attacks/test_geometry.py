@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from attacks import FeatureErase, FeatureFlip, FeatureMix, FeatureRotate, FeatureShift
-from attacks.geometry import shifted, turned
-from attacks.maps import changed
+from robosac.attacks import FeatureErase, FeatureFlip, FeatureMix, FeatureRotate, FeatureShift
+from robosac.attacks.features.geometry import shifted, turned
+from robosac.attacks.features.maps import changed
 from robosac.types import InputError
 from tests.attacks.toy import make_air
 

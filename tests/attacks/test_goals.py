@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from attacks import Bim, FakeOne, Hide, HideOne, Pgd, Spoof, Tu
-from attacks.objectives import Unattacked
+from robosac.attacks import Bim, FakeOne, Hide, HideOne, Pgd, Spoof, Tu
+from robosac.attacks.features.objectives import Unattacked
 from robosac.types import InputError, View, keyed_rng
 from tests.attacks.toy import ToyDetector, full_logits, make_air
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from attacks import L2, Apgd, Bim, CwL2, Fgsm, Linf, Margin, MiFgsm, Pgd, UniformNoise
-from attacks.apgd import checkpoints_of
-from attacks.gradient import descend
-from attacks.norms import Ball
-from attacks.objectives import Unattacked
-from attacks.projection import linf_room
+from robosac.attacks import L2, Apgd, Bim, CwL2, Fgsm, Linf, Margin, MiFgsm, Pgd, UniformNoise
+from robosac.attacks.features.apgd import checkpoints_of
+from robosac.attacks.features.gradient import descend
+from robosac.attacks.features.norms import Ball
+from robosac.attacks.features.objectives import Unattacked
+from robosac.attacks.features.projection import linf_room
 from robosac.types import InputError
 from tests.attacks.toy import ToyDetector, full_logits, make_air
 

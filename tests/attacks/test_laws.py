@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-import attacks
-from attacks import (
+from robosac import attacks
+from robosac.attacks import (
     BalancedInvertedBce,
     Bim,
     CwMargin,
@@ -22,7 +22,7 @@ from attacks import (
     UniformNoise,
     WeightedSum,
 )
-from attacks.objectives import Unattacked
+from robosac.attacks.features.objectives import Unattacked
 from robosac.types import InputError
 from tests.attacks.toy import ToyDetector, full_logits, make_air
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from attacks import Bim, Drop, Duplicate, GpsOffset, RandomFrames, Scheduled, Sybil
-from attacks.base import by_attacker, same_array, same_but
-from attacks.pose import offset_spent
+from robosac.attacks import Bim, Drop, Duplicate, GpsOffset, RandomFrames, Scheduled, Sybil
+from robosac.attacks.base import by_attacker, same_array, same_but
+from robosac.attacks.pose.offsets import offset_spent
 from robosac.types import InputError
 from tests.attacks.toy_pose import posed_air
 

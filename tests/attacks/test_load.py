@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from attacks import Bim, Flood
-from attacks.objectives import Unattacked
+from robosac.attacks import Bim, Flood
+from robosac.attacks.features.objectives import Unattacked
 from robosac.boxes import iou_bev, nms_bev, pair_iou_bev, pairs_may_exceed
 from tests.attacks.toy import full_logits, make_air
 

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from attacks import Dropout, NonFinite, Saturation
-from attacks.base import Budgeted
-from attacks.maps import changed
 from robosac.air import Air
+from robosac.attacks import Dropout, NonFinite, Saturation
+from robosac.attacks.base import Budgeted
+from robosac.attacks.features.maps import changed
 from robosac.defenses import NoDefense, Robosac
 from robosac.types import Codec, Defense, InputError, Message, keyed_rng
 from tests.attacks.toy import SHAPE, ToyDetector, make_air

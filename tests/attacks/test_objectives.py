@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from attacks import BalancedInvertedBce, InvertedBce, Margin, Peaks, Threshold, WeightedSum
-from attacks.objectives import Unattacked
+from robosac.attacks import BalancedInvertedBce, InvertedBce, Margin, Peaks, Threshold, WeightedSum
+from robosac.attacks.features.objectives import Unattacked
 from robosac.types import InputError
 
 CLEAN = torch.tensor([[[2.0, -1.0], [-3.0, -4.0]]])  # one object cell, three of background

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from attacks import RemoveCar, SpoofCar
-from attacks.points import free_places, groups
-from attacks.recast import BoxWorld, box_spans, ground_plane, in_boxes
 from robosac.air import Air
+from robosac.attacks import RemoveCar, SpoofCar
+from robosac.attacks.points.cars import free_places, groups
+from robosac.attacks.points.recast import BoxWorld, box_spans, ground_plane, in_boxes
 from robosac.boxes import invert_pose, transform_boxes
 from robosac.sources import open_detector
 from robosac.types import Detector, InputError, Message, View

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from attacks import Drift, GpsOffset, HeadingBias, InvertedBce, PoseGradient
-from attacks.pose import heading_spent, moved, offset_spent, pose_change, within
+from robosac.attacks import Drift, GpsOffset, HeadingBias, InvertedBce, PoseGradient
+from robosac.attacks.pose.offsets import heading_spent, moved, offset_spent, pose_change, within
 from robosac.types import InputError
 from tests.attacks.toy_pose import CrowdedDetector, PosedDetector, pose, posed_air
 

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-import attacks
-from attacks import BalancedInvertedBce, Bim, CwMargin, GaussianNoise, InvertedBce, Margin, Peaks, Pgd, WeightedSum
-from attacks import presets as module
+from robosac import attacks
+from robosac.attacks import (
+    BalancedInvertedBce,
+    Bim,
+    CwMargin,
+    GaussianNoise,
+    InvertedBce,
+    Margin,
+    Peaks,
+    Pgd,
+    WeightedSum,
+)
+from robosac.attacks import presets as module
 from robosac.types import InputError
 
 

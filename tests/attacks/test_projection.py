@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from attacks.gradient import descend
-from attacks.norms import Ball, Linf
-from attacks.projection import Room, linf_room, rooms
+from robosac.attacks.features.gradient import descend
+from robosac.attacks.features.norms import Ball, Linf
+from robosac.attacks.features.projection import Room, linf_room, rooms
 from robosac.types import Codec, InputError
 from tests.attacks.toy import ToyDetector, view
 

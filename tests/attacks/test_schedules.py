@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from attacks import (
+from robosac.air import Air, Knowledge
+from robosac.attacks import (
     Always,
     Bursts,
     Drift,
@@ -20,9 +21,8 @@ from attacks import (
     Sleeper,
     SoldAsFresh,
 )
-from attacks.base import Measured, same_array, same_but
-from attacks.pose import offset_spent
-from robosac.air import Air, Knowledge
+from robosac.attacks.base import Measured, same_array, same_but
+from robosac.attacks.pose.offsets import offset_spent
 from robosac.types import InputError
 from tests.attacks.toy import make_air
 from tests.attacks.toy_pose import posed_air

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from attacks import Freeze, Replay, SoldAsFresh
-from attacks.base import same_array, same_but
+from robosac.attacks import Freeze, Replay, SoldAsFresh
+from robosac.attacks.base import same_array, same_but
 from robosac.types import InputError
 from tests.attacks.toy_pose import FRAME_NS, posed_air
 

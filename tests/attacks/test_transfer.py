@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from attacks import Bim, GpsOffset, Pgd, Transfer
-from attacks.gradient import WHITE_BOX
 from robosac.air import Knowledge, KnowledgeError
+from robosac.attacks import Bim, GpsOffset, Pgd, Transfer
+from robosac.attacks.features.gradient import WHITE_BOX
 from robosac.types import Codec, InputError
 from tests.attacks.cases_transfer import OtherDetector, opens, transfer_air
 from tests.attacks.toy import ToyDetector

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from attacks.recast import BoxWorld
-from detectors.early import EarlyFusion
-from detectors.late import LateFusion
 from robosac.air import Air, Knowledge
+from robosac.attacks.points.recast import BoxWorld
 from robosac.boxes import invert_pose, pose_xyz_rpy, transform_boxes
+from robosac.detectors.fusion.early import EarlyFusion
+from robosac.detectors.fusion.late import LateFusion
 from robosac.types import Detector, Message, View
 from tests.attacks.toy import EVERYTHING
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-import detectors
-from detectors.detector import BevDetector, BevSession
+from robosac import detectors
 from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.calibration import Calibration, Measure
 from robosac.defenses import Known, PaperKnown, PaperUnknown, Robosac, Unknown
+from robosac.detectors.bev.detector import BevDetector, BevSession
 from robosac.facade import saved_calibration
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, Adaptable, BevGrid, Detections, Frame, InputError, View, keyed_rng

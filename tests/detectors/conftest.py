@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from detectors.config import DecodeConfig, FusionName, ModelConfig
-from detectors.detector import BevDetector, BevSession
-from detectors.network import HEAT, Network
-from detectors.raster import rasterise, unpack
-from detectors.weights import Header
+from robosac.detectors.bev.config import DecodeConfig, FusionName, ModelConfig
+from robosac.detectors.bev.detector import BevDetector, BevSession
+from robosac.detectors.bev.network import HEAT, Network
+from robosac.detectors.bev.raster import rasterise, unpack
+from robosac.detectors.bev.weights import Header
 from tests.detectors.synthetic import scene_views
 
 OpenSession = Callable[[FusionName], BevSession]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from detectors.coperception import Layout
 from robosac.boxes import pose_xyz_rpy
+from robosac.detectors.adapters.coperception import Layout
 from robosac.types import Frame, View, keyed_rng
 
 LAYOUT = Layout(extent_m=4.0)

@@ -6,9 +6,9 @@ from functools import cache
 
 import numpy as np
 
-from detectors.dataset import CachedFrame
-from detectors.raster import rasterise
 from robosac.boxes import invert_pose, pose_xyz_rpy, transform_points
+from robosac.detectors.bev.raster import rasterise
+from robosac.detectors.bev.training.dataset import CachedFrame
 from robosac.types import Float32, Float64, View
 
 MOUNT_M = 2.0

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-import detectors
-from detectors.decode import box_maps, boxes_at
-from detectors.detector import FEATURES
-from detectors.network import MAP, OUTPUTS
+from robosac import detectors
 from robosac.boxes import wrap_angle
+from robosac.detectors.bev.decode import box_maps, boxes_at
+from robosac.detectors.bev.detector import FEATURES
+from robosac.detectors.bev.network import MAP, OUTPUTS
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, BoxDifferentiable
 

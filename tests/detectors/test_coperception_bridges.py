@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from detectors.coperception import bridges
+from robosac.detectors.adapters.coperception import bridges
 from robosac.types import InputError
 
 ABSENT = [m for m in ("mmcv", "pyquaternion", "terminaltables") if importlib.util.find_spec(m) is None]

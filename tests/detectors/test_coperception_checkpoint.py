@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detectors.coperception import CoperceptionDetector, checkpoint
+from robosac.detectors.adapters.coperception import CoperceptionDetector, checkpoint
 from robosac.types import InputError
 
 
@@ -56,7 +56,10 @@ def test_a_missing_or_broken_file_says_so(tmp_path: Path) -> None:
 
 
 WORDS = [
-    ("lowerbound", r"got FaFNet \(lowerbound\), which sees one scan.*detectors.late.*detectors.early"),
+    (
+        "lowerbound",
+        r"got FaFNet \(lowerbound\), which sees one scan.*robosac.detectors.LateFusion.*robosac.detectors.EarlyFusion",
+    ),
     ("teacher", "got TeacherNet"),
     ("attfuse", "expected a model among mean, max, sum, cat, agent, v2v, disco, when2com, got 'attfuse'"),
 ]

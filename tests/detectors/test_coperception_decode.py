@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.coperception import DecodeConfig, Layout, their_corners, their_predictions
-from detectors.coperception.decode import anchors, class_logits, decode, suppress
 from robosac.boxes import corners_bev, nms_bev
+from robosac.detectors.adapters.coperception import DecodeConfig, Layout, their_corners, their_predictions
+from robosac.detectors.adapters.coperception.decode import anchors, class_logits, decode, suppress
 from robosac.types import Detections
 
 LAYOUT = Layout(extent_m=8.0)  # 64 x 64 cells

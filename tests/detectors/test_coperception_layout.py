@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.coperception import Layout, VoxelView
-from detectors.coperception.layout import bev_of, frame_of, slots
 from robosac.boxes import pose_xyz_rpy
+from robosac.detectors.adapters.coperception import Layout, VoxelView
+from robosac.detectors.adapters.coperception.layout import bev_of, frame_of, slots
 from robosac.types import InputError
 
 LAYOUT = Layout()

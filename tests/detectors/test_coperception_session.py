@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from detectors.coperception import CoperceptionDetector, CoperceptionSession, DecodeConfig, VoxelView
 from robosac.defenses import Robosac
-from robosac.evaluation.adapter import difference, tamper
+from robosac.detectors.adapters.coperception import CoperceptionDetector, CoperceptionSession, DecodeConfig, VoxelView
+from robosac.evaluation.conformance import difference, tamper
 from robosac.gate import Gate
 from robosac.types import EGO_ALONE, Differentiable, Frame, InputError, Message, RawSession, Verifiable, keyed_rng
 from tests.detectors import fake_coperception as fake
@@ -182,7 +182,7 @@ def changed(**settings: Any) -> fake.FusionBase:
 
 
 WRONG_MODELS = [
-    (fake.FaFNet().eval(), r"got FaFNet, which sees one scan.*late fusion \(detectors.late\)"),
+    (fake.FaFNet().eval(), r"got FaFNet, which sees one scan.*late fusion \(robosac.detectors.LateFusion\)"),
     (nn.Linear(2, 2).eval(), r"expected a model of coperception \(MeanFusion, .*got Linear"),
     (fake.model().train(), r"in training mode; call model.eval\(\)"),
     (changed(p_com_outage=0.1), "p_com_outage 0, got 0.1"),

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from detectors.config import DecodeConfig
-from detectors.decode import decode
-from detectors.network import FORWARD, HEAT, MAP
-from detectors.targets import Targets, draw_targets, loss
 from robosac.boxes import wrap_angle
+from robosac.detectors.bev.config import DecodeConfig
+from robosac.detectors.bev.decode import decode
+from robosac.detectors.bev.network import FORWARD, HEAT, MAP
+from robosac.detectors.bev.training.targets import Targets, draw_targets, loss
 from robosac.types import Array
 
 GROUND = np.array([-2.0, 0.01, -0.02])

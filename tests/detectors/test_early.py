@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import robosac
-from detectors.early import EarlyFusion
 from robosac.boxes import invert_pose, nms_bev, transform_points
 from robosac.defenses import Robosac
-from robosac.evaluation.adapter import verify_adapter
+from robosac.detectors.fusion.early import EarlyFusion
+from robosac.evaluation.conformance import verify_adapter
 from robosac.gate import Gate
 from robosac.types import EGO_ALONE, Detector, Float32, InputError, RawSession, Subset, Verifiable, keyed_rng
 from tests.detectors.plain import SCENE, cars, centres, equal, frame, on_open_ground, sent, view

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 import robosac
-from detectors.late import LateFusion
-from detectors.merge import wbf_bev
 from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.boxes import invert_pose, nms_bev, transform_boxes
 from robosac.defenses import Known, Robosac
-from robosac.evaluation.adapter import verify_adapter
+from robosac.detectors.fusion.late import LateFusion
+from robosac.detectors.fusion.merge import wbf_bev
+from robosac.evaluation.conformance import verify_adapter
 from robosac.gate import Gate
 from robosac.types import EGO_ALONE, Detector, InputError, Message, RawSession, Subset, Verifiable, keyed_rng
 from tests.detectors.plain import SCENE, cars, centres, equal, frame, on_open_ground, sent, view

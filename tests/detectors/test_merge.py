@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors import merge
-from detectors.merge import Overlaps, rank, survivors, wbf_bev
 from robosac.boxes import iou_bev, nms_bev, wrap_angle
+from robosac.detectors.fusion import merge
+from robosac.detectors.fusion.merge import Overlaps, rank, survivors, wbf_bev
 from robosac.types import Array, Float32
 
 

@@ -14,11 +14,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.opencood import bridges, folder
-from detectors.opencood.hypes import load_hypes, read_config
-from detectors.opencood.pcd import read_pcd
-from detectors.opencood.standins import STANDINS, overlaps, read_point_cloud
-from detectors.opencood.voxels import voxelise
+from robosac.detectors.adapters.opencood import bridges, folder
+from robosac.detectors.adapters.opencood.hypes import load_hypes, read_config
+from robosac.detectors.adapters.opencood.pcd import read_pcd
+from robosac.detectors.adapters.opencood.standins import STANDINS, overlaps, read_point_cloud
+from robosac.detectors.adapters.opencood.voxels import voxelise
 from robosac.types import InputError
 
 IMPORTS = {

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from detectors.opencood.batch import (
+from robosac.boxes import pose_xyz_rpy, transform_points
+from robosac.detectors.adapters.opencood.batch import (
     Geometry,
     Raster,
     Voxels,
@@ -20,10 +21,9 @@ from detectors.opencood.batch import (
     unplaced,
     without_body,
 )
-from detectors.opencood.messages import check_agents, safe_prior
-from detectors.opencood.specs import Spec, spec_of
-from detectors.replay import Tap
-from robosac.boxes import pose_xyz_rpy, transform_points
+from robosac.detectors.adapters.opencood.messages import check_agents, safe_prior
+from robosac.detectors.adapters.opencood.specs import Spec, spec_of
+from robosac.detectors.adapters.replay import Tap
 from robosac.types import InputError
 
 CPU = torch.device("cpu")
@@ -122,7 +122,7 @@ def test_agents_are_counted_and_told_apart() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("Second", "no fusion inside; wrap it with detectors.late"),
+        ("Second", "no fusion inside; wrap it with robosac.detectors.LateFusion"),
         ("VoxelNetIntermediate", r"runs on the CPU, got VoxelNetIntermediate: its forward calls \.cuda\(\)"),
         ("PointPillarintermediateV2VAM", "was never published"),
         ("FPVRCNN", "CUDA extension roiaware_pool3d"),

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.raster import BIN_EDGES_M, RASTER, rasterise, unpack
 from robosac.boxes import pose_xyz_rpy
+from robosac.detectors.bev.raster import BIN_EDGES_M, RASTER, rasterise, unpack
 from robosac.types import Array, InputError
 
 

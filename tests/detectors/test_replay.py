@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detectors.replay import (
+from robosac.detectors.adapters.replay import (
     Tap,
     chained,
     filling,

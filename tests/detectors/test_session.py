@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from detectors import decode as decode_module
-from detectors import detector as detector_module
-from detectors.config import FusionName
-from detectors.detector import FEATURES, BevSession
-from detectors.network import MAP
+from robosac.detectors.bev import decode as decode_module
+from robosac.detectors.bev import detector as detector_module
+from robosac.detectors.bev.config import FusionName
+from robosac.detectors.bev.detector import FEATURES, BevSession
+from robosac.detectors.bev.network import MAP
 from robosac.types import EGO_ALONE, Detections, Detector, Differentiable, Float32, InputError, Subset
 from tests.detectors.conftest import session_of, untrained
 from tests.detectors.synthetic import scene_views

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import detectors
-from detectors.config import TrainConfig
-from detectors.detector import FEATURES
-from detectors.weights import sha256
+from robosac import detectors
+from robosac.detectors.bev.config import TrainConfig
+from robosac.detectors.bev.detector import FEATURES
+from robosac.detectors.bev.weights import sha256
 from robosac.evaluation.ap import average_precision, match_truth
 from robosac.simulation.scenario import scenario
 from robosac.types import EGO_ALONE, Frame, Truth

@@ -10,16 +10,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-import detectors
-from detectors import training
-from detectors.batches import BatchSettings, _augment, draw_batch, draw_mates
-from detectors.config import DataConfig, TrainConfig
-from detectors.dataset import CachedFrame, load_scene, load_split, save_scene
-from detectors.network import MAP, Network
-from detectors.raster import RASTER
-from detectors.warp import planar_batch, relative_planar, warp
-from detectors.weights import load_network, sha256
+from robosac import detectors
 from robosac.boxes import pose_xyz_rpy
+from robosac.detectors.bev.config import DataConfig, TrainConfig
+from robosac.detectors.bev.network import MAP, Network
+from robosac.detectors.bev.raster import RASTER
+from robosac.detectors.bev.training import train as training
+from robosac.detectors.bev.training.batches import BatchSettings, _augment, draw_batch, draw_mates
+from robosac.detectors.bev.training.dataset import CachedFrame, load_scene, load_split, save_scene
+from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
+from robosac.detectors.bev.weights import load_network, sha256
 from robosac.types import InputError
 from tests.detectors.synthetic import cached_frame
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from detectors.config import FusionName
-from detectors.fusion import make_fusion
-from detectors.network import MAP
-from detectors.warp import planar_batch, relative_planar, warp
 from robosac.boxes import pose_xyz_rpy
+from robosac.detectors.bev.config import FusionName
+from robosac.detectors.bev.fusion import make_fusion
+from robosac.detectors.bev.network import MAP
+from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
 from robosac.types import InputError
 
 FUSIONS: tuple[FusionName, ...] = ("mean", "max", "attention")

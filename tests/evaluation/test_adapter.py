@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from robosac.evaluation.adapter import difference, tamper, verify_adapter
+from robosac.evaluation.conformance import difference, tamper, verify_adapter
 from robosac.simulation import scenario
 from robosac.sources import open_detector
 from robosac.types import EGO_ALONE, InputError, Verifiable

@@ -9,7 +9,7 @@ import pytest
 from robosac.agreement import DEFAULT_GRID, ScoreMapOverlap
 from robosac.air import Knowledge, KnowledgeError
 from robosac.defenses import EgoOnly, NoDefense, Robosac
-from robosac.evaluation.run import Policy, all_honest, choose_attackers, oracle, play, region_of
+from robosac.evaluation.play import Policy, all_honest, choose_attackers, oracle, play, region_of
 from robosac.types import EGO_ALONE, InputError, Truth
 from tests.toy import ToyDetector, frame
 

@@ -9,7 +9,7 @@ import pickle
 import numpy as np
 import pytest
 
-from attacks.recast import BoxWorld, in_boxes
+from robosac.attacks.points.recast import BoxWorld, in_boxes
 from robosac.boxes import invert_pose, transform_boxes
 from robosac.simulation import SimConfig, scenario
 from robosac.simulation.recast import Recast

@@ -1,0 +1,1 @@
+"""Attacks on boxes as sent, for late fusion."""

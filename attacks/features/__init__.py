@@ -1,0 +1,1 @@
+"""Attacks on features as sent, and the gradient machinery behind them."""

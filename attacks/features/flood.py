@@ -1,0 +1,61 @@
+"""Work for the victim instead of lies: as many proposals above the score threshold as possible (CP-Freezer).
+
+Suppression compares pairs of boxes, and a consensus defence suppresses once a trial. `Flood` is an objective for any
+gradient attack; late fusion is flooded by `robosac.attacks.boxes.edits.BoxFlood`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from robosac.attacks.features.objectives import Loss, Unattacked
+from robosac.attacks.settings import integer, real
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flood:
+    """Every cell of a lattice becomes a peak above the threshold: as many boxes as a map has room for.
+
+    A hinge lifts the lattice's cells to `score` with a margin, another keeps the cells between them lower: a decoder
+    that reads boxes from local maxima takes no two cells side by side. With `spacing` 1 all cells are lifted.
+
+    Attributes:
+        score: what a proposal must reach; a low one is enough to be suppressed, and easier to reach.
+        spacing: of the lattice, in cells.
+        margin: in logits, over the threshold.
+        lead: in logits, by which the cells between stay lower.
+    """
+
+    score: float = 0.3
+    spacing: int = 2
+    margin: float = 1.0
+    lead: float = 0.3
+
+    def __post_init__(self) -> None:
+        real(self, "score", low=1e-6, high=1 - 1e-6)
+        integer(self, "spacing", low=1)
+        real(self, "margin", low=0.0)
+        real(self, "lead", low=0.0)
+
+    def aim(self, unattacked: Unattacked) -> Loss:
+        high, wide = unattacked.logits.shape[-2:]
+        wanted = math.log(self.score / (1 - self.score)) + self.margin
+        lattice = torch.zeros(high, wide, dtype=torch.bool, device=unattacked.logits.device)
+        lattice[:: self.spacing, :: self.spacing] = True
+
+        def loss(logits: Tensor) -> Tensor:
+            total = (wanted - logits[:, lattice]).clamp(min=0).mean()
+            if self.spacing > 1:
+                total = total + (logits[:, ~lattice] - (wanted - self.lead)).clamp(min=0).mean()
+            return total
+
+        return loss
+
+
+PARTS: Final[Mapping[str, type[Any]]] = {"flood": Flood}

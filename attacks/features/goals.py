@@ -1,0 +1,112 @@
+"""One-sided goals beside the inverted pseudo-labels: all objects vanish, objects everywhere, and Tu et al.'s loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from robosac.attacks.features.objectives import Labels, Loss, Threshold, Unattacked
+from robosac.attacks.settings import instance, real
+from robosac.types import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hide:
+    """All objects vanish: cross-entropy of the cells marked as objects towards background, mean over those.
+
+    Cells of background are free. A map without objects weighs nothing.
+    """
+
+    labels: Labels = field(default_factory=Threshold)
+
+    def __post_init__(self) -> None:
+        instance(self, "labels", Labels)
+
+    def aim(self, unattacked: Unattacked) -> Loss:
+        marked = self.labels.mark(unattacked.logits)
+        return _towards(marked, value=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spoof:
+    """Objects everywhere: cross-entropy of the cells marked as background towards an object, mean over those.
+
+    Nothing is hidden: the cells of objects are left out.
+    """
+
+    labels: Labels = field(default_factory=Threshold)
+
+    def __post_init__(self) -> None:
+        instance(self, "labels", Labels)
+
+    def aim(self, unattacked: Unattacked) -> Loss:
+        return _towards(~self.labels.mark(unattacked.logits), value=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tu:
+    """Tu et al., "Adversarial attacks on multi-agent communication" (arXiv 2101.06784), section on the objective.
+
+    Proposals of the unattacked output that are confident are to lose their score, `-log(1 - s)`; those that were
+    rejected, but not out of the question, are to gain one, `-weight * (1 - s)^gamma * log(s)`; the rest are free. Both
+    are means over the cells they concern. The paper multiplies by the overlap of a box with itself before the attack;
+    here a proposal stays in its cell and the overlap is taken as 1.
+
+    Attributes:
+        confident: score above which a proposal is to lose it.
+        rejected: score below `confident` above which one is to gain.
+        weight: lambda.
+        gamma: of the focal factor, which leaves alone those that have gained enough.
+    """
+
+    confident: float = 0.7
+    rejected: float = 0.001
+    weight: float = 1.0
+    gamma: float = 1.0
+
+    def __post_init__(self) -> None:
+        real(self, "confident", low=1e-6, high=1 - 1e-6)
+        real(self, "rejected", low=0.0, high=1 - 1e-6)
+        real(self, "weight", low=0.0)
+        real(self, "gamma", low=0.0)
+        if self.rejected > self.confident:
+            raise InputError(
+                f"expected rejected of Tu to be at most confident, {self.confident}, got {self.rejected}; a proposal "
+                "cannot be both"
+            )
+
+    def aim(self, unattacked: Unattacked) -> Loss:
+        scores = unattacked.logits.sigmoid()
+        lose = scores > self.confident
+        gain = (scores > self.rejected) & ~lose
+
+        def loss(logits: Tensor) -> Tensor:
+            falling = _mean(F.softplus(logits), lose)  # -log(1 - s)
+            focal = (-logits).sigmoid() ** self.gamma  # 1 - s
+            return falling + self.weight * _mean(focal * F.softplus(-logits), gain)
+
+        return loss
+
+
+def _towards(marked: Tensor, *, value: float) -> Loss:
+    """Cross-entropy of the marked cells towards `value`: mean over the cells of a map, then over maps."""
+
+    def loss(logits: Tensor) -> Tensor:
+        target = torch.full_like(logits, value)
+        return _mean(F.binary_cross_entropy_with_logits(logits, target, reduction="none"), marked)
+
+    return loss
+
+
+def _mean(values: Tensor, where: Tensor) -> Tensor:
+    """Mean of `values (S, H, W)` over the cells `where`, map by map; a map with none counts 0. Then over maps."""
+    weight = where.to(values.dtype)
+    return ((values * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2)).clamp(min=1.0)).mean()
+
+
+PARTS: Final[Mapping[str, type[Any]]] = {"hide": Hide, "spoof": Spoof, "tu": Tu}

@@ -1,0 +1,191 @@
+"""What an attack wants of the detector's class logits. Objectives are values that compose; a loss is to be minimised.
+
+An objective sees only the unattacked logits of the same fusion, never the ground truth: the paper's attacks run on
+pseudo-labels (ROBOSAC, arXiv 2303.09495, section on attacks). Logits are `(S, H, W)`, one map a subset in the loop,
+and every loss is a mean over subsets, so that the expectation over random subsets needs no other objective.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from robosac.attacks.settings import instance, real
+from robosac.types import BevGrid, InputError, Subset
+
+Loss: TypeAlias = Callable[[Tensor], Tensor]  # logits (S, H, W) -> scalar
+
+
+@dataclass(frozen=True, eq=False)
+class Unattacked:
+    """One frame without the attack: all that an objective may aim by.
+
+    Attributes:
+        logits: `(S, H, W)` class logits of the subsets in the loop, all honest, without gradient.
+        grid: where the cells lie in the ego frame, or None where the detector does not say.
+        subsets: the S subsets in the loop.
+        alone: `(H, W)` class logits of the ego alone; None where no objective asked for them.
+        without: `(S, H, W)` class logits of the subsets less their attackers, so that a cell is within the
+            attackers' reach where it differs from `logits`; None as above.
+        agreement: the defence's measure, class logits `(S, H, W)` -> agreement with the ego `(S,)`, differentiable;
+            None for an attack that does not know the defence, or where there is none.
+        thresholds: `(S,)` agreement that each subset must reach; None as above.
+        rng: for an objective that chooses a target; the same frame, the same choice.
+    """
+
+    logits: Tensor
+    grid: BevGrid | None = None
+    subsets: tuple[Subset, ...] = ()
+    alone: Tensor | None = None
+    without: Tensor | None = None
+    agreement: Callable[[Tensor], Tensor] | None = None
+    thresholds: Tensor | None = None
+    rng: np.random.Generator | None = None
+
+
+# ---------------------------------------------------------------------------------------------- pseudo-labels
+@runtime_checkable
+class Labels(Protocol):
+    """Which cells count as an object."""
+
+    def mark(self, logits: Tensor) -> Tensor:
+        """Logits `(S, H, W)` -> bool `(S, H, W)`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """A cell is an object where its score (the sigmoid of its logit) exceeds `score`."""
+
+    score: float = 0.5
+
+    def __post_init__(self) -> None:
+        real(self, "score", low=1e-6, high=1 - 1e-6)
+
+    def mark(self, logits: Tensor) -> Tensor:
+        return logits > math.log(self.score / (1 - self.score))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peaks:
+    """As `Threshold`, but only the local maxima of each 3x3 neighbourhood: one cell an object."""
+
+    score: float = 0.5
+
+    def __post_init__(self) -> None:
+        real(self, "score", low=1e-6, high=1 - 1e-6)
+
+    def mark(self, logits: Tensor) -> Tensor:
+        highest = F.max_pool2d(logits[:, None], 3, stride=1, padding=1)[:, 0]
+        return Threshold(score=self.score).mark(logits) & (logits >= highest)
+
+
+# ------------------------------------------------------------------------------------------------- objectives
+@runtime_checkable
+class Objective(Protocol):
+    """A goal; `aim` fixes it on one frame."""
+
+    def aim(self, unattacked: Unattacked) -> Loss: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvertedBce:
+    """Binary cross-entropy towards the inverted pseudo-labels, mean over all cells (PGD and BIM in ROBOSAC).
+
+    Nearly all cells are background, so it mostly floods the map with objects.
+    """
+
+    labels: Labels = Threshold()
+
+    def __post_init__(self) -> None:
+        instance(self, "labels", Labels)
+
+    def aim(self, unattacked: Unattacked) -> Loss:
+        target = (~self.labels.mark(unattacked.logits)).to(unattacked.logits.dtype)
+        return lambda logits: F.binary_cross_entropy_with_logits(logits, target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BalancedInvertedBce:
+    """As `InvertedBce`, but objects and background weigh the same: hides as hard as it floods."""
+
+    labels: Labels = Threshold()
+
+    def __post_init__(self) -> None:
+        instance(self, "labels", Labels)
+
+    def aim(self, unattacked: Unattacked) -> Loss:
+        marked = self.labels.mark(unattacked.logits)
+        target = (~marked).to(unattacked.logits.dtype)
+        objects = marked.sum(dim=(1, 2), keepdim=True)
+        background = marked[0].numel() - objects
+        # each class sums to a half in every map; a class that is absent weighs nothing
+        weight = torch.where(marked, 0.5 / objects.clamp(min=1), 0.5 / background.clamp(min=1)) / len(marked)
+        return lambda logits: F.binary_cross_entropy_with_logits(logits, target, weight, reduction="sum")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Margin:
+    """Carlini and Wagner's margin as ROBOSAC uses it: `c * max(z_true - z_other, -kappa)`, mean over all cells.
+
+    With one logit z a cell, `z_true - z_other` is z where the pseudo-label is an object and -z where it is background.
+    Cells that are flipped by more than `kappa` are left alone, which spends the budget on those that are not.
+
+    Attributes:
+        c: weight of the margin; it matters only beside another term (see `WeightedSum`), not for a sign gradient.
+        kappa: confidence (in logits) wanted of a flipped cell.
+    """
+
+    labels: Labels = Threshold()
+    c: float = 0.1
+    kappa: float = 0.0
+
+    def __post_init__(self) -> None:
+        instance(self, "labels", Labels)
+        real(self, "c", low=0.0)
+        real(self, "kappa", low=0.0)
+
+    def aim(self, unattacked: Unattacked) -> Loss:
+        sign = torch.where(self.labels.mark(unattacked.logits), 1.0, -1.0)
+        return lambda logits: self.c * (sign * logits).clamp(min=-self.kappa).mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightedSum:
+    """Several objectives at once: `sum(weight * loss)` over `terms`, pairs of weight and objective.
+
+    A negative weight turns a goal round.
+    """
+
+    terms: tuple[tuple[float, Objective], ...]
+
+    def __post_init__(self) -> None:
+        pairs = tuple((float(weight), objective) for weight, objective in self.terms)
+        if not pairs or not all(math.isfinite(w) and isinstance(o, Objective) for w, o in pairs):
+            raise InputError(f"expected terms to be one or more (finite weight, Objective) pairs, got {self.terms!r}")
+        object.__setattr__(self, "terms", pairs)
+
+    def aim(self, unattacked: Unattacked) -> Loss:
+        losses = [(weight, objective.aim(unattacked)) for weight, objective in self.terms]
+
+        def total(logits: Tensor) -> Tensor:
+            return torch.stack([weight * loss(logits) for weight, loss in losses]).sum()
+
+        return total
+
+
+PARTS: Final[Mapping[str, type[Any]]] = {  # what a setting may be made of: a mapping with `kind` and its own settings
+    "balanced_inverted_bce": BalancedInvertedBce,
+    "inverted_bce": InvertedBce,
+    "margin": Margin,
+    "peaks": Peaks,
+    "threshold": Threshold,
+    "weighted_sum": WeightedSum,
+}

@@ -1,0 +1,103 @@
+"""Which fusions the attackers have in mind where they know that only some teammates will be fused.
+
+Both aims are drawn or looked up once a frame and stay fixed over the steps of an attack: its loss is one function of
+what is sent, so that step rules which compare losses (APGD) may be used. Neither needs to know the defence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from robosac.air import Air
+from robosac.attacks.settings import integer
+from robosac.types import Id, InputError, Subset
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomSubsets:
+    """In expectation over random subsets: the mean over `count` independent draws of subsets that hold an attacker.
+
+    Every subset of the teammates in the air with at least one attacker is equally likely, or every such subset of
+    `size` teammates. Drawn anew in each frame, not in each step; one that is drawn twice counts twice.
+
+    Attributes:
+        count: draws a frame; the cost of a step grows with it.
+        size: teammates in a subset, all of them where fewer are in the air; None for any number.
+    """
+
+    count: int = 8
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        integer(self, "count", low=1)
+        if self.size is not None:
+            integer(self, "size", low=1)
+
+    def subsets(self, air: Air, attackers: Subset, rng: np.random.Generator) -> list[Subset]:
+        liars, honest = sorted(attackers), sorted(frozenset(air.others) - attackers)
+        size = None if self.size is None else min(self.size, len(liars) + len(honest))
+        # how many liars and honest teammates: as likely as there are such subsets; then which, all alike
+        counts = [
+            (k, j) for k in range(1, len(liars) + 1) for j in range(len(honest) + 1) if size is None or k + j == size
+        ]
+        ways = np.array([math.comb(len(liars), k) * math.comb(len(honest), j) for k, j in counts], np.float64)
+        drawn = rng.choice(len(counts), size=self.count, p=ways / ways.sum())
+        return [_some(liars, counts[c][0], rng) | _some(honest, counts[c][1], rng) for c in drawn]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subsets:
+    """Exactly these subsets, by the names of their teammates: what an attacker does who knows which will be fused.
+
+    Teammates that are not in the air of a frame are left out of it, and then subsets without an attacker are too.
+
+    Attributes:
+        named: one or more collections of names; kept sorted, so that equal values look alike.
+    """
+
+    named: tuple[tuple[Id, ...], ...]
+
+    def __post_init__(self) -> None:
+        given: Any = self.named
+        ok = (
+            _is_list(given)
+            and len(given) > 0
+            and all(_is_list(s) and all(isinstance(i, str) for i in s) for s in given)
+        )
+        if not ok or not all(given):
+            raise InputError(
+                "expected named of Subsets to be one or more collections of one or more teammates' names, got "
+                f"{given!r}; for instance (('car 1', 'car 2'),)"
+            )
+        object.__setattr__(self, "named", tuple(tuple(sorted(set(s))) for s in given))
+
+    def subsets(self, air: Air, attackers: Subset, rng: np.random.Generator) -> list[Subset]:
+        """As `Aim.subsets`; draws nothing.
+
+        Raises:
+            InputError: none of them holds an attacker.
+        """
+        present = frozenset(air.others) | attackers
+        kept = [s for s in (frozenset(names) & present for names in self.named) if s & attackers]
+        if not kept:
+            raise InputError(
+                f"expected a subset with one of the attackers {sorted(attackers)} in named of Subsets, got "
+                f"{self.named!r}; name the attackers' own links, or aim at FullFusion()"
+            )
+        return kept
+
+
+def _some(names: list[Id], count: int, rng: np.random.Generator) -> Subset:
+    return frozenset(names[i] for i in rng.choice(len(names), size=count, replace=False)) if count else frozenset()
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, (list, tuple, set, frozenset))
+
+
+PARTS: Final[Mapping[str, type[Any]]] = {"random_subsets": RandomSubsets, "subsets": Subsets}

@@ -1,0 +1,1 @@
+"""Attacks on links and on time: messages dropped, doubled, made up, stale."""

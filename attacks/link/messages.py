@@ -1,0 +1,188 @@
+"""How many messages are sent, and in whose name: duplicates, invented senders, silence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from robosac.air import Air, Attacker, Knowledge
+from robosac.attacks.base import Budgeted, Measured, Stage, same_but, sybil
+from robosac.attacks.colluders import Crew
+from robosac.attacks.pose.offsets import moved
+from robosac.attacks.settings import instance, integer, real
+from robosac.types import Id, InputError, Message, Subset, keyed_rng
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duplicate(Budgeted):
+    """Every attacker sends its honest message several times over, on its one link: who counts messages counts it twice.
+
+    Attributes:
+        copies: messages beside the honest one.
+    """
+
+    STAGE: ClassVar = Stage.LINK
+    BUDGET: ClassVar = "copies"
+    UNIT: ClassVar = "messages more"
+
+    copies: int = 3
+
+    def __post_init__(self) -> None:
+        integer(self, "copies", low=0)
+
+    @property
+    def knowledge(self) -> Knowledge:
+        return Knowledge.NONE
+
+    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> DuplicateAttacker:
+        return DuplicateAttacker(self, Crew.gather(attackers, rng))
+
+    def spent(self, honest: Message, sent: Sequence[Message]) -> float:
+        return float(len(sent) - 1) if sent and all(same_but(honest, m) for m in sent) else math.inf
+
+
+@dataclass(frozen=True)
+class DuplicateAttacker:
+    """One scenario of `Duplicate`."""
+
+    attack: Duplicate
+    crew: Crew
+
+    def send(self, air: Air) -> Sequence[Message]:
+        return [m for m in self.crew.honest(air).values() for _ in range(1 + self.attack.copies)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sybil(Budgeted):
+    """Every attacker invents teammates, each with a link of its own, that tell what it tells from places beside it.
+
+    Their places keep their distance to the attacker for a whole scenario, so that they drive as cars do. The attacker
+    itself stays honest: it is the invented majority that lies, or that bears witness for another attack's lie.
+
+    Attributes:
+        identities: invented senders an attacker.
+        spread_m: how far from the attacker they claim to be, at most.
+        carries: the attack whose payload they carry; None: the attacker's own honest payload, wrong by their place.
+    """
+
+    STAGE: ClassVar = Stage.LINK
+    BUDGET: ClassVar = "identities"
+    UNIT: ClassVar = "identities"
+
+    identities: int = 3
+    spread_m: float = 8.0
+    carries: Measured | None = None
+
+    def __post_init__(self) -> None:
+        integer(self, "identities", low=0)
+        real(self, "spread_m", low=0.0)
+        if self.carries is not None:
+            instance(self, "carries", Measured)
+            if self.carries.stage in (Stage.LINK, Stage.POSE, Stage.TIME):
+                raise InputError(f"expected carries to be an attack on payloads, got one on {self.carries.stage.value}")
+
+    @property
+    def knowledge(self) -> Knowledge:
+        return Knowledge.NONE if self.carries is None else self.carries.knowledge
+
+    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> SybilAttacker:
+        crew = Crew.gather(attackers, rng)
+        return SybilAttacker(self, crew, None if self.carries is None else self.carries.start(scenario, attackers, rng))
+
+    def spent(self, honest: Message, sent: Sequence[Message]) -> float:
+        """Invented identities; `inf` where the attacker's own message or what an invented one may not say changed."""
+        own = [m for m in sent if m.link == honest.link]
+        invented = [m for m in sent if m.link != honest.link]
+        named = [replace(m, sender=honest.sender, link=honest.link) for m in invented]
+        once = len({m.link for m in invented}) == len(invented) and all(m.sender == m.link for m in invented)
+        truly_own = len(own) == 1 and same_but(honest, own[0])
+        return float(len(invented)) if truly_own and once and all(self._may(honest, m) for m in named) else math.inf
+
+    def _may(self, honest: Message, said: Message) -> bool:
+        if self.carries is None:
+            return same_but(honest, said, "world_T_payload")
+        home = replace(said, world_T_payload=honest.world_T_payload)
+        return self.carries.spent(honest, [home]) <= self.carries.budget
+
+
+@dataclass(frozen=True)
+class SybilAttacker:
+    """One scenario of `Sybil`; what is remembered is the carried attack's."""
+
+    attack: Sybil
+    crew: Crew
+    carried: Attacker | None
+
+    def send(self, air: Air) -> Sequence[Message]:
+        """An attacker's honest message, followed by those of the identities it invents."""
+        honest = self.crew.honest(air)
+        if not self.attack.identities:
+            return list(honest.values())
+        said = dict(honest)
+        if self.carried is not None:
+            said |= {m.link: m for m in self.carried.send(air) if m.link in honest}
+        return [m for who in honest for m in (honest[who], *self._invented(who, said[who], air))]
+
+    def _invented(self, who: Id, said: Message, air: Air) -> list[Message]:
+        rng = keyed_rng(self.crew.seed, air.scenario, who, "places")
+        angle = rng.uniform(-np.pi, np.pi, self.attack.identities)
+        away = self.attack.spread_m * np.sqrt(rng.uniform(0.25, 1.0, self.attack.identities))  # an even ring
+        return [
+            moved(replace(said, sender=name, link=name), (x, y, 0.0))
+            for name, x, y in zip(
+                (sybil(who, k) for k in range(self.attack.identities)),
+                (away * np.cos(angle)).tolist(),
+                (away * np.sin(angle)).tolist(),
+                strict=True,
+            )
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drop(Budgeted):
+    """Attackers that fall silent: no lie at all, and no help either. In a share of frames by `Scheduled`.
+
+    Attributes:
+        messages: withheld by each attacker a frame, 0 or its only one.
+    """
+
+    STAGE: ClassVar = Stage.LINK
+    BUDGET: ClassVar = "messages"
+    UNIT: ClassVar = "messages fewer"
+
+    messages: int = 1
+
+    def __post_init__(self) -> None:
+        integer(self, "messages", low=0)
+        if self.messages > 1:
+            raise InputError(
+                f"expected messages of Drop to be 0 or 1, got {self.messages}; nobody has more to withhold"
+            )
+
+    @property
+    def knowledge(self) -> Knowledge:
+        return Knowledge.NONE
+
+    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> DropAttacker:
+        return DropAttacker(self, Crew.gather(attackers, rng))
+
+    def spent(self, honest: Message, sent: Sequence[Message]) -> float:
+        return 1.0 - len(sent) if len(sent) < 2 and all(same_but(honest, m) for m in sent) else math.inf
+
+
+@dataclass(frozen=True)
+class DropAttacker:
+    """One scenario of `Drop`."""
+
+    attack: Drop
+    crew: Crew
+
+    def send(self, air: Air) -> Sequence[Message]:
+        return [] if self.attack.messages else list(self.crew.honest(air).values())
+
+
+ATTACKS: Final[Mapping[str, type[Any]]] = {"drop": Drop, "duplicate": Duplicate, "sybil": Sybil}

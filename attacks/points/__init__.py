@@ -1,0 +1,1 @@
+"""Attacks on the attackers' own scans, before they are encoded."""

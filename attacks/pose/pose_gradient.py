@@ -1,0 +1,194 @@
+"""The claimed pose that does most harm, found by finite differences of the victim's logits (AdvGPS, arXiv 2401.17499).
+
+Three numbers an attacker, x, y and yaw; sign steps in a disc of positions and an interval of headings. The encoder is
+not in the loop, so any detector whose session has logits will do: poses are tried by opening sessions with them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import torch
+
+from robosac.air import Air, Knowledge
+from robosac.attacks.base import Budgeted, Stage, sybil
+from robosac.attacks.colluders import Crew
+from robosac.attacks.features.gradient import WHITE_BOX
+from robosac.attacks.features.objectives import InvertedBce, Loss, Objective
+from robosac.attacks.features.problem import Aim, FullFusion, Problem, open_session
+from robosac.attacks.pose.offsets import Move, moved, pose_change, within
+from robosac.attacks.settings import instance, integer, real
+from robosac.types import Array, Float64, Id, Message, Subset
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseGradient(Budgeted):
+    """Sign steps on (x, y, yaw) of every attacker together; of the poses visited the most harmful is claimed.
+
+    A step costs one session and `(6 A + 1) S` decodes for A attackers and S subsets, fewer at once where the detector
+    takes few messages.
+
+    Attributes:
+        limit_m: the claimed position is at most this far from the true one.
+        degrees_per_m: the claimed heading is off by at most this for each metre of the limit.
+        steps: number of steps.
+        step_per_limit: length of a step as a share of the limits.
+        probe_per_limit: half the width of the finite differences, likewise.
+        start_per_limit: the search begins at random within this share: at the true pose a slope may well be zero.
+        objective: what is minimised.
+        aim: on which subsets.
+    """
+
+    STAGE: ClassVar = Stage.POSE
+    BUDGET: ClassVar = "limit_m"
+    UNIT: ClassVar = "m"
+
+    limit_m: float = 2.0
+    degrees_per_m: float = 2.5
+    steps: int = 10
+    step_per_limit: float = 0.2
+    probe_per_limit: float = 0.1
+    start_per_limit: float = 0.2
+    objective: Objective = field(default_factory=InvertedBce)
+    aim: Aim = field(default_factory=FullFusion)
+
+    def __post_init__(self) -> None:
+        real(self, "limit_m", low=0.0)
+        real(self, "degrees_per_m", low=0.0)
+        integer(self, "steps", low=0)
+        real(self, "step_per_limit", low=0.0, high=1.0)
+        real(self, "probe_per_limit", low=1e-6, high=1.0)
+        real(self, "start_per_limit", low=0.0, high=1.0)
+        instance(self, "objective", Objective)
+        instance(self, "aim", Aim)
+
+    @property
+    def knowledge(self) -> Knowledge:
+        return WHITE_BOX
+
+    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> PoseGradientAttacker:
+        return PoseGradientAttacker(self, Crew.gather(attackers, rng))
+
+    def spent(self, honest: Message, sent: Sequence[Message]) -> float:
+        """Metres off, or the metres to which the degrees off are tied, whichever is more."""
+        change = pose_change(honest, sent[0]) if len(sent) == 1 else None
+        if change is None:
+            return math.inf
+        metres, degrees = change
+        return max(metres, 0.0 if degrees == 0 else degrees / self.degrees_per_m if self.degrees_per_m else math.inf)
+
+    def move(self, offset: Array) -> Move:
+        """Metres and radians of an offset `(3,)` in shares of the limits."""
+        yaw = math.radians(self.limit_m * self.degrees_per_m) * float(offset[2])
+        return self.limit_m * float(offset[0]), self.limit_m * float(offset[1]), yaw
+
+
+@dataclass(frozen=True)
+class PoseGradientAttacker:
+    """One scenario of `PoseGradient`. It remembers nothing from frame to frame."""
+
+    attack: PoseGradient
+    crew: Crew
+
+    def send(self, air: Air) -> Sequence[Message]:
+        """One message an attacker that is present, honest but for its pose.
+
+        Raises:
+            InputError: the detector's session is not `Differentiable`.
+        """
+        attack, honest = self.attack, self.crew.honest(air)
+        if not honest or attack.limit_m == 0:
+            return list(honest.values())
+        problem = Problem.pose(air, honest, attack.objective, attack.aim, self.crew.rng(air, "problem"))
+        trial = Trial(air, problem.unattacked.subsets, attack.objective.aim(problem.unattacked))
+        at = np.stack([_inside(attack.start_per_limit * self._drawn(air, who)) for who in honest])
+        best, lowest = at, math.inf
+        for step in range(attack.steps + 1):
+            value, slope = self._slope(trial, honest, at, differences=step < attack.steps)
+            if value < lowest:
+                best, lowest = at, value
+            at = np.stack([_inside(row) for row in at - attack.step_per_limit * np.sign(slope)])
+        return list(self._claimed(honest, best).values())
+
+    def _drawn(self, air: Air, who: Id) -> Float64:
+        return self.crew.rng(air, who, "pose").uniform(-1.0, 1.0, 3)
+
+    def _claimed(self, honest: Mapping[Id, Message], at: Float64) -> dict[Id, Message]:
+        attack = self.attack
+        return {
+            who: within(m, attack.move(row), attack.spent, attack.budget)
+            for (who, m), row in zip(honest.items(), at, strict=True)
+        }
+
+    def _slope(
+        self, trial: Trial, honest: Mapping[Id, Message], at: Float64, *, differences: bool
+    ) -> tuple[float, Float64]:
+        """The loss at the offsets `at (A, 3)`, and its central differences `(A, 3)`, 0 where not asked for."""
+        claimed = self._claimed(honest, at)
+        if not differences:
+            return trial.losses(claimed, [])[0], np.zeros_like(at)
+        probe = self.attack.probe_per_limit * np.eye(3)
+        # probes may leave the limits by their width: they are tried at home and never sent
+        tried = [
+            moved(honest[who], self.attack.move(row + side * along))
+            for who, row in zip(honest, at, strict=True)
+            for along in probe
+            for side in (1.0, -1.0)
+        ]
+        value, *around = trial.losses(claimed, tried)
+        pairs = np.reshape(around, (len(at), 3, 2))
+        return value, pairs[..., 0] - pairs[..., 1]
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Messages tried out against the victim, in the attacker's head.
+
+    Attributes:
+        air: the frame.
+        subsets: the S subsets that the attackers aim at.
+        loss: of their logits `(S, H, W)`.
+    """
+
+    air: Air
+    subsets: Sequence[Subset]
+    loss: Loss
+
+    def losses(self, claimed: Mapping[Id, Message], tried: Sequence[Message]) -> list[float]:
+        """The loss of `claimed`, then that with each of `tried` in place of its sender's claimed message.
+
+        Messages that are tried share a session with the others under invented names: the ego is encoded once for all.
+        """
+        most, present = self.air.codec.max_messages, len(self.air.others) + len(claimed)
+        room = len(tried) if most is None else min(len(tried), most - present)
+        if tried and room < 1:  # no place beside the others: one session each
+            return [self._opened(who, [])[0] for who in (claimed, *({**claimed, m.link: m} for m in tried))]
+        first, *rest = list(_chunks(tried, room)) or [[]]
+        found = self._opened(claimed, first)
+        return found + [value for chunk in rest for value in self._opened(claimed, chunk)[1:]]
+
+    def _opened(self, claimed: Mapping[Id, Message], tried: Sequence[Message]) -> list[float]:
+        names = [sybil(m.link, k) for k, m in enumerate(tried)]
+        extra = {name: replace(m, sender=name, link=name) for name, m in zip(names, tried, strict=True)}
+        swaps = [{}, *({m.link: name} for name, m in zip(names, tried, strict=True))]
+        subsets = [frozenset(swap.get(i, i) for i in s) for swap in swaps for s in self.subsets]
+        with torch.no_grad():
+            logits = open_session(self.air, {**claimed, **extra}).logits({}, subsets)
+            return [float(self.loss(part)) for part in logits.split(len(self.subsets))]
+
+
+def _chunks(messages: Sequence[Message], size: int) -> Iterator[Sequence[Message]]:
+    return (messages[k : k + size] for k in range(0, len(messages), max(size, 1)))
+
+
+def _inside(offset: Array) -> Float64:
+    """The nearest offset `(3,)` within the limits: a disc of positions, an interval of headings."""
+    distance = max(float(np.hypot(offset[0], offset[1])), 1.0)
+    return np.array([offset[0] / distance, offset[1] / distance, np.clip(offset[2], -1.0, 1.0)])
+
+
+ATTACKS: Final[Mapping[str, type[Any]]] = {"pose_gradient": PoseGradient}

@@ -1,0 +1,57 @@
+"""An attack around another: it acts at the same stage, with the same budget, which is spent by the inner one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from robosac.air import Knowledge
+from robosac.attacks.base import Measured, Stage
+from robosac.attacks.settings import instance
+from robosac.types import Message
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrapping:
+    """A base for wrappers: whatever `Measured` asks is asked of the inner attack.
+
+    Attributes:
+        attack: the inner attack.
+    """
+
+    attack: Measured
+
+    def __post_init__(self) -> None:
+        instance(self, "attack", Measured)
+
+    @property
+    def stage(self) -> Stage:
+        return self.attack.stage
+
+    @property
+    def unit(self) -> str:
+        return self.attack.unit
+
+    @property
+    def budget(self) -> float:
+        return self.attack.budget
+
+    @property
+    def knowledge(self) -> Knowledge:
+        return self.attack.knowledge
+
+    @property
+    def needs_ego_frame(self) -> bool:
+        """Whether it is to be played on a detector whose messages lie in the ego's frame (see `AfterWarp`)."""
+        return bool(getattr(self.attack, "needs_ego_frame", False))
+
+    def with_budget(self, budget: float) -> Self:
+        return dataclasses.replace(self, attack=self.attack.with_budget(budget))
+
+    def spent(self, honest: Message, sent: Sequence[Message]) -> float:
+        return self.attack.spent(honest, sent)

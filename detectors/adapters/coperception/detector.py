@@ -1,0 +1,294 @@
+"""coperception's fusion models behind the protocols of `robosac.types`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from robosac.detectors.adapters.coperception import bridges, checkpoint
+from robosac.detectors.adapters.coperception.decode import DecodeConfig
+from robosac.detectors.adapters.coperception.full import forward
+from robosac.detectors.adapters.coperception.fusion import EgoForward
+from robosac.detectors.adapters.coperception.layout import Layout, bev_of, frame_of, slots
+from robosac.detectors.adapters.coperception.models import (
+    ALIASES,
+    CLASSES,
+    FEATURES,
+    INFERENCES,
+    KEY,
+    LONE,
+    Encoding,
+    Model,
+    build,
+    no_fusion,
+)
+from robosac.detectors.adapters.coperception.session import CoperceptionSession, Reading, fastest_ms
+from robosac.detectors.device import usable_device
+from robosac.types import Array, BevGrid, Codec, Frame, InputError, Message, Outputs, Request, View
+
+_INF = float("inf")
+
+
+class CoperceptionDetector:
+    """A fusion model of coperception. Implements `Detector` and `Verifiable`; its sessions `Differentiable` and more.
+
+    A message carries `features`, the sender's map at the model's layer (256 x 32 x 32 at layer 3; the compressed one
+    where the model compresses), in the sender's own sensor frame, and for When2com its `key` beside it.
+
+    Args:
+        model: an instance of one of coperception's fusion classes, or in nn.DataParallel, in evaluation mode, on the
+            device it shall run on. It is used as it is and not changed. While it is in use here, it is in use.
+        layout: raster and anchors, where they are not those of coperception's own Config.
+        decode: thresholds of the boxes; the default is coperception's own.
+        inference: of When2com: `softmax`, `argmax_test` or `activated`.
+        roadside: whether slot 0 of the user's own tensors is the road-side unit; None: if there are 6 slots.
+        name: names the detector in results and calibration files.
+        path: the checkpoint it came from.
+
+    Raises:
+        InputError: if the model is of a class or has settings that cannot be wrapped; the message says which.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        layout: Layout | None = None,
+        decode: DecodeConfig | None = None,
+        inference: str = "activated",
+        roadside: bool | None = None,
+        name: str | None = None,
+        path: Path | None = None,
+    ) -> None:
+        self.model = Model(model)
+        self.layout, self.decode = layout or Layout(), decode or DecodeConfig()
+        self.inference, self.path = inference, path
+        self.roadside = self.model.agents == 6 if roadside is None else roadside
+        self.name = name or f"coperception-{self.model.kind}"
+        self._decode_ms: float | None = None
+        _check(self.model, self.layout, inference)
+
+    def __repr__(self) -> str:
+        return f"CoperceptionDetector({type(self.model.module).__name__}, name={self.name!r})"
+
+    @staticmethod
+    def from_checkpoint(
+        path: str | Path,
+        *,
+        model: str = "mean",
+        root: str | Path | None = None,
+        device: str = "cpu",
+        agents: int = 6,
+        layer: int = 3,
+        decode: DecodeConfig | None = None,
+        inference: str = "activated",
+        roadside: bool | None = None,
+        **options: Any,
+    ) -> CoperceptionDetector:
+        """The model of a checkpoint that coperception's training wrote (`epoch_N.pth`).
+
+        Args:
+            model: mean, max, sum, cat, agent, v2v, disco or when2com (who2com: when2com with `argmax_test`); the words
+                of `--com` of coperception's tools, and agentwise, v2vnet, disconet. Mean, max and sum have the same
+                parameters: only you know which one it was.
+            root: a checkout of coperception; None: the installed one.
+            agents: slots of the model: 6 with a road-side unit, 5 without.
+            options: `gnn_iter_times` for v2v (3), `warp_flag` for when2com (0), as in training.
+
+        Raises:
+            InputError: if the file is missing or no checkpoint of this model, or coperception cannot be imported.
+        """
+        file = Path(path)
+        model = ALIASES.get(model, model)
+        if model == "who2com":
+            model, inference = "when2com", "argmax_test"
+        if model in LONE:
+            raise InputError(no_fusion(f"{LONE[model]} ({model})"))
+        if model not in CLASSES:
+            raise InputError(f"expected a model among {', '.join(CLASSES)}, got {model!r}")
+        where = usable_device(device)
+        state = checkpoint.read(file)
+        checkpoint.check_class(state, model, file)
+        det, configs = bridges.load(root)
+        config = configs.Config("train", binary=True, only_det=True)
+        level = checkpoint.compress_level(state)
+        module = build(det, config, model, agents=agents, layer=layer, compress_level=level, options=options)
+        checkpoint.load_into(module, state, file)
+        module = module.eval().requires_grad_(False).to(where)
+        layout = Layout.of(config)
+        name = f"coperception-{model}-{file.stem}"
+        return CoperceptionDetector(
+            module, layout=layout, decode=decode, inference=inference, roadside=roadside, name=name, path=file
+        )
+
+    # ----------------------------------------------------------------------------------------------- what it is
+    @property
+    def grid(self) -> BevGrid:
+        return self.layout.grid
+
+    @property
+    def calibration_file(self) -> Path | None:
+        """Where its thresholds of agreement lie: beside the checkpoint. None where it did not come from a file."""
+        return None if self.path is None else self.path.with_name(f"{self.name}.calibration.json")
+
+    @cached_property
+    def codec(self) -> Codec:
+        lower = {FEATURES: 0.0, KEY: -_INF}  # features come out of a rectifier
+        shapes = self.model.payload_shapes(self.layout.cells)
+        arrays = {name: (shape, "float32", lower[name], _INF) for name, shape in shapes.items()}
+        return Codec(self.name, arrays, max_messages=self.model.agents - 1)
+
+    # ----------------------------------------------------------------------------------------------- the protocol
+    def request(self, ego: View, round: int = 0, heard: Sequence[Message] = ()) -> Request:
+        """Ask for features; nothing about the ego but its time and pose is needed."""
+        return Request(ego.id, ego.t_ns, ego.world_T_sensor, round)
+
+    def encode(self, view: View, to: Request) -> Message:
+        """What the agent of `view` honestly sends."""
+        payload = self.model.encode(bev_of(view, self.layout)).payload
+        return Message(
+            sender=view.id,
+            link=view.id,
+            to=to.ego,
+            sensed_ns=view.t_ns,
+            received_ns=to.t_ns,
+            world_T_payload=view.world_T_sensor,
+            codec=self.codec.name,
+            payload=MappingProxyType({name: array.cpu().numpy() for name, array in payload.items()}),
+        )
+
+    def open(self, ego: View, to: Request, messages: Sequence[Message]) -> CoperceptionSession:
+        """Encode the ego and bring every message to its frame.
+
+        Raises:
+            InputError: if a message does not fit the codec, two share a link, one comes over the ego's own link, or
+                there are more than the model has slots for.
+        """
+        links = [m.link for m in messages]
+        doubled = sorted({link for link in links if links.count(link) > 1})
+        if doubled:
+            raise InputError(f"expected one message a link, got several from {doubled}; choose one of each first")
+        if ego.id in links:
+            raise InputError(f"expected messages of teammates only, got one over the link of the ego {ego.id!r}")
+        slots([ego.id, *links], self.model.agents)
+        sent = {m.link: self._checked(m) for m in messages}
+        poses = {m.link: np.asarray(m.world_T_payload, np.float64) for m in messages}
+        encoding = self.model.encode(bev_of(ego, self.layout))
+        absent = self._absent if self.model.attends else None
+        forward = EgoForward(self.model, ego.id, encoding, absent, self.inference)
+        return CoperceptionSession(
+            self.model, forward, self._reading(ego), to.world_T_ego, sent, poses, self._measured_ms
+        )
+
+    def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
+        """Raw outputs `loc`, `cls` of the ego in one forward of the model as it is, all other slots empty.
+
+        Agents sit in slots in the order of their names. V2VNet's and AgentWise's own forwards fail on an ego alone;
+        see `robosac.detectors.adapters.coperception.full` for what is done there.
+
+        Raises:
+            InputError: if there are more agents than slots, or a tampered message is of nobody among them.
+        """
+        views = {v.id: v for v in (ego, *others)}
+        seats = slots(list(views), self.model.agents)
+        strangers = sorted({m.link for m in tampered} - {v.id for v in others})
+        if strangers:
+            raise InputError(f"expected tampered messages of {sorted(v.id for v in others)}, got {strangers}")
+        poses = {i: v.world_T_sensor for i, v in views.items()} | {m.link: m.world_T_payload for m in tampered}
+        poses[ego.id] = to.world_T_ego
+        outputs = forward(
+            self.model,
+            [bev_of(views[i], self.layout) for i in seats],
+            [np.asarray(poses[i], np.float64) for i in seats],
+            seats[ego.id],
+            self.inference,
+            {seats[m.link]: self._checked(m) for m in tampered},
+        )
+        return {name: array.cpu().numpy() for name, array in outputs.items()}
+
+    # ------------------------------------------------------------------------------------- the user's own tensors
+    def frame(
+        self,
+        bev: Any,
+        trans_matrices: Any,
+        num_agent: Any,
+        *,
+        ego: int | str,
+        scenario: str = "batch",
+        index: int = 0,
+        t_ns: int = 0,
+    ) -> Frame:
+        """A frame from what coperception's own loop feeds its model, batch size 1, torch or numpy.
+
+        Args:
+            bev: `(agents, 1, 256, 256, 13)`; slots from `num_agent` on are empty.
+            trans_matrices: `(1, agents, agents, 4, 4)`, `[0, i, j]` from j to i. The ego's frame serves as the world.
+            num_agent: `(1, agents)`, its first entry counts.
+            ego: its slot, or its name: agents are named `agent0`, `agent1`, ... by their slots.
+
+        Raises:
+            InputError: if shapes, counts or the ego do not fit.
+        """
+        return frame_of(
+            self.layout,
+            bev,
+            trans_matrices,
+            num_agent,
+            ego=ego,
+            roadside=self.roadside,
+            scenario=scenario,
+            index=index,
+            t_ns=t_ns,
+        )
+
+    # --------------------------------------------------------------------------------------------------- inside
+    @cached_property
+    def _absent(self) -> Encoding:
+        """What an empty slot gives, which When2com listens to as well."""
+        whole = self.model.encode(np.zeros(self.layout.shape, np.float32))
+        return replace(whole, layers=(), query=None)
+
+    def _reading(self, ego: View) -> Reading:
+        return Reading(self.layout, self.decode, self.layout.z_range_of(ego.kind)[0])
+
+    def _measured_ms(self, work: Callable[[], object]) -> float:
+        """Milliseconds of one fuse and decode on this machine, measured once."""
+        if self._decode_ms is None:
+            self._decode_ms = fastest_ms(work)
+        return self._decode_ms
+
+    def _checked(self, message: Message) -> Mapping[str, Tensor]:
+        """The arrays of a message that fits the codec, as tensors; InputError otherwise."""
+        if message.codec != self.codec.name:
+            raise InputError(f"expected a message of codec {self.codec.name!r}, got {message.codec!r}")
+        if set(message.payload) != set(self.codec.arrays):
+            raise InputError(f"expected a payload of {sorted(self.codec.arrays)}, got {sorted(message.payload)}")
+        if not np.isfinite(message.world_T_payload).all():
+            raise InputError(f"expected a finite pose from {message.link!r}, got NaN or inf")
+        return {name: self._tensor(message.link, name, np.asarray(a)) for name, a in message.payload.items()}
+
+    def _tensor(self, link: str, name: str, array: Array) -> Tensor:
+        shape = self.codec.arrays[name][0]
+        if array.shape != shape or array.dtype.kind != "f":
+            raise InputError(f"expected {name!r} from {link!r} to be {shape} float32, got {array.shape} {array.dtype}")
+        if not np.isfinite(array).all():
+            raise InputError(f"expected finite {name!r} from {link!r}, got NaN or inf")
+        return torch.tensor(array, dtype=torch.float32, device=self.model.device)
+
+
+def _check(model: Model, layout: Layout, inference: str) -> None:
+    anchors = model.module.anchor_num_per_loc
+    if anchors != len(layout.anchors):
+        raise InputError(f"expected a model of {len(layout.anchors)} anchors a cell, got {anchors}; give its `layout`")
+    if inference not in INFERENCES:
+        raise InputError(f"expected inference among {', '.join(INFERENCES)}, got {inference!r}")
+    if model.attends and inference == "argmax_test" and model.layer != 3:
+        raise InputError(f"expected layer 3 for argmax_test, got {model.layer}: its own forward fails on others")

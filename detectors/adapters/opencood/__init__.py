@@ -1,0 +1,13 @@
+"""OpenCOOD's intermediate-fusion models, defended. Imports the user's own OpenCOOD, and carries none of it.
+
+detector = OpenCOODDetector.from_folder("path/to/model_dir")      # config.yaml and a checkpoint
+defended = robosac.wrap(detector)
+verdict = defended(frame)                                         # or defended(detector.frame(batch))
+"""
+
+from robosac.detectors.adapters.opencood.decode import RawDetections
+from robosac.detectors.adapters.opencood.detector import OpenCOODDetector
+from robosac.detectors.adapters.opencood.specs import Skip, Spec, register_spec
+from robosac.detectors.adapters.replay import Tap
+
+__all__ = ["OpenCOODDetector", "RawDetections", "Skip", "Spec", "Tap", "register_spec"]

@@ -1,0 +1,57 @@
+"""A data set as OpenCOOD itself reads it, as frames: what the model was trained on is what it is calibrated on."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from robosac.detectors.adapters.opencood.folder import BridgedDataset, build_dataset
+from robosac.types import Frame
+
+if TYPE_CHECKING:
+    from robosac.detectors.adapters.opencood.detector import OpenCOODDetector
+
+
+class DatasetFrames(Sequence[Frame]):
+    """The frames of OpenCOOD's own dataset, each read and collated by it when it is asked for.
+
+    OpenCOOD shuffles points by numpy's global generator; it is seeded with the index while a frame is read and put
+    back afterwards, so that a frame is the same whenever it is read.
+    """
+
+    def __init__(self, detector: OpenCOODDetector, dataset: BridgedDataset, name: str) -> None:
+        self._detector, self._dataset, self._name = detector, dataset, name
+
+    @staticmethod
+    def of(detector: OpenCOODDetector, folder: Path, root: Path | str | None) -> DatasetFrames:
+        """Frames of `folder/<scenario>/<agent>/<time>.{yaml,pcd}`; InputError where there are none."""
+        return DatasetFrames(detector, build_dataset(detector.hypes, folder, root=root), folder.name)
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self._detector.frame(self.batch(index), scenario=self._scenario(index), index=index)
+
+    def batch(self, index: int) -> Mapping[str, Any]:
+        """One frame as OpenCOOD's own test loader hands it to a model."""
+        state = np.random.get_state()  # noqa: NPY002 (OpenCOOD's, not ours)
+        np.random.seed(index)  # noqa: NPY002
+        try:
+            batch: Mapping[str, Any] = self._dataset.collate_batch_test([self._dataset[index]])
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
+        return batch
+
+    def _scenario(self, index: int) -> str:
+        """A name for the drive that a frame belongs to; OpenCOOD keeps the numbers of frames before each one's end."""
+        ends = getattr(self._dataset, "len_record", None)
+        return self._name if ends is None else f"{self._name}/{bisect_right(ends, index)}"

@@ -1,0 +1,309 @@
+"""Any intermediate-fusion model of OpenCOOD behind the protocols of `robosac.types`, by record and replay."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from robosac.boxes import invert_pose, transform_points
+from robosac.detectors.adapters.opencood import bridges
+from robosac.detectors.adapters.opencood.batch import Cells, Geometry, Hypes, cells_of, pairwise_of, without_body
+from robosac.detectors.adapters.opencood.decode import Decoder, RawDetections, decoder_of
+from robosac.detectors.adapters.opencood.engine import Engine
+from robosac.detectors.adapters.opencood.messages import PRIOR, PRIOR_HIGH, check_agents, checked, prior_of, safe_prior
+from robosac.detectors.adapters.opencood.session import OpenCOODSession, as_arrays, memory_format
+from robosac.detectors.adapters.opencood.specs import Spec, spec_of
+from robosac.detectors.adapters.opencood.views import BatchView, frame_of
+from robosac.detectors.device import usable_device
+from robosac.types import (
+    Array,
+    BevGrid,
+    Codec,
+    Float32,
+    Float64,
+    Frame,
+    InputError,
+    Message,
+    Outputs,
+    Request,
+    View,
+)
+
+if TYPE_CHECKING:
+    from robosac.detectors.adapters.opencood.data import DatasetFrames
+
+CALIBRATION: Final = "robosac.calibration.json"
+
+
+class OpenCOODDetector:
+    """A model of the user's own OpenCOOD, wrapped; nothing of it is carried here and nothing of it is changed.
+
+    A message carries what the sender's part of the model computed last (the model's `Spec` says which arrays) and, for
+    models that use it, `prior (3,)`: speed / 30 km/h, delay in frames, 1 for a roadside unit. Where the configuration
+    projects points to the ego first (`proj_first`, the default) the payload is in the ego's frame.
+
+    An agent whose points all lie out of range sends what the model makes of an all-zero canvas; `full` does the same.
+    Upstream would lose such an agent's row, or take another's for it. Agents are fused in the order of their ids.
+    """
+
+    def __init__(
+        self, model: nn.Module, hypes: Hypes, *, device: str = "cpu", dataset: Any = None, name: str | None = None
+    ) -> None:
+        """Wrap a model; it is put into evaluation mode and moved to `device`.
+
+        Args:
+            model: an instance of a class that has a `Spec`.
+            hypes: its configuration as the project's own `load_yaml` returns it.
+            dataset: the user's dataset, needed for `own` alone.
+            name: stands in results and calibrations; by default the class and a hash of weights and settings.
+
+        Raises:
+            InputError: if the model or its configuration cannot be wrapped.
+        """
+        self.spec: Spec = spec_of(model)
+        fusion = hypes.get("fusion") or {}
+        method = str(fusion.get("core_method", "IntermediateFusionDataset"))
+        if not method.startswith("IntermediateFusion"):
+            raise InputError(
+                f"expected a configuration of intermediate fusion, got {method}; wrap late fusion with "
+                "robosac.detectors.LateFusion and early fusion with robosac.detectors.EarlyFusion"
+            )
+        args = fusion.get("args")
+        self.projects_first = bool(args.get("proj_first", True)) if isinstance(args, Mapping) else True
+        self.max_cav = int(getattr(model, "max_cav", (hypes.get("train_params") or {}).get("max_cav", 7)))
+        self.decoder: Decoder = decoder_of(hypes, self.spec)
+        self.hypes, self.dataset = hypes, dataset
+        self.folder: Path | None = None
+        self.root: str | Path | None = None
+        self._given_name = name
+        self._ms: dict[int, float] = {}
+        place = usable_device(device)
+        self.engine = Engine(model.eval().to(place), self.spec, hypes, place, self.max_cav)
+
+    def __repr__(self) -> str:
+        return f"OpenCOODDetector({self.name!r}, device={str(self.engine.device)!r})"
+
+    @staticmethod
+    def from_folder(
+        folder: str | Path,
+        *,
+        root: str | Path | None = None,
+        checkpoint: str | Path | None = None,
+        device: str = "cpu",
+        dataset: Any = None,
+    ) -> OpenCOODDetector:
+        """The model of a folder with `config.yaml` and a checkpoint, as OpenCOOD's training leaves it.
+
+        Args:
+            root: a checkout of OpenCOOD; None takes the installed one.
+            checkpoint: a file of weights; None takes the one that OpenCOOD would take.
+            dataset: the user's dataset, needed for `own` alone.
+
+        Raises:
+            InputError: if something is missing or does not fit; the message says what.
+        """
+        from robosac.detectors.adapters.opencood.folder import load_folder
+
+        loaded = load_folder(folder, root=root, checkpoint=checkpoint, device=device)
+        detector = OpenCOODDetector(loaded.model, loaded.hypes, device=device, dataset=dataset)
+        detector.folder, detector.root = Path(folder).expanduser(), root
+        return detector
+
+    # ------------------------------------------------------------------------------------------ what it is
+    @cached_property
+    def name(self) -> str:
+        """The name given, or the class and a hash of the weights and of the settings that shape its results."""
+        if self._given_name is not None:
+            return self._given_name
+        model, digest = self.engine.model, hashlib.sha256()
+        for key, value in sorted(model.state_dict().items()):
+            digest.update(key.encode())
+            digest.update(np.ascontiguousarray(value.detach().cpu().numpy()).tobytes())
+        shaping = {key: self.hypes.get(key) for key in ("fusion", "preprocess", "postprocess")}
+        digest.update(json.dumps(shaping, sort_keys=True, default=str).encode())
+        return f"opencood-{type(model).__name__}-{digest.hexdigest()[:8]}"
+
+    @property
+    def calibration_file(self) -> Path | None:
+        """Where its thresholds of agreement lie: beside the weights. None where it did not come from a folder."""
+        return None if self.folder is None else self.folder / CALIBRATION
+
+    @property
+    def grid(self) -> BevGrid:
+        return self.decoder.grid
+
+    @cached_property
+    def codec(self) -> Codec:
+        arrays: dict[str, tuple[tuple[int | str | None, ...], str, float, float]] = {
+            name: (shape, "float32", self.spec.low(name), float("inf"))
+            for name, shape in self.engine.layout.shapes.items()
+        }
+        if self.spec.prior:
+            arrays[PRIOR] = ((3,), "float32", 0.0, float(PRIOR_HIGH.max()))
+        return Codec(self.name, arrays, max_messages=self._most)
+
+    @property
+    def _most(self) -> int | None:
+        return self.max_cav - 1 if self.spec.padded else None
+
+    # ------------------------------------------------------------------------------------ robosac.types.Detector
+    def request(self, ego: View, round: int = 0, heard: Sequence[Message] = ()) -> Request:
+        """Ask for features; senders need the ego's pose where points are projected first."""
+        return Request(ego.id, ego.t_ns, ego.world_T_sensor, round)
+
+    def encode(self, view: View, to: Request) -> Message:
+        """What the agent of `view` honestly sends. The model's forward stops where the sender's part ends."""
+        payload: dict[str, Array] = {
+            name: rows[0].cpu().numpy() for name, rows in self.engine.encode(self._cells(view, to)).items()
+        }
+        if self.spec.prior:
+            payload[PRIOR] = prior_of(view)
+        return Message(
+            sender=view.id,
+            link=view.id,
+            to=to.ego,
+            sensed_ns=view.t_ns,
+            received_ns=to.t_ns,
+            world_T_payload=self._pose(view, to),
+            codec=self.codec.name,
+            payload=MappingProxyType(payload),
+        )
+
+    def open(self, ego: View, to: Request, messages: Sequence[Message]) -> OpenCOODSession:
+        """Encode the ego and lay every message's rows beside its own.
+
+        Raises:
+            InputError: if a message does not fit the codec, two share a link, one comes over the ego's own link, or
+                there are more than the model takes.
+        """
+        check_agents(ego.id, [m.link for m in messages], self._most)
+        ordered = sorted(messages, key=lambda m: m.link)
+        sent = [checked(self.codec, m) for m in ordered]
+        rows, cells = {}, self._cells(ego, to)
+        alone = self.engine.encode_alone(cells)
+        for name, own in (self.engine.encode(cells) if self.engine.pairs else alone).items():
+            received = [torch.from_numpy(arrays[name])[None].to(own.device) for arrays in sent]
+            rows[name] = torch.cat([own, *received]).contiguous(memory_format=memory_format(own))
+        poses = [to.world_T_ego, *(m.world_T_payload for m in ordered)]
+        priors = [prior_of(ego), *(safe_prior(arrays.get(PRIOR, np.zeros(3))) for arrays in sent)]
+        ids = [m.link for m in ordered]
+        return OpenCOODSession(self, ids, rows, self._geometry(ego, ids, poses, priors), alone)
+
+    # ---------------------------------------------------------------------------------- robosac.types.Verifiable
+    def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
+        """Raw outputs of one unwrapped forward with these agents only, from their points; nothing cached is used.
+
+        Only a tampered message's arrays are put in place of what its agent computes, and only an agent without any
+        point in range is helped to its row.
+
+        Raises:
+            InputError: as `open`, and if a tampered message belongs to none of `others`.
+        """
+        views = sorted(others, key=lambda view: view.id)
+        ids = [view.id for view in views]
+        check_agents(ego.id, ids, self._most)
+        poses = [to.world_T_ego, *(self._pose(view, to) for view in views)]
+        priors = [prior_of(view) for view in (ego, *views)]
+        lies = {}
+        for message in tampered:
+            if message.link not in ids:
+                raise InputError(f"expected tampered messages of {ids}, got one of {message.link!r}")
+            row, arrays = 1 + ids.index(message.link), checked(self.codec, message)
+            poses[row] = message.world_T_payload
+            priors[row] = safe_prior(arrays.get(PRIOR, priors[row]))
+            lies[row] = {name: torch.from_numpy(arrays[name]).to(self.engine.device) for name in self.spec.sent}
+        cells = [self._cells(view, to) for view in (ego, *views)]
+        return as_arrays(self.engine.full(cells, self._geometry(ego, ids, poses, priors), lies))
+
+    # -------------------------------------------------------------------------------- a user's own inference loop
+    def frame(self, batch: Mapping[str, Any], *, scenario: str = "batch", index: int = 0) -> Frame:
+        """A user's own collated test batch as a frame, so that everything which takes a frame takes a batch.
+
+        The teammates are named `agent01`, `agent02`, ... in the order of the batch.
+
+        Raises:
+            InputError: if it is not a collated batch of one frame.
+        """
+        return frame_of(batch, self.hypes, self.spec, scenario, index, moved=self.projects_first)
+
+    def frames(self, folder: str | Path) -> DatasetFrames:
+        """The frames of a data set, `folder/<scenario>/<agent>/<time>.{yaml,pcd}`, as OpenCOOD's own dataset reads it.
+
+        Raises:
+            InputError: if the folder holds no such data.
+        """
+        from robosac.detectors.adapters.opencood.data import DatasetFrames
+
+        return DatasetFrames.of(self, Path(folder).expanduser(), self.root)
+
+    def own(self, batch: Mapping[str, Any], result: Any) -> tuple[Tensor | None, Tensor | None, Tensor]:
+        """`(pred_box_tensor, pred_score, gt_box_tensor)`: the user's own post-processing of a result's raw outputs.
+
+        `result` is a session's or a verdict's `result` (a `RawDetections`), `batch` the batch it came from.
+
+        Raises:
+            InputError: if the detector was made without a dataset or the result carries no raw outputs.
+        """
+        if self.dataset is None:
+            raise InputError("expected a dataset for its post_process, got none; OpenCOODDetector(..., dataset=yours)")
+        if not isinstance(result, RawDetections):
+            raise InputError(
+                f"expected detections of this detector with their raw outputs, got {type(result).__name__}; "
+                "hand over verdict.result"
+            )
+        device = batch["ego"]["record_len"].device
+        outputs = {name: torch.as_tensor(value).to(device) for name, value in result.outputs.items()}
+        with bridges.bridged() if bridges.PACKAGE in sys.modules else nullcontext():
+            boxes, scores, truth = self.dataset.post_process(batch, {"ego": outputs})
+        return boxes, scores, truth
+
+    # ------------------------------------------------------------------------------------- what a session needs
+    def took(self, size: int, ms: float) -> None:
+        """Note how long a subset of `size` teammates took; the fastest of each size is kept."""
+        self._ms[size] = min(ms, self._ms.get(size, ms))
+
+    def expected_ms(self, size: int) -> float | None:
+        """The fastest decode so far of the size nearest to `size`; None before the first."""
+        return self._ms[min(self._ms, key=lambda known: abs(known - size))] if self._ms else None
+
+    # ------------------------------------------------------------------------------------------------ inner parts
+    def _pose(self, view: View, to: Request) -> Float64:
+        """The frame that an honest payload of `view` is in."""
+        return to.world_T_ego if self.projects_first else view.world_T_sensor
+
+    def _cells(self, view: View, to: Request) -> Cells:
+        """What the model reads of a view's points."""
+        if isinstance(view, BatchView):
+            ready = view.slice_for(to)
+            if ready is not None:
+                return ready
+            points = view.points  # the sensor's own vehicle is out of them already
+        else:
+            points = without_body(view.points)
+        if self.projects_first:
+            points = transform_points(invert_pose(to.world_T_ego) @ view.world_T_sensor, points)
+        return cells_of(points, self.hypes, self.spec.cells)
+
+    def _geometry(self, ego: View, ids: Sequence[str], poses: Sequence[Float64], priors: Sequence[Float32]) -> Geometry:
+        """Matrices of the ego and `ids`. What a batch says of agents that keep its poses is taken over."""
+        count = len(poses)
+        pairwise = np.tile(np.eye(4), (count, count, 1, 1)) if self.projects_first else pairwise_of(poses)
+        correction = np.tile(np.eye(4), (count, 1, 1))
+        if isinstance(ego, BatchView):
+            source, names = ego.source, [ego.id, *ids]
+            at = {name: row for row, name in enumerate(source.ids)}
+            known = [k for k, n in enumerate(names) if n in at and np.array_equal(poses[k], source.poses[at[n]])]
+            kept = source.geometry.of([at[names[k]] for k in known])
+            pairwise[np.ix_(known, known)], correction[known] = kept.pairwise, kept.correction
+        return Geometry(pairwise, np.stack(priors), correction)

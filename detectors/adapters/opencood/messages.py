@@ -1,0 +1,69 @@
+"""What a message of an OpenCOOD model must be, and what a sender claims about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from robosac.detectors.adapters.opencood.views import BatchView
+from robosac.types import Array, Codec, Float32, Id, InputError, Message, View
+
+PRIOR: Final = "prior"
+PRIOR_HIGH: Final = np.array([10.0, 10.0, 1.0], np.float32)  # 300 km/h, 10 frames of delay, a flag
+
+
+def prior_of(view: View) -> Float32:
+    """`(3,)` [speed / 30 km/h, delay in frames, 1 for a roadside unit].
+
+    A view says nothing of speed and delay: both are 0 unless it was cut from a batch.
+    """
+    if isinstance(view, BatchView):
+        return safe_prior(view.source.geometry.prior[view.row])
+    return np.array([0.0, 0.0, float(view.kind == "roadside")], np.float32)
+
+
+def safe_prior(prior: Array) -> Float32:
+    """A sender's claims about itself within what the model's embeddings have rows for; beyond, it would raise."""
+    return np.asarray(np.clip(prior, 0.0, PRIOR_HIGH), np.float32)
+
+
+def checked(codec: Codec, message: Message) -> dict[str, Array]:
+    """The arrays of a message that fits the codec, float32.
+
+    Raises:
+        InputError: if it does not fit. A defended frame never comes here with one: the gate leaves it out.
+    """
+    who = message.link
+    if message.codec != codec.name:
+        raise InputError(f"expected a message of codec {codec.name!r}, got {message.codec!r} from {who!r}")
+    if set(message.payload) != set(codec.arrays):
+        raise InputError(
+            f"expected the payload of {who!r} to hold {sorted(codec.arrays)}, got {sorted(message.payload)}"
+        )
+    arrays = {name: np.asarray(message.payload[name]) for name in codec.arrays}
+    for name, (shape, dtype, _, _) in codec.arrays.items():
+        array = arrays[name]
+        if array.shape != shape or array.dtype.kind != "f":
+            raise InputError(f"expected {name!r} of {who!r} to be {shape} {dtype}, got {array.shape} {array.dtype}")
+        if not np.isfinite(array).all():
+            raise InputError(f"expected finite {name!r} of {who!r}, got NaN or inf")
+    pose = np.asarray(message.world_T_payload)
+    if pose.shape != (4, 4) or not np.isfinite(pose).all():
+        raise InputError(f"expected the pose of {who!r} to be a finite (4, 4) matrix, got {pose.shape}")
+    return {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
+
+
+def check_agents(ego: Id, links: Sequence[Id], most: int | None) -> None:
+    """Raises `InputError` unless the links differ, none is the ego's, and there are at most `most`."""
+    doubled = sorted({link for link in links if links.count(link) > 1})
+    if doubled:
+        raise InputError(f"expected one message a link, got several from {doubled}; choose one of each first")
+    if ego in links:
+        raise InputError(f"expected messages of teammates only, got one over the link of the ego {ego!r}")
+    if most is not None and len(links) > most:
+        raise InputError(
+            f"expected at most {most} teammates, as the model was built for max_cav {most + 1}, got {len(links)}; "
+            "choose some, or train with a larger max_cav"
+        )

@@ -1,0 +1,1 @@
+"""The shipped detector: intermediate fusion in bird's-eye view."""

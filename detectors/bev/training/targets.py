@@ -1,0 +1,111 @@
+"""What the head should say about an ego's surroundings, and how wrong it is.
+
+Objects that the drawn agents saw are targets. Objects they did not see are ignored: neither wanted nor punished near
+their centre, so that an ego alone is not taught to guess, and a subset is not punished for what it cannot know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from robosac.detectors.bev.network import AXIS, FORWARD, HEAT, HEIGHT, LOG_SIZE, MAP, MEAN_SIZE_M, OFFSET
+from robosac.types import Array, Bool
+
+_SPREAD = 0.22  # standard deviations of a target's heat, as a share of the box's length and width
+_MIN_SPREAD_M = 0.6  # half a cell
+_REGRESS = 0.3  # cells with at least this heat also regress the box
+_IGNORE = 0.05  # cells with at least this heat of an unseen object are not punished
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Targets of a batch of egos.
+
+    Attributes:
+        heat: `(B, 64, 64)` in [0, 1], 1 exactly at the cells that hold centres.
+        care: `(B, 64, 64)` 0 where an unseen object is ignored, else 1.
+        values: `(B, 10, 64, 64)` as the head's output; the heat's channel is unused.
+        weight: `(B, 64, 64)` of the box regression.
+    """
+
+    heat: Tensor
+    care: Tensor
+    values: Tensor
+    weight: Tensor
+
+    @staticmethod
+    def stack(parts: list[Targets]) -> Targets:
+        """Targets of single egos, each without the batch axis, as a batch."""
+        return Targets(*(torch.stack([getattr(p, n) for p in parts]) for n in ("heat", "care", "values", "weight")))
+
+
+def draw_targets(boxes: Array, visible: Bool, ground: Array) -> Targets:
+    """Targets of one ego, without the batch axis.
+
+    Args:
+        boxes: `(G, 7)` in the ego frame.
+        visible: `(G,)` whether the drawn agents saw the object.
+        ground: `(3,)` plane of the ego's ground.
+    """
+    inside = MAP.contains(boxes)
+    boxes, visible = boxes[inside].astype(np.float64), visible[inside]
+    shape = (MAP.rows, MAP.cols)
+    if len(boxes) == 0:
+        return Targets(torch.zeros(shape), torch.ones(shape), torch.zeros(10, *shape), torch.zeros(shape))
+    x = MAP.x_min_m + (np.arange(MAP.cols) + 0.5) * MAP.cell_m
+    y = MAP.y_min_m + (np.arange(MAP.rows) + 0.5) * MAP.cell_m
+    dx, dy = x[None, None, :] - boxes[:, 0, None, None], y[None, :, None] - boxes[:, 1, None, None]
+    cos, sin = np.cos(boxes[:, 6, None, None]), np.sin(boxes[:, 6, None, None])
+    spread = np.maximum(boxes[:, 3:5] * _SPREAD, _MIN_SPREAD_M)[:, :, None, None]
+    along, across = (cos * dx + sin * dy) / spread[:, 0], (-sin * dx + cos * dy) / spread[:, 1]
+    blobs = np.exp(-(along**2 + across**2) / 2)  # (G, H, W)
+    row, col = MAP.cells(boxes)
+    blobs[np.arange(len(boxes)), row, col] = 1.0
+
+    owner = np.where(visible[:, None, None], blobs, -1.0).argmax(axis=0)
+    heat = np.where(visible[:, None, None], blobs, 0.0).max(axis=0)
+    unseen = np.where(visible[:, None, None], 0.0, blobs).max(axis=0)
+    care = ~((unseen >= _IGNORE) & (heat < unseen))
+
+    mine = boxes[owner]  # (H, W, 7)
+    values = np.zeros((10, *shape))
+    values[OFFSET] = (mine[..., 0] - x[None, :]) / MAP.cell_m, (mine[..., 1] - y[:, None]) / MAP.cell_m
+    values[LOG_SIZE] = np.moveaxis(np.log(mine[..., 3:6] / np.asarray(MEAN_SIZE_M)), -1, 0)
+    values[HEIGHT] = mine[..., 2] - (ground[0] + ground[1] * mine[..., 0] + ground[2] * mine[..., 1])
+    values[AXIS] = np.sin(2 * mine[..., 6]), np.cos(2 * mine[..., 6])
+    values[FORWARD] = np.cos(mine[..., 6]) > 0
+    weight = np.where(heat >= _REGRESS, heat, 0.0) * care
+    return Targets(*(torch.from_numpy(np.asarray(a, np.float32)) for a in (heat, care, values, weight)))
+
+
+def loss(output: Tensor, targets: Targets) -> dict[str, Tensor]:
+    """Losses of the head's output `(B, 10, 64, 64)`: focal loss of the heat, L1 of the box, cross entropy of the
+    direction. `total` is their weighted sum; each is a scalar."""
+    output = output.float()
+    logit, heat = output[:, HEAT], targets.heat
+    p = torch.sigmoid(logit).clamp(1e-4, 1 - 1e-4)
+    centre = (heat == 1).float()
+    positive = -((1 - p) ** 2) * torch.log(p) * centre
+    negative = -(p**2) * torch.log(1 - p) * (1 - heat) ** 4 * targets.care
+    focal = (positive + negative).sum() / centre.sum().clamp(min=1.0)
+
+    weight = targets.weight[:, None] / targets.weight.sum().clamp(min=1.0)
+
+    def l1(channels: slice) -> Tensor:
+        error = functional.smooth_l1_loss(output[:, channels], targets.values[:, channels], beta=0.05, reduction="none")
+        return (error * weight).sum()
+
+    offset, size, axis = l1(OFFSET), l1(LOG_SIZE), l1(AXIS)
+    z = l1(slice(HEIGHT, HEIGHT + 1))
+    # The direction is ambiguous where the axis lies across x: those cells count less.
+    forward = functional.binary_cross_entropy_with_logits(
+        output[:, FORWARD], targets.values[:, FORWARD], reduction="none"
+    )
+    forward = (forward * weight[:, 0]).sum()
+    total = focal + offset + 2.0 * size + 0.5 * z + axis + 0.1 * forward
+    return {"total": total, "focal": focal, "offset": offset, "size": size, "z": z, "axis": axis, "forward": forward}

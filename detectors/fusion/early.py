@@ -1,0 +1,202 @@
+"""Early fusion: every agent sends its points; the ego merges those of a subset with its own and detects once.
+
+`EarlyFusion(detect, name="mine")` makes a collaborative detector, to be wrapped by the defence, of any single-vehicle
+detector that is a callable from points to boxes and scores. A trial costs one run of it on the merged points.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+
+from robosac.boxes import invert_pose, transform_points
+from robosac.detectors.fusion.callables import Detect, best_first, empty, found_by, own_body
+from robosac.detectors.fusion.teammates import by_link, check_known, from_sensor, plain_request
+from robosac.types import (
+    EGO_ALONE,
+    Array,
+    BevGrid,
+    Codec,
+    Detections,
+    Float32,
+    Float64,
+    Id,
+    InputError,
+    Message,
+    Outputs,
+    Request,
+    Subset,
+    View,
+)
+
+POINTS: Final = "points"
+
+
+class EarlyFusion:
+    """A collaborative detector of points. Stateless but for what `detect` is.
+
+    A message carries `{"points": (n, 4) float32}` `[x y z intensity]` in the sender's own sensor frame.
+    """
+
+    def __init__(
+        self,
+        detect: Detect,
+        *,
+        name: str,
+        grid: BevGrid | None = None,
+        min_score: float = 0.1,
+        max_points: int = 120_000,
+        max_messages: int = 16,
+        max_value: float = 1000.0,
+        keep_own_body: bool = False,
+    ) -> None:
+        """
+        Args:
+            detect: points `(N, 4)` float32 in a sensor's frame -> boxes `(M, 7)` there and scores `(M,)` in [0, 1].
+            name: names the detector in results and calibrations.
+            grid: where results are compared and evaluated; None takes `robosac.agreement.DEFAULT_GRID`.
+            min_score: boxes below it are not reported.
+            max_points: a message holds at most this many; an agent with more thins its scan evenly.
+            max_messages: teammates a session takes. With `max_points` it bounds what a flood of points may cost.
+            max_value: coordinates and intensities in a message lie within +- this.
+            keep_own_body: keep boxes that hold the ego's own sensor; teammates' points show the ego itself.
+        """
+        if not callable(detect):
+            raise InputError(
+                f"expected detect to be a callable, points -> (boxes, scores), got {type(detect).__name__}"
+            )
+        if not 0 <= min_score <= 1:
+            raise InputError(f"expected min_score in [0, 1], got {min_score}")
+        if max_points < 1 or max_messages < 1 or max_value <= 0:
+            raise InputError(
+                "expected max_points and max_messages >= 1 and max_value > 0, "
+                f"got {max_points}, {max_messages} and {max_value}"
+            )
+        self._detect, self._name, self._grid, self.min_score = detect, name, grid, min_score
+        self.max_points, self.max_messages, self.max_value = max_points, max_messages, max_value
+        self.keep_own_body = keep_own_body
+
+    def __repr__(self) -> str:
+        return f"EarlyFusion({self._detect!r}, name={self._name!r}, max_points={self.max_points})"
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def grid(self) -> BevGrid | None:
+        return self._grid
+
+    @property
+    def codec(self) -> Codec:
+        arrays = {POINTS: (("n", 4), "float32", -self.max_value, self.max_value)}
+        return Codec(f"{self._name}-points", arrays, {"n": self.max_points}, self.max_messages)
+
+    def request(self, ego: View, round: int = 0, heard: Sequence[Message] = ()) -> Request:
+        return plain_request(ego, round)
+
+    def encode(self, view: View, to: Request) -> Message:
+        """What the agent of `view` honestly sends: its points, thinned to `max_points`."""
+        points = np.asarray(view.points, dtype=np.float32)
+        sound = np.flatnonzero(
+            np.isfinite(points).all(axis=1) & (np.abs(points).max(axis=1, initial=0) <= self.max_value)
+        )
+        if len(sound) > self.max_points:
+            sound = sound[np.arange(self.max_points) * len(sound) // self.max_points]
+        return from_sensor(view, to, self.codec, MappingProxyType({POINTS: points[sound]}))
+
+    def open(self, ego: View, to: Request, messages: Sequence[Message]) -> EarlySession:
+        """Bring every message's points to the ego's frame.
+
+        Raises:
+            InputError: if a message does not fit the codec, two share a link, or one comes over the ego's own link.
+        """
+        heard = by_link(ego.id, self.codec, messages)
+        return EarlySession(self, ego.points, {i: in_ego_frame(m, to.world_T_ego) for i, m in heard.items()})
+
+    def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
+        """Boxes and scores of these agents' points; see `robosac.types.Verifiable`."""
+        lies = {m.link: m for m in tampered}
+        views = sorted(others, key=lambda v: v.id)
+        sent = [lies[v.id] if v.id in lies else self.encode(v, to) for v in views]
+        found = self.found(ego.points, [in_ego_frame(m, to.world_T_ego) for m in sent])
+        return {"boxes": found.boxes, "scores": found.scores}
+
+    def found(self, own: Array, others: Sequence[Float32]) -> Detections:
+        """Detect once in the ego's points `(N, 4)` and those of others, all in the ego's frame.
+
+        The ego's points alone go to `detect` as they are, and whatever is wrong with its answer raises. What it does
+        with points of teammates must not stop the ego: an error there is a warning and an empty result, which hardly
+        agrees with an ego that sees anything.
+        """
+        if not others:
+            boxes, scores = found_by(self._detect, own, name=self._name)
+        else:
+            boxes, scores = self._found_together(np.concatenate([own, *others]))
+        return Detections(*best_first(boxes, scores, min_score=self.min_score, most=len(scores)))
+
+    def _found_together(self, points: Array) -> tuple[Float32, Float32]:
+        try:
+            boxes, scores = found_by(self._detect, points, name=self._name)
+        except Exception as error:  # foreign code on a liar's points: it can fail in any way
+            warnings.warn(
+                f"{self._name!r} failed on the points of teammates and shows nothing: {error!r}", stacklevel=2
+            )
+            return empty()
+        others = ~own_body(boxes) | self.keep_own_body
+        return boxes[others], scores[others]
+
+
+def in_ego_frame(message: Message, world_T_ego: Float64) -> Float32:
+    """A message's points `(N, 4)` in the ego's frame, by the pose that the sender claims."""
+    return transform_points(invert_pose(world_T_ego) @ message.world_T_payload, np.asarray(message.payload[POINTS]))
+
+
+class EarlySession:
+    """One ego, one frame. Implements `robosac.types.RawSession`. The points lie ready in the ego's frame."""
+
+    def __init__(self, detector: EarlyFusion, own: Array, heard: Mapping[Id, Float32]) -> None:
+        self._detector, self._own, self._heard = detector, own, dict(heard)
+        self._done: dict[Subset, Detections] = {}
+        self._spent_ms, self._points = 0.0, 0
+
+    @property
+    def ids(self) -> Sequence[Id]:
+        return tuple(self._heard)
+
+    def cost_ms(self, subset: Subset) -> float:
+        """Milliseconds of `detect` on this subset's points: measured a point so far; 0 if it was done already."""
+        check_known(self.ids, [subset])
+        if subset in self._done:
+            return 0.0
+        if not self._done:
+            self.detect([EGO_ALONE])  # every search asks for it anyway
+        return self._spent_ms * self._size(subset) / max(self._points, 1)
+
+    def detect(self, subsets: Sequence[Subset]) -> list[Detections]:
+        """Detect in the merged points of a batch of subsets, those that are new once each.
+
+        Raises:
+            InputError: if a subset names a teammate without a message, or `detect` returns nonsense for the ego alone.
+        """
+        check_known(self.ids, subsets)
+        for subset in subsets:
+            if subset not in self._done:
+                began = time.perf_counter()
+                self._done[subset] = self._detector.found(self._own, [self._heard[i] for i in self.ids if i in subset])
+                self._spent_ms += 1e3 * (time.perf_counter() - began)
+                self._points += self._size(subset)
+        return [self._done[s] for s in subsets]
+
+    def outputs(self, subset: Subset) -> Outputs:
+        """Boxes and scores of a subset."""
+        found = self.detect([subset])[0]
+        return {"boxes": found.boxes, "scores": found.scores}
+
+    def _size(self, subset: Subset) -> int:
+        return len(self._own) + sum(len(self._heard[i]) for i in subset)

@@ -1,0 +1,222 @@
+"""Late fusion: every agent detects alone and sends its boxes; the ego fuses any subset of them with its own.
+
+`LateFusion(detect, name="mine")` makes a collaborative detector, to be wrapped by the defence, of any single-vehicle
+detector that is a callable from points to boxes and scores. Which boxes overlap is computed once a frame, so that a
+trial costs a fraction of a millisecond.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, Literal
+
+import numpy as np
+
+from robosac.boxes import invert_pose, nms_bev, transform_boxes
+from robosac.detectors.fusion.callables import Detect, best_first, found_by, own_body
+from robosac.detectors.fusion.merge import Overlaps, rank, survivors, wbf_bev, weighted
+from robosac.detectors.fusion.teammates import by_link, check_known, from_sensor, plain_request
+from robosac.types import (
+    EGO_ALONE,
+    BevGrid,
+    Codec,
+    Detections,
+    Float32,
+    Float64,
+    Id,
+    InputError,
+    Int64,
+    Message,
+    Outputs,
+    Request,
+    Subset,
+    View,
+)
+
+BOXES: Final = "boxes"
+SCORES: Final = "scores"
+Merge = Literal["nms", "wbf"]
+Found = tuple[Float32, Float32]  # boxes (N, 7) and scores (N,)
+
+
+class LateFusion:
+    """A collaborative detector of boxes. Stateless but for what `detect` is.
+
+    A message carries `{"boxes": (n, 7) float32, "scores": (n,) float32}` in the sender's own sensor frame, best first.
+    """
+
+    def __init__(
+        self,
+        detect: Detect,
+        *,
+        name: str,
+        grid: BevGrid | None = None,
+        merge: Merge = "nms",
+        iou: float = 0.15,
+        min_score: float = 0.1,
+        max_boxes: int = 100,
+        max_messages: int = 16,
+        reach_m: float = 300.0,
+        max_size_m: float = 30.0,
+        keep_own_body: bool = False,
+    ) -> None:
+        """
+        Args:
+            detect: points `(N, 4)` float32 in a sensor's frame -> boxes `(M, 7)` there and scores `(M,)` in [0, 1].
+            name: names the detector in results and calibrations.
+            grid: where results are compared and evaluated; None takes `robosac.agreement.DEFAULT_GRID`.
+            merge: "nms" keeps the best of boxes that overlap, "wbf" their weighted mean (`merge`).
+            iou: boxes that overlap a better one by more show the same object.
+            min_score: boxes below it are neither sent nor used.
+            max_boxes: a message holds at most this many; an agent sends its best.
+            max_messages: teammates a session takes. With `max_boxes` it bounds what a flood of boxes may cost.
+            reach_m: coordinates in a message lie within +- this.
+            max_size_m: what a teammate sends that is longer, wider or higher is no vehicle and left out.
+            keep_own_body: keep teammates' boxes that hold the ego's own sensor; what they show is the ego itself.
+        """
+        if not callable(detect):
+            raise InputError(
+                f"expected detect to be a callable, points -> (boxes, scores), got {type(detect).__name__}"
+            )
+        if merge not in ("nms", "wbf"):
+            raise InputError(f"expected merge to be 'nms' or 'wbf', got {merge!r}")
+        if not (0 <= iou <= 1 and 0 <= min_score <= 1):
+            raise InputError(f"expected iou and min_score in [0, 1], got {iou} and {min_score}")
+        if max_boxes < 1 or max_messages < 1 or reach_m <= 0 or max_size_m <= 0:
+            raise InputError(
+                "expected max_boxes and max_messages >= 1, reach_m and max_size_m > 0, "
+                f"got {max_boxes}, {max_messages}, {reach_m} and {max_size_m}"
+            )
+        self._detect, self._name, self._grid, self.merge = detect, name, grid, merge
+        self.iou, self.min_score, self.max_boxes, self.max_messages = iou, min_score, max_boxes, max_messages
+        self.reach_m, self.max_size_m, self.keep_own_body = reach_m, max_size_m, keep_own_body
+
+    def __repr__(self) -> str:
+        return f"LateFusion({self._detect!r}, name={self._name!r}, merge={self.merge!r}, iou={self.iou})"
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def grid(self) -> BevGrid | None:
+        return self._grid
+
+    @property
+    def codec(self) -> Codec:
+        arrays = {
+            BOXES: (("n", 7), "float32", -self.reach_m, self.reach_m),
+            SCORES: (("n",), "float32", 0.0, 1.0),
+        }
+        return Codec(f"{self._name}-boxes", arrays, {"n": self.max_boxes}, self.max_messages)
+
+    def request(self, ego: View, round: int = 0, heard: Sequence[Message] = ()) -> Request:
+        return plain_request(ego, round)
+
+    def encode(self, view: View, to: Request) -> Message:
+        """What the agent of `view` honestly sends: the best of what it sees alone."""
+        boxes, scores = self.alone(view)
+        near = np.abs(boxes).max(axis=1, initial=0.0) <= self.reach_m
+        boxes, scores = best_first(boxes[near], scores[near], min_score=self.min_score, most=self.max_boxes)
+        return from_sensor(view, to, self.codec, MappingProxyType({BOXES: boxes, SCORES: scores}))
+
+    def alone(self, view: View) -> Found:
+        """What `detect` finds in one scan, best first, in its sensor's frame; InputError where it returns nonsense."""
+        found = found_by(self._detect, view.points, name=self._name)
+        return best_first(*found, min_score=self.min_score, most=len(found[1]))
+
+    def heard(self, message: Message, world_T_ego: Float64) -> Found:
+        """A teammate's boxes in the ego's frame, by the pose that it claims, without those that can be no vehicle."""
+        boxes, scores = np.asarray(message.payload[BOXES]), np.asarray(message.payload[SCORES])
+        sized = ((boxes[:, 3:6] > 0) & (boxes[:, 3:6] <= self.max_size_m)).all(axis=1)
+        moved = transform_boxes(invert_pose(world_T_ego) @ message.world_T_payload, boxes[sized])
+        scores = np.clip(scores[sized], 0, 1).astype(np.float32)
+        if not self.keep_own_body:
+            others = ~own_body(moved)
+            moved, scores = moved[others], scores[others]
+        return best_first(moved, scores, min_score=self.min_score, most=self.max_boxes)
+
+    def open(self, ego: View, to: Request, messages: Sequence[Message]) -> LateSession:
+        """Detect with the ego's points and bring every message to its frame.
+
+        Raises:
+            InputError: if `detect` returns nonsense, a message does not fit the codec, two share a link, or one comes
+                over the ego's own link.
+        """
+        heard = by_link(ego.id, self.codec, messages)
+        return LateSession(self, self.alone(ego), {i: self.heard(m, to.world_T_ego) for i, m in heard.items()})
+
+    def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
+        """Boxes and scores of these agents from their points, fused at once; see `robosac.types.Verifiable`."""
+        lies = {m.link: m for m in tampered}
+        views = sorted(others, key=lambda v: v.id)
+        sent = [lies[v.id] if v.id in lies else self.encode(v, to) for v in views]
+        parts = [self.alone(ego), *(self.heard(m, to.world_T_ego) for m in sent)]
+        boxes, scores = np.concatenate([b for b, _ in parts]), np.concatenate([s for _, s in parts])
+        if self.merge == "nms":
+            kept = nms_bev(boxes, scores, self.iou)
+            return {BOXES: boxes[kept], SCORES: scores[kept]}
+        fused, best = wbf_bev(boxes, scores, self.iou)
+        return {BOXES: fused, SCORES: best}
+
+
+class LateSession:
+    """One ego, one frame. Implements `robosac.types.RawSession`.
+
+    All boxes lie ready in the ego's frame, ranked by score (equal ones: the ego's first, then by link), with the pairs
+    that overlap; a subset is a suppression among its own.
+    """
+
+    def __init__(self, detector: LateFusion, own: Found, heard: Mapping[Id, Found]) -> None:
+        self._ids = tuple(heard)
+        self._wbf, self._iou = detector.merge == "wbf", detector.iou
+        parts = [own, *heard.values()]
+        order = rank(np.concatenate([s for _, s in parts]))
+        self._boxes: Float32 = np.concatenate([b for b, _ in parts])[order]
+        self._scores: Float32 = np.concatenate([s for _, s in parts])[order]
+        self._owner: Int64 = np.repeat(np.arange(len(parts)), [len(s) for _, s in parts])[order]  # 0: the ego
+        self._overlaps = Overlaps.of(self._boxes, self._iou)
+        self._done: dict[Subset, Detections] = {}
+        self._spent_ms = 0.0
+
+    @property
+    def ids(self) -> Sequence[Id]:
+        return self._ids
+
+    def cost_ms(self, subset: Subset) -> float:
+        """Milliseconds of a fusion of this session, measured: the mean so far; 0 if this subset was fused already."""
+        check_known(self._ids, [subset])
+        if subset in self._done:
+            return 0.0
+        if not self._done:
+            self.detect([EGO_ALONE])  # every search asks for it anyway
+        return self._spent_ms / len(self._done)
+
+    def detect(self, subsets: Sequence[Subset]) -> list[Detections]:
+        """Fuse a batch of subsets, those that are new once each.
+
+        Raises:
+            InputError: if a subset names a teammate without a message.
+        """
+        check_known(self._ids, subsets)
+        for subset in subsets:
+            if subset not in self._done:
+                began = time.perf_counter()
+                self._done[subset] = self._fused(subset)
+                self._spent_ms += 1e3 * (time.perf_counter() - began)
+        return [self._done[s] for s in subsets]
+
+    def outputs(self, subset: Subset) -> Outputs:
+        """Boxes and scores of a subset."""
+        found = self.detect([subset])[0]
+        return {BOXES: found.boxes, SCORES: found.scores}
+
+    def _fused(self, subset: Subset) -> Detections:
+        present = np.array([True, *(i in subset for i in self._ids)])
+        member = present[self._owner]
+        overlaps = self._overlaps.among(member)
+        kept = survivors(member, overlaps)
+        boxes = weighted(self._boxes, self._scores, kept, overlaps) if self._wbf else self._boxes[kept]
+        return Detections(boxes, self._scores[kept])
