@@ -30,7 +30,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"files"}),
     frozenset({"types", "budget"}),
-    frozenset({"boxes"}),
+    frozenset({"boxes", "capabilities"}),
     frozenset({"visibility"}),
     frozenset({"subsets", "agreement"}),
     frozenset({"consensus", "probing", "trust", "gate", "calibration"}),
@@ -39,7 +39,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"defenses"}),
     frozenset({"evaluation"}),
 )
-CONTAINERS = frozenset({"types", "boxes", "errors"})
+CONTAINERS = frozenset({"types", "capabilities", "boxes", "errors"})
 INFERENCE = CONTAINERS | {"files"}
 BESIDE = {  # rooms beside the floors, and all that they may import
     "data": CONTAINERS | {"files"},  # it writes data sets, too: whole files or none
@@ -49,7 +49,8 @@ BESIDE = {  # rooms beside the floors, and all that they may import
     # How a detector is trained and judged lies beside the detector: it simulates its data and scores it by the
     # project's own AP. What runs at inference may not import it.
     "detectors.bev.training": INFERENCE | {"detectors", "simulation", "evaluation"},
-    "attacks": INFERENCE | {"air", "visibility"},  # what is in the air, and what the victim itself can see
+    # what is in the air, what the victim itself can see, and what an attacker may know of the defence
+    "attacks": INFERENCE | {"air", "visibility", "defenses.protocol"},
 }
 # The application may import everything: it alone names concrete detectors, attacks and defences, and opens `viz`.
 APPLICATION = frozenset({"", "__main__", "cli", "commands", "config", "demo", "facade", "grid", "sources"})

@@ -199,6 +199,11 @@ class Snapshot:
         pose[:2, 3] += dx, dy
         return pose
 
+    @property
+    def world(self) -> Recast:
+        """The place at this moment, where rays can be cast again with other traffic (`robosac.air.World`)."""
+        return Recast(self.scenario, self.index, self)
+
     def view(self, agent: Id) -> View:
         """What an agent's sensor sees, with its measured pose."""
         return self._scan(agent)[0]
@@ -232,6 +237,5 @@ class Snapshot:
             track_ids=ids.astype(np.int64),
             hits={a: self.hits(a)[ids] for a in near},
             world_T_sensor={a: poses[a] for a in near},
-            world=Recast(s, self.index, self),
         )
         return Frame(s.name, self.index, self.view(me.id), others), truth

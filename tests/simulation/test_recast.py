@@ -32,7 +32,7 @@ def seen_best(now: Snapshot, agent: str, count: int = 1) -> tuple[list[int], Flo
 
 
 def test_nothing_asked_nothing_changed(now: Snapshot) -> None:
-    world = now.frame()[1].world
+    world = now.world
     assert world is not None
     for agent in now.agents:
         view = now.view(agent)
@@ -110,7 +110,7 @@ def test_a_box_taken_out_agrees_with_the_meshes(now: Snapshot) -> None:
 def test_it_travels_as_a_recipe_and_is_not_copied(now: Snapshot) -> None:
     agent = now.agents[1]
     _, box = seen_best(now, agent)
-    fresh = scenario("val", 3, seed=1, config=SHARP).snapshot(1).frame()[1].world  # its snapshot is gone already
+    fresh = scenario("val", 3, seed=1, config=SHARP).snapshot(1).world  # its snapshot is gone already
     assert fresh is not None
     data = pickle.dumps(fresh)
     assert len(data) < 2000
