@@ -16,8 +16,8 @@ import numpy as np
 from robosac import attacks, detectors
 from robosac.agreement import Agreement, BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.air import Attack
-from robosac.evaluation.executors import set_threads
 from robosac.evaluation.play import attacked_air, choose_attackers
+from robosac.executors import set_threads
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, Detector, Request, keyed_rng
 

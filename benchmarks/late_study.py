@@ -29,9 +29,9 @@ from robosac.detectors.fusion.early import EarlyFusion
 from robosac.detectors.fusion.late import LateFusion
 from robosac.detectors.fusion.single import single
 from robosac.evaluation.ap import average_precision
-from robosac.evaluation.executors import set_threads
 from robosac.evaluation.metrics import FrameRecord
 from robosac.evaluation.play import choose_attackers, play
+from robosac.executors import set_threads
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, Array, BevGrid, Detector, Float32, Float64, Message, Request, keyed_rng
 from robosac.visibility import seen_cells

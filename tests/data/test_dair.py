@@ -194,7 +194,7 @@ def test_every_world_label_of_the_sample_was_seen():
 @needs(DAIR)
 def test_boxes_of_the_sample_are_the_files_own_in_the_vehicles_frame():
     recording = DairV2XC(DAIR)
-    for name, tick in ((name, tick) for name in recording.scenarios() for tick in recording.ticks(name)):
+    for name, tick in ((drive, tick) for drive in recording.scenarios() for tick in recording.ticks(drive)):
         listed = json.loads((DAIR / recording.pairs[tick].labels).read_text())
         objects = recording.labels(name, tick, [])
         size = [[o["3d_dimensions"][k] for k in "lwh"] for o in listed]
