@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.defenses import EgoOnly, Known, NoDefense, PaperKnown, PaperUnknown, Robosac, Unknown
-from robosac.defenses.protocol import Defense
 from robosac.evaluation.play import Policy, all_honest, oracle
 from robosac.types import InputError
 
@@ -28,7 +27,12 @@ AGREEMENTS: Final[Mapping[str, type[Any]]] = {
     "seen_score_map": SeenScoreMap,
 }
 TOLD_THE_COUNT: Final = (Known, PaperKnown)
-FIXED: Final = {"ego only": EgoOnly, "no defence": NoDefense}
+FIXED: Final[Mapping[str, Policy]] = {
+    "none": Policy("none", lambda m: NoDefense()),
+    "ego-only": Policy("ego-only", lambda m: EgoOnly()),
+    "oracle": oracle(),
+    "all-honest": all_honest(),
+}
 
 
 class DefensePreset(BaseModel):
@@ -85,13 +89,9 @@ def defense_preset(name: str) -> DefensePreset:
 
 
 def policy(name: str, *, title: str | None = None) -> Policy:
-    """A row of the table by name: `ego only`, `no defence`, `oracle`, `all honest`, or a preset of a defence."""
-    if name in ("oracle", "all honest"):
-        made = oracle() if name == "oracle" else all_honest()
-        return dataclasses.replace(made, name=title or name)
+    """A row of the table by name: one of `FIXED`, or a preset of a defence. `title` is what the table calls it."""
     if name in FIXED:
-        fixed: Defense = FIXED[name]()
-        return Policy(title or name, lambda m: fixed)
+        return dataclasses.replace(FIXED[name], name=title or name)
     return Policy(title or name, defense_preset(name).build)
 
 
