@@ -8,19 +8,65 @@ unless a number would take more than 2^17 bits (then it has 60 significant digit
 
 from __future__ import annotations
 
+import enum
 import math
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import localcontext
 from fractions import Fraction
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, TypeAlias
 
-from robosac.budget_numbers import EXACT_BITS, decimal_context, exp, ln, log_miss, power, smallest_power
+from robosac.budget.numbers import (
+    EXACT_BITS,
+    Probability,
+    as_probability,
+    ceilings,
+    exp,
+    ln,
+    log_miss,
+    power,
+    smallest_power,
+)
 from robosac.errors import InputError
 
 STEP_LIMIT: Final = 500  # trials that the law without repeats follows one by one
 _NEGLIGIBLE: Final = Fraction(1, 10**18)  # a difference that no float shows
+
+
+class Law(enum.Enum):
+    """How subsets are drawn, or are thought to be."""
+
+    PAPER = "paper"
+    INDEPENDENT = "independent"
+    NO_REPEATS = "no_repeats"
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """How often the check of a subset errs.
+
+    Attributes:
+        false_accept: probability that a contaminated subset is accepted, in each trial independently.
+        false_reject: probability that an attacker-free subset is refused, in each trial independently.
+        frame_reject: probability that the frame refuses every subset, contaminated or not, however often one draws: an
+            ego that sees almost nothing agrees with nobody. More trials do not help against it.
+    """
+
+    false_accept: Probability = 0
+    false_reject: Probability = 0
+    frame_reject: Probability = 0
+
+    def __post_init__(self) -> None:
+        for name in ("false_accept", "false_reject", "frame_reject"):
+            as_probability(getattr(self, name), name)
+
+    @property
+    def rates(self) -> tuple[Fraction, Fraction, Fraction]:
+        """The three rates as exact fractions."""
+        return as_probability(self.false_accept), as_probability(self.false_reject), as_probability(self.frame_reject)
+
+
+PERFECT: Final = Verifier()
 
 
 class Chances(NamedTuple):
@@ -32,31 +78,6 @@ class Chances(NamedTuple):
     expected_trials: Fraction  # until a subset is accepted or the budget ends
 
 
-class Draws(Protocol):
-    """A law of drawing subsets."""
-
-    def miss(self, trials: int) -> Fraction:
-        """Probability that none of the drawn subsets is attacker-free."""
-        ...
-
-    def trials_for(self, miss: Fraction) -> int | None:
-        """The smallest number of trials that misses with at most this probability; None where none does."""
-        ...
-
-    def reaches(self, wanted: Fraction, trials: int, a: Fraction, b: Fraction) -> bool:
-        """Whether so many trials find an attacker-free subset first with at least the wanted probability."""
-        ...
-
-    def chances(self, trials: int, a: Fraction, b: Fraction) -> Chances:
-        """What a verifier with error rates `a` and `b` makes of so many trials."""
-        ...
-
-    def trials_for_clean(self, wanted: Fraction, a: Fraction, b: Fraction) -> tuple[int | None, Fraction]:
-        """The smallest number of trials after which the first accepted subset is attacker-free with at least the
-        wanted probability, and that probability; or None and the highest that was reached."""
-        ...
-
-
 @dataclass(frozen=True)
 class Independent:
     """Each trial draws anew, so a subset can return: attacker-free with probability `q` every time."""
@@ -64,16 +85,20 @@ class Independent:
     q: Fraction
 
     def miss(self, trials: int) -> Fraction:
+        """Probability that none of the drawn subsets is attacker-free."""
         return power(1 - self.q, trials)
 
     def trials_for(self, miss: Fraction) -> int | None:
+        """The smallest number of trials that misses with at most this probability; None where none does."""
         return smallest_power(1 - self.q, miss)
 
     def reaches(self, wanted: Fraction, trials: int, a: Fraction, b: Fraction) -> bool:
+        """Whether so many trials find an attacker-free subset first with at least the wanted probability."""
         count, _ = self.trials_for_clean(wanted, a, b)
         return count is not None and count <= trials
 
     def chances(self, trials: int, a: Fraction, b: Fraction) -> Chances:
+        """What a verifier with error rates `a` and `b` makes of so many trials."""
         clean, contaminated = self.q * (1 - b), (1 - self.q) * a
         going_on = 1 - clean - contaminated
         if going_on == 1:
@@ -83,6 +108,8 @@ class Independent:
         return Chances(clean * expected, contaminated * expected, none, expected)
 
     def trials_for_clean(self, wanted: Fraction, a: Fraction, b: Fraction) -> tuple[int | None, Fraction]:
+        """The smallest number of trials after which the first accepted subset is attacker-free with at least the
+        wanted probability, and that probability; or None and the highest that was reached."""
         clean, contaminated = self.q * (1 - b), (1 - self.q) * a
         if wanted <= 0:
             return 0, Fraction(0)
@@ -112,7 +139,7 @@ class NoRepeats:
         if self._bits(draws) <= EXACT_BITS:
             return Fraction(*self._counts(draws))
         digits = 90 + 2 * (self.total.bit_length() // 3)
-        return exp(log_miss(self.good, self.total, draws, digits)[0], digits)
+        return exp(log_miss(self.good, self.total, draws, digits), digits)
 
     def trials_for(self, miss: Fraction) -> int | None:
         if miss >= 1:
@@ -244,26 +271,25 @@ class NoRepeats:
             return missed * miss.denominator <= miss.numerator * of
         digits = first = 60 + self.total.bit_length() // 3
         while True:
-            log, error = log_miss(self.good, self.total, draws, digits)
-            difference = log - ln(miss, digits)
+            excess = log_miss(self.good, self.total, draws, digits) - ln(miss, digits)
             # Numbers of millions of bits that still agree at eight times the digits count as equal.
-            if abs(difference) > 2 * error or digits >= 8 * first:
-                return difference <= 2 * error
+            if 0 not in excess or digits >= 8 * first:
+                return bool(excess.a <= 0)
             digits *= 2
 
     def _estimate(self, miss: Fraction) -> int:
         """Newton's method on the logarithm, from the usual approximation of the hypergeometric law."""
         digits = 60 + 2 * (self.total.bit_length() // 3)
         target = ln(miss, digits)
-        with localcontext(decimal_context(digits)):
-            missing = exp(target / self.good, digits)
+        missing = exp(target / self.good, digits)
         count = min(max(int((self.total - Fraction(self.good - 1, 2)) * (1 - missing)), 1), self.bad)
         while True:
-            excess = log_miss(self.good, self.total, count, digits)[0] - target
+            excess = log_miss(self.good, self.total, count, digits) - target
             slope = ln(Fraction(2 * (self.total - count) + 1, 2 * (self.bad - count) + 1), digits)
-            with localcontext(decimal_context(digits)):
-                step = int(excess / slope)
-            moved = min(max(count + step, 1), self.bad)
+            moved = min(max(count + ceilings(excess / slope)[0], 1), self.bad)
             if abs(moved - count) <= 1:  # rounded, it may step to and fro for ever; the caller decides among neighbours
                 return moved
             count = moved
+
+
+Draws: TypeAlias = Independent | NoRepeats  # a law of drawing subsets

@@ -14,20 +14,55 @@ an answer (`count=None` and a reason); an argument that makes no sense raises `I
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from robosac.budget_answers import PERFECT as PERFECT
-from robosac.budget_answers import Law as Law
-from robosac.budget_answers import Outcome as Outcome
-from robosac.budget_answers import SubsetSize as SubsetSize
-from robosac.budget_answers import Trials as Trials
-from robosac.budget_answers import Verifier as Verifier
-from robosac.budget_laws import STEP_LIMIT, Draws, Independent, NoRepeats
-from robosac.budget_numbers import Probability, as_probability, smallest_power
+from robosac.budget.laws import PERFECT as PERFECT
+from robosac.budget.laws import STEP_LIMIT, Draws, Independent, NoRepeats
+from robosac.budget.laws import Law as Law
+from robosac.budget.laws import Verifier as Verifier
+from robosac.budget.numbers import Probability as Probability
+from robosac.budget.numbers import as_probability as as_probability
+from robosac.budget.numbers import smallest_power
 from robosac.errors import InputError
 
 MAX_TEAMMATES: Final = 1000
+
+
+@dataclass(frozen=True)
+class Trials:
+    """How many trials; `count` is None where no number is enough and `reason` says why.
+
+    `success` is the probability, under the same law, that the first accepted subset is attacker-free within `count`
+    trials; where `count` is None, the most that any number of trials reaches.
+    """
+
+    count: int | None
+    success: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class SubsetSize:
+    """The largest subset that a budget affords, its probability of success, and why. Size 0 is the ego alone."""
+
+    size: int
+    success: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the first accepted subset is: attacker-free, contaminated, or there is none; the three sum to 1.
+
+    `expected_trials` counts the trials until a subset is accepted or the budget ends, whichever comes first.
+    """
+
+    clean: float
+    contaminated: float
+    none: float
+    expected_trials: float
 
 
 def trials(
