@@ -30,7 +30,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"files"}),
     frozenset({"types", "budget"}),
-    frozenset({"boxes"}),
+    frozenset({"boxes", "pcd"}),
     frozenset({"visibility"}),
     frozenset({"subsets", "agreement"}),
     frozenset({"consensus", "probing", "trust", "gate", "calibration"}),
@@ -40,9 +40,9 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"evaluation"}),
 )
 CONTAINERS = frozenset({"types", "boxes", "errors"})
-INFERENCE = CONTAINERS | {"files"}
+INFERENCE = CONTAINERS | {"files", "pcd"}  # adapters read the same PCD files as `data`, by the same bytes
 BESIDE = {  # rooms beside the floors, and all that they may import
-    "data": CONTAINERS | {"files"},  # it writes data sets, too: whole files or none
+    "data": CONTAINERS | {"files", "pcd"},  # it writes data sets, too: whole files or none
     "simulation": CONTAINERS,
     "viz": CONTAINERS | {"files", "budget"},
     "detectors": INFERENCE,

@@ -20,8 +20,9 @@ from typing import Any, Final
 import numpy as np
 import yaml
 
+from robosac import pcd
 from robosac.boxes import pose_xyz_rpy
-from robosac.data import carla, pcd
+from robosac.data import carla
 from robosac.data.recording import Objects
 from robosac.data.truth import select
 from robosac.files import write_whole
