@@ -1,9 +1,9 @@
 """Point Cloud Data files: ascii, binary and binary_compressed, fields of any type and count, read as columns.
 
-Bytes in, columns out: the readers of data sets and the adapters of detectors share it, and what a column means (intensity
-in 0..255, a colour packed into `rgb`) is theirs to say. Of the libraries on offer
-pypcd4 reads all three kinds but believes what the header says of sizes; here the header is checked against the file
-before anything is allocated, and only the decompression is a library's (python-neo-lzf).
+Bytes in, columns out: readers of data sets and adapters of detectors share it, and what a column means (intensity in
+0..255, a colour packed into `rgb`) is theirs to say. Of the libraries on offer pypcd4 reads all three kinds but
+believes what the header says of sizes; here the header is checked against the file before anything is allocated, and
+only the decompression is a library's (python-neo-lzf).
 """
 
 from __future__ import annotations

@@ -74,6 +74,9 @@ def test_iou_agrees_with_shapely(a, b):
     assert iou.shape == (len(a), len(b))
     pa, pb = shapely.polygons(corners_bev(a)), shapely.polygons(corners_bev(b))
     shared = shapely.area(shapely.intersection(pa[:, None], pb[None]))
+    i, j = np.indices(iou.shape).reshape(2, -1)
+    touch = pairs_touch(a[i], b[j]).reshape(iou.shape)
+    assert touch[shared > 1e-9].all() and not touch[shapely.distance(pa[:, None], pb[None]) > 1e-9].any()
     union = shapely.area(pa)[:, None] + shapely.area(pb)[None] - shared
     np.testing.assert_allclose(iou, shared / union, atol=1e-7)
     np.testing.assert_allclose(iou, iou_bev(b, a).T, atol=1e-9)

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+import shapely
 
-from robosac.simulation.geometry import STEP_M, corridor, flat_boxes, offset, touching
+from robosac.boxes import corners_bev
+from robosac.simulation.geometry import STEP_M, corridor, flat_boxes, offset
 from robosac.types import Array, Bool, Float64, Int64
 
 REACH_M: Final = 115.0  # how far streets and what stands along them go from the middle
@@ -127,8 +129,11 @@ class Sketch:
 
 
 def _on_road(rows: Float64, roads: Float64) -> Bool:
+    """Which solids `(N,)` touch a road, seen from above."""
+    solids = corners_bev(flat_boxes(rows[:, :2], rows[:, 3], rows[:, 4], rows[:, 2]))
+    streets = shapely.STRtree(shapely.polygons(corners_bev(roads)))
     blocked = np.zeros(len(rows), dtype=bool)
-    blocked[touching(flat_boxes(rows[:, :2], rows[:, 3], rows[:, 4], rows[:, 2]), roads)[0]] = True
+    blocked[streets.query(shapely.polygons(solids), predicate="intersects")[0]] = True
     return blocked
 
 

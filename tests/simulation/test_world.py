@@ -7,7 +7,7 @@ import pytest
 
 from robosac.boxes import iou_bev
 from robosac.simulation import KINDS, SPLITS, Scenario, SimConfig, scenario
-from robosac.simulation.geometry import arc, bend, flat_boxes, offset, rectangles_touch, reverse, sample_line, straight
+from robosac.simulation.geometry import arc, bend, flat_boxes, offset, reverse, sample_line, straight
 from robosac.simulation.meshes import TEMPLATES, place, resting_poses
 from robosac.simulation.places import draw_layout
 from robosac.simulation.terrain import Terrain
@@ -75,16 +75,6 @@ def test_lines_keep_their_distance() -> None:
 def test_a_quarter_turn_is_nearly_a_circle() -> None:
     curve = bend(np.array([0.0, -10.0, np.pi / 2]), np.array([-10.0, 0.0, np.pi]))
     np.testing.assert_allclose(np.hypot(*(curve + 10).T), 10, atol=0.03)
-
-
-def test_rectangles_touch_agrees_with_their_overlap() -> None:
-    rng = keyed_rng(9)
-    a, b = (
-        flat_boxes(rng.uniform(-3, 3, (400, 2)), *rng.uniform(0.5, 4, (2, 400)), rng.uniform(-4, 4, 400)) for _ in "ab"
-    )
-    overlap = np.array([iou_bev(x[None], y[None])[0, 0] for x, y in zip(a, b, strict=True)]) > 1e-9
-    assert np.array_equal(rectangles_touch(a, b), overlap)
-    assert 0.2 < overlap.mean() < 0.8
 
 
 def test_samples_are_a_metre_apart() -> None:
