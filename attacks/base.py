@@ -12,17 +12,15 @@ import enum
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from robosac.air import Attack
+from robosac.air import Attack, attacker_of
 from robosac.types import Array, Id, Message
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-SYBIL_MARK: Final = "#"
 
 
 class Stage(enum.Enum):
@@ -88,19 +86,9 @@ class Budgeted:
 
 
 # ---------------------------------------------------------------------------------------------- measuring messages
-def sybil(who: Id, k: int) -> Id:
-    """The name of the k-th invented identity of an attacker."""
-    return f"{who}{SYBIL_MARK}{k}"
-
-
-def attacker_of(link: Id) -> Id:
-    """Who is behind a link: the agent itself, or the one that invented it."""
-    return link.partition(SYBIL_MARK)[0]
-
-
 def by_attacker(who: Id, messages: Iterable[Message]) -> list[Message]:
     """What one attacker sent, under its own name and under invented ones."""
-    return [m for m in messages if attacker_of(m.link) == who]
+    return [m for m in messages if attacker_of(m.sender) == who]
 
 
 def same_array(a: Any, b: Any) -> bool:

@@ -33,5 +33,5 @@ class Crew:
         return {i: air.honest[i] for i in sorted(self.attackers) if i in air.own and i in air.honest}
 
     def rng(self, air: Air, *role: Hashable) -> np.random.Generator:
-        """The stream of one role (for instance attacker and array name) in one frame and round."""
-        return keyed_rng(self.seed, air.scenario, air.index, air.to.round, *role)
+        """The stream of one role (for instance attacker and array name) in one frame."""
+        return keyed_rng(self.seed, air.scenario, air.index, 0, *role)

@@ -117,7 +117,7 @@ def detector_of(
     hypes = derived(config(name, half, compression=compression, proj_first=moved), root)
     model = random_model(hypes, root)
     raw = OpenCOODDetector(model, hypes)
-    to, others = raw.request(frame.ego), [frame.others[i] for i in nearest(frame, 4)]
+    to, others = Request.of(frame.ego), [frame.others[i] for i in nearest(frame, 4)]
     settle(model, lambda: raw.full(frame.ego, others, to))
     outputs = raw.full(frame.ego, others, to)
     classes, boxes = raw.spec.heads
@@ -136,7 +136,7 @@ def tampered(message: Message) -> Message:
 
 def exactness(title: str, detector: OpenCOODDetector, frame: Frame, *, most: int = 4) -> Exactness:
     """Compare cached subsets of a frame, of at most `most` teammates, with unwrapped forwards."""
-    to: Request = detector.request(frame.ego)
+    to: Request = Request.of(frame.ego)
     a, b, c, d = nearest(frame, 4)
     subsets: tuple[list[str], ...] = ([], [a], [b], [a, c], [b, c, d], [a, b, c, d])
     honest = {i: detector.encode(frame.others[i], to) for i in (a, b, c, d)}
@@ -179,7 +179,7 @@ def fastest(run: Callable[[], object], times: int = 3) -> float:
 def speed(name: str, root: Path | None, frame: Frame) -> tuple[float, float]:
     """Seconds of a trial from cached features and of a full forward and decode, five agents."""
     detector = detector_of(name, root, frame, half=FULL)
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     ids = nearest(frame, 4)
     messages = [detector.encode(frame.others[i], to) for i in ids]
     views = [frame.others[i] for i in ids]

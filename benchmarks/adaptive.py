@@ -32,7 +32,7 @@ from robosac.evaluation.ap import FrameMatches, average_precision, match_truth
 from robosac.evaluation.play import attacked_air, choose_attackers, region_of
 from robosac.facade import saved_calibration
 from robosac.subsets import draw
-from robosac.types import EGO_ALONE, Detections, Detector, Message, Subset, Verdict, keyed_rng
+from robosac.types import EGO_ALONE, Detections, Detector, Message, Received, Subset, Verdict, keyed_rng
 
 NAMES: Final = ("none", "pgd_balanced", "adaptive_pgd", "knows_seed", "pretend_benign", "bac", "pose_pert", "frame_up")
 MEASURES: Final = (BoxJaccard(), ScoreMapOverlap(), SeenScoreMap())
@@ -81,7 +81,7 @@ def attacked(
         compare: Compare = measure.against(alone, frame.ego, detector.grid)
         asked = calibration.measures[measure.name].threshold
         accepted[measure.name] = [compare(r) >= asked(len(s)) for s, r in zip(polluted, results, strict=True)]
-    verdict = defender.step(detector, frame.ego, scene.request, inbox)
+    verdict = defender.step(detector, frame.ego, scene.request, [Received.honest(m, scene.request) for m in inbox])
     return Attacked(scene, liars, inbox, verdict, results[0], ms, accepted)
 
 

@@ -16,10 +16,10 @@ import numpy as np
 from robosac import attacks, detectors
 from robosac.agreement import Agreement, BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.air import Attack
-from robosac.evaluation.executors import set_threads
 from robosac.evaluation.play import attacked_air, choose_attackers
+from robosac.executors import set_threads
 from robosac.simulation import scenario
-from robosac.types import EGO_ALONE, Detector, keyed_rng
+from robosac.types import EGO_ALONE, Detector, Request, keyed_rng
 
 MEASURES: dict[str, Agreement] = {
     "box Jaccard": BoxJaccard(),
@@ -34,7 +34,7 @@ def agreements(
 ) -> Iterator[tuple[Key, float]]:
     """Agreements of all honest and all contaminated subsets of one validation frame."""
     frame, _ = scenario("val", index).snapshot(0).frame()
-    request = detector.request(frame.ego)
+    request = Request.of(frame.ego)
     honest = {i: detector.encode(view, request) for i, view in frame.others.items()}
     subsets = [frozenset(c) for size in sizes for c in combinations(sorted(honest), size)]
     cells = [("", 0), *((name, m) for name in strikes for m in (1, 2))]

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from robosac import attacks, detectors
 from robosac.evaluation.play import attacked_air, choose_attackers
 from robosac.simulation import scenario
-from robosac.types import keyed_rng
+from robosac.types import Request, keyed_rng
 
 BAR: Final = 1.25
 
@@ -49,7 +49,7 @@ def main() -> int:
 
     detector = detectors.load(args.detector)
     frame, _ = scenario("val", 0).snapshot(0).frame()
-    request = detector.request(frame.ego)
+    request = Request.of(frame.ego)
     honest = {i: detector.encode(v, request) for i, v in frame.others.items()}
     chosen = choose_attackers(0, frame.scenario, sorted(honest), args.attackers)
     attack = attacks.load(args.attack, steps=args.steps)

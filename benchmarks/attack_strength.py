@@ -58,7 +58,7 @@ def scenes(detector: Detector, count: int) -> Iterator[Scene]:
     """The first frame of each of the first `count` validation scenes."""
     for index in range(count):
         frame, truth = scenario("val", index).snapshot(0).frame()
-        request = detector.request(frame.ego)
+        request = Request.of(frame.ego)
         yield Scene(frame, truth, request, {i: detector.encode(v, request) for i, v in frame.others.items()})
 
 

@@ -30,8 +30,8 @@ from robosac.attacks.features.objectives import InvertedBce
 from robosac.attacks.features.problem import FullFusion, Problem
 from robosac.detectors.bev.detector import BevDetector
 from robosac.evaluation.ap import FrameMatches, average_precision, match_truth
-from robosac.evaluation.executors import run_all
 from robosac.evaluation.play import Staged, attacked_air, choose_attackers, stage
+from robosac.executors import Processes
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, BevGrid, Detections, Message, Subset, keyed_rng
 
@@ -286,7 +286,7 @@ def main() -> None:
     todo = [item for item in product(halves, range(args.scenes)) if item not in done]
     work = partial(play, split=args.split, seed=args.seed, names=tuple(args.detectors), epsilon=args.epsilon)
     with args.out.open("a") as file:
-        for position, lines in run_all(work, todo, jobs=args.jobs):
+        for position, lines in Processes(jobs=args.jobs, threads=1).run(work, todo):
             file.write("".join(json.dumps(line) + "\n" for line in lines))
             file.flush()
             print(*todo[position], f"({len(todo)} to do)", flush=True)

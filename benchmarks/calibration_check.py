@@ -30,7 +30,7 @@ from robosac.calibration import conformal_threshold, honest_agreements
 from robosac.detectors.fusion.early import EarlyFusion
 from robosac.detectors.fusion.late import LateFusion
 from robosac.detectors.fusion.single import single
-from robosac.evaluation.executors import default_jobs, run_all
+from robosac.executors import Processes, default_jobs
 from robosac.simulation import scenario
 from robosac.types import Detector, Frame, InputError, keyed_rng
 
@@ -147,7 +147,7 @@ def work(job: Job) -> Agreements:
 def simulated(detector: str, split: str, frames: int, *, seed: int, jobs: int) -> Agreements:
     """Agreements on the first frame of each of the first `frames` scenes of a split, whatever the number of jobs."""
     parts = [Job(detector, split, tuple(range(k, min(k + 10, frames))), seed) for k in range(0, frames, 10)]
-    done = dict(run_all(work, parts, jobs=jobs))
+    done = dict(Processes(jobs=jobs, threads=1).run(work, parts))
     found: dict[str, dict[int, list[float]]] = {m.name: {} for m in MEASURES}
     for position in range(len(parts)):
         _add(found, done[position])

@@ -35,7 +35,7 @@ from robosac.boxes import invert_pose, pose_xyz_rpy
 from robosac.detectors.adapters.coperception import CoperceptionDetector, bridges
 from robosac.detectors.adapters.coperception.models import build
 from robosac.evaluation.conformance import difference, tamper
-from robosac.types import EGO_ALONE, Float64, Frame, Outputs, Subset, keyed_rng
+from robosac.types import EGO_ALONE, Float64, Frame, Outputs, Request, Subset, keyed_rng
 
 BAR: Final = 9.0
 LISTED: Final = 200  # boxes an agent that the random weights are made to find, before suppression
@@ -184,7 +184,7 @@ def exactness(model: nn.Module, variant: Variant, batch: Batch, *, thorough: boo
     """
     detector = CoperceptionDetector(model, inference=variant.inference)
     frame = _frame(detector, batch, 1)
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     messages = [detector.encode(v, to) for v in frame.others.values()]
     session = detector.open(frame.ego, to, messages)
 
@@ -195,7 +195,7 @@ def exactness(model: nn.Module, variant: Variant, batch: Batch, *, thorough: boo
     lied = detector.open(frame.ego, to, [lie, *messages[1:]])
     every = frozenset(session.ids)
     subsets = [s for s in some_subsets(session.ids) if thorough or s != every]
-    holding = [frozenset({lie.link}), every] if thorough else [every]
+    holding = [frozenset({lie.sender}), every] if thorough else [every]
     others = [i for i in range(int(batch.num_agent[0, 0])) if i != 1] if thorough else []
     options = {"training": False, "inference": variant.inference} if variant.word == "when2com" else {}
     by_hand = {k: v[1].numpy() for k, v in plain_forward(model, batch, **options).items()}
@@ -216,7 +216,7 @@ def _frame(detector: CoperceptionDetector, batch: Batch, ego: int) -> Frame:
 def _other_ego(detector: CoperceptionDetector, batch: Batch, ego: int) -> float:
     """The difference for a subset of this ego's teammates, all but one of them."""
     frame = _frame(detector, batch, ego)
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     others = [frame.others[i] for i in sorted(frame.others)][1:]
     session = detector.open(frame.ego, to, [detector.encode(v, to) for v in others])
     return difference(session.outputs(frozenset(session.ids)), detector.full(frame.ego, others, to))
@@ -241,7 +241,7 @@ def speed(model: Any, util: ModuleType, config: Any, batch: Batch, repeats: int)
     """Milliseconds and ratios, both sides of a ratio taken in turn."""
     detector = CoperceptionDetector(model)
     frame = _frame(detector, batch, 1)
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     messages = [detector.encode(v, to) for v in frame.others.values()]
     anchors = torch.from_numpy(_their_anchors(config)).float()[None]
 

@@ -29,11 +29,11 @@ from robosac.detectors.fusion.early import EarlyFusion
 from robosac.detectors.fusion.late import LateFusion
 from robosac.detectors.fusion.single import single
 from robosac.evaluation.ap import average_precision
-from robosac.evaluation.executors import set_threads
 from robosac.evaluation.metrics import FrameRecord
 from robosac.evaluation.play import choose_attackers, play
+from robosac.executors import set_threads
 from robosac.simulation import scenario
-from robosac.types import EGO_ALONE, Array, BevGrid, Detector, Float32, Float64, Message, keyed_rng
+from robosac.types import EGO_ALONE, Array, BevGrid, Detector, Float32, Float64, Message, Request, keyed_rng
 from robosac.visibility import seen_cells
 
 Profile: TypeAlias = Callable[[Float32, Float32, BevGrid], Array]
@@ -128,7 +128,7 @@ Found: TypeAlias = dict[tuple[str, str, int], list[float]]  # profile, lie ("" =
 def add_agreements(found: Found, detector: LateFusion, grid: BevGrid, index: int, sizes: Sequence[int]) -> None:
     """All subsets of one validation frame, honest and under each lie of one and of two teammates."""
     frame, _ = scenario("val", index).snapshot(0).frame()
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     honest = {i: detector.encode(view, to) for i, view in sorted(frame.others.items())}
     subsets = [frozenset(c) for size in sizes for c in combinations(honest, size)]
     measure = SeenScoreMap()

@@ -70,7 +70,7 @@ def inboxes(detector: Detector, attack: Any, scenes: int, n_attackers: int, seed
     made = []
     for index in range(scenes):
         frame, _ = scenario("val", index).snapshot(0).frame()
-        request = detector.request(frame.ego)
+        request = Request.of(frame.ego)
         honest: dict[Id, Message] = {i: detector.encode(v, request) for i, v in frame.others.items()}
         chosen = choose_attackers(seed, frame.scenario, sorted(honest), n_attackers)
         attacker = attack.start(frame.scenario, chosen, keyed_rng(seed, frame.scenario, "attack"))

@@ -34,7 +34,7 @@ from robosac.agreement import SeenScoreMap
 from robosac.defenses import Known, Robosac
 from robosac.detectors.bev.detector import BevDetector
 from robosac.simulation import scenario
-from robosac.types import EGO_ALONE, Frame, InputError, Message, Request, Subset, Verdict, keyed_rng
+from robosac.types import EGO_ALONE, Frame, InputError, Message, Received, Request, Subset, Verdict, keyed_rng
 
 TEAMMATES: Final = 5
 SIZE: Final = 3  # of a subset: two attackers are left out
@@ -107,7 +107,7 @@ def cases(detector: BevDetector, count: int, *, seed: int = 0) -> Iterator[Case]
             continue
         kept = {i: frame.others[i] for i in sorted(frame.others)[:TEAMMATES]}
         frame = Frame(frame.scenario, frame.index, frame.ego, kept)
-        request = detector.request(frame.ego)
+        request = Request.of(frame.ego)
         inbox = tuple(detector.encode(view, request) for view in kept.values())
         yield Case(frame, request, inbox, tuple(frozenset(s) for s in combinations(kept, SIZE)))
         made += 1
@@ -117,7 +117,9 @@ def defended(detector: BevDetector, case: Case) -> Verdict:
     """A frame that takes its whole budget: a threshold that nothing reaches."""
     defense = Robosac(plan=Known(attackers=TEAMMATES - SIZE, budget=TRIALS), threshold=2.0)
     rng = keyed_rng(0, case.frame.scenario, "benchmark")
-    found = defense.start(case.frame.scenario, None, rng).step(detector, case.frame.ego, case.request, case.inbox)
+    found = defense.start(case.frame.scenario, None, rng).step(
+        detector, case.frame.ego, case.request, [Received.honest(m, case.request) for m in case.inbox]
+    )
     if found.decodes != TRIALS + 1:
         raise InputError(f"expected {TRIALS + 1} decodes a frame, got {found.decodes}; the ratio would not be the one")
     return found

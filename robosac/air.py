@@ -10,25 +10,13 @@ import copy
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 
+from robosac.defenses.protocol import Defender, Surrogate
 from robosac.errors import RobosacError
-from robosac.types import (
-    BevGrid,
-    Codec,
-    Defender,
-    Detector,
-    Float32,
-    Id,
-    InputError,
-    Message,
-    Request,
-    Subset,
-    Verdict,
-    View,
-)
+from robosac.types import Codec, Detector, Float32, Id, InputError, Message, Received, Request, Subset, Verdict, View
 
 
 class KnowledgeError(RobosacError):
@@ -44,25 +32,6 @@ class Knowledge(enum.Flag):
     VICTIM = enum.auto()  # the ego's own view
     DEFENSE = enum.auto()  # a surrogate of the defence, with its own randomness
     SEED = enum.auto()  # the random numbers that the defence will draw
-
-
-class Surrogate(Protocol):
-    """What an adaptive attacker knows of a defence: how it measures and how it draws, but not what it will draw."""
-
-    def against(self, reference: Any, ego: View, grid: BevGrid | None) -> Callable[[Any], Any]:
-        """The measure, differentiable: class logits `(S, H, W)` -> agreement `(S,)` in [0, 1], both torch tensors.
-
-        `reference` are the class logits `(H, W)` of the ego alone.
-        """
-        ...
-
-    def threshold(self, size: int) -> float:
-        """Agreement that a subset of `size` teammates must reach."""
-        ...
-
-    def draw(self, ids: Sequence[Id], count: int, rng: np.random.Generator) -> list[Subset]:
-        """`count` subsets as the defence would draw them for trials, from the attacker's own random numbers."""
-        ...
 
 
 class World(Protocol):
@@ -165,17 +134,43 @@ class Air:
         self._require(Knowledge.DEFENSE, "the defence")
         return self._defense
 
-    def rehearse(self, inbox: Sequence[Message]) -> Verdict | None:
-        """The verdict that the defence will reach on this inbox, its random numbers included; None without a defence.
+    def simulate_defense(self, messages: Sequence[Message]) -> Verdict | None:
+        """The verdict that the defence will reach if the attackers send these messages; None without a defence.
 
-        It runs on a copy: the defence itself notices nothing.
+        Its random numbers are those that it will draw. It runs on a copy: the defence itself notices nothing.
         """
         self._require(Knowledge.DEFENSE, "the defence")
         self._require(Knowledge.SEED, "the defence's random numbers")
         self._require(Knowledge.VICTIM, "the victim's view")
         if self._defender is None:
             return None
-        return copy.deepcopy(self._defender).step(self._detector, self._ego, self.to, inbox)
+        return copy.deepcopy(self._defender).step(self._detector, self._ego, self.to, received(self, messages))
+
+
+_MARK: Final = "#"
+
+
+def invented(attacker: Id, k: int) -> Id:
+    """The name of the k-th identity that an attacker invents."""
+    return f"{attacker}{_MARK}{k}"
+
+
+def attacker_of(sender: Id) -> Id:
+    """Who is behind a name: the agent itself, or the attacker that invented it."""
+    return sender.partition(_MARK)[0]
+
+
+def received(air: Air, malicious: Sequence[Message]) -> list[Received]:
+    """What the ego receives in a frame: the honest teammates' messages, then the attackers', each on a link.
+
+    A link is authenticated: nobody sends on somebody else's. A message that claims to come from one of the attackers,
+    or from an identity that one of them invented (`invented`), arrives on the link of that name; one that claims
+    another's name arrives on the link of the first attacker.
+    """
+    honest = [Received.honest(m, air.to) for m in air._others.values()]
+    first = min(air.own, default="")
+    links = [m.sender if attacker_of(m.sender) in air.own else first for m in malicious]
+    return [*honest, *(Received(link, air.to.t_ns, m) for link, m in zip(links, malicious, strict=True))]
 
 
 @runtime_checkable

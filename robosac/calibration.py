@@ -155,7 +155,7 @@ def honest_agreements(
     """Agreements `{measure: {size: [one per frame]}}` of random honest subsets, one of each size a frame."""
     found: Agreements = {m.name: {} for m in measures}
     for frame in frames:
-        request = detector.request(frame.ego)
+        request = Request.of(frame.ego)
         session = detector.open(frame.ego, request, [detector.encode(v, request) for v in frame.others.values()])
         subsets = [draw(session.ids, size, rng) for size in range(1, len(session.ids) + 1)]
         _compare(found, detector, frame, session, subsets, measures)
@@ -170,7 +170,7 @@ def lying_agreements(
     for frame in frames:
         if not frame.others:
             continue
-        request = detector.request(frame.ego)
+        request = Request.of(frame.ego)
         honest = {i: detector.encode(view, request) for i, view in frame.others.items()}
         liar = str(rng.choice(sorted(honest)))
         inbox = [*(m for i, m in honest.items() if i != liar), *lie(frame, request, honest, liar, rng)]
@@ -194,7 +194,7 @@ def foreign(detector: Detector, elsewhere: Frame) -> Lie:
         if not elsewhere.others:
             return []
         stranger = elsewhere.others[str(rng.choice(sorted(elsewhere.others)))]
-        seen = detector.encode(stranger, detector.request(elsewhere.ego)).payload
+        seen = detector.encode(stranger, Request.of(elsewhere.ego)).payload
         return [replace(honest[liar], payload=seen)]
 
     return lie

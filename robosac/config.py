@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.defenses import EgoOnly, Known, NoDefense, PaperKnown, PaperUnknown, Robosac, Unknown
+from robosac.defenses.protocol import Defense
 from robosac.evaluation.play import Policy, all_honest, oracle
-from robosac.types import Defense, InputError
+from robosac.types import InputError
 
 PLANS: Final[Mapping[str, type[Any]]] = {
     "known": Known,

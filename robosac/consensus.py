@@ -16,8 +16,8 @@ from robosac.subsets import Proposer
 from robosac.types import EGO_ALONE, Id, InputError, Subset, Trial
 
 R = TypeVar("R")
-Judge: TypeAlias = Callable[[R, Subset, R], tuple[float, float]]
-"""(the ego's own result, subset, its result) -> (agreement, the agreement that is asked for)."""
+Judge: TypeAlias = Callable[[R, Subset, R], Trial]
+"""(the ego's own result, subset, its result) -> the trial: how much it agrees, and whether that is enough."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,7 @@ def search(
         new = [s for s in dict.fromkeys(subsets) if s not in known]
         known.update(zip(new, trial(new) if new else [], strict=True))  # line 4: detect with each
         for subset in subsets:
-            agreement, threshold = judge(reference, subset, known[subset])  # line 5: verify against Y_0
-            history.append(Trial(subset, agreement, agreement >= threshold, threshold))
+            history.append(judge(reference, subset, known[subset]))  # line 5: verify against Y_0
             if history[-1].accepted:
                 break  # what was computed beyond it was speculation
     held = [t for t in history if t.accepted]

@@ -13,20 +13,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from robosac.calibration import Calibration
 from robosac.defenses import Robosac
+from robosac.defenses.protocol import Defender, Defense
 from robosac.sources import open_detector
-from robosac.types import (
-    Defender,
-    Defense,
-    Detections,
-    Detector,
-    Frame,
-    InputError,
-    Message,
-    Request,
-    Verdict,
-    View,
-    keyed_rng,
-)
+from robosac.types import Detections, Detector, Frame, InputError, Received, Request, Verdict, View, keyed_rng
 
 
 @runtime_checkable
@@ -76,8 +65,8 @@ class Defended:
         """
         if not isinstance(frame, Frame):
             frame = self._framework("takes no batches").frame(frame, scenario=scenario or "batch")
-        request = self.detector.request(frame.ego)
-        inbox = [self.detector.encode(view, request) for view in frame.others.values()]
+        request = Request.of(frame.ego)
+        inbox = [Received.honest(self.detector.encode(v, request), request) for v in frame.others.values()]
         return self.receive(frame.ego, inbox, to=request, scenario=scenario or frame.scenario)
 
     def own(self, batch: Any, *, scenario: str = "batch") -> Any:
@@ -94,13 +83,13 @@ class Defended:
         return self.detector
 
     def receive(
-        self, ego: View, inbox: Sequence[Message], *, to: Request | None = None, scenario: str = "live"
+        self, ego: View, inbox: Sequence[Received], *, to: Request | None = None, scenario: str = "live"
     ) -> Verdict:
-        """Decide about the messages that came in over the air, whoever sent them."""
+        """Decide about the messages that came in over the air, whoever sent them: each with the link it came in on."""
         if self._defender is None or scenario != self._scenario:
             rng = keyed_rng(self.seed, scenario, "defense")
             self._defender, self._scenario = self.defense.start(scenario, self.calibration, rng), scenario
-        return self._defender.step(self.detector, ego, to or self.detector.request(ego), inbox)
+        return self._defender.step(self.detector, ego, to or Request.of(ego), inbox)
 
 
 def wrap(

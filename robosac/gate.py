@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robosac.types import Codec, Id, Message, Request
+from robosac.types import Codec, Id, Message, Received, Request
 
 _MS = 1_000_000
 
@@ -42,16 +42,19 @@ class Gate:
     max_tilt_deg: float = 45.0
     max_messages: int = 64
 
-    def admit(self, to: Request, codec: Codec, inbox: Sequence[Message]) -> Inbox:
-        """Sort the inbox of one frame into what may enter and what not, with a reason for each link refused."""
-        by_link: dict[Id, list[Message]] = {}
+    def admit(self, to: Request, codec: Codec, inbox: Sequence[Received]) -> Inbox:
+        """Sort the inbox of one frame into what may enter and what not, with a reason for each link refused.
+
+        Of the messages that pass, the claimed sender is the link that they came in on.
+        """
+        by_link: dict[Id, list[Received]] = {}
         rejected: dict[Id, str] = {}
-        for position, message in enumerate(inbox):
-            link = getattr(message, "link", None)
-            if isinstance(message, Message) and isinstance(link, str):
-                by_link.setdefault(link, []).append(message)
+        for position, received in enumerate(inbox):
+            link = getattr(received, "link", None)
+            if isinstance(received, Received) and isinstance(link, str):
+                by_link.setdefault(link, []).append(received)
             else:
-                rejected[f"inbox[{position}]"] = f"not a message ({type(message).__name__})"
+                rejected[f"inbox[{position}]"] = f"not a received message ({type(received).__name__})"
         passed: list[Message] = []
         most = self.max_messages if codec.max_messages is None else min(self.max_messages, codec.max_messages)
         for link in sorted(by_link):
@@ -63,22 +66,23 @@ class Gate:
             if why is None and len(passed) >= most:
                 why = f"more than {most} teammates"
             if why is None:
-                passed.append(group[0])
+                passed.append(group[0].message)
             else:
                 rejected[link] = why
         return Inbox(tuple(passed), rejected)
 
-    def refusal(self, to: Request, codec: Codec, message: Message) -> str | None:
+    def refusal(self, to: Request, codec: Codec, received: Received) -> str | None:
         """Why one message may not enter; None where it may. Never raises, whatever the message holds."""
         try:
-            return self._refusal(to, codec, message)
+            return self._refusal(to, codec, received)
         except Exception as error:  # untrusted objects can fail in any way; the ego goes on
             return f"malformed message ({type(error).__name__})"
 
-    def _refusal(self, to: Request, codec: Codec, m: Message) -> str | None:
-        if m.link == to.ego:
+    def _refusal(self, to: Request, codec: Codec, received: Received) -> str | None:
+        m = received.message
+        if received.link == to.ego:
             return "claims the ego's own link"
-        if m.sender != m.link:
+        if m.sender != received.link:
             return f"claims to be {m.sender!r}"
         if m.to != to.ego:
             return f"addressed to {m.to!r}"
@@ -87,7 +91,7 @@ class Gate:
         age_ms = (to.t_ns - m.sensed_ns) / _MS
         if not -self.max_ahead_ms <= age_ms <= self.max_age_ms:
             return f"sensed {age_ms:.0f} ms ago, allowed {-self.max_ahead_ms:.0f} to {self.max_age_ms:.0f}"
-        late_ms = (m.received_ns - to.t_ns) / _MS
+        late_ms = (received.received_ns - to.t_ns) / _MS
         if late_ms > self.max_age_ms:
             return f"came {late_ms:.0f} ms late, allowed {self.max_age_ms:.0f}"
         return self._pose_refusal(to, m) or _payload_refusal(codec, m)

@@ -17,17 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robosac.errors import InputError as InputError
 from robosac.errors import RobosacError as RobosacError
-
-if TYPE_CHECKING:
-    from robosac.air import Surrogate, World
-    from robosac.calibration import Calibration
 
 Id: TypeAlias = str
 Subset: TypeAlias = frozenset[Id]
@@ -122,7 +118,6 @@ class Truth:
     hits: Mapping[Id, Int64]  # agent -> (G,) points on each object; the ego is among the agents
     world_T_sensor: Mapping[Id, Float64]  # agent -> true pose (4, 4)
     attackers: Subset = EGO_ALONE
-    world: World | None = None  # where rays can be cast again; None on recorded data
 
     def visible(self, agents: Iterable[Id] | None = None, *, min_points: int = 5) -> Bool:
         """Which objects `(G,)` at least `min_points` points fell on, summed over `agents` (default: all)."""
@@ -135,27 +130,36 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What the ego asks its teammates for."""
+    """What the ego tells its teammates when it asks for their messages."""
 
     ego: Id
     t_ns: int
     world_T_ego: Float64  # (4, 4) measured
-    round: int = 0
-    payload: Mapping[str, Array] = field(default_factory=dict)
+
+    @staticmethod
+    def of(ego: View) -> Request:
+        """From the ego's own view."""
+        return Request(ego.id, ego.t_ns, ego.world_T_sensor)
 
 
 @dataclass(frozen=True, eq=False)
 class Message:
-    """What one teammate sends. Everything but `link` and `received_ns` is only claimed by the sender."""
+    """What one teammate sends. All of it is only claimed by the sender."""
 
-    sender: Id  # claimed
-    link: Id  # authenticated by the receiver
+    sender: Id
     to: Id
-    sensed_ns: int  # claimed
-    received_ns: int
-    world_T_payload: Float64  # (4, 4), claimed: the frame the payload is in
+    sensed_ns: int
+    world_T_payload: Float64  # (4, 4): the frame the payload is in
     codec: str
     payload: Mapping[str, Array]
+
+    @staticmethod
+    def of(
+        view: View, to: Request, codec: str, payload: Mapping[str, Array], *, world_T_payload: Float64 | None = None
+    ) -> Message:
+        """What the agent of `view` honestly sends; the payload is in its sensor frame where no other is named."""
+        pose = view.world_T_sensor if world_T_payload is None else world_T_payload
+        return Message(view.id, to.ego, view.t_ns, pose, codec, payload)
 
     def with_payload(self, **arrays: Array) -> Message:
         """A copy that carries other arrays under the given names."""
@@ -165,6 +169,20 @@ class Message:
     def bytes(self) -> int:
         """Size of the payload in bytes."""
         return int(sum(np.asarray(a).nbytes for a in self.payload.values()))
+
+
+@dataclass(frozen=True, eq=False)
+class Received:
+    """A message as it arrived. The link and the time are the receiver's own knowledge, no claim of the sender."""
+
+    link: Id  # authenticated by the receiver
+    received_ns: int
+    message: Message
+
+    @staticmethod
+    def honest(message: Message, to: Request) -> Received:
+        """On the sender's own link, at the time of the request."""
+        return Received(message.sender, to.t_ns, message)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,28 +208,68 @@ class Detections:
 
 @dataclass(frozen=True)
 class Trial:
-    """One subset that was drawn, how well it agreed with the reference, and whether it was accepted."""
+    """One subset that was drawn, how well it agreed with the reference, and whether it was accepted.
+
+    `scores` holds further numbers by name, for defences that verify a subset by more than its agreement.
+    """
 
     subset: Subset
     agreement: float
     accepted: bool
     threshold: float
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+    @staticmethod
+    def judged(subset: Subset, agreement: float, threshold: float) -> Trial:
+        """Accepted where the agreement reaches the threshold."""
+        return Trial(subset, agreement, agreement >= threshold, threshold)
 
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """What a defence decided about one frame. Not used is not accused."""
+    """What a defence decided about one frame. Not used is not accused.
+
+    A result may be composed of several decodes. So each box says which teammates' messages it rests on (`sources`)
+    and which other decodes show it too (`support`); `used` are the teammates that were used anywhere in the result.
+
+    Attributes:
+        result: the boxes.
+        used: teammates whose messages the result rests on.
+        accused: teammates that the evidence speaks against.
+        suspicion: teammate -> probability-like, in [0, 1].
+        trials: the subsets that were judged.
+        decodes: fuse + decode passes, the ego's own included.
+        ms: milliseconds a stage.
+        reason: why, in words.
+        rejected: link -> why the gate let nothing in.
+        sources: a subset of `used` for each box; the ego alone where a box rests on no teammate. Left out, every box
+            rests on all of `used`.
+        support: for each box, other subsets that show it too; () = nobody corroborates it.
+
+    Raises:
+        InputError: sources or support are not as many as the boxes, or a source is not used.
+    """
 
     result: Detections
     used: Subset
     accused: Subset
-    suspicion: Mapping[Id, float]  # probability-like, in [0, 1]
+    suspicion: Mapping[Id, float]
     trials: tuple[Trial, ...]
-    decodes: int  # fuse + decode passes, the ego's own included
-    ms: Mapping[str, float]  # milliseconds a stage
+    decodes: int
+    ms: Mapping[str, float]
     reason: str
-    rejected: Mapping[Id, str] = field(default_factory=dict)  # link -> why the gate let nothing in
-    support: tuple[tuple[Subset, ...], ...] = ()  # per box: other subsets that show it too; () = nobody corroborates it
+    rejected: Mapping[Id, str] = field(default_factory=dict)
+    sources: tuple[Subset, ...] = ()
+    support: tuple[tuple[Subset, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        boxes = len(self.result)
+        if not self.sources:
+            object.__setattr__(self, "sources", (self.used,) * boxes)
+        _expect(len(self.sources) == boxes, "sources", f"one for each of {boxes} boxes", len(self.sources))
+        _expect(len(self.support) in (0, boxes), "support", f"one for each of {boxes} boxes", len(self.support))
+        unused = frozenset().union(*self.sources) - self.used
+        _expect(not unused, "sources", f"among the teammates used {sorted(self.used)}", sorted(unused))
 
     @property
     def fell_back(self) -> bool:
@@ -231,30 +289,6 @@ class Session(Protocol):
 
     def detect(self, subsets: Sequence[Subset]) -> list[Detections]:
         """Fuse and decode a batch of subsets; each subset is decoded at most once in a session."""
-        ...
-
-    def cost_ms(self, subset: Subset) -> float:
-        """Expected milliseconds of one fuse and decode of this subset."""
-        ...
-
-
-@runtime_checkable
-class Differentiable(Session, Protocol):
-    """A session whose logits can be differentiated with respect to the messages' payloads."""
-
-    def logits(self, payloads: Mapping[Id, Any], subsets: Sequence[Subset]) -> Any:
-        """Class logits `(S, H, W)` as torch; gradients flow to the torch tensors in `payloads`, which replace
-        the messages' own. The encoder is not in the loop."""
-        ...
-
-
-@runtime_checkable
-class BoxDifferentiable(Differentiable, Protocol):
-    """A session whose boxes can be differentiated, too, before anything is thresholded or suppressed."""
-
-    def logits_and_boxes(self, payloads: Mapping[Id, Any], subsets: Sequence[Subset]) -> tuple[Any, Any]:
-        """Class logits `(S, H, W)` and the box that each cell would give, `(S, H, W, 7)` in the ego frame, as torch;
-        gradients flow as in `logits`."""
         ...
 
 
@@ -277,31 +311,12 @@ class Detector(Protocol):
         """What a valid message of this detector looks like."""
         ...
 
-    def request(self, ego: View, round: int = 0, heard: Sequence[Message] = ()) -> Request: ...
-
-    def encode(self, view: View, to: Request) -> Message: ...
-
-    def open(self, ego: View, to: Request, messages: Sequence[Message]) -> Session: ...
-
-
-@runtime_checkable
-class Verifiable(Detector, Protocol):
-    """A detector that can also run as if it were not wrapped, so that what is cached can be checked against it."""
-
-    def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
-        """Raw outputs of one unwrapped forward with the ego and these agents only, from their points.
-
-        Nothing cached is used. Each message in `tampered` takes the place of what the agent of its link sends.
-        """
+    def encode(self, view: View, to: Request) -> Message:
+        """What the agent of `view` honestly sends."""
         ...
 
-
-@runtime_checkable
-class RawSession(Session, Protocol):
-    """A session that shows the model's raw outputs beside its boxes."""
-
-    def outputs(self, subset: Subset) -> Outputs:
-        """Raw outputs of a subset, from what the session computed once; the names are those of `Verifiable.full`."""
+    def open(self, ego: View, to: Request, messages: Sequence[Message]) -> Session:
+        """A session of messages whose senders are known to be who they claim, one of each (see `robosac.gate`)."""
         ...
 
 
@@ -317,30 +332,6 @@ class Codec:
     arrays: Mapping[str, tuple[tuple[int | str | None, ...], str, float, float]]
     longest: Mapping[str, int] = field(default_factory=dict)
     max_messages: int | None = None
-
-
-# -------------------------------------------------------------------------------------------------- defences
-@runtime_checkable
-class Defense(Protocol):
-    """A value: settings, repr, equality."""
-
-    def start(self, scenario: str, calibration: Calibration | None, rng: np.random.Generator) -> Defender: ...
-
-
-@runtime_checkable
-class Adaptable(Defense, Protocol):
-    """A defence that adaptive attacks can be held against."""
-
-    def surrogate(self, calibration: Calibration | None, detector: str) -> Surrogate:
-        """What an attacker who knows these settings knows of the defence of the named detector."""
-        ...
-
-
-@runtime_checkable
-class Defender(Protocol):
-    """Gate, session, search, memory: lives within one scenario."""
-
-    def step(self, detector: Detector, ego: View, to: Request, inbox: Sequence[Message]) -> Verdict: ...
 
 
 def keyed_rng(*key: Hashable) -> np.random.Generator:

@@ -122,10 +122,10 @@ def test_what_was_sent_in_words():
     broken[:] = np.nan
     assert differs(honest, honest.with_payload(features=broken)) == "100% of features moved some to NaN or inf"
     assert differs(honest, honest.with_payload(slots=np.arange(9))) == "9 slots instead of 4"
-    ghost = replace(honest, sender="a#0", link="a#0")
+    ghost = replace(honest, sender="a#0")
     assert said_by(honest, [honest, ghost]) == "honest and 1 invented senders, the first with the same message"
     old = posed_air(["a"], index=-1).honest["a"]
-    stale = replace(old, received_ns=honest.received_ns)
+    stale = old
     assert said_by(honest, [stale], {4: old}).startswith("the payload of frame 4, a pose 1.00 m")
     assert said_by(honest, [honest], {4: old}) == "honest"
 

@@ -16,7 +16,7 @@ from benchmarks.reference import reference_frame
 from robosac import detectors
 from robosac.demo.settings import DemoSettings
 from robosac.detectors.bev.detector import BevDetector
-from robosac.types import EGO_ALONE, InputError
+from robosac.types import EGO_ALONE, InputError, Request
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_the_reference_style_finds_what_sessions_find(detector: BevDetector, cas
     views = [case.frame.ego, *case.frame.others.values()]
     for team, results in zip([EGO_ALONE, subset], passes, strict=True):
         for view, found in zip(views, results, strict=True):
-            request = detector.request(view)
+            request = Request.of(view)
             heard = [v for v in views if v is not view and (v is case.frame.ego or v.id in team)]
             session = detector.open(view, request, [detector.encode(v, request) for v in heard])
             expected = session.detect([frozenset(session.ids)])[0]

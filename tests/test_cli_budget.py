@@ -246,7 +246,7 @@ def test_what_cannot_be_written_to_is_told_before_the_work(
     def work(*_: object, **__: object) -> None:
         raise AssertionError("the work began")
 
-    for name in ("demo.run_demo", "demo.progress_bar", "calibrate.progress_bar", "calibrate.run_all"):
+    for name in ("demo.run_demo", "demo.progress_bar", "calibrate.progress_bar", "calibrate.make_executor"):
         monkeypatch.setattr(f"robosac.commands.{name}", work)
     monkeypatch.setattr("robosac.detectors.bev.training.train.load_split", work)
     monkeypatch.setattr("robosac.viz.budget_plot.plot_budget", work)

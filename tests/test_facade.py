@@ -8,7 +8,8 @@ import pytest
 import robosac
 from robosac.facade import saved_calibration
 from robosac.simulation import scenario
-from robosac.types import Detector, InputError, Verdict
+from robosac.types import Detector, InputError, Request, Verdict
+from tests.toy import received
 
 
 @pytest.fixture(scope="module")
@@ -31,22 +32,22 @@ def test_three_lines(detector, frame):
 
 
 def test_messages_over_the_air_give_the_same_verdict(detector, frame):
-    request = detector.request(frame.ego)
+    request = Request.of(frame.ego)
     inbox = [detector.encode(view, request) for view in frame.others.values()]
-    heard = robosac.wrap(detector).receive(frame.ego, inbox[::-1], scenario=frame.scenario)
+    heard = robosac.wrap(detector).receive(frame.ego, received(inbox[::-1], request), scenario=frame.scenario)
     seen = robosac.wrap(detector)(frame)
     assert heard.trials == seen.trials
     np.testing.assert_array_equal(heard.result.boxes, seen.result.boxes)
 
 
 def test_garbage_over_the_air_is_reported(detector, frame):
-    request = detector.request(frame.ego)
+    request = Request.of(frame.ego)
     inbox = [detector.encode(view, request) for view in frame.others.values()]
     inbox[0] = inbox[0].with_payload(features=np.full((1, 2, 3), np.nan, np.float32))
     inbox[1] = inbox[1].with_payload(features=np.full((32, 64, 64), 7.0, np.float32))
-    verdict = robosac.wrap(detector).receive(frame.ego, inbox)
-    assert set(verdict.rejected) == {inbox[0].link, inbox[1].link}
-    assert "shape" in verdict.rejected[inbox[0].link] and "outside" in verdict.rejected[inbox[1].link]
+    verdict = robosac.wrap(detector).receive(frame.ego, received(inbox, request))
+    assert set(verdict.rejected) == {inbox[0].sender, inbox[1].sender}
+    assert "shape" in verdict.rejected[inbox[0].sender] and "outside" in verdict.rejected[inbox[1].sender]
 
 
 def test_a_calibration_from_a_file(detector, frame, tmp_path):

@@ -15,7 +15,7 @@ from robosac.detectors.fusion.early import EarlyFusion
 from robosac.detectors.fusion.late import LateFusion
 from robosac.evaluation.play import attacked_air
 from robosac.gate import Gate
-from robosac.types import BevGrid, Detector, Message, keyed_rng
+from robosac.types import BevGrid, Detector, Message, Received, Request, keyed_rng
 from tests.detectors.plain import SCENE, cars, sent
 
 GRID = BevGrid(-30.0, -30.0, 1.0, 60, 60)
@@ -45,7 +45,7 @@ def test_every_profile_peaks_at_its_box(kind: str) -> None:
 
 def attacked(detector: Detector, attack: Attack) -> tuple[Sequence[Message], dict[str, Message]]:
     to, inbox = sent(detector, SCENE)
-    honest = {m.link: m for m in inbox}
+    honest = {m.sender: m for m in inbox}
     air = attacked_air(SCENE, detector, to, honest, frozenset("ab"), attack.knowledge)
     return attack.start("plain", frozenset("ab"), keyed_rng(0)).send(air), honest
 
@@ -55,12 +55,12 @@ def test_the_lies_pass_the_gate_and_need_no_knowledge(kind: str) -> None:
     detector: Detector = LateFusion(cars, name="late") if kind == "late" else EarlyFusion(cars, name="early")
     attack: Attack = BoxLies() if kind == "late" else PointLies(detect=cars, points=50)
     lies, honest = attacked(detector, attack)
-    gate, to = Gate(), detector.request(SCENE.ego)
-    assert [m.link for m in lies] == ["a", "b"] and attack.knowledge == Knowledge.NONE
-    assert all(gate.refusal(to, detector.codec, m) is None for m in lies)
+    gate, to = Gate(), Request.of(SCENE.ego)
+    assert [m.sender for m in lies] == ["a", "b"] and attack.knowledge == Knowledge.NONE
+    assert all(gate.refusal(to, detector.codec, Received.honest(m, to)) is None for m in lies)
     (array, *_) = detector.codec.arrays
     for lie in lies:
-        assert not np.array_equal(lie.payload[array], honest[lie.link].payload[array])
+        assert not np.array_equal(lie.payload[array], honest[lie.sender].payload[array])
     if kind == "early":
         assert [len(m.payload["points"]) for m in lies] == [250, 250]  # five cars of 50; its own points are gone
 
@@ -69,7 +69,8 @@ def test_the_lies_pass_the_gate_and_need_no_knowledge(kind: str) -> None:
 def test_the_lies_of_the_first_table_pass_the_gate(lie: str) -> None:
     detector = LateFusion(cars, name="late")
     to, inbox = sent(detector, SCENE)
-    assert Gate().refusal(to, detector.codec, LIES[lie](inbox[0], to.world_T_ego, keyed_rng(0))) is None
+    changed = LIES[lie](inbox[0], to.world_T_ego, keyed_rng(0))
+    assert Gate().refusal(to, detector.codec, Received.honest(changed, to)) is None
 
 
 def test_moved_boxes_suppress_and_do_not_match() -> None:

@@ -11,8 +11,9 @@ import pytest
 
 import robosac
 from robosac.defenses import Robosac
-from robosac.types import Detector, Session, Verdict
+from robosac.types import Detector, Request, Session, Verdict
 from tests.test_readme import fences
+from tests.toy import received
 
 PAGE = Path(__file__).parents[1] / "docs" / "own_detector.md"
 
@@ -53,7 +54,7 @@ def test_a_liar_is_kept_out_of_each(page: dict[str, Any], kind: str) -> None:
     """One teammate sends a lattice of cars, 8 m apart."""
     detector = {"late": page["late"], "early": page["early"], "class": page["Toy"]()}[kind]
     frame = page["frame"]
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     inbox = [detector.encode(view, to) for view in frame.others.values()]
     places = np.stack(np.meshgrid(np.arange(-32, 33, 8), np.arange(-32, 33, 8)), axis=-1).reshape(-1, 1, 2)
     liar = inbox[0]
@@ -69,5 +70,5 @@ def test_a_liar_is_kept_out_of_each(page: dict[str, Any], kind: str) -> None:
         inbox[0] = liar.with_payload(**{name: fake})
     session = detector.open(frame.ego, to, inbox)
     assert isinstance(session, Session)
-    verdict = robosac.wrap(detector, Robosac(threshold=0.45)).receive(frame.ego, inbox, to=to)
-    assert liar.link not in verdict.used
+    verdict = robosac.wrap(detector, Robosac(threshold=0.45)).receive(frame.ego, received(inbox, to), to=to)
+    assert liar.sender not in verdict.used

@@ -33,7 +33,7 @@ def run(proposer, budget, *, attackers=frozenset(), ids=IDS, seed=0, batch=1, re
 
     def judge(reference, subset, result):
         assert reference == EGO_ALONE and result == subset
-        return (0.0 if subset & frozenset(attackers) or refuse(subset) else 1.0), 0.5
+        return Trial.judged(subset, 0.0 if subset & frozenset(attackers) or refuse(subset) else 1.0, 0.5)
 
     found = search(ids, trial, judge, proposer, budget, rng(seed), batch=batch)
     assert len(decoded) == len(set(decoded)) == found.decodes  # nothing is decoded twice

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from robosac.boxes import nms_bev, transform_points
-from robosac.types import BevGrid, Codec, Detections, Frame, InputError, Message, Request, Subset, View
+from robosac.types import BevGrid, Codec, Detections, Frame, InputError, Message, Received, Request, Subset, View
 
 GRID = BevGrid(-40.0, -40.0, 2.0, 40, 40)
 CODEC = Codec("toy", {"centres": ((None, 2), "float32", -200.0, 200.0)})
@@ -66,9 +66,6 @@ class ToySession:
             for s in subsets
         ]
 
-    def cost_ms(self, subset: Subset) -> float:
-        return 1.0
-
 
 @dataclass
 class ToyDetector:
@@ -77,22 +74,22 @@ class ToyDetector:
     codec: Codec = CODEC
     sessions: list[ToySession] = field(default_factory=list)
 
-    def request(self, ego: View, round: int = 0, heard: Sequence[Message] = ()) -> Request:
-        return Request(ego.id, ego.t_ns, ego.world_T_sensor, round)
-
     def encode(self, view: View, to: Request) -> Message:
         centres = transform_points(view.world_T_sensor, view.points)[:, :2].copy()
         return Message(
             sender=view.id,
-            link=view.id,
             to=to.ego,
             sensed_ns=view.t_ns,
-            received_ns=view.t_ns,
             world_T_payload=view.world_T_sensor,
             codec=self.codec.name,
             payload={"centres": centres},
         )
 
     def open(self, ego: View, to: Request, messages: Sequence[Message]) -> ToySession:
-        self.sessions.append(ToySession(ego, {m.link: m for m in messages}))
+        self.sessions.append(ToySession(ego, {m.sender: m for m in messages}))
         return self.sessions[-1]
+
+
+def received(messages: Sequence[Message], to: Request) -> list[Received]:
+    """Messages as they arrive from who sends on a link of its own."""
+    return [Received.honest(m, to) for m in messages]

@@ -109,7 +109,7 @@ class RehearsingAttacker:
 
 def _arrays(messages: Sequence[Message]) -> dict[tuple[Id, str], Tensor]:
     return {
-        (m.link, name): torch.from_numpy(np.array(array)).float()
+        (m.sender, name): torch.from_numpy(np.array(array)).float()
         for m in messages
         for name, array in m.payload.items()
         if np.issubdtype(array.dtype, np.floating)
@@ -118,8 +118,7 @@ def _arrays(messages: Sequence[Message]) -> dict[tuple[Id, str], Tensor]:
 
 def _rehearse(air: Air, honest: Mapping[Id, Message], sent: Sequence[Message]) -> Verdict | None:
     """What the defence will say if the crew sends this and everybody else what they honestly would."""
-    rest = [m for i, m in sorted({**air.others, **air.honest}.items()) if i not in honest]
-    return air.rehearse([*rest, *sent])
+    return air.simulate_defense([*(m for i, m in air.honest.items() if i not in honest), *sent])
 
 
 def _polluted(verdict: Verdict | None, crew: Mapping[Id, Message], known: Subset) -> Subset | None:

@@ -175,7 +175,7 @@ class BoxFlood(_BoxLie):
         half = math.ceil(math.sqrt(max(room, 1)) / 2) + 2
         x, y = (a.ravel() * self.spacing_m for a in np.mgrid[-half : half + 1, -half : half + 1])
         ring = np.argsort(np.hypot(x, y), kind="stable")[1 : 1 + max(room, 0)]  # the ego stands in the middle
-        yaw = crew.rng(air, "flood", honest.link).uniform(-np.pi, np.pi, len(ring))
+        yaw = crew.rng(air, "flood", honest.sender).uniform(-np.pi, np.pi, len(ring))
         cars = _around(air, honest, _cars_at(np.hypot(x, y)[ring], np.arctan2(y, x)[ring], yaw), own)
         return own.best_first(
             np.concatenate([cars, own.boxes]),
@@ -234,7 +234,7 @@ class BoxShift(_BoxLie):
         real(self, "metres", low=0.0)
 
     def lie(self, own: Listed, honest: Message, air: Air, crew: Crew) -> Mapping[str, Array]:
-        way = crew.rng(air, "shift", honest.link).choice([-1.0, 1.0], len(own.boxes))
+        way = crew.rng(air, "shift", honest.sender).choice([-1.0, 1.0], len(own.boxes))
         boxes = own.boxes.copy()
         # coordinates are rounded to the message's numbers: what that may add is taken off before
         step = max(

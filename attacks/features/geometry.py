@@ -63,7 +63,7 @@ class GeometryAttacker:
         # one stream for all maps of a message: levels of a pyramid move the same way
         maps = maps_of(honest, air.codec)
         lies = {
-            n: self.attack.moved(x, nothing(air.codec, n), self.crew.rng(air, honest.link)) for n, x in maps.items()
+            n: self.attack.moved(x, nothing(air.codec, n), self.crew.rng(air, honest.sender)) for n, x in maps.items()
         }
         return honest.with_payload(**{n: np.ascontiguousarray(lies[n], x.dtype) for n, x in maps.items()})
 

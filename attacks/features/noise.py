@@ -213,7 +213,7 @@ class FaultAttacker:
     def _broken(self, air: Air, honest: Message, name: str) -> Array:
         out: Array = honest.payload[name].copy()
         count = math.floor(self.attack.share * out.size + 1e-9)
-        at = self.crew.rng(air, honest.link, name).permutation(out.size)[:count]
+        at = self.crew.rng(air, honest.sender, name).permutation(out.size)[:count]
         out.ravel()[at] = self.attack.value(honest.payload[name], name, air.codec)
         return out
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from robosac.air import Air, Knowledge
 from robosac.attacks.features.objectives import Loss, Objective, Unattacked
-from robosac.types import EGO_ALONE, Differentiable, Id, InputError, Message, Subset
+from robosac.capabilities import Differentiable
+from robosac.types import EGO_ALONE, Id, InputError, Message, Subset
 
 Key: TypeAlias = tuple[Id, str]  # an attacker and the name of one of its arrays
 Arrays: TypeAlias = Mapping[Key, Tensor]

@@ -46,7 +46,7 @@ def on_sender_maps(cells: Bool, grid: BevGrid, air: Air, message: Message) -> Ma
         shape = np.asarray(message.payload[name]).shape
         if len(shape) != 3:
             raise InputError(
-                f"expected {name!r} from {message.link!r} to be a map (C, H, W) of the sender's surroundings, got "
+                f"expected {name!r} from {message.sender!r} to be a map (C, H, W) of the sender's surroundings, got "
                 f"shape {shape}; use an attack with one budget for the whole message"
             )
         read[name] = on_sender_map(cells, grid, air.to.world_T_ego, message.world_T_payload, shape[1:])[None]

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from robosac.air import Air, Attacker, Knowledge
-from robosac.attacks.base import Budgeted, Measured, Stage, same_but, sybil
+from robosac.air import Air, Attacker, Knowledge, attacker_of, invented
+from robosac.attacks.base import Budgeted, Measured, Stage, same_but
 from robosac.attacks.colluders import Crew
 from robosac.attacks.pose.offsets import moved
 from robosac.attacks.settings import instance, integer, real
@@ -95,10 +95,12 @@ class Sybil(Budgeted):
 
     def spent(self, honest: Message, sent: Sequence[Message]) -> float:
         """Invented identities; `inf` where the attacker's own message or what an invented one may not say changed."""
-        own = [m for m in sent if m.link == honest.link]
-        invented = [m for m in sent if m.link != honest.link]
-        named = [replace(m, sender=honest.sender, link=honest.link) for m in invented]
-        once = len({m.link for m in invented}) == len(invented) and all(m.sender == m.link for m in invented)
+        own = [m for m in sent if m.sender == honest.sender]
+        invented = [m for m in sent if m.sender != honest.sender]
+        named = [replace(m, sender=honest.sender) for m in invented]
+        once = len({m.sender for m in invented}) == len(invented) and all(
+            attacker_of(m.sender) == honest.sender for m in invented
+        )
         truly_own = len(own) == 1 and same_but(honest, own[0])
         return float(len(invented)) if truly_own and once and all(self._may(honest, m) for m in named) else math.inf
 
@@ -124,7 +126,7 @@ class SybilAttacker:
             return list(honest.values())
         said = dict(honest)
         if self.carried is not None:
-            said |= {m.link: m for m in self.carried.send(air) if m.link in honest}
+            said |= {m.sender: m for m in self.carried.send(air) if m.sender in honest}
         return [m for who in honest for m in (honest[who], *self._invented(who, said[who], air))]
 
     def _invented(self, who: Id, said: Message, air: Air) -> list[Message]:
@@ -132,9 +134,9 @@ class SybilAttacker:
         angle = rng.uniform(-np.pi, np.pi, self.attack.identities)
         away = self.attack.spread_m * np.sqrt(rng.uniform(0.25, 1.0, self.attack.identities))  # an even ring
         return [
-            moved(replace(said, sender=name, link=name), (x, y, 0.0))
+            moved(replace(said, sender=name), (x, y, 0.0))
             for name, x, y in zip(
-                (sybil(who, k) for k in range(self.attack.identities)),
+                (invented(who, k) for k in range(self.attack.identities)),
                 (away * np.cos(angle)).tolist(),
                 (away * np.sin(angle)).tolist(),
                 strict=True,

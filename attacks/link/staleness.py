@@ -71,7 +71,7 @@ class Replay(Stale):
     OLD: ClassVar = ("payload", "world_T_payload", "sensed_ns")
 
     def blend(self, now: Message, old: Message) -> Message:
-        return replace(old, to=now.to, received_ns=now.received_ns)
+        return replace(old, to=now.to)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,23 +106,22 @@ class StaleAttacker:
 
     attack: Stale
     crew: Crew
-    _kept: dict[tuple[Id, int], deque[Message]] = field(default_factory=dict)  # by attacker and round of requests
-    _lived: dict[tuple[Id, int], int] = field(default_factory=dict)  # messages ever, likewise
+    _kept: dict[Id, deque[Message]] = field(default_factory=dict)
+    _lived: dict[Id, int] = field(default_factory=dict)  # messages ever
 
     def watch(self, air: Air) -> None:
         """Live through a frame in which nothing is sent: what will be old is recorded all the same."""
         for who, message in self.crew.honest(air).items():
-            key = (who, air.to.round)
-            self._kept.setdefault(key, deque(maxlen=self.attack.frames + 1)).append(message)
-            self._lived[key] = self._lived.get(key, 0) + 1
+            self._kept.setdefault(who, deque(maxlen=self.attack.frames + 1)).append(message)
+            self._lived[who] = self._lived.get(who, 0) + 1
 
     def send(self, air: Air) -> Sequence[Message]:
         """One message an attacker that is present."""
         self.watch(air)
-        return [self._old(who, air.to.round, now) for who, now in self.crew.honest(air).items()]
+        return [self._old(who, now) for who, now in self.crew.honest(air).items()]
 
-    def _old(self, who: Id, round: int, now: Message) -> Message:
-        kept, lived = self._kept[who, round], self._lived[who, round] - 1
+    def _old(self, who: Id, now: Message) -> Message:
+        kept, lived = self._kept[who], self._lived[who] - 1
         age = self.attack.age(lived)
         return now if age == 0 else self.attack.blend(now, kept[-1 - age])
 

@@ -24,7 +24,7 @@ from robosac.attacks.colluders import Crew
 from robosac.attacks.points.recast import BoxWorld, ground_plane
 from robosac.attacks.settings import integer, real
 from robosac.boxes import invert_pose, nms_bev, transform_boxes, transform_points
-from robosac.types import EGO_ALONE, Array, Float32, Float64, Id, InputError, Int64, Message, Subset, View
+from robosac.types import EGO_ALONE, Array, Float32, Float64, Id, InputError, Int64, Message, Request, Subset, View
 
 CAR_M: Final = (4.5, 1.9, 1.6)
 _EGO_M: Final = 3.0  # a box that near is the ego's own
@@ -123,7 +123,7 @@ class RemoveCar(_Cars):
         detector = air.detector
         for who in crew.honest(air):
             view = air.own[who]
-            alone = detector.open(view, detector.request(view), []).detect([EGO_ALONE])[0]
+            alone = detector.open(view, Request.of(view), []).detect([EGO_ALONE])[0]
             sure = alone.scores >= self.min_score
             found.append(transform_boxes(invert_pose(air.to.world_T_ego) @ view.world_T_sensor, alone.boxes[sure]))
             scores.append(alone.scores[sure])

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import torch
 
-from robosac.air import Air, Knowledge
-from robosac.attacks.base import Budgeted, Stage, sybil
+from robosac.air import Air, Knowledge, invented
+from robosac.attacks.base import Budgeted, Stage
 from robosac.attacks.colluders import Crew
 from robosac.attacks.features.gradient import WHITE_BOX
 from robosac.attacks.features.objectives import InvertedBce, Loss, Objective
@@ -166,15 +166,15 @@ class Trial:
         most, present = self.air.codec.max_messages, len(self.air.others) + len(claimed)
         room = len(tried) if most is None else min(len(tried), most - present)
         if tried and room < 1:  # no place beside the others: one session each
-            return [self._opened(who, [])[0] for who in (claimed, *({**claimed, m.link: m} for m in tried))]
+            return [self._opened(who, [])[0] for who in (claimed, *({**claimed, m.sender: m} for m in tried))]
         first, *rest = list(_chunks(tried, room)) or [[]]
         found = self._opened(claimed, first)
         return found + [value for chunk in rest for value in self._opened(claimed, chunk)[1:]]
 
     def _opened(self, claimed: Mapping[Id, Message], tried: Sequence[Message]) -> list[float]:
-        names = [sybil(m.link, k) for k, m in enumerate(tried)]
-        extra = {name: replace(m, sender=name, link=name) for name, m in zip(names, tried, strict=True)}
-        swaps = [{}, *({m.link: name} for name, m in zip(names, tried, strict=True))]
+        names = [invented(m.sender, k) for k, m in enumerate(tried)]
+        extra = {name: replace(m, sender=name) for name, m in zip(names, tried, strict=True)}
+        swaps = [{}, *({m.sender: name} for name, m in zip(names, tried, strict=True))]
         subsets = [frozenset(swap.get(i, i) for i in s) for swap in swaps for s in self.subsets]
         with torch.no_grad():
             logits = open_session(self.air, {**claimed, **extra}).logits({}, subsets)

@@ -18,7 +18,8 @@ from robosac.attacks.features.objectives import Peaks
 from robosac.attacks.features.problem import FullFusion, Key, Problem
 from robosac.attacks.features.regions import on_map, on_sender_maps
 from robosac.attacks.settings import real
-from robosac.types import Array, BevGrid, BoxDifferentiable, Id, InputError, Message, Subset
+from robosac.capabilities import BoxDifferentiable
+from robosac.types import Array, BevGrid, Id, InputError, Message, Subset
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 
-from robosac.air import Air, Attacker
-from robosac.attacks.base import attacker_of
+from robosac.air import Air, Attacker, attacker_of
 from robosac.attacks.colluders import Crew
 from robosac.attacks.settings import instance, integer, real
 from robosac.attacks.wrappers.base import Wrapping
@@ -185,7 +184,7 @@ class ScheduledAttacker:
         if silent and isinstance(self.inner, Watches):
             self.inner.watch(_less(air, acting))
         lies = self.inner.send(_less(air, silent)) if acting else []
-        return sorted([*lies, *(honest[i] for i in silent)], key=lambda m: attacker_of(m.link))
+        return sorted([*lies, *(honest[i] for i in silent)], key=lambda m: attacker_of(m.sender))
 
 
 def _less(air: Air, left_out: set[str] | Subset) -> Air:

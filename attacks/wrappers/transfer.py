@@ -78,7 +78,7 @@ class TransferAttacker:
             return list(honest.values())
         source = air.opened(self.attack.source)
         at_home = self._at_home(air, source, honest)
-        lies = {m.link: m for m in self.inner.send(at_home)}
+        lies = {m.sender: m for m in self.inner.send(at_home)}
         return [self._carried(m, at_home.honest[i], lies[i], air) for i, m in honest.items()]
 
     def _at_home(self, air: Air, source: Detector, honest: Mapping[Id, Message]) -> Air:

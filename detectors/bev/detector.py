@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +18,7 @@ from robosac.detectors.bev.raster import Raster, rasterise, unpack
 from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
 from robosac.detectors.bev.weights import Header, load_network
 from robosac.detectors.device import usable_device
+from robosac.detectors.messages import one_each
 from robosac.types import (
     Array,
     BevGrid,
@@ -51,7 +51,6 @@ class BevDetector:
         self.header, self.device, self.path = header, usable_device(device), path
         copy = network.inference_copy().to(self.device)
         self.network = copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._decode_ms: float | None = None
 
     def __repr__(self) -> str:
         return f"BevDetector({self.name!r}, fusion={self.header.model.fusion!r})"
@@ -79,14 +78,10 @@ class BevDetector:
         upper = 1.0 if self.header.model.bounded else float("inf")
         return Codec(self.name, {FEATURES: (_SHAPE, "float32", 0.0, upper)})
 
-    def request(self, ego: View, round: int = 0, heard: Sequence[Message] = ()) -> Request:
-        """Ask for maps; nothing about the ego but its time and pose is needed."""
-        return Request(ego.id, ego.t_ns, ego.world_T_sensor, round)
-
     def encode(self, view: View, to: Request) -> Message:
         """What the agent of `view` honestly sends."""
         features = self.features(rasterise(view.points))
-        return self.message(features, view.id, view.t_ns, view.world_T_sensor, to)
+        return Message.of(view, to, self.codec.name, MappingProxyType({FEATURES: features[0].cpu().numpy()}))
 
     def features(self, raster: Raster) -> Tensor:
         """The map `(1, 32, 64, 64)` of a raster, in its sensor's frame."""
@@ -94,28 +89,15 @@ class BevDetector:
             features: Tensor = self.network.encoder(torch.from_numpy(unpack(raster.bits)[None]).to(self.device))
             return features.contiguous(memory_format=torch.contiguous_format)
 
-    def message(self, features: Tensor, sender: Id, t_ns: int, world_T_sensor: Float64, to: Request) -> Message:
-        """The message that carries a map `(1, 32, 64, 64)` made by `features`."""
-        return Message(
-            sender=sender,
-            link=sender,
-            to=to.ego,
-            sensed_ns=t_ns,
-            received_ns=to.t_ns,
-            world_T_payload=world_T_sensor,
-            codec=self.codec.name,
-            payload=MappingProxyType({FEATURES: features[0].cpu().numpy()}),
-        )
-
     def open(self, ego: View, to: Request, messages: Sequence[Message]) -> BevSession:
         """Encode the ego and bring every message to its frame.
 
         Raises:
             InputError: if a message does not fit the codec, two share a link, or one comes over the ego's own link.
         """
-        by_link = one_a_link(ego.id, messages)
+        heard = one_each(ego.id, messages)
         raster = rasterise(ego.points)
-        return BevSession(self, self.features(raster), raster, to.world_T_ego, by_link)
+        return BevSession(self, self.features(raster), raster, to.world_T_ego, heard)
 
     def in_ego_frame(self) -> EgoFrameDetector:
         """The same detector with the warp on the sender's side, for attacks after warping (see `EgoFrameDetector`)."""
@@ -136,46 +118,18 @@ class BevDetector:
         features = np.asarray(message.payload[FEATURES])
         if features.shape != _SHAPE or features.dtype.kind != "f":
             raise InputError(
-                f"expected {FEATURES!r} from {message.link!r} to be {_SHAPE} float32, "
+                f"expected {FEATURES!r} from {message.sender!r} to be {_SHAPE} float32, "
                 f"got {features.shape} {features.dtype}"
             )
         features = features.astype(np.float32, copy=False)
         # A NaN would reach subsets that the sender is not in: 0 * NaN is NaN.
         if not (np.isfinite(features).all() and np.isfinite(message.world_T_payload).all()):
-            raise InputError(f"expected finite {FEATURES!r} and pose from {message.link!r}, got NaN or inf")
+            raise InputError(f"expected finite {FEATURES!r} and pose from {message.sender!r}, got NaN or inf")
         return np.asarray(np.clip(features, -_HUGE, _HUGE))
-
-    def decode_ms(self) -> float:
-        """Milliseconds of one fuse and decode on this machine, measured once: the fastest of three."""
-        if self._decode_ms is None:
-            fused = torch.zeros(1, *_SHAPE, device=self.device)
-            times = []
-            for _ in range(4):
-                start = time.perf_counter()
-                with torch.inference_mode():
-                    decode(self.network.head(fused), np.zeros(3), self.header.decode)
-                times.append(time.perf_counter() - start)
-            self._decode_ms = 1e3 * min(times[1:])
-        return self._decode_ms
-
-
-def one_a_link(ego: Id, messages: Sequence[Message]) -> dict[Id, Message]:
-    """The messages by link, in its order.
-
-    Raises:
-        InputError: if two share a link, or one comes over the ego's own.
-    """
-    links = [m.link for m in messages]
-    doubled = sorted({link for link in links if links.count(link) > 1})
-    if doubled:
-        raise InputError(f"expected one message a link, got several from {doubled}; choose one of each first")
-    if ego in links:
-        raise InputError(f"expected messages of teammates only, got one over the link of the ego {ego!r}")
-    return {m.link: m for m in sorted(messages, key=lambda m: m.link)}
 
 
 class BevSession:
-    """One ego, one frame. Implements `robosac.types.BoxDifferentiable`.
+    """One ego, one frame. Implements `robosac.capabilities.BoxDifferentiable`.
 
     The ego's and the teammates' maps lie ready in the ego's frame; subsets are fused and decoded on demand, each once.
     """
@@ -207,11 +161,6 @@ class BevSession:
     @property
     def ids(self) -> Sequence[Id]:
         return self._ids
-
-    def cost_ms(self, subset: Subset) -> float:
-        """Expected milliseconds of one fuse and decode; 0 if this subset was decoded already."""
-        self._members([subset])
-        return 0.0 if subset in self._done else self._detector.decode_ms()
 
     def coverage(self, teammate: Id) -> float:
         """Share of the ego's map, in [0, 1], that a teammate's map covers by its claimed pose."""

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robosac.detectors.bev.detector import FEATURES, BevDetector, BevSession, one_a_link
+from robosac.detectors.bev.detector import FEATURES, BevDetector, BevSession
 from robosac.detectors.bev.network import MAP
 from robosac.detectors.bev.raster import Raster, rasterise
 from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
+from robosac.detectors.messages import one_each
 from robosac.types import Array, BevGrid, Codec, Id, InputError, Message, Request, View
 
 VALID: Final = "valid"
@@ -52,9 +53,6 @@ class EgoFrameDetector:
         inner = self.inner.codec
         return Codec(f"{inner.name}:ego-frame", {**inner.arrays, VALID: (_SHAPE, "uint8", 0.0, 1.0)})
 
-    def request(self, ego: View, round: int = 0, heard: Sequence[Message] = ()) -> Request:
-        return self.inner.request(ego, round, heard)
-
     def encode(self, view: View, to: Request) -> Message:
         """What the agent of `view` honestly sends: its map as the ego would have warped it, in the ego's frame."""
         message = self.inner.encode(view, to)
@@ -70,7 +68,7 @@ class EgoFrameDetector:
         Raises:
             InputError: as `BevDetector.open`, or if a message is not in the ego's frame.
         """
-        heard = one_a_link(ego.id, messages)
+        heard = one_each(ego.id, messages)
         valid = [torch.from_numpy(self._valid(m, to).astype(np.float32)) for m in heard.values()]
         plain = {i: self._plain(m) for i, m in heard.items()}
         carried = torch.stack(valid) if valid else torch.zeros(0, *_SHAPE)
@@ -86,7 +84,7 @@ class EgoFrameDetector:
                 f"{message.codec!r} with {valid.shape}; encode it with this detector"
             )
         if not np.array_equal(message.world_T_payload, to.world_T_ego):
-            raise InputError(f"expected the payload of {message.link!r} in the frame of the ego, got another pose")
+            raise InputError(f"expected the payload of {message.sender!r} in the frame of the ego, got another pose")
         return valid
 
     def _plain(self, message: Message) -> Message:

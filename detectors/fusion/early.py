@@ -6,7 +6,6 @@ detector that is a callable from points to boxes and scores. A trial costs one r
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -16,9 +15,8 @@ import numpy as np
 
 from robosac.boxes import invert_pose, transform_points
 from robosac.detectors.fusion.callables import Detect, best_first, empty, found_by, own_body
-from robosac.detectors.fusion.teammates import by_link, check_known, from_sensor, plain_request
+from robosac.detectors.fusion.teammates import by_sender, check_known
 from robosac.types import (
-    EGO_ALONE,
     Array,
     BevGrid,
     Codec,
@@ -97,9 +95,6 @@ class EarlyFusion:
         arrays = {POINTS: (("n", 4), "float32", -self.max_value, self.max_value)}
         return Codec(f"{self._name}-points", arrays, {"n": self.max_points}, self.max_messages)
 
-    def request(self, ego: View, round: int = 0, heard: Sequence[Message] = ()) -> Request:
-        return plain_request(ego, round)
-
     def encode(self, view: View, to: Request) -> Message:
         """What the agent of `view` honestly sends: its points, thinned to `max_points`."""
         points = np.asarray(view.points, dtype=np.float32)
@@ -108,7 +103,7 @@ class EarlyFusion:
         )
         if len(sound) > self.max_points:
             sound = sound[np.arange(self.max_points) * len(sound) // self.max_points]
-        return from_sensor(view, to, self.codec, MappingProxyType({POINTS: points[sound]}))
+        return Message.of(view, to, self.codec.name, MappingProxyType({POINTS: points[sound]}))
 
     def open(self, ego: View, to: Request, messages: Sequence[Message]) -> EarlySession:
         """Bring every message's points to the ego's frame.
@@ -116,12 +111,12 @@ class EarlyFusion:
         Raises:
             InputError: if a message does not fit the codec, two share a link, or one comes over the ego's own link.
         """
-        heard = by_link(ego.id, self.codec, messages)
+        heard = by_sender(ego.id, self.codec, messages)
         return EarlySession(self, ego.points, {i: in_ego_frame(m, to.world_T_ego) for i, m in heard.items()})
 
     def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
-        """Boxes and scores of these agents' points; see `robosac.types.Verifiable`."""
-        lies = {m.link: m for m in tampered}
+        """Boxes and scores of these agents' points; see `robosac.capabilities.Verifiable`."""
+        lies = {m.sender: m for m in tampered}
         views = sorted(others, key=lambda v: v.id)
         sent = [lies[v.id] if v.id in lies else self.encode(v, to) for v in views]
         found = self.found(ego.points, [in_ego_frame(m, to.world_T_ego) for m in sent])
@@ -158,25 +153,15 @@ def in_ego_frame(message: Message, world_T_ego: Float64) -> Float32:
 
 
 class EarlySession:
-    """One ego, one frame. Implements `robosac.types.RawSession`. The points lie ready in the ego's frame."""
+    """One ego, one frame. Implements `robosac.capabilities.RawSession`. The points lie ready in the ego's frame."""
 
     def __init__(self, detector: EarlyFusion, own: Array, heard: Mapping[Id, Float32]) -> None:
         self._detector, self._own, self._heard = detector, own, dict(heard)
         self._done: dict[Subset, Detections] = {}
-        self._spent_ms, self._points = 0.0, 0
 
     @property
     def ids(self) -> Sequence[Id]:
         return tuple(self._heard)
-
-    def cost_ms(self, subset: Subset) -> float:
-        """Milliseconds of `detect` on this subset's points: measured a point so far; 0 if it was done already."""
-        check_known(self.ids, [subset])
-        if subset in self._done:
-            return 0.0
-        if not self._done:
-            self.detect([EGO_ALONE])  # every search asks for it anyway
-        return self._spent_ms * self._size(subset) / max(self._points, 1)
 
     def detect(self, subsets: Sequence[Subset]) -> list[Detections]:
         """Detect in the merged points of a batch of subsets, those that are new once each.
@@ -187,16 +172,10 @@ class EarlySession:
         check_known(self.ids, subsets)
         for subset in subsets:
             if subset not in self._done:
-                began = time.perf_counter()
                 self._done[subset] = self._detector.found(self._own, [self._heard[i] for i in self.ids if i in subset])
-                self._spent_ms += 1e3 * (time.perf_counter() - began)
-                self._points += self._size(subset)
         return [self._done[s] for s in subsets]
 
     def outputs(self, subset: Subset) -> Outputs:
         """Boxes and scores of a subset."""
         found = self.detect([subset])[0]
         return {"boxes": found.boxes, "scores": found.scores}
-
-    def _size(self, subset: Subset) -> int:
-        return len(self._own) + sum(len(self._heard[i]) for i in subset)

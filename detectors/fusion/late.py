@@ -7,7 +7,6 @@ trial costs a fraction of a millisecond.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Literal
@@ -17,9 +16,8 @@ import numpy as np
 from robosac.boxes import invert_pose, nms_bev, transform_boxes
 from robosac.detectors.fusion.callables import Detect, best_first, found_by, own_body
 from robosac.detectors.fusion.merge import Overlaps, rank, survivors, wbf_bev, weighted
-from robosac.detectors.fusion.teammates import by_link, check_known, from_sensor, plain_request
+from robosac.detectors.fusion.teammates import by_sender, check_known
 from robosac.types import (
-    EGO_ALONE,
     BevGrid,
     Codec,
     Detections,
@@ -112,15 +110,12 @@ class LateFusion:
         }
         return Codec(f"{self._name}-boxes", arrays, {"n": self.max_boxes}, self.max_messages)
 
-    def request(self, ego: View, round: int = 0, heard: Sequence[Message] = ()) -> Request:
-        return plain_request(ego, round)
-
     def encode(self, view: View, to: Request) -> Message:
         """What the agent of `view` honestly sends: the best of what it sees alone."""
         boxes, scores = self.alone(view)
         near = np.abs(boxes).max(axis=1, initial=0.0) <= self.reach_m
         boxes, scores = best_first(boxes[near], scores[near], min_score=self.min_score, most=self.max_boxes)
-        return from_sensor(view, to, self.codec, MappingProxyType({BOXES: boxes, SCORES: scores}))
+        return Message.of(view, to, self.codec.name, MappingProxyType({BOXES: boxes, SCORES: scores}))
 
     def alone(self, view: View) -> Found:
         """What `detect` finds in one scan, best first, in its sensor's frame; InputError where it returns nonsense."""
@@ -145,12 +140,12 @@ class LateFusion:
             InputError: if `detect` returns nonsense, a message does not fit the codec, two share a link, or one comes
                 over the ego's own link.
         """
-        heard = by_link(ego.id, self.codec, messages)
+        heard = by_sender(ego.id, self.codec, messages)
         return LateSession(self, self.alone(ego), {i: self.heard(m, to.world_T_ego) for i, m in heard.items()})
 
     def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
-        """Boxes and scores of these agents from their points, fused at once; see `robosac.types.Verifiable`."""
-        lies = {m.link: m for m in tampered}
+        """Boxes and scores of these agents from their points, fused at once; see `robosac.capabilities.Verifiable`."""
+        lies = {m.sender: m for m in tampered}
         views = sorted(others, key=lambda v: v.id)
         sent = [lies[v.id] if v.id in lies else self.encode(v, to) for v in views]
         parts = [self.alone(ego), *(self.heard(m, to.world_T_ego) for m in sent)]
@@ -163,7 +158,7 @@ class LateFusion:
 
 
 class LateSession:
-    """One ego, one frame. Implements `robosac.types.RawSession`.
+    """One ego, one frame. Implements `robosac.capabilities.RawSession`.
 
     All boxes lie ready in the ego's frame, ranked by score (equal ones: the ego's first, then by link), with the pairs
     that overlap; a subset is a suppression among its own.
@@ -179,20 +174,10 @@ class LateSession:
         self._owner: Int64 = np.repeat(np.arange(len(parts)), [len(s) for _, s in parts])[order]  # 0: the ego
         self._overlaps = Overlaps.of(self._boxes, self._iou)
         self._done: dict[Subset, Detections] = {}
-        self._spent_ms = 0.0
 
     @property
     def ids(self) -> Sequence[Id]:
         return self._ids
-
-    def cost_ms(self, subset: Subset) -> float:
-        """Milliseconds of a fusion of this session, measured: the mean so far; 0 if this subset was fused already."""
-        check_known(self._ids, [subset])
-        if subset in self._done:
-            return 0.0
-        if not self._done:
-            self.detect([EGO_ALONE])  # every search asks for it anyway
-        return self._spent_ms / len(self._done)
 
     def detect(self, subsets: Sequence[Subset]) -> list[Detections]:
         """Fuse a batch of subsets, those that are new once each.
@@ -203,9 +188,7 @@ class LateSession:
         check_known(self._ids, subsets)
         for subset in subsets:
             if subset not in self._done:
-                began = time.perf_counter()
                 self._done[subset] = self._fused(subset)
-                self._spent_ms += 1e3 * (time.perf_counter() - began)
         return [self._done[s] for s in subsets]
 
     def outputs(self, subset: Subset) -> Outputs:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from robosac import detectors
-from robosac.types import EGO_ALONE, BevGrid, Float32, View
+from robosac.types import EGO_ALONE, BevGrid, Float32, Request, View
 
 
 class Single:
@@ -31,7 +31,7 @@ class Single:
     def __call__(self, points: Float32) -> tuple[Float32, Float32]:
         """Boxes `(M, 7)` and scores `(M,)`, best first, of points `(N, 4)` in the sensor's frame."""
         view = View("ego", "vehicle", 0, points, np.eye(4))
-        found = self._detector.open(view, self._detector.request(view), []).detect([EGO_ALONE])[0]
+        found = self._detector.open(view, Request.of(view), []).detect([EGO_ALONE])[0]
         return found.boxes, found.scores
 
 

@@ -15,22 +15,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from robosac.air import Knowledge, Surrogate
+from robosac.air import Knowledge
 from robosac.commands.attack_words import acts, said_by, wrapped
 from robosac.commands.attacks import described
 from robosac.defenses import NoDefense, Robosac
+from robosac.defenses.protocol import Defender, Surrogate
 from robosac.evaluation.ap import counted, match_truth
-from robosac.evaluation.play import attacked_air, choose_attackers
+from robosac.evaluation.play import Moment, attacked_air, choose_attackers
 from robosac.facade import saved_calibration
 from robosac.files import check_writable, write_whole
 from robosac.sources import open_detector
 from robosac.types import (
-    Defender,
     Detector,
     Frame,
     Id,
     InputError,
     Message,
+    Received,
+    Request,
     RobosacError,
     Subset,
     Truth,
@@ -156,13 +158,13 @@ def play(settings: Settings, attack: Measured, victim: str) -> Shot:
     detector = _detector(victim)
     if detector.grid is None:
         raise InputError(f"expected a detector with a BEV grid, got {victim!r} without one")
-    first, _ = _frame(settings.scene, settings.seed, 0)
+    first, *_ = _frame(settings.scene, settings.seed, 0)
     attackers = choose_attackers(settings.seed, first.scenario, list(first.others), settings.n_attackers)
     attacker = attack.start(first.scenario, attackers, keyed_rng(settings.seed, first.scenario, "attack"))
     acted: tuple[int, Sequence[Message]] = (0, ())
     for index in range(_frames(settings.scene, settings.seed)):
-        frame, truth = _frame(settings.scene, settings.seed, index)
-        request = detector.request(frame.ego)
+        frame, _, world = _frame(settings.scene, settings.seed, index)
+        request = Request.of(frame.ego)
         honest = _honest(victim, settings.scene, settings.seed, index)
         present = attackers & set(frame.others)
         air = attacked_air(
@@ -172,7 +174,7 @@ def play(settings: Settings, attack: Measured, victim: str) -> Shot:
             honest,
             present,
             attack.knowledge,
-            world=truth.world,
+            world=world,
             defense=_surrogate(detector) if Knowledge.DEFENSE in attack.knowledge else None,
             defender=_defender(settings, frame, detector) if Knowledge.SEED in attack.knowledge else None,
             opener=_detector,
@@ -187,16 +189,16 @@ def play(settings: Settings, attack: Measured, victim: str) -> Shot:
 
 def _shot(settings: Settings, victim: str, attackers: Subset, index: int, lies: Sequence[Message]) -> Shot:
     detector = _detector(victim)
-    frame, truth = _frame(settings.scene, settings.seed, index)
+    frame, truth, _ = _frame(settings.scene, settings.seed, index)
     honest = _honest(victim, settings.scene, settings.seed, index)
     present = attackers & set(frame.others)
     inbox = [*(m for i, m in honest.items() if i not in present), *lies]
     clean, attacked = _fused(detector, frame, list(honest.values())), _fused(detector, frame, inbox)
-    labels = {link: f"#{k}" for k, link in enumerate(sorted({m.link for m in lies} - set(frame.others)))}
+    labels = {link: f"#{k}" for k, link in enumerate(sorted({m.sender for m in lies} - set(frame.others)))}
     past = {k: _honest(victim, settings.scene, settings.seed, k) for k in range(index)}
     said = []
     for who in sorted(present):
-        own = [m for m in lies if m.link.partition("#")[0] == who]
+        own = [m for m in lies if m.sender.partition("#")[0] == who]
         before = {k: messages[who] for k, messages in past.items() if who in messages}
         said.append(f"{who}: {said_by(honest[who], own, before)}")
     said += [f"the gate refuses {link}: {why}" for link, why in sorted(attacked.rejected.items())]
@@ -208,7 +210,8 @@ def _shot(settings: Settings, victim: str, attackers: Subset, index: int, lies: 
 
 def _fused(detector: Detector, frame: Frame, inbox: Sequence[Message]) -> Verdict:
     defender = NoDefense().start(frame.scenario, None, keyed_rng(0))
-    return defender.step(detector, frame.ego, detector.request(frame.ego), inbox)
+    to = Request.of(frame.ego)
+    return defender.step(detector, frame.ego, to, [Received.honest(m, to) for m in inbox])
 
 
 def _seen(
@@ -236,7 +239,7 @@ def claimed(frame: Frame, honest: Mapping[Id, Message], inbox: Sequence[Message]
     """
     others: dict[Id, View] = {}
     for message in inbox:
-        behind = frame.others.get(message.link.partition("#")[0])
+        behind = frame.others.get(message.sender.partition("#")[0])
         pose = np.asarray(message.world_T_payload)
         if behind is None or pose.shape != (4, 4) or not np.isfinite(pose).all():
             continue
@@ -245,7 +248,7 @@ def claimed(frame: Frame, honest: Mapping[Id, Message], inbox: Sequence[Message]
         points = np.asarray(message.payload.get("points", behind.points))
         if points.ndim != 2 or points.shape[1] != 4:
             points = behind.points
-        name = labels.get(message.link, message.link)
+        name = labels.get(message.sender, message.sender)
         others[name] = replace(behind, id=name, world_T_sensor=pose, points=points)
     return replace(frame, others=others)
 
@@ -274,15 +277,16 @@ def _frames(scene: int, seed: int) -> int:
 
 
 @lru_cache(maxsize=16)
-def _frame(scene: int, seed: int, index: int) -> tuple[Frame, Truth]:
-    found: tuple[Frame, Truth] = _scenario(scene, seed).snapshot(index).frame()
-    return found
+def _frame(scene: int, seed: int, index: int) -> Moment:
+    snapshot = _scenario(scene, seed).snapshot(index)
+    frame, truth = snapshot.frame()
+    return Moment(frame, truth, snapshot.world)
 
 
 @lru_cache(maxsize=64)
 def _honest(victim: str, scene: int, seed: int, index: int) -> dict[Id, Message]:
-    detector, (frame, _) = _detector(victim), _frame(scene, seed, index)
-    request = detector.request(frame.ego)
+    detector, (frame, *_) = _detector(victim), _frame(scene, seed, index)
+    request = Request.of(frame.ego)
     return {i: detector.encode(view, request) for i, view in frame.others.items()}
 
 

@@ -19,15 +19,15 @@ def said_by(honest: Message, sent: Sequence[Message], past: Mapping[int, Message
     """
     if not sent:
         return "sent nothing"
-    own = [m for m in sent if m.link == honest.link]
-    invented = [m for m in sent if m.link != honest.link]
+    own = [m for m in sent if m.sender == honest.sender]
+    invented = [m for m in sent if m.sender != honest.sender]
     parts = []
     if own:
         parts.append(_stale(honest, own[0], past) or differs(honest, own[0]) or "honest")
     if len(own) > 1:
         parts.append(f"{len(own)} times over")
     if invented:
-        alike = differs(honest, replace(invented[0], sender=honest.sender, link=honest.link)) or "the same message"
+        alike = differs(honest, replace(invented[0], sender=honest.sender)) or "the same message"
         parts.append(f"and {len(invented)} invented senders, the first with {alike}")
     return " ".join(parts)
 
@@ -69,9 +69,9 @@ def differs(honest: Message, sent: Message) -> str:
 
 def acts(honest: Mapping[Id, Message], lies: Sequence[Message], present: Subset) -> bool:
     """Whether the attackers in a frame sent anything but what they honestly would."""
-    if {m.link for m in lies} != set(present) or len(lies) != len(present):
+    if {m.sender for m in lies} != set(present) or len(lies) != len(present):
         return True
-    return any(differs(honest[m.link], m) for m in lies)
+    return any(differs(honest[m.sender], m) for m in lies)
 
 
 def wrapped(said: Sequence[str], width: int = 190) -> list[str]:

@@ -23,8 +23,8 @@ from robosac.calibration import (
     lying_agreements,
 )
 from robosac.commands.progress import progress_bar
-from robosac.evaluation.executors import default_jobs, run_all
 from robosac.evaluation.play import attacked_air
+from robosac.executors import make_executor
 from robosac.facade import calibration_beside
 from robosac.files import check_writable_file
 from robosac.sources import SIMULATED, cached_detector, cached_frames, choose
@@ -161,7 +161,7 @@ def run(
     """
     work, path = plan(settings, out)
     found: dict[int, tuple[Agreements, Agreements]] = {}
-    for position, one in run_all(agreements_of, work, jobs=default_jobs() if jobs is None else jobs):
+    for position, one in make_executor(jobs, threads=1).run(agreements_of, work):
         found[position] = one
         progress(len(found), len(work))
     honest, lies = (_merged([found[n][side] for n in range(len(work))]) for side in (0, 1))

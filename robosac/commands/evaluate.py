@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from robosac.commands.progress import progress_bar
-from robosac.evaluation.executors import default_jobs
+from robosac.executors import default_jobs
 from robosac.files import write_whole
 from robosac.grid.settings import make_grid
 

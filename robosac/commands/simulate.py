@@ -13,19 +13,13 @@ split and its number alone: processes change no byte.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
 from typing import Any, Final
 
 import numpy as np
@@ -37,10 +31,10 @@ from robosac.data import carla
 from robosac.data.recording import Objects
 from robosac.data.truth import select
 from robosac.data.write_opv2v import Member, is_written, write_frame
-from robosac.evaluation.executors import default_jobs
+from robosac.executors import make_executor
 from robosac.files import check_writable, write_whole
 from robosac.simulation import SPLITS, Scenario, SimConfig, Snapshot, scenario
-from robosac.types import Id, InputError, RobosacError
+from robosac.types import Id, InputError
 
 FORMATS: Final = ("opv2v",)
 UNFINISHED: Final = ".unfinished"
@@ -107,8 +101,8 @@ def simulate(
     total = settings.scenes * frames
     done, written, left = total - len(tasks), 0, Counter(dict.fromkeys(missing, frames))
     progress(done, total)
-    for task, wrote in _each(write_task, tasks, default_jobs() if jobs is None else jobs):
-        done, written = done + 1, written + wrote
+    for position, wrote in make_executor(jobs).run(write_task, tasks):
+        task, done, written = tasks[position], done + 1, written + wrote
         left[task.index] -= 1
         if left[task.index] == 0:
             _finish(settings, task.index)
@@ -211,39 +205,6 @@ def _finish(settings: Settings, index: int) -> None:
 
 
 # -------------------------------------------------------------------------------------------------------- processes
-def _each(work: Callable[[Task], bool], tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, bool]]:
-    """Tasks with their results as they are done."""
-    if jobs < 1:
-        raise InputError(f"expected jobs >= 1, got {jobs}")
-    if jobs == 1 or len(tasks) <= 1:
-        yield from ((task, work(task)) for task in tasks)
-        return
-    pool = ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn"), initializer=_follow_the_parent)
-    futures: dict[Future[bool], Task] = {pool.submit(work, task): task for task in tasks}
-    try:
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BrokenProcessPool as error:
-        raise RobosacError(
-            "a process was killed, perhaps for want of memory; what was written stays, run again to go on, with fewer "
-            "--jobs if need be"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _follow_the_parent() -> None:
-    """Ctrl-C is the parent's to answer; if it is killed, who works for it ends too, which executors do not see to."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_end_with_the_parent, daemon=True).start()
-
-
-def _end_with_the_parent() -> None:
-    if (parent := parent_process()) is not None:
-        parent.join()
-        os._exit(1)
-
-
 # --------------------------------------------------------------------------------------------------------- printing
 def run(settings: Settings, *, jobs: int | None, as_json: bool) -> None:
     """Simulate with a bar, and say what came of it."""

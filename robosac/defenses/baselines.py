@@ -13,7 +13,7 @@ import numpy as np
 from robosac.calibration import Calibration
 from robosac.defenses.stages import Stages
 from robosac.gate import Gate
-from robosac.types import EGO_ALONE, Detector, Message, Request, Subset, Verdict, View
+from robosac.types import EGO_ALONE, Detector, Received, Request, Subset, Verdict, View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class _Fixed:
     def __init__(self, gate: Gate, *, listen: bool = True, leave_out: Subset = EGO_ALONE) -> None:
         self._gate, self._listen, self._leave_out = gate, listen, leave_out
 
-    def step(self, detector: Detector, ego: View, to: Request, inbox: Sequence[Message]) -> Verdict:
+    def step(self, detector: Detector, ego: View, to: Request, inbox: Sequence[Received]) -> Verdict:
         stages = Stages()
         with stages.measure("gate"):
             admitted = self._gate.admit(to, detector.codec, inbox if self._listen else ())

@@ -19,7 +19,7 @@ from robosac.defenses.stages import Stages
 from robosac.defenses.surrogate import RobosacSurrogate
 from robosac.gate import Gate
 from robosac.trust import Belief
-from robosac.types import EGO_ALONE, Detections, Detector, InputError, Message, Request, Subset, Verdict, View
+from robosac.types import EGO_ALONE, Detections, Detector, InputError, Received, Request, Subset, Trial, Verdict, View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ class RobosacDefender:
         self._defense, self._calibration, self._rng = defense, calibration, rng
         self._memory = defense.plan.start()
 
-    def step(self, detector: Detector, ego: View, to: Request, inbox: Sequence[Message]) -> Verdict:
+    def step(self, detector: Detector, ego: View, to: Request, inbox: Sequence[Received]) -> Verdict:
         """Decide about one frame. Bad messages are left out and reported; nothing a teammate sends raises."""
         defense, stages = self._defense, Stages()
         with stages.measure("gate"):
@@ -110,11 +110,12 @@ class RobosacDefender:
 
         compare: Compare | None = None
 
-        def judge(reference: Detections, subset: Subset, result: Detections) -> tuple[float, float]:
+        def judge(reference: Detections, subset: Subset, result: Detections) -> Trial:
             nonlocal compare
             if compare is None:
                 compare = defense.agreement.against(reference, ego, detector.grid)
-            return compare(result), defense.required(self._calibration, detector.name, len(subset))
+            required = defense.required(self._calibration, detector.name, len(subset))
+            return Trial.judged(subset, compare(result), required)
 
         found = search(
             ids,

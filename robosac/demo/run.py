@@ -18,8 +18,8 @@ from robosac.config import plain, policy
 from robosac.demo.play import SceneDone, SceneJob, play_scene, tools
 from robosac.demo.settings import DemoSettings
 from robosac.demo.table import Row, tabulate
-from robosac.evaluation.executors import default_jobs, run_all
 from robosac.evaluation.metrics import FrameRecord
+from robosac.executors import Processes, default_jobs
 from robosac.files import write_whole
 
 
@@ -67,7 +67,7 @@ def run_demo(
     work = [SceneJob(settings, i, picture=i < settings.pictures) for i in range(settings.scenes)]
     done: dict[int, SceneDone] = {}
     used_jobs = jobs if jobs is not None else default_jobs()
-    for position, scene in run_all(play_scene, work, jobs=used_jobs, threads=threads):
+    for position, scene in Processes(jobs=used_jobs, threads=threads).run(play_scene, work):
         done[position] = scene
         progress(len(done), len(work))
     scenes = [done[i] for i in range(len(work))]

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from robosac.capabilities import Differentiable, RawSession, Verifiable
 from robosac.gate import Gate
 from robosac.subsets import draw
 from robosac.types import (
@@ -25,17 +26,15 @@ from robosac.types import (
     Codec,
     Detections,
     Detector,
-    Differentiable,
     Frame,
     Id,
     InputError,
     Message,
     Outputs,
-    RawSession,
+    Received,
     Request,
     Session,
     Subset,
-    Verifiable,
     View,
 )
 
@@ -127,7 +126,7 @@ def verify_adapter(
         compared="full forward" if bench.verifiable else "fresh session",
         subsets=tuple(tuple(sorted(s)) for s in subsets),
         checks=tuple(checks),
-        bytes_sent={m.link: m.bytes for m in bench.messages},
+        bytes_sent={m.sender: m.bytes for m in bench.messages},
         trial_ms=trial_ms,
         full_ms=full_ms,
     )
@@ -157,7 +156,7 @@ class _Bench:
 
     def __init__(self, detector: Detector, frame: Frame, tolerance: float) -> None:
         self.detector, self.frame, self.tolerance = detector, frame, tolerance
-        self.request: Request = detector.request(frame.ego)
+        self.request: Request = Request.of(frame.ego)
         self.messages: list[Message] = [detector.encode(view, self.request) for view in frame.others.values()]
         self.session: Session = detector.open(frame.ego, self.request, self.messages)
         self.ids: tuple[Id, ...] = tuple(self.session.ids)
@@ -176,15 +175,16 @@ class _Bench:
         """The same without what a session that heard everybody could have cached."""
         if self.verifiable and isinstance(self.detector, Verifiable):
             views = [self.frame.others[i] for i in sorted(subset)]
-            lies = [m for m in tampered if m.link in subset]
+            lies = [m for m in tampered if m.sender in subset]
             return self.detector.full(self.frame.ego, views, self.request, lies)
-        instead = {m.link: m for m in tampered}
-        heard = [instead.get(m.link, m) for m in self.messages if m.link in subset]
+        instead = {m.sender: m for m in tampered}
+        heard = [instead.get(m.sender, m) for m in self.messages if m.sender in subset]
         return _as_outputs(self.open(heard).detect([subset])[0])
 
     # ------------------------------------------------------------------------------------------------- the checks
     def admitted(self) -> Check:
-        refused = Gate().admit(self.request, self.detector.codec, self.messages).rejected
+        inbox = [Received.honest(m, self.request) for m in self.messages]
+        refused = Gate().admit(self.request, self.detector.codec, inbox).rejected
         found = "; ".join(f"{i}: {why}" for i, why in refused.items()) or f"all {len(self.messages)}"
         return Check("honest messages pass the gate", not refused, found)
 
@@ -194,9 +194,9 @@ class _Bench:
 
     def tampering(self, subsets: Sequence[Subset], liar: Id, rng: np.random.Generator) -> list[Check]:
         """One message is replaced: who holds it changes and equals the full forward, who does not stays to the bit."""
-        lies = [tamper(m, self.detector.codec, rng) if m.link == liar else m for m in self.messages]
+        lies = [tamper(m, self.detector.codec, rng) if m.sender == liar else m for m in self.messages]
         changed = self.open(lies)
-        lie = [m for m in lies if m.link == liar]
+        lie = [m for m in lies if m.sender == liar]
         subsets = list(dict.fromkeys([*subsets, frozenset({liar})]))
         holds = [s for s in subsets if liar in s]
         moved = {s: difference(self.outputs(changed, s), self.outputs(self.session, s)) for s in subsets}
@@ -226,7 +226,7 @@ class _Bench:
             return Check(GRADIENTS, None, "no `logits`: attacks by gradient cannot be tried on it")
         import torch
 
-        sent = next(m for m in self.messages if m.link == teammate).payload
+        sent = next(m for m in self.messages if m.sender == teammate).payload
         payload: dict[str, Any] = {
             k: torch.from_numpy(np.array(v)).requires_grad_(v.dtype.kind == "f") for k, v in sent.items()
         }
@@ -249,7 +249,7 @@ class _Bench:
         """No teammates, a teammate whose scan is empty, an unknown teammate: the road holds all of them."""
         self.open([]).detect([EGO_ALONE])
         silent = self.detector.encode(_without_points(next(iter(self.frame.others.values()))), self.request)
-        self.open([silent]).detect([frozenset({silent.link})])
+        self.open([silent]).detect([frozenset({silent.sender})])
         return Check(NOBODY, True, "both decoded")
 
     def speed(self, subsets: Sequence[Subset]) -> tuple[float, float]:

@@ -10,26 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from robosac.agreement import DEFAULT_GRID
-from robosac.air import Air, Attack, Attacker, Knowledge, Surrogate, World
+from robosac.air import Air, Attack, Attacker, Knowledge, World, received
 from robosac.calibration import Calibration
 from robosac.defenses import NoDefense, Oracle
+from robosac.defenses.protocol import Adaptable, Defender, Defense, Surrogate
 from robosac.evaluation.ap import Region, match_truth
 from robosac.evaluation.metrics import FrameRecord
 from robosac.evaluation.ranges import match_bands
 from robosac.gate import Gate
 from robosac.types import (
     EGO_ALONE,
-    Adaptable,
-    Defender,
-    Defense,
     Detector,
     Frame,
     Id,
     InputError,
     Message,
+    Received,
     Request,
     Subset,
     Truth,
@@ -64,21 +63,32 @@ def all_honest() -> Policy:
     return Policy("all honest", lambda m: NoDefense(), honest_air=True)
 
 
-@dataclass(frozen=True, eq=False)
-class Staged:
-    """A frame with what everybody honestly sends, encoded once for all that is played on it."""
+class Moment(NamedTuple):
+    """A frame with its truth, and the place where rays can be cast again; None on recorded data."""
 
     frame: Frame
     truth: Truth
+    world: World | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Staged:
+    """A moment with what everybody honestly sends, encoded once for all that is played on it."""
+
+    frame: Frame
+    truth: Truth
+    world: World | None
     request: Request
     honest: Mapping[Id, Message]
 
 
-def stage(frames: Iterable[tuple[Frame, Truth]], detector: Detector) -> Iterator[Staged]:
+def stage(moments: Iterable[tuple[Frame, Truth] | Moment], detector: Detector) -> Iterator[Staged]:
     """Encode the frames of a scenario, one after another as they are asked for."""
-    for frame, truth in frames:
-        request = detector.request(frame.ego)
-        yield Staged(frame, truth, request, {i: detector.encode(v, request) for i, v in frame.others.items()})
+    for made in moments:
+        moment = Moment(*made)
+        request = Request.of(moment.frame.ego)
+        honest = {i: detector.encode(v, request) for i, v in moment.frame.others.items()}
+        yield Staged(*moment, request, honest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +117,7 @@ def region_of(detector: Detector) -> Region:
 
 
 def play(
-    frames: Iterable[tuple[Frame, Truth]],
+    frames: Iterable[tuple[Frame, Truth] | Moment],
     detector: Detector,
     attack: Attack | None,
     attacker_counts: Sequence[int],
@@ -161,7 +171,7 @@ def play_staged(
                     verdict,
                     match_truth(verdict.result, s.truth, region, agents=agents),
                     bands=match_bands(verdict.result, s.truth, region, agents=agents),
-                    bytes_received=sum(message.bytes for message in inbox),
+                    bytes_received=sum(received.message.bytes for received in inbox),
                 )
                 yield Played(p.name, m, s.frame, replace(s.truth, attackers=lying), verdict, record)
 
@@ -195,20 +205,21 @@ class _Cell:
         if self.attack is not None:
             for name in [p.name for p in policies] if self.adaptive else [""]:
                 self.attacking[name] = self.attack.start(scenario, liars, keyed_rng(seed, scenario, "attack", m))
-        self._sent: tuple[Staged, list[Message]] | None = None  # the last frame's, for the policies that share it
+        self._sent: tuple[Staged, list[Received]] | None = None  # the last frame's, for the policies that share it
 
-    def inbox(self, s: Staged, policy: Policy) -> tuple[list[Message], Subset]:
-        """What the ego of a policy receives in a frame, and who lied in it."""
+    def inbox(self, s: Staged, policy: Policy) -> tuple[list[Received], Subset]:
+        """What the ego of a policy receives in a frame, and who attacked in it."""
         present = self.liars & set(s.frame.others)
         if policy.honest_air or self.attack is None:
-            return list(s.honest.values()), EGO_ALONE if policy.honest_air else present
+            honest = [Received.honest(m, s.request) for m in s.honest.values()]
+            return honest, EGO_ALONE if policy.honest_air else present
         if self.adaptive:
             return self._attacked(s, present, policy.name, policy.name), present
         if self._sent is None or self._sent[0] is not s:
             self._sent = (s, self._attacked(s, present, "", None))
         return self._sent[1], present
 
-    def _attacked(self, s: Staged, present: Subset, attacker: str, against: str | None) -> list[Message]:
+    def _attacked(self, s: Staged, present: Subset, attacker: str, against: str | None) -> list[Received]:
         assert self.attack is not None
         air = attacked_air(
             s.frame,
@@ -217,12 +228,12 @@ class _Cell:
             s.honest,
             present,
             self.attack.knowledge,
-            world=s.truth.world,
+            world=s.world,
             defense=None if against is None else self.surrogates[against],
             defender=None if against is None else self.defenders[against],
             opener=self.opener,
         )
-        return [*(s.honest[i] for i in s.honest if i not in present), *self.attacking[attacker].send(air)]
+        return received(air, self.attacking[attacker].send(air))
 
 
 def attacked_air(

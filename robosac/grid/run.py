@@ -9,7 +9,7 @@ from pathlib import Path
 
 from robosac.config import plain
 from robosac.demo.run import environment
-from robosac.evaluation.executors import run_all
+from robosac.executors import Processes
 from robosac.files import check_writable, write_whole
 from robosac.grid.data import SceneRef, scenes
 from robosac.grid.entries import Cell, Entry, entry_json, make_entry
@@ -112,7 +112,7 @@ def _run(plan: Plan, jobs: int, threads: int, tell: Tell) -> GridResult:
     total = sum(len(t.blocks) for t in plan.tasks)
     done = total - sum(len(t.blocks) for t in todo)
     tell(done, total)
-    for _, n in run_all(play_scene, todo, jobs=jobs, threads=threads):
+    for _, n in Processes(jobs=jobs, threads=threads).run(play_scene, todo):
         done += n
         tell(done, total)
     made = environment(jobs, threads)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from robosac.boxes import invert_pose, pose_xyz_rpy, transform_boxes
+from robosac.boxes import invert_pose, nudge_pose, transform_boxes
 from robosac.simulation.agents import Agent, choose_agents
 from robosac.simulation.config import KINDS, SPLITS, SimConfig
 from robosac.simulation.layout import Layout
@@ -174,10 +174,7 @@ class Snapshot:
         rng = keyed_rng(s.seed, s.split, s.index, "pose", self.index, agent)
         dx, dy = rng.normal(0, 1, 2) * s.config.pose_noise_xy_m
         turn = rng.normal() * np.radians(s.config.pose_noise_yaw_deg)
-        pose: Float64 = self.world_T_sensor[agent].copy()
-        pose[:3, :3] = pose_xyz_rpy(0, 0, 0, yaw_rad=turn)[:3, :3] @ pose[:3, :3]
-        pose[:2, 3] += dx, dy
-        return pose
+        return nudge_pose(self.world_T_sensor[agent], dx, dy, turn)
 
     def view(self, agent: Id) -> View:
         """What an agent's sensor sees, with its measured pose."""
@@ -194,7 +191,7 @@ class Snapshot:
 
     @property
     def world(self) -> RecastWorld:
-        """Where rays can be cast again with other traffic; light to keep and to send to another process."""
+        """Where rays can be cast again with other traffic (`robosac.air.World`); light to keep and to send."""
         return RecastWorld(self)
 
     def frame(self, ego: Id | None = None) -> tuple[Frame, Truth]:
@@ -217,7 +214,6 @@ class Snapshot:
             track_ids=ids.astype(np.int64),
             hits={a: self.hits(a)[ids] for a in near},
             world_T_sensor={a: poses[a] for a in near},
-            world=self.world,
         )
         return Frame(s.name, self.index, self.view(me.id), others), truth
 

@@ -15,7 +15,7 @@ from benchmarks.coperception import VARIANTS, Variant, exactness, plain_forward
 from robosac.detectors.adapters.coperception import CoperceptionDetector, Layout, their_corners, their_predictions
 from robosac.detectors.adapters.coperception.decode import decode
 from robosac.evaluation.conformance import difference
-from robosac.types import EGO_ALONE, InputError
+from robosac.types import EGO_ALONE, InputError, Request
 from tests.adapters import coperception_case as case
 from tests.adapters.coperception_case import AGENTS, batch, model, part
 
@@ -33,7 +33,7 @@ def detector(variant: Variant = MEAN, **settings: Any) -> CoperceptionDetector:
 def opened(wrapped: CoperceptionDetector, ego: int, data: Any, without: int | None = None) -> Any:
     """A session of slot `ego`, and what its frame and request are."""
     frame = wrapped.frame(data.bev, data.trans_matrices, data.num_agent, ego=ego)
-    to = wrapped.request(frame.ego)
+    to = Request.of(frame.ego)
     views = [v for v in frame.others.values() if v.id != f"agent{without}"]
     return wrapped.open(frame.ego, to, [wrapped.encode(v, to) for v in views]), frame, to
 

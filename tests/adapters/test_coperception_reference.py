@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from robosac.detectors.adapters.coperception import CoperceptionDetector, their_predictions
+from robosac.types import Request
 from tests.adapters import coperception_case as case
 from tests.adapters.test_coperception import MEAN, saved
 
@@ -48,7 +49,7 @@ def test_our_ego_boxes_are_those_of_the_reference(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     detector = CoperceptionDetector.from_checkpoint(checkpoint, model="mean", root=case.ROOT)
     frame = detector.frame(data.bev, data.trans_matrices, data.num_agent, ego=1)
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     session = detector.open(frame.ego, to, [detector.encode(v, to) for v in frame.others.values()])
     with np.load(tmp_path / "out.npz", allow_pickle=False) as theirs:
         for i, others in enumerate(ROWS):

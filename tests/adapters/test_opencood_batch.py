@@ -28,8 +28,9 @@ from robosac.detectors.adapters.opencood.views import BatchView
 from robosac.detectors.adapters.replay import Tap
 from robosac.gate import Gate
 from robosac.simulation import scenario
-from robosac.types import InputError, Outputs
+from robosac.types import InputError, Outputs, Request
 from tests.adapters.opv2v import write_split
+from tests.toy import received
 
 ROOT = Path(os.environ["ROBOSAC_OPENCOOD"]) if os.environ.get("ROBOSAC_OPENCOOD") else None
 pytestmark = [
@@ -84,14 +85,14 @@ def test_a_batch_is_a_frame_whose_subsets_are_the_models_own(name: str, moved: b
     frame = detector.frame(batch)
     count = int(batch["ego"]["record_len"][0])
     assert len(frame.others) == count - 1 >= 3
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     messages = [detector.encode(v, to) for v in frame.others.values()]
     session = detector.open(frame.ego, to, messages)
     assert difference(theirs, session.outputs(frozenset(frame.others))) == 0.0
     for subset in ([], ["agent02"], ["agent01", "agent03"]):
         full = detector.full(frame.ego, [frame.others[i] for i in subset], to)
         assert difference(full, session.outputs(frozenset(subset))) == 0.0
-    assert Gate().admit(to, detector.codec, messages).rejected == {}
+    assert Gate().admit(to, detector.codec, received(messages, to)).rejected == {}
 
 
 @pytest.mark.parametrize("name", ["F-Cooper", "PIXOR"])
@@ -135,7 +136,7 @@ def test_a_view_with_other_points_is_encoded_from_them(name: str, data: Path) ->
     """An attack on points edits the view; its slice of the batch must not speak for it any longer."""
     detector, batch = prepared(name, data)
     frame = detector.frame(batch)
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     view = frame.others["agent01"]
     honest = detector.encode(view, to)
     same = detector.encode(dataclasses.replace(view, points=view.points.copy()), to)
@@ -172,7 +173,7 @@ def test_an_agent_that_lost_all_its_voxels_keeps_its_row(data: Path) -> None:
     emptied = {"ego": {**batch["ego"], "processed_lidar": {k: v[kept] for k, v in lidar.items()}}}
     frame = detector.frame(emptied)
     assert len(frame.others) == last and len(frame.others[f"agent{last:02d}"].points) == 0
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     session = detector.open(frame.ego, to, [detector.encode(v, to) for v in frame.others.values()])
     full = detector.full(frame.ego, list(frame.others.values()), to)
     assert difference(full, session.outputs(frozenset(frame.others))) == 0.0

@@ -32,6 +32,7 @@ from robosac.attacks.features.regions import on_map, on_sender_map, regional_rea
 from robosac.types import EGO_ALONE, BevGrid, InputError, Message, Subset, Verdict, View
 from tests.attacks.toy import GRID, ToyDetector, make_air
 from tests.attacks.toy_adaptive import SHIFT_M, MapDetector, defended_air, robosac
+from tests.toy import received
 
 EVERYBODY = frozenset("abxy")
 
@@ -41,7 +42,7 @@ def send(attack: Measured, air: Air, seed: int = 0) -> list[Message]:
 
 
 def logits(air: Air, sent: Sequence[Message], subsets: Sequence[Subset]) -> torch.Tensor:
-    inbox = {**air._others, **air.honest, **{m.link: m for m in sent}}
+    inbox = {**air._others, **air.honest, **{m.sender: m for m in sent}}
     got: torch.Tensor = air._detector.open(air._ego, air.to, list(inbox.values())).logits({}, subsets)
     return got
 
@@ -56,7 +57,7 @@ def agreements(air: Air, sent: Sequence[Message], subsets: Sequence[Subset]) -> 
 def verdict(air: Air, sent: Sequence[Message]) -> Verdict:
     """What the defence says, its random numbers included."""
     assert air._defender is not None
-    return air._defender.step(air._detector, air._ego, air.to, [*air._others.values(), *sent])
+    return air._defender.step(air._detector, air._ego, air.to, received([*air._others.values(), *sent], air.to))
 
 
 def gain(air: Air, sent: Sequence[Message], subset: Subset = EVERYBODY) -> float:
@@ -203,7 +204,7 @@ def test_little_where_the_ego_sees_much_where_it_is_blind() -> None:
     for attack in (BlindArea(), BlindArea(seen_share=0.0), PretendBenign(steps=5)):
         for message in send(attack, air):
             moved = np.abs(
-                message.payload["features"].astype(np.float64) - air.honest[message.link].payload["features"]
+                message.payload["features"].astype(np.float64) - air.honest[message.sender].payload["features"]
             )
             limit = np.where(np.asarray(seen) == 0.1, attack.seen_share * attack.epsilon, attack.epsilon)
             assert (moved <= limit).all() and moved.max() > 0.1
@@ -276,7 +277,7 @@ def test_who_knows_the_seed_is_accepted_and_sends_only_what_was() -> None:
 
 def test_who_is_never_accepted_stays_honest() -> None:
     air = defended_air("ab", defense=robosac(threshold=1.5), knowledge=KnowsSeed().knowledge)
-    assert all(m.payload is air.honest[m.link].payload for m in send(KnowsSeed(rounds=2, steps=3), air))
+    assert all(m.payload is air.honest[m.sender].payload for m in send(KnowsSeed(rounds=2, steps=3), air))
 
 
 def test_a_rehearsal_is_not_noticed() -> None:

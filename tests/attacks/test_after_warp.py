@@ -11,14 +11,16 @@ import pytest
 from robosac import attacks, detectors
 from robosac.attacks import AfterWarp, GpsOffset, Pgd, Scheduled, Sleeper
 from robosac.attacks.features.objectives import InvertedBce, Unattacked
+from robosac.capabilities import Differentiable
 from robosac.detectors.bev.ego_frame import EgoFrameDetector
 from robosac.evaluation.play import attacked_air
 from robosac.gate import Gate
 from robosac.simulation import scenario
-from robosac.types import EGO_ALONE, Detector, Differentiable, Frame, InputError, Message, Subset
+from robosac.types import EGO_ALONE, Detector, Frame, InputError, Message, Request, Subset
 from tests.attacks.toy_pose import posed_air
 from tests.detectors.conftest import untrained
 from tests.detectors.synthetic import scene_views
+from tests.toy import received
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def frame() -> Frame:
 
 
 def opened(detector: Detector, frame: Frame) -> tuple[list[Message], Any]:
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     sent = [detector.encode(v, to) for v in frame.others.values()]
     return sent, detector.open(frame.ego, to, sent)
 
@@ -53,9 +55,9 @@ def test_its_messages_pass_the_gate_and_no_others_do(frame: Frame) -> None:
     plain = untrained()
     here = plain.in_ego_frame()
     (theirs, _), (ours, _) = opened(plain, frame), opened(here, frame)
-    to = here.request(frame.ego)
-    assert not Gate().admit(to, here.codec, ours).rejected
-    assert set(Gate().admit(to, here.codec, theirs).rejected) == set(frame.others)
+    to = Request.of(frame.ego)
+    assert not Gate().admit(to, here.codec, received(ours, to)).rejected
+    assert set(Gate().admit(to, here.codec, received(theirs, to)).rejected) == set(frame.others)
     with pytest.raises(InputError, match="expected a message of codec 'bev-untrained-mean:ego-frame'"):
         here.open(frame.ego, to, theirs)
     with pytest.raises(InputError, match="in the frame of the ego, got another pose"):
@@ -69,20 +71,20 @@ def test_features_beyond_the_senders_map_are_not_read(frame: Frame) -> None:
         m.with_payload(features=np.where(m.payload["valid"], m.payload["features"], np.float32(1.0))) for m in sent
     ]
     assert any((a.payload["features"] != b.payload["features"]).any() for a, b in zip(sent, beyond, strict=True))
-    again = here.open(frame.ego, here.request(frame.ego), beyond)
+    again = here.open(frame.ego, Request.of(frame.ego), beyond)
     subset = frozenset(frame.others)
     assert np.array_equal(session.logits({}, [subset]).detach(), again.logits({}, [subset]).detach())
 
 
 def loss(detector: Detector, frame: Frame, attack: Any, liar: str) -> float:
     """The objective that is left in the full fusion after the attack; lower is stronger."""
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     honest = {i: detector.encode(v, to) for i, v in frame.others.items()}
     air = attacked_air(frame, detector, to, honest, frozenset({liar}), attack.knowledge)
     lies = attack.start("scene", frozenset({liar}), np.random.default_rng(0)).send(air)
     clean, attacked = (
         detector.open(frame.ego, to, list(inbox.values())).logits({}, [frozenset(honest)]).detach()  # type: ignore[attr-defined]
-        for inbox in (honest, {**honest, **{m.link: m for m in lies}})
+        for inbox in (honest, {**honest, **{m.sender: m for m in lies}})
     )
     return float(InvertedBce().aim(Unattacked(clean))(attacked))
 

@@ -86,7 +86,7 @@ def test_who_knows_the_subset_does_more_to_it() -> None:
         problem = Problem.pose(
             air, dict(air.honest), objective, Subsets(named=(("a", "x", "y"),)), np.random.default_rng(0)
         )
-        arrays = {(m.link, "features"): torch.from_numpy(m.payload["features"]) for m in sent}
+        arrays = {(m.sender, "features"): torch.from_numpy(m.payload["features"]) for m in sent}
         assert list(problem.unattacked.subsets) == fused
         return -problem.loss(arrays).item()
 

@@ -15,7 +15,7 @@ from robosac.detectors.bev.config import DecodeConfig, ModelConfig
 from robosac.detectors.bev.detector import BevDetector
 from robosac.detectors.bev.network import Network
 from robosac.detectors.bev.weights import Header
-from robosac.types import View, keyed_rng
+from robosac.types import Request, View, keyed_rng
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def at(name, x_m, yaw):
 @pytest.fixture(scope="module")
 def air(detector):
     ego, views = at("e", 0.0, 0.3), {"a": at("a", 25.0, 1.2), "b": at("b", -10.0, -2.0), "c": at("c", 5.0, 0.0)}
-    to = detector.request(ego)
+    to = Request.of(ego)
     sent = {name: detector.encode(v, to) for name, v in views.items()}
     own = {name: views[name] for name in "ab"}
     return Air("s", 0, to, own, {n: sent[n] for n in own}, attacks.Pgd().knowledge, detector, {"c": sent["c"]}, ego)
@@ -61,7 +61,7 @@ def test_bim_raises_the_background_and_touches_only_what_the_ego_can_see(air):
         xy = transform_points(ego_T_sender, centres)[:, :2]
         beyond = (np.abs(xy) > -grid.x_min_m + 2 * grid.cell_m).any(axis=1).reshape(grid.rows, grid.cols)
         well_inside = (np.abs(xy) < -grid.x_min_m - 2 * grid.cell_m).all(axis=1).reshape(grid.rows, grid.cols)
-        changed = (message.payload["features"] != air.honest[message.link].payload["features"]).any(axis=0)
+        changed = (message.payload["features"] != air.honest[message.sender].payload["features"]).any(axis=0)
         assert beyond.sum() > 100 and not changed[beyond].any()
         assert changed[well_inside].mean() > 0.99
 
@@ -74,5 +74,5 @@ def test_what_is_sent_is_a_valid_message(air, name):
         features = message.payload["features"]
         assert features.shape == shape and features.dtype == dtype
         assert low <= features.min() and features.max() <= high
-        clean = air.honest[message.link].payload["features"].astype(np.float64)
+        clean = air.honest[message.sender].payload["features"].astype(np.float64)
         assert np.abs(features.astype(np.float64) - clean).max() <= 0.3

@@ -10,7 +10,7 @@ from robosac.attacks import BoxConfidence, BoxFlood, BoxRemove, BoxResize, BoxSh
 from robosac.attacks.base import Budgeted
 from robosac.boxes import invert_pose, transform_boxes
 from robosac.gate import Gate
-from robosac.types import InputError, Message
+from robosac.types import InputError, Message, Received
 from tests.attacks.toy import make_air
 from tests.attacks.toy_points import late_air
 
@@ -34,7 +34,7 @@ def seen(air: Air, messages: list[Message]) -> np.ndarray:
 def test_what_is_sent_fits_the_codec_and_is_best_first(attack: Budgeted) -> None:
     air = late_air(["a"])
     sent = lie(attack, air)
-    assert Gate().refusal(air.to, air.codec, sent) is None
+    assert Gate().refusal(air.to, air.codec, Received.honest(sent, air.to)) is None
     air._detector.open(air._ego, air.to, [sent])  # raises where it does not fit
     scores = sent.payload["scores"]
     assert len(scores) <= 12 and (np.diff(scores) <= 0).all() and sent.payload["boxes"].dtype == np.float32

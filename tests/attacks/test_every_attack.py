@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from robosac import attacks
-from robosac.air import Air, Attacker, Knowledge, KnowledgeError
-from robosac.attacks.base import Measured, Stage, attacker_of, by_attacker, same_but
+from robosac.air import Air, Attacker, Knowledge, KnowledgeError, attacker_of
+from robosac.attacks.base import Measured, Stage, by_attacker, same_but
 from robosac.attacks.presets import ATTACKS, preset
 from robosac.types import Message
 from tests.attacks.cases import Case, all_cases
@@ -39,10 +39,7 @@ def send(case: Case, air: Air, seed: int = 0, *, budget: float | None = None) ->
 
 def frozen(messages: Sequence[Message]) -> list[tuple[object, ...]]:
     """Everything that a message says, bit by bit."""
-    heads = [
-        (m.sender, m.link, m.to, m.sensed_ns, m.received_ns, m.codec, np.asarray(m.world_T_payload).tobytes())
-        for m in messages
-    ]
+    heads = [(m.sender, m.to, m.sensed_ns, m.codec, np.asarray(m.world_T_payload).tobytes()) for m in messages]
     bodies = [tuple((n, a.shape, str(a.dtype), a.tobytes()) for n, a in sorted(m.payload.items())) for m in messages]
     return list(zip(heads, bodies, strict=True))
 
@@ -69,7 +66,7 @@ def test_no_budget_leaves_every_message_bit_identical(case: Case) -> None:
         air = case.air(["a", "b"], index=index)
         sent = list(attacker.send(air))
         assert frozen(sent) == frozen([air.honest[i] for i in ("a", "b")])
-        assert [case.attack.spent(air.honest[m.link], [m]) for m in sent] == [0.0, 0.0]
+        assert [case.attack.spent(air.honest[m.sender], [m]) for m in sent] == [0.0, 0.0]
 
 
 @every_attack
@@ -93,7 +90,7 @@ def test_only_attackers_send_and_nothing_of_anybody_else_is_touched(case: Case) 
         before = frozen([*air.honest.values(), *air._others.values()])
         points = [v.points.tobytes() for v in [*air.own.values(), air._ego]]
         sent = attacker.send(air)
-        assert {attacker_of(m.link) for m in sent} <= {"a"}
+        assert {attacker_of(m.sender) for m in sent} <= {"a"}
         assert frozen([*air.honest.values(), *air._others.values()]) == before
         assert [v.points.tobytes() for v in [*air.own.values(), air._ego]] == points
 
@@ -116,13 +113,13 @@ def test_any_number_of_attackers(case: Case, count: int) -> None:
     names = list("abcd")[:count]
     air = case.air(names, list("wxyz")[: 4 - count])
     sent = send(case, air)
-    assert {attacker_of(m.link) for m in sent} <= set(names)
+    assert {attacker_of(m.sender) for m in sent} <= set(names)
     assert all(m.to == air.to.ego for m in sent)
 
 
 @every_attack
 def test_attackers_that_are_out_of_range_send_nothing(case: Case) -> None:
-    assert {attacker_of(m.link) for m in start(case, ["a", "gone"]).send(case.air(["a"]))} <= {"a"}
+    assert {attacker_of(m.sender) for m in start(case, ["a", "gone"]).send(case.air(["a"]))} <= {"a"}
     assert list(start(case, ["gone"]).send(case.air([]))) == []
     assert list(start(case, ["a"]).send(dataclasses.replace(case.air(["a"]), own={}))) == []
 

@@ -202,10 +202,10 @@ def test_cw_l2_turns_what_is_asked_for_with_less_than_its_budget():
     small, large = (CwL2(epsilon=20.0, turned=share, rate=0.05, steps=30, searches=4) for share in (0.3, 0.9))
     for attack in (small, large):
         assert turned(air, send(attack, air)) >= attack.turned
-    spent = [max(a.spent(air.honest[m.link], [m]) for m in send(a, air)) for a in (small, large)]
+    spent = [max(a.spent(air.honest[m.sender], [m]) for m in send(a, air)) for a in (small, large)]
     assert 0 < spent[0] < spent[1] < 20.0
     margin_pgd = Bim(epsilon=0.5, objective=Margin(c=1.0))
-    wasteful = max(large.spent(air.honest[m.link], [m]) for m in send(margin_pgd, air))
+    wasteful = max(large.spent(air.honest[m.sender], [m]) for m in send(margin_pgd, air))
     assert spent[1] < wasteful  # a sign step moves every feature alike
 
 

@@ -46,7 +46,7 @@ def with_epsilon(attack, epsilon):
 def test_streams_differ_by_seed_frame_and_attacker(attack):
     def sent(seed, index, who):
         air = make_air(["a", "b"], index=index, detector=ToyDetector(flat=True))
-        return {m.link: m for m in send(attack, air, seed)}[who].payload["features"].tobytes()
+        return {m.sender: m for m in send(attack, air, seed)}[who].payload["features"].tobytes()
 
     assert len({sent(0, 0, "a"), sent(1, 0, "a"), sent(0, 1, "a"), sent(0, 0, "b")}) == 4
 
@@ -82,7 +82,7 @@ def test_bim_reaches_the_best_corner_of_a_linear_detector():
     marked = full_logits(air, list(air.honest.values()))[0].numpy() > 0
     up = np.array([1.0, -1.0, 1.0])[:, None, None] * np.where(marked, -1.0, 1.0) > 0
     for message in send(Bim(epsilon=0.25), air):
-        clean = air.honest[message.link].payload["features"]
+        clean = air.honest[message.sender].payload["features"]
         best = np.where(up, np.minimum(clean + 0.25, 1), np.maximum(clean - 0.25, 0))
         np.testing.assert_allclose(message.payload["features"], best, atol=1e-7)
 

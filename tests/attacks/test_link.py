@@ -21,8 +21,8 @@ def send(attack, air, seed=0, attackers="ab"):
 def test_duplicates_are_the_honest_message_over_and_over():
     air = posed_air(["a", "b"])
     sent = send(Duplicate(copies=2), air)
-    assert [m.link for m in sent] == list("aaabbb")
-    assert all(same_but(air.honest[m.link], m) for m in sent)
+    assert [m.sender for m in sent] == list("aaabbb")
+    assert all(same_but(air.honest[m.sender], m) for m in sent)
     assert Duplicate().spent(air.honest["a"], by_attacker("a", sent)) == 2
     assert Duplicate().spent(air.honest["a"], [sent[0], replace(sent[0], sensed_ns=1)]) == np.inf
 
@@ -44,8 +44,8 @@ def test_invented_senders_keep_their_places_beside_the_attacker():
         air = posed_air(["a"], index=index)
         own, *invented = attacker.send(air)
         assert same_but(air.honest["a"], own)
-        assert [(m.sender, m.link) for m in invented] == [("a#0", "a#0"), ("a#1", "a#1")]
-        named = [replace(m, sender="a", link="a") for m in invented]
+        assert [(m.sender, m.sender) for m in invented] == [("a#0", "a#0"), ("a#1", "a#1")]
+        named = [replace(m, sender="a") for m in invented]
         assert all(3.0 <= offset_spent(own, [m]) <= 6.0 for m in named)
         assert all(same_array(m.payload["features"], own.payload["features"]) for m in invented)
         places.append([m.world_T_payload[:2, 3] - own.world_T_payload[:2, 3] for m in invented])
@@ -58,7 +58,7 @@ def test_invented_senders_carry_another_attack_while_the_attacker_stays_honest()
     attack = Sybil(identities=3, spread_m=0.0, carries=Bim(epsilon=0.2, steps=4))
     own, *invented = send(attack, air)
     assert same_but(air.honest["a"], own) and attack.knowledge == Bim().knowledge
-    named = [replace(m, sender="a", link="a") for m in invented]
+    named = [replace(m, sender="a") for m in invented]
     assert all(0.1 < Bim().spent(own, [m]) <= 0.2 for m in named)
     assert attack.spent(own, [own, *invented]) == 3
     too_much = invented[0].with_payload(features=invented[0].payload["features"] + np.float32(0.3))
@@ -73,7 +73,7 @@ def test_what_sybils_may_not_do_is_measured_as_such():
     for sent in (invented, [*invented, replace(own, sensed_ns=0)], [own, invented[0], invented[0]]):
         assert spent(own, sent) == np.inf
     assert spent(own, [own, replace(invented[0], sender="x")]) == np.inf
-    assert spent(own, [own, replace(invented[0], received_ns=1)]) == np.inf
+    assert spent(own, [own, replace(invented[0], to="x")]) == np.inf
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ from robosac.attacks import Dropout, NonFinite, Saturation
 from robosac.attacks.base import Budgeted
 from robosac.attacks.features.maps import changed
 from robosac.defenses import NoDefense, Robosac
-from robosac.types import Codec, Defense, InputError, Message, keyed_rng
+from robosac.defenses.protocol import Defense
+from robosac.types import Codec, InputError, Message, keyed_rng
 from tests.attacks.toy import SHAPE, ToyDetector, make_air
 from tests.attacks.toy_adaptive import MapDetector, robosac
+from tests.toy import received
 
 
 def lie(attack: Budgeted, air: Air) -> Message:
@@ -59,7 +61,7 @@ def test_what_is_no_number_is_let_in_by_nobody_and_the_ego_goes_on(defense: Defe
     assert (~np.isfinite(sent.payload["features"])).sum() == 6
 
     def verdict(inbox: list[Message]):  # type: ignore[no-untyped-def]
-        return defense.start("scene", None, keyed_rng(1)).step(detector, air._ego, air.to, inbox)
+        return defense.start("scene", None, keyed_rng(1)).step(detector, air._ego, air.to, received(inbox, air.to))
 
     got, without = verdict([*air._others.values(), sent]), verdict([*air._others.values()])
     assert "a" in got.rejected and "a" not in got.used and got.used == without.used == {"x", "y"}

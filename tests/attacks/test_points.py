@@ -25,7 +25,7 @@ def view(points: np.ndarray) -> View:
 
 def shown(air: Air, sent: list[Message], detector: Detector) -> np.ndarray:
     """Boxes that the ego sees when these, and honestly everybody else, send."""
-    messages = {**air._others, **air.honest, **{m.link: m for m in sent}}
+    messages = {**air._others, **air.honest, **{m.sender: m for m in sent}}
     session = detector.open(air._ego, air.to, list(messages.values()))
     return session.detect([frozenset(session.ids)])[0].boxes
 
@@ -142,7 +142,7 @@ def test_attackers_agree_on_the_cars() -> None:
     changed = [i for i, m in zip("ab", sent, strict=True) if attack.spent(air.honest[i], [m])]
     for who in changed:
         here = transform_boxes(invert_pose(air.own[who].world_T_sensor) @ air.to.world_T_ego, cars)
-        points = {m.link: m for m in sent}[who].payload["points"]
+        points = {m.sender: m for m in sent}[who].payload["points"]
         assert in_boxes(points, here, margin_m=0.05).any()
     assert len(cars) == 2 and np.hypot(*(cars[0, :2] - cars[1, :2])) >= 12.0 and changed
 

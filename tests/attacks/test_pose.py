@@ -68,8 +68,8 @@ def test_an_offset_stays_through_a_scenario_and_differs_by_attacker_and_seed():
     for index in range(3):
         air = posed_air(["a", "b"], index=index)
         sent = attacker.send(air)
-        seen.append([m.world_T_payload[:2, 3] - air.honest[m.link].world_T_payload[:2, 3] for m in sent])
-        assert [offset_spent(air.honest[m.link], [m]) for m in sent] == pytest.approx([1.5, 1.5])
+        seen.append([m.world_T_payload[:2, 3] - air.honest[m.sender].world_T_payload[:2, 3] for m in sent])
+        assert [offset_spent(air.honest[m.sender], [m]) for m in sent] == pytest.approx([1.5, 1.5])
     np.testing.assert_allclose(seen[1], seen[0], atol=1e-9)
     np.testing.assert_allclose(seen[2], seen[0], atol=1e-9)
     assert not np.allclose(seen[0][0], seen[0][1])
@@ -100,7 +100,7 @@ def test_a_drift_grows_from_zero_by_its_rate_and_stops_at_its_limit():
 
 # -------------------------------------------------------------------------------------------------- the search
 def loss_of(air, messages):
-    sent = {**air._others, **{m.link: m for m in messages}}
+    sent = {**air._others, **{m.sender: m for m in messages}}
     session = air._detector.open(air._ego, air.to, list(sent.values()))
     honest = air._detector.open(air._ego, air.to, [*air._others.values(), *air.honest.values()])
     target = InvertedBce().aim(type("U", (), {"logits": honest.logits({}, [frozenset(sent)])}))

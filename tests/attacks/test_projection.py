@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from robosac.attacks.features.gradient import descend
 from robosac.attacks.features.norms import Ball, Linf
 from robosac.attacks.features.projection import Room, linf_room, rooms
-from robosac.types import Codec, InputError
+from robosac.types import Codec, InputError, Request
 from tests.attacks.toy import ToyDetector, view
 
 DTYPES = [np.float16, np.float32, np.float64]
@@ -50,7 +50,7 @@ def test_room_is_as_large_as_the_float_type_allows():
 
 
 def test_rooms_of_a_message_are_its_float_arrays():
-    message = ToyDetector().encode(view("a"), ToyDetector().request(view("e")))
+    message = ToyDetector().encode(view("a"), Request.of(view("e")))
     assert set(rooms(message, ToyDetector().codec, 0.5)) == {"features"}
     free = rooms(message, Codec("any", {}), 0.5)["features"]  # an array the codec says nothing of has no range
     assert free.lower.min() < 0 and free.upper.max() > 1

@@ -36,7 +36,7 @@ def acting(when, frames, attackers="ab", seed=0):
     out = []
     for index in frames:
         air = make_air(list(attackers), index=index)
-        out.append("".join(m.link for m in attacker.send(air) if not same_but(air.honest[m.link], m)))
+        out.append("".join(m.sender for m in attacker.send(air) if not same_but(air.honest[m.sender], m)))
     return out
 
 
@@ -107,7 +107,7 @@ def test_the_silent_are_honest_teammates_to_those_who_act():
     sent = attacker.send(make_air(["a", "b"], ["x"], index=1))
     (shown,) = spy.shown
     assert set(shown.own) == set(shown.honest) == {"b"} and set(shown._others) == {"a", "x"}
-    assert [m.link for m in sent] == ["a", "b"]
+    assert [m.sender for m in sent] == ["a", "b"]
 
 
 def test_in_a_frame_where_nobody_acts_the_inner_attack_is_not_asked():

@@ -42,7 +42,6 @@ def test_a_replay_is_what_was_sent_then_under_the_time_it_was_sensed():
     frames = run(Replay(frames=2), range(6))
     for field in ("payload", "world_T_payload", "sensed_ns"):
         assert table(frames, field) == [0, 1, 0, 1, 2, 3]
-    assert table(frames, "received_ns") == [0, 1, 2, 3, 4, 5]
     honest, sent = frames[5]
     assert honest.sensed_ns - sent.sensed_ns == 2 * FRAME_NS
 
@@ -79,8 +78,6 @@ def test_each_attacker_and_each_round_has_its_own_past():
     air = posed_air(["a", "b"], index=1)
     a, b = attacker.send(air)
     assert not same_but(air.honest["a"], a) and same_but(air.honest["b"], b)  # b has only just come into range
-    second = replace(air, to=replace(air.to, round=1))
-    assert all(same_but(air.honest[m.link], m) for m in attacker.send(second))
 
 
 @pytest.mark.parametrize("attack", [Replay(frames=3), SoldAsFresh(frames=3), Freeze(frames=3)])
@@ -88,7 +85,7 @@ def test_spent_is_the_least_it_can_have_been_and_inf_where_more_changed(attack):
     (honest, _), (_, _), (_, _), (now, _) = run(attack, range(4))
     old = attack.blend(now, honest)
     assert attack.spent(now, [now]) == 0 and attack.spent(now, [old]) == 1
-    for other in (replace(old, sender="x"), replace(old, sensed_ns=now.sensed_ns + 1), replace(old, received_ns=0)):
+    for other in (replace(old, sender="x"), replace(old, sensed_ns=now.sensed_ns + 1), replace(old, to="x")):
         assert attack.spent(now, [other]) == np.inf
     assert attack.spent(now, []) == attack.spent(now, [now, now]) == np.inf
 

@@ -21,7 +21,7 @@ def send(attack, air, attackers="ab"):
 
 
 def added(air, sent):
-    return {m.link: m.payload["features"].astype(float) - air.honest[m.link].payload["features"] for m in sent}
+    return {m.sender: m.payload["features"].astype(float) - air.honest[m.sender].payload["features"] for m in sent}
 
 
 def test_from_the_victims_own_detector_it_is_the_attack_itself():
@@ -49,10 +49,10 @@ def test_the_perturbation_is_the_sources_clipped_to_the_victims_range():
     )
     rng = np.random.default_rng(0)
     rng.integers(2**62)
-    at_home = {m.link: m for m in attack.attack.start("scene", frozenset("ab"), rng).send(there)}
+    at_home = {m.sender: m for m in attack.attack.start("scene", frozenset("ab"), rng).send(there)}
     for message in send(attack, air):
-        clean = air.honest[message.link].payload["features"].astype(float)
-        delta = at_home[message.link].payload["features"].astype(float) - honest[message.link].payload["features"]
+        clean = air.honest[message.sender].payload["features"].astype(float)
+        delta = at_home[message.sender].payload["features"].astype(float) - honest[message.sender].payload["features"]
         np.testing.assert_allclose(message.payload["features"], np.clip(clean + delta, 0, 1), atol=1e-6)
 
 

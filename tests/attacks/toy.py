@@ -42,9 +42,6 @@ class ToySession:
     def detect(self, subsets: Sequence[Subset]) -> list[Detections]:
         return [Detections.empty() for _ in subsets]
 
-    def cost_ms(self, subset: Subset) -> float:
-        return 1.0
-
 
 class BlindSession:
     """A session without `logits`."""
@@ -53,9 +50,6 @@ class BlindSession:
 
     def detect(self, subsets: Sequence[Subset]) -> list[Detections]:
         return [Detections.empty() for _ in subsets]
-
-    def cost_ms(self, subset: Subset) -> float:
-        return 1.0
 
 
 @dataclass
@@ -70,9 +64,6 @@ class ToyDetector:
     def codec(self) -> Codec:
         return Codec("toy", {"features": (SHAPE, "float32", 0.0, 1.0), "slots": ((None,), "int64", 0, 99)})
 
-    def request(self, ego: View, round: int = 0, heard: Sequence[Message] = ()) -> Request:
-        return Request(ego.id, ego.t_ns, ego.world_T_sensor, round)
-
     def features(self, view: View) -> np.ndarray:
         """A car raises channel 0 and lowers channel 1; some exact zeros and a negative zero, as a ReLU leaves them."""
         if self.flat:
@@ -86,12 +77,12 @@ class ToyDetector:
 
     def encode(self, view: View, to: Request) -> Message:
         payload = {"features": self.features(view), "slots": np.arange(4)}
-        return Message(view.id, view.id, to.ego, view.t_ns, to.t_ns, view.world_T_sensor, "toy", payload)
+        return Message.of(view, to, "toy", payload)
 
     def open(self, ego: View, to: Request, messages: Sequence[Message]) -> Any:
         if not self.differentiable:
             return BlindSession()
-        return ToySession(self.features(ego), {m.link: m for m in messages}, self.calls)
+        return ToySession(self.features(ego), {m.sender: m for m in messages}, self.calls)
 
 
 def view(name: str, t_ns: int = 7) -> View:
@@ -109,7 +100,7 @@ def make_air(
     """One frame in which `attackers` and honest `others` send to the ego `e`."""
     detector = detector or ToyDetector()
     ego = view("e", 7 + index)
-    to = detector.request(ego)
+    to = Request.of(ego)
     views = {name: view(name, 7 + index) for name in [*attackers, *others]}
     sent = {name: detector.encode(v, to) for name, v in views.items()}
     return Air(
@@ -127,5 +118,5 @@ def make_air(
 
 def full_logits(air: Air, messages: Sequence[Message]) -> torch.Tensor:
     """Class logits `(1, H, W)` of the full fusion when the attackers send `messages`."""
-    sent = {**air._others, **{m.link: m for m in messages}}
+    sent = {**air._others, **{m.sender: m for m in messages}}
     return air._detector.open(air._ego, air.to, list(sent.values())).logits({}, [frozenset(sent)])

@@ -49,7 +49,7 @@ class MapDetector(ToyDetector):
     def open(self, ego: View, to: Request, messages: Sequence[Message]) -> Any:
         if not self.differentiable:
             return super().open(ego, to, messages)
-        return MapSession(self.features(ego), {m.link: m for m in messages}, self.calls)
+        return MapSession(self.features(ego), {m.sender: m for m in messages}, self.calls)
 
 
 def robosac(threshold: float = 0.6, agreement: Agreement | None = None) -> Robosac:

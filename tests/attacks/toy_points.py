@@ -12,7 +12,7 @@ from robosac.attacks.points.recast import BoxWorld
 from robosac.boxes import invert_pose, pose_xyz_rpy, transform_boxes
 from robosac.detectors.fusion.early import EarlyFusion
 from robosac.detectors.fusion.late import LateFusion
-from robosac.types import Detector, Message, View
+from robosac.types import Detector, Message, Request, View
 from tests.attacks.toy import EVERYTHING
 
 HEIGHT_M = 1.9  # of every sensor
@@ -82,7 +82,7 @@ def street_air(
     spare = iter([n for n in PLACES if n not in names and n != "e"])
     views = {n: _view(n, PLACES[n] if n in PLACES else PLACES[next(spare, "d")], index) for n in [*names, "e"]}
     ego = views.pop("e")
-    to = detector.request(ego)
+    to = Request.of(ego)
     sent: dict[str, Message] = {n: detector.encode(v, to) for n, v in views.items()}
     return Air(
         scenario="street",

@@ -63,12 +63,12 @@ class PosedDetector(ToyDetector):
         return Codec("toy", super().codec.arrays, max_messages=self.most)
 
     def open(self, ego: View, to: Request, messages: Sequence[Message]) -> Any:
-        assert len({m.link for m in messages}) == len(messages)
+        assert len({m.sender for m in messages}) == len(messages)
         assert self.most is None or len(messages) <= self.most
         self.opened.append(len(messages))
         if not self.differentiable:
             return BlindSession()
-        return PosedSession(self.features(ego), {m.link: m for m in messages}, self.calls, ego.world_T_sensor)
+        return PosedSession(self.features(ego), {m.sender: m for m in messages}, self.calls, ego.world_T_sensor)
 
 
 class CrowdedDetector(PosedDetector):
@@ -102,7 +102,7 @@ def posed_air(
         name: view(name, 31_234.5 + 0.4 * k, -876.25 - 0.3 * k, 0.3 + 0.05 * k)
         for k, name in enumerate([*attackers, *others])
     }
-    to = detector.request(ego)
+    to = Request.of(ego)
     sent = {name: detector.encode(v, to) for name, v in views.items()}
     return Air(
         scenario="scene",

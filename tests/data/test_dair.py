@@ -172,27 +172,29 @@ def test_a_broken_frame_is_skipped_and_listed(snapshots, tmp_path):
 # ------------------------------------------------------------------------------------------------------ the sample
 @needs(DAIR)
 def test_every_world_label_of_the_sample_was_seen():
+    """Two drives of 14 and 15 pairs whose scans are there; of one pair, one label holds 3 points."""
     recording = DairV2XC(DAIR)
-    assert len(recording.pairs) == 46 and len(list(recording.problems())) == 2 * 42
-    [name] = recording.scenarios()
-    assert len(recording.ticks(name)) == 4
-    for tick in recording.ticks(name):
+    drives = {name: recording.ticks(name) for name in recording.scenarios()}
+    assert {name: len(ticks) for name, ticks in drives.items()} == {"015372": 14, "015400": 15}
+    assert len(recording.pairs) == 46 and len(list(recording.problems())) == 2 * (46 - 14 - 15)
+    few = {}
+    for name, tick in ((name, tick) for name, ticks in drives.items() for tick in ticks):
         objects = recording.labels(name, tick, [])
-        assert 22 <= len(objects) <= 27
+        assert 22 <= len(objects) <= 31
         views = [recording.view(name, tick, a) for a in recording.present(name, tick)]
         hits = [points_in_boxes(v.points, v.world_T_sensor, objects) for v in views]
-        assert np.max(hits, axis=0).min() >= 5
-        # the offset is needed: without it there are boxes that nobody sees
-        unit = views[1].world_T_sensor.copy()
-        unit[:2, 3] -= recording.pairs[tick].offset_m
-        assert (hits[0] + points_in_boxes(views[1].points, unit, objects)).min() == 0
+        few[tick] = int(np.max(hits, axis=0).min())
+        if name == "015372":  # the offset is needed: without it there are boxes that nobody sees
+            unit = views[1].world_T_sensor.copy()
+            unit[:2, 3] -= recording.pairs[tick].offset_m
+            assert (hits[0] + points_in_boxes(views[1].points, unit, objects)).min() == 0
+    assert {tick: n for tick, n in few.items() if n < 5} == {"015405": 3}
 
 
 @needs(DAIR)
 def test_boxes_of_the_sample_are_the_files_own_in_the_vehicles_frame():
     recording = DairV2XC(DAIR)
-    [name] = recording.scenarios()
-    for tick in recording.ticks(name):
+    for name, tick in ((drive, tick) for drive in recording.scenarios() for tick in recording.ticks(drive)):
         listed = json.loads((DAIR / recording.pairs[tick].labels).read_text())
         objects = recording.labels(name, tick, [])
         size = [[o["3d_dimensions"][k] for k in "lwh"] for o in listed]

@@ -17,6 +17,7 @@ from robosac.commands import simulate as room
 from robosac.commands.simulate import PROTOCOL, UNFINISHED, Settings, Task, agent_names, object_names, simulate
 from robosac.data.layout import recognise
 from robosac.data.opv2v import OPV2V
+from robosac.executors import Processes
 from robosac.simulation import SimConfig, scenario
 from robosac.types import InputError, RobosacError
 
@@ -164,7 +165,7 @@ def _killed(task: Task) -> bool:
 def test_a_killed_process_is_told_in_a_line(tmp_path: Path) -> None:
     tasks = [Task(settings(tmp_path), 0, k) for k in range(2)]
     with pytest.raises(RobosacError, match=r"a process was killed.*run again to go on"):
-        list(room._each(_killed, tasks, 2))
+        list(Processes(jobs=2).run(_killed, tasks))
 
 
 WRONG = [

@@ -10,8 +10,8 @@ from robosac.agreement import BoxJaccard, ScoreMapOverlap
 from robosac.calibration import Calibration, Measure
 from robosac.defenses import EgoOnly, Known, NoDefense, Oracle, Robosac, Unknown
 from robosac.facade import wrap
-from robosac.types import EGO_ALONE, Detections, InputError
-from tests.toy import ToyDetector, frame
+from robosac.types import EGO_ALONE, Detections, InputError, Request
+from tests.toy import ToyDetector, frame, received
 
 SEEN = [(-20.0, 0.0), (-10.0, 5.0), (0.0, 10.0), (10.0, 0.0), (20.0, -10.0)]
 HIDDEN = {"a": (-30.0, 20.0), "b": (30.0, 20.0), "c": (30.0, -30.0), "d": (0.0, -30.0), "e": (-30.0, -30.0)}
@@ -119,11 +119,11 @@ def test_a_bad_message_is_reported_and_the_ego_goes_on():
     detector = ToyDetector()
     wrapped = wrap(detector, DEFAULT)
     f = scene()
-    request = detector.request(f.ego)
+    request = Request.of(f.ego)
     inbox = [detector.encode(v, request) for v in f.others.values()]
     inbox[0] = inbox[0].with_payload(centres=np.full((1, 2), np.nan, np.float32))
     inbox.append(inbox[1])
-    verdict = wrapped.receive(f.ego, inbox)
+    verdict = wrapped.receive(f.ego, received(inbox, request))
     assert set(verdict.rejected) == {"a", "b"} and verdict.used == frozenset("cde")
 
 

@@ -12,10 +12,12 @@ from robosac import detectors
 from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.calibration import Calibration, Measure
 from robosac.defenses import Known, PaperKnown, PaperUnknown, Robosac, Unknown
+from robosac.defenses.protocol import Adaptable
 from robosac.detectors.bev.detector import BevDetector, BevSession
 from robosac.facade import saved_calibration
 from robosac.simulation import scenario
-from robosac.types import EGO_ALONE, Adaptable, BevGrid, Detections, Frame, InputError, View, keyed_rng
+from robosac.types import EGO_ALONE, BevGrid, Detections, Frame, InputError, Request, View, keyed_rng
+from tests.toy import received
 
 MEASURES = [ScoreMapOverlap(), SeenScoreMap(), SeenScoreMap(unseen_weight=0.0, slack=0.0), ScoreMapOverlap(floor=0.0)]
 
@@ -24,7 +26,7 @@ MEASURES = [ScoreMapOverlap(), SeenScoreMap(), SeenScoreMap(unseen_weight=0.0, s
 def real(request: pytest.FixtureRequest) -> tuple[BevDetector, Frame, BevSession]:
     detector = detectors.load(request.param)
     frame, _ = scenario("val", 0).snapshot(0).frame()
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     return detector, frame, detector.open(frame.ego, to, [detector.encode(v, to) for v in frame.others.values()])
 
 
@@ -128,7 +130,7 @@ def test_it_draws_as_the_plan_draws(plan, sizes) -> None:  # type: ignore[no-unt
 
 def test_drawing_moves_nothing_of_the_defender(real) -> None:  # type: ignore[no-untyped-def]
     detector, frame, _ = real
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     inbox = [detector.encode(v, to) for v in frame.others.values()]
     defense = Robosac(threshold=0.99, plan=PaperKnown(attackers=2))
 
@@ -137,7 +139,7 @@ def test_drawing_moves_nothing_of_the_defender(real) -> None:  # type: ignore[no
         told, found = defense.surrogate(None, detector.name), []
         for _ in range(2):
             told.draw(sorted(frame.others), draws, keyed_rng(9))
-            found += [t.subset for t in defender.step(detector, frame.ego, to, inbox).trials]
+            found += [t.subset for t in defender.step(detector, frame.ego, to, received(inbox, to)).trials]
         return found
 
     assert trials(0) == trials(50)

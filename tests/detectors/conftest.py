@@ -12,6 +12,7 @@ from robosac.detectors.bev.detector import BevDetector, BevSession
 from robosac.detectors.bev.network import HEAT, Network
 from robosac.detectors.bev.raster import rasterise, unpack
 from robosac.detectors.bev.weights import Header
+from robosac.types import Request
 from tests.detectors.synthetic import scene_views
 
 OpenSession = Callable[[FusionName], BevSession]
@@ -38,7 +39,7 @@ def untrained(fusion: FusionName = "mean", *, bounded: bool = True, seed: int = 
 def session_of(detector: BevDetector, *, agents: int = 4, without: tuple[str, ...] = ()) -> BevSession:
     """A session of the tiny world: ego v0, teammates v1, v2, ..."""
     views, _ = scene_views(agents=agents)
-    to = detector.request(views[0])
+    to = Request.of(views[0])
     return detector.open(views[0], to, [detector.encode(v, to) for v in views[1:] if v.id not in without])
 
 

@@ -58,7 +58,7 @@ def on_open_ground(scene: Frame) -> Frame:
 
 def sent(detector: object, scene: Frame) -> tuple[Request, list[Message]]:
     """The request of a frame's ego and what its teammates honestly send."""
-    to: Request = detector.request(scene.ego)  # type: ignore[attr-defined]
+    to: Request = Request.of(scene.ego)  # type: ignore[attr-defined]
     return to, [detector.encode(v, to) for v in scene.others.values()]  # type: ignore[attr-defined]
 
 

@@ -8,11 +8,12 @@ import torch
 
 from robosac import detectors
 from robosac.boxes import wrap_angle
+from robosac.capabilities import BoxDifferentiable
 from robosac.detectors.bev.decode import box_maps, boxes_at
 from robosac.detectors.bev.detector import FEATURES
 from robosac.detectors.bev.network import MAP, OUTPUTS
 from robosac.simulation import scenario
-from robosac.types import EGO_ALONE, BoxDifferentiable
+from robosac.types import EGO_ALONE, Request
 
 GROUND = np.array([-1.9, 0.02, -0.01])
 
@@ -29,7 +30,7 @@ def test_every_cell_has_the_box_that_decoding_reads_there() -> None:
 def test_a_sessions_boxes_are_those_it_detects_and_move_with_the_messages() -> None:
     detector = detectors.load("mean")
     frame, _ = scenario("val", 0).snapshot(0).frame()
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     session = detector.open(frame.ego, to, [detector.encode(v, to) for v in frame.others.values()])
     assert isinstance(session, BoxDifferentiable)
     full = frozenset(session.ids)

@@ -12,12 +12,14 @@ import pytest
 import torch
 from torch import nn
 
+from robosac.capabilities import Differentiable, RawSession, Verifiable
 from robosac.defenses import Robosac
 from robosac.detectors.adapters.coperception import CoperceptionDetector, CoperceptionSession, DecodeConfig, VoxelView
 from robosac.evaluation.conformance import difference, tamper
 from robosac.gate import Gate
-from robosac.types import EGO_ALONE, Differentiable, Frame, InputError, Message, RawSession, Verifiable, keyed_rng
+from robosac.types import EGO_ALONE, Frame, InputError, Message, Request, keyed_rng
 from tests.detectors import fake_coperception as fake
+from tests.toy import received
 
 KINDS = [fake.MeanFusion, fake.AgentWiseWeightedFusion, fake.HalfFusion]
 
@@ -30,7 +32,7 @@ def opened(
     detector: CoperceptionDetector, frame: Frame, lie: Callable[[Message], Message] = lambda m: m
 ) -> CoperceptionSession:
     """A session in which the first teammate says what `lie` makes of its message."""
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     messages = [detector.encode(v, to) for v in frame.others.values()]
     return detector.open(frame.ego, to, [lie(messages[0]), *messages[1:]])
 
@@ -39,7 +41,7 @@ def opened(
 @pytest.mark.parametrize("ego", "abcr")
 def test_a_subset_from_the_cache_equals_a_forward_with_these_agents_only(kind: type[fake.FusionBase], ego: str) -> None:
     detector, frame = detector_of(kind), fake.frame("abcr", ego)
-    session, to = opened(detector, frame), detector.request(frame.ego)
+    session, to = opened(detector, frame), Request.of(frame.ego)
     ids = sorted(frame.others)
     assert list(session.ids) == ids
     for n in range(len(ids) + 1):
@@ -50,7 +52,7 @@ def test_a_subset_from_the_cache_equals_a_forward_with_these_agents_only(kind: t
 
 def test_a_tampered_message_changes_the_subsets_that_hold_it_and_no_other() -> None:
     detector, frame = detector_of(), fake.frame()
-    to, liar = detector.request(frame.ego), next(iter(frame.others))
+    to, liar = Request.of(frame.ego), next(iter(frame.others))
     lied = tamper(detector.encode(frame.others[liar], to), detector.codec, keyed_rng(1))
     honest, lying = opened(detector, frame), opened(detector, frame, lambda m: lied)
     for subset in map(frozenset, [(), "a", "c", "ac", "cd", "acd"]):
@@ -63,7 +65,7 @@ def test_a_tampered_message_changes_the_subsets_that_hold_it_and_no_other() -> N
 
 def test_a_claimed_pose_is_what_a_message_is_warped_by() -> None:
     detector, frame = detector_of(), fake.frame()
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     shifted = frame.others["a"].world_T_sensor.copy()
     shifted[0, 3] += 1.0
     lied = replace(detector.encode(frame.others["a"], to), world_T_payload=shifted)
@@ -75,13 +77,13 @@ def test_a_claimed_pose_is_what_a_message_is_warped_by() -> None:
 
 def test_it_is_what_the_protocols_ask_for_and_passes_the_gate() -> None:
     detector, frame = detector_of(), fake.frame()
-    session, to = opened(detector, frame), detector.request(frame.ego)
+    session, to = opened(detector, frame), Request.of(frame.ego)
     assert isinstance(detector, Verifiable) and isinstance(session, Differentiable) and isinstance(session, RawSession)
     messages = [detector.encode(v, to) for v in frame.others.values()]
-    assert Gate().admit(to, detector.codec, messages).rejected == {}
+    assert Gate().admit(to, detector.codec, received(messages, to)).rejected == {}
     assert detector.codec.max_messages == 3 and messages[0].payload["features"].shape == (256, 4, 4)
     first, second = session.detect([frozenset("a"), frozenset("a")])
-    assert first is second and session.cost_ms(frozenset("a")) == 0 < session.cost_ms(frozenset("c"))
+    assert first is second
     assert len(first) and first.score_map is not None and first.score_map.shape == (32, 32)
 
 
@@ -92,7 +94,7 @@ def test_logits_are_the_score_map_and_their_gradients_reach_the_payload() -> Non
     logits = session.logits({}, [EGO_ALONE, subset])
     scores = [d.score_map for d in session.detect([EGO_ALONE, subset])]
     np.testing.assert_allclose(torch.sigmoid(logits).numpy(), np.stack(scores), atol=1e-6)  # type: ignore[arg-type]
-    sent = detector.encode(frame.others["a"], detector.request(frame.ego)).payload["features"]
+    sent = detector.encode(frame.others["a"], Request.of(frame.ego)).payload["features"]
     leaf = torch.from_numpy(sent.copy()).requires_grad_()
     alone, held = session.logits({"a": {"features": leaf}}, [EGO_ALONE, subset])
     (slope,) = torch.autograd.grad(held.sum(), leaf, retain_graph=True)
@@ -109,7 +111,7 @@ def test_the_users_model_is_left_as_it_was() -> None:
     session = opened(detector, frame)
     session.detect([frozenset("ac")])
     session.logits({}, [frozenset("a")])
-    detector.full(frame.ego, [frame.others["a"]], detector.request(frame.ego))
+    detector.full(frame.ego, [frame.others["a"]], Request.of(frame.ego))
     for name, module in model.named_modules():
         now = vars(module)
         assert set(now) == set(before[name])
@@ -127,11 +129,15 @@ def test_a_model_in_data_parallel_is_taken_out_of_it() -> None:
 def test_a_defended_frame_with_a_liar_and_nonsense_on_the_air_gives_a_verdict() -> None:
     detector = detector_of(decode=DecodeConfig(score_threshold=0.3))
     frame = fake.frame()
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     honest = {i: detector.encode(v, to) for i, v in frame.others.items()}
     nan = honest["a"].with_payload(features=np.full((256, 4, 4), np.nan, np.float32))
     huge = honest["c"].with_payload(features=np.full((256, 4, 4), 3e38, np.float32))
-    verdict = Robosac().start("fake", None, keyed_rng(0)).step(detector, frame.ego, to, [nan, huge, honest["d"]])
+    verdict = (
+        Robosac()
+        .start("fake", None, keyed_rng(0))
+        .step(detector, frame.ego, to, received([nan, huge, honest["d"]], to))
+    )
     assert "a" in verdict.rejected and np.isfinite(verdict.result.boxes).all()
     (alone,) = detector.open(frame.ego, to, [huge]).detect([frozenset("c")])
     assert np.isfinite(alone.boxes).all() and alone.score_map is not None and np.isfinite(alone.score_map).all()
@@ -166,7 +172,7 @@ def test_points_that_replace_those_of_a_raster_are_what_counts() -> None:
     bev, trans, count = tensors()
     view = detector.frame(bev, trans, count, ego=0).others["agent1"]
     assert isinstance(view, VoxelView)
-    to = detector.request(view)
+    to = Request.of(view)
     as_it_was, same_points = detector.encode(view, to), detector.encode(replace(view, points=view.points.copy()), to)
     np.testing.assert_allclose(same_points.payload["features"], as_it_was.payload["features"], atol=1e-6)
     emptied = detector.encode(replace(view, points=np.zeros((0, 4), np.float32)), to)
@@ -205,24 +211,24 @@ def test_inference_is_one_of_three() -> None:
 
 def test_more_agents_than_slots_are_refused_everywhere() -> None:
     detector, frame = detector_of(), fake.frame("abcde")
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     messages = [detector.encode(v, to) for v in frame.others.values()]
     crowd = r"at most 4 agents \(the ego and 3 teammates\), got 5"
     with pytest.raises(InputError, match=crowd):
         detector.open(frame.ego, to, messages)
     with pytest.raises(InputError, match=crowd):
         detector.full(frame.ego, list(frame.others.values()), to)
-    admitted = Gate().admit(to, detector.codec, messages)
+    admitted = Gate().admit(to, detector.codec, received(messages, to))
     assert len(admitted.messages) == 3 and admitted.rejected == {"e": "more than 3 teammates"}
 
 
 def test_direct_misuse_of_messages_is_refused() -> None:
     detector, frame = detector_of(), fake.frame()
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     good = detector.encode(frame.others["a"], to)
     wrong = [
         ([good, good], "several from"),
-        ([replace(good, link="b")], "teammates only"),
+        ([replace(good, sender="b")], "teammates only"),
         ([replace(good, codec="bev-mean")], "codec 'coperception-mean'"),
         ([replace(good, payload={})], r"payload of \['features'\]"),
         ([good.with_payload(features=np.zeros((256, 8, 8), np.float32))], r"\(256, 4, 4\) float32, got \(256, 8, 8\)"),
@@ -235,7 +241,7 @@ def test_direct_misuse_of_messages_is_refused() -> None:
     with pytest.raises(InputError, match=r"tampered messages of \['c'\], got \['a'\]"):
         detector.full(frame.ego, [frame.others["c"]], to, [good])
     session = detector.open(frame.ego, to, [good])
-    for ask in (session.outputs, session.cost_ms, lambda s: session.detect([s])):
+    for ask in (session.outputs, lambda s: session.detect([s])):
         with pytest.raises(InputError, match=r"subsets of \['a'\], got \['z'\]"):
             ask(frozenset("z"))
     with pytest.raises(InputError, match=r"payload of 'a' to hold .*got .*\(1, 2\)"):

@@ -113,7 +113,7 @@ def test_agents_are_counted_and_told_apart() -> None:
     check_agents("ego", ["a", "b"], 2)
     with pytest.raises(InputError, match=r"several from \['a'\]"):
         check_agents("ego", ["a", "a"], None)
-    with pytest.raises(InputError, match="link of the ego 'ego'"):
+    with pytest.raises(InputError, match="got one of the ego 'ego'"):
         check_agents("ego", ["ego"], None)
     with pytest.raises(InputError, match=r"at most 1 teammates, .* max_cav 2, got 2"):
         check_agents("ego", ["a", "b"], 1)

@@ -14,7 +14,7 @@ from robosac.detectors.bev.detector import FEATURES
 from robosac.detectors.bev.weights import sha256
 from robosac.evaluation.ap import average_precision, match_truth
 from robosac.simulation.scenario import scenario
-from robosac.types import EGO_ALONE, Frame, Truth
+from robosac.types import EGO_ALONE, Frame, Request, Truth
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "detectors"
 
@@ -42,7 +42,7 @@ def test_teammates_help_on_held_out_scenes(name: str, frames: list[tuple[Frame, 
     assert detector.name == f"bev-{name}"
     alone, together = [], []
     for frame, truth in frames:
-        to = detector.request(frame.ego)
+        to = Request.of(frame.ego)
         messages = [detector.encode(view, to) for view in frame.others.values()]
         _, _, low, high = detector.codec.arrays[FEATURES]
         assert all(low <= m.payload[FEATURES].min() and m.payload[FEATURES].max() < high for m in messages)
@@ -60,7 +60,7 @@ def test_boxes_lie_at_the_right_height(frames: list[tuple[Frame, Truth]]) -> Non
     """z is in the ego's sensor frame, two metres above the ground, whatever the slope and the tilt."""
     detector = detectors.load("mean")
     frame, truth = frames[0]
-    to = detector.request(frame.ego)
+    to = Request.of(frame.ego)
     session = detector.open(frame.ego, to, [detector.encode(v, to) for v in frame.others.values()])
     (found,) = session.detect([frozenset(session.ids)])
     sure = found.boxes[found.scores > 0.5]

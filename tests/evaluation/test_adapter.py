@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from robosac.capabilities import Verifiable
 from robosac.evaluation.conformance import difference, tamper, verify_adapter
 from robosac.simulation import scenario
 from robosac.sources import open_detector
-from robosac.types import EGO_ALONE, InputError, Verifiable
+from robosac.types import EGO_ALONE, InputError, Request
 from tests.toy import CODEC, ToyDetector, ToySession, detections, frame
 
 FRAME = frame({"ego": [(0, 0), (9, 9)], "a": [(20, 0)], "b": [(0, 20)], "c": [(-20, 3), (5, 30)]})
@@ -35,7 +36,7 @@ class Sound(ToyDetector):
     session = Session
 
     def open(self, ego, to, messages):
-        return self.session(ego, {m.link: m for m in messages})
+        return self.session(ego, {m.sender: m for m in messages})
 
 
 class Greedy(Session):
@@ -123,7 +124,7 @@ class WithFull(Sound):
             return {"n": np.array([len(self.detect([subset])[0])], float)}
 
     def full(self, ego, others, to, tampered=()):
-        lies = {m.link: m for m in tampered}
+        lies = {m.sender: m for m in tampered}
         messages = [lies.get(v.id, self.encode(v, to)) for v in others]
         every = np.concatenate([ego.points[:, :2], *(m.payload["centres"] for m in messages)])
         return {"n": np.array([len(detections(every)) + self.error])}
@@ -162,7 +163,7 @@ def test_too_few_teammates_are_told():
 
 
 def test_tampering_stays_within_the_codec():
-    message = Sound().encode(FRAME.others["c"], Sound().request(FRAME.ego))
+    message = Sound().encode(FRAME.others["c"], Request.of(FRAME.ego))
     lie = tamper(message, CODEC, np.random.default_rng(0))
     assert lie.payload["centres"].dtype == np.float32
     assert not np.array_equal(lie.payload["centres"], message.payload["centres"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -30,8 +30,9 @@ from robosac.detectors.adapters.coperception.models import (
     build,
     no_fusion,
 )
-from robosac.detectors.adapters.coperception.session import CoperceptionSession, Reading, fastest_ms
+from robosac.detectors.adapters.coperception.session import CoperceptionSession, Reading
 from robosac.detectors.device import usable_device
+from robosac.detectors.messages import one_each
 from robosac.types import Array, BevGrid, Codec, Frame, InputError, Message, Outputs, Request, View
 
 _INF = float("inf")
@@ -73,7 +74,6 @@ class CoperceptionDetector:
         self.inference, self.path = inference, path
         self.roadside = self.model.agents == 6 if roadside is None else roadside
         self.name = name or f"coperception-{self.model.kind}"
-        self._decode_ms: float | None = None
         _check(self.model, self.layout, inference)
 
     def __repr__(self) -> str:
@@ -147,23 +147,11 @@ class CoperceptionDetector:
         return Codec(self.name, arrays, max_messages=self.model.agents - 1)
 
     # ----------------------------------------------------------------------------------------------- the protocol
-    def request(self, ego: View, round: int = 0, heard: Sequence[Message] = ()) -> Request:
-        """Ask for features; nothing about the ego but its time and pose is needed."""
-        return Request(ego.id, ego.t_ns, ego.world_T_sensor, round)
-
     def encode(self, view: View, to: Request) -> Message:
         """What the agent of `view` honestly sends."""
         payload = self.model.encode(bev_of(view, self.layout)).payload
-        return Message(
-            sender=view.id,
-            link=view.id,
-            to=to.ego,
-            sensed_ns=view.t_ns,
-            received_ns=to.t_ns,
-            world_T_payload=view.world_T_sensor,
-            codec=self.codec.name,
-            payload=MappingProxyType({name: array.cpu().numpy() for name, array in payload.items()}),
-        )
+        arrays = {name: array.cpu().numpy() for name, array in payload.items()}
+        return Message.of(view, to, self.codec.name, MappingProxyType(arrays))
 
     def open(self, ego: View, to: Request, messages: Sequence[Message]) -> CoperceptionSession:
         """Encode the ego and bring every message to its frame.
@@ -172,21 +160,14 @@ class CoperceptionDetector:
             InputError: if a message does not fit the codec, two share a link, one comes over the ego's own link, or
                 there are more than the model has slots for.
         """
-        links = [m.link for m in messages]
-        doubled = sorted({link for link in links if links.count(link) > 1})
-        if doubled:
-            raise InputError(f"expected one message a link, got several from {doubled}; choose one of each first")
-        if ego.id in links:
-            raise InputError(f"expected messages of teammates only, got one over the link of the ego {ego.id!r}")
-        slots([ego.id, *links], self.model.agents)
-        sent = {m.link: self._checked(m) for m in messages}
-        poses = {m.link: np.asarray(m.world_T_payload, np.float64) for m in messages}
+        heard = one_each(ego.id, messages)
+        slots([ego.id, *heard], self.model.agents)
+        sent = {m.sender: self._checked(m) for m in messages}
+        poses = {m.sender: np.asarray(m.world_T_payload, np.float64) for m in messages}
         encoding = self.model.encode(bev_of(ego, self.layout))
         absent = self._absent if self.model.attends else None
         forward = EgoForward(self.model, ego.id, encoding, absent, self.inference)
-        return CoperceptionSession(
-            self.model, forward, self._reading(ego), to.world_T_ego, sent, poses, self._measured_ms
-        )
+        return CoperceptionSession(self.model, forward, self._reading(ego), to.world_T_ego, sent, poses)
 
     def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
         """Raw outputs `loc`, `cls` of the ego in one forward of the model as it is, all other slots empty.
@@ -199,10 +180,10 @@ class CoperceptionDetector:
         """
         views = {v.id: v for v in (ego, *others)}
         seats = slots(list(views), self.model.agents)
-        strangers = sorted({m.link for m in tampered} - {v.id for v in others})
+        strangers = sorted({m.sender for m in tampered} - {v.id for v in others})
         if strangers:
             raise InputError(f"expected tampered messages of {sorted(v.id for v in others)}, got {strangers}")
-        poses = {i: v.world_T_sensor for i, v in views.items()} | {m.link: m.world_T_payload for m in tampered}
+        poses = {i: v.world_T_sensor for i, v in views.items()} | {m.sender: m.world_T_payload for m in tampered}
         poses[ego.id] = to.world_T_ego
         outputs = forward(
             self.model,
@@ -210,7 +191,7 @@ class CoperceptionDetector:
             [np.asarray(poses[i], np.float64) for i in seats],
             seats[ego.id],
             self.inference,
-            {seats[m.link]: self._checked(m) for m in tampered},
+            {seats[m.sender]: self._checked(m) for m in tampered},
         )
         return {name: array.cpu().numpy() for name, array in outputs.items()}
 
@@ -259,12 +240,6 @@ class CoperceptionDetector:
     def _reading(self, ego: View) -> Reading:
         return Reading(self.layout, self.decode, self.layout.z_range_of(ego.kind)[0])
 
-    def _measured_ms(self, work: Callable[[], object]) -> float:
-        """Milliseconds of one fuse and decode on this machine, measured once."""
-        if self._decode_ms is None:
-            self._decode_ms = fastest_ms(work)
-        return self._decode_ms
-
     def _checked(self, message: Message) -> Mapping[str, Tensor]:
         """The arrays of a message that fits the codec, as tensors; InputError otherwise."""
         if message.codec != self.codec.name:
@@ -272,8 +247,8 @@ class CoperceptionDetector:
         if set(message.payload) != set(self.codec.arrays):
             raise InputError(f"expected a payload of {sorted(self.codec.arrays)}, got {sorted(message.payload)}")
         if not np.isfinite(message.world_T_payload).all():
-            raise InputError(f"expected a finite pose from {message.link!r}, got NaN or inf")
-        return {name: self._tensor(message.link, name, np.asarray(a)) for name, a in message.payload.items()}
+            raise InputError(f"expected a finite pose from {message.sender!r}, got NaN or inf")
+        return {name: self._tensor(message.sender, name, np.asarray(a)) for name, a in message.payload.items()}
 
     def _tensor(self, link: str, name: str, array: Array) -> Tensor:
         shape = self.codec.arrays[name][0]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ from robosac.detectors.adapters.coperception.decode import DecodeConfig, class_l
 from robosac.detectors.adapters.coperception.fusion import EgoForward, Heard
 from robosac.detectors.adapters.coperception.layout import Layout, relative
 from robosac.detectors.adapters.coperception.models import Model, frozen
-from robosac.types import EGO_ALONE, Detections, Float64, Id, InputError, Outputs, Subset
+from robosac.types import Detections, Float64, Id, InputError, Outputs, Subset
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +29,7 @@ class Reading:
 
 
 class CoperceptionSession:
-    """Implements `robosac.types.Differentiable` and `RawSession`. Made by `CoperceptionDetector.open`."""
+    """Implements `robosac.capabilities.Differentiable` and `RawSession`. Made by `CoperceptionDetector.open`."""
 
     def __init__(
         self,
@@ -40,13 +39,11 @@ class CoperceptionSession:
         world_T_ego: Float64,
         sent: Mapping[Id, Mapping[str, Tensor]],
         poses: Mapping[Id, Float64],
-        decode_ms: Callable[[Callable[[], object]], float],
     ) -> None:
         self._model, self._forward, self._reading = model, forward, reading
         self._ids = tuple(sorted(sent))
         self._sent = sent
         self._poses = {i: (relative(poses[i], world_T_ego), relative(world_T_ego, poses[i])) for i in sent}
-        self._decode_ms = decode_ms
         self._done: dict[Subset, Detections] = {}
         with torch.no_grad():
             self._heard = {i: self._hear(i, sent[i]) for i in self._ids}
@@ -57,11 +54,6 @@ class CoperceptionSession:
     @property
     def ids(self) -> Sequence[Id]:
         return self._ids
-
-    def cost_ms(self, subset: Subset) -> float:
-        """Expected milliseconds of one fuse and decode; 0 if this subset was decoded already."""
-        self._check([subset])
-        return 0.0 if subset in self._done else self._decode_ms(lambda: self._fresh(EGO_ALONE))
 
     def detect(self, subsets: Sequence[Subset]) -> list[Detections]:
         """Fuse and decode a batch of subsets, those that are new once each.
@@ -123,13 +115,3 @@ class CoperceptionSession:
         unknown = sorted(set().union(*subsets) - set(self._ids))
         if unknown:
             raise InputError(f"expected subsets of {sorted(self._ids)}, got {unknown}")
-
-
-def fastest_ms(work: Callable[[], object], times: int = 3) -> float:
-    """Milliseconds of `work`, the fastest of some times after a first that warms up."""
-    taken = []
-    for _ in range(1 + times):
-        start = time.perf_counter()
-        work()
-        taken.append(1e3 * (time.perf_counter() - start))
-    return min(taken[1:])

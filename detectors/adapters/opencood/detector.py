@@ -158,10 +158,6 @@ class OpenCOODDetector:
         return self.max_cav - 1 if self.spec.padded else None
 
     # ------------------------------------------------------------------------------------ robosac.types.Detector
-    def request(self, ego: View, round: int = 0, heard: Sequence[Message] = ()) -> Request:
-        """Ask for features; senders need the ego's pose where points are projected first."""
-        return Request(ego.id, ego.t_ns, ego.world_T_sensor, round)
-
     def encode(self, view: View, to: Request) -> Message:
         """What the agent of `view` honestly sends. The model's forward stops where the sender's part ends."""
         payload: dict[str, Array] = {
@@ -169,16 +165,8 @@ class OpenCOODDetector:
         }
         if self.spec.prior:
             payload[PRIOR] = prior_of(view)
-        return Message(
-            sender=view.id,
-            link=view.id,
-            to=to.ego,
-            sensed_ns=view.t_ns,
-            received_ns=to.t_ns,
-            world_T_payload=self._pose(view, to),
-            codec=self.codec.name,
-            payload=MappingProxyType(payload),
-        )
+        pose = self._pose(view, to)
+        return Message.of(view, to, self.codec.name, MappingProxyType(payload), world_T_payload=pose)
 
     def open(self, ego: View, to: Request, messages: Sequence[Message]) -> OpenCOODSession:
         """Encode the ego and lay every message's rows beside its own.
@@ -187,8 +175,8 @@ class OpenCOODDetector:
             InputError: if a message does not fit the codec, two share a link, one comes over the ego's own link, or
                 there are more than the model takes.
         """
-        check_agents(ego.id, [m.link for m in messages], self._most)
-        ordered = sorted(messages, key=lambda m: m.link)
+        check_agents(ego.id, [m.sender for m in messages], self._most)
+        ordered = sorted(messages, key=lambda m: m.sender)
         sent = [checked(self.codec, m) for m in ordered]
         rows, cells = {}, self._cells(ego, to)
         alone = self.engine.encode_alone(cells)
@@ -197,10 +185,10 @@ class OpenCOODDetector:
             rows[name] = torch.cat([own, *received]).contiguous(memory_format=memory_format(own))
         poses = [to.world_T_ego, *(m.world_T_payload for m in ordered)]
         priors = [prior_of(ego), *(safe_prior(arrays.get(PRIOR, np.zeros(3))) for arrays in sent)]
-        ids = [m.link for m in ordered]
+        ids = [m.sender for m in ordered]
         return OpenCOODSession(self, ids, rows, self._geometry(ego, ids, poses, priors), alone)
 
-    # ---------------------------------------------------------------------------------- robosac.types.Verifiable
+    # ---------------------------------------------------------------------------------- robosac.capabilities.Verifiable
     def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
         """Raw outputs of one unwrapped forward with these agents only, from their points; nothing cached is used.
 
@@ -217,9 +205,9 @@ class OpenCOODDetector:
         priors = [prior_of(view) for view in (ego, *views)]
         lies = {}
         for message in tampered:
-            if message.link not in ids:
-                raise InputError(f"expected tampered messages of {ids}, got one of {message.link!r}")
-            row, arrays = 1 + ids.index(message.link), checked(self.codec, message)
+            if message.sender not in ids:
+                raise InputError(f"expected tampered messages of {ids}, got one of {message.sender!r}")
+            row, arrays = 1 + ids.index(message.sender), checked(self.codec, message)
             poses[row] = message.world_T_payload
             priors[row] = safe_prior(arrays.get(PRIOR, priors[row]))
             lies[row] = {name: torch.from_numpy(arrays[name]).to(self.engine.device) for name in self.spec.sent}

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from robosac.detectors.adapters.opencood.views import BatchView
+from robosac.detectors.messages import check_names
 from robosac.types import Array, Codec, Float32, Id, InputError, Message, View
 
 PRIOR: Final = "prior"
@@ -35,7 +36,7 @@ def checked(codec: Codec, message: Message) -> dict[str, Array]:
     Raises:
         InputError: if it does not fit. A defended frame never comes here with one: the gate leaves it out.
     """
-    who = message.link
+    who = message.sender
     if message.codec != codec.name:
         raise InputError(f"expected a message of codec {codec.name!r}, got {message.codec!r} from {who!r}")
     if set(message.payload) != set(codec.arrays):
@@ -55,15 +56,11 @@ def checked(codec: Codec, message: Message) -> dict[str, Array]:
     return {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
 
 
-def check_agents(ego: Id, links: Sequence[Id], most: int | None) -> None:
-    """Raises `InputError` unless the links differ, none is the ego's, and there are at most `most`."""
-    doubled = sorted({link for link in links if links.count(link) > 1})
-    if doubled:
-        raise InputError(f"expected one message a link, got several from {doubled}; choose one of each first")
-    if ego in links:
-        raise InputError(f"expected messages of teammates only, got one over the link of the ego {ego!r}")
-    if most is not None and len(links) > most:
+def check_agents(ego: Id, senders: Sequence[Id], most: int | None) -> None:
+    """Raises `InputError` unless the senders differ, none is the ego, and there are at most `most`."""
+    check_names(ego, senders)
+    if most is not None and len(senders) > most:
         raise InputError(
-            f"expected at most {most} teammates, as the model was built for max_cav {most + 1}, got {len(links)}; "
+            f"expected at most {most} teammates, as the model was built for max_cav {most + 1}, got {len(senders)}; "
             "choose some, or train with a larger max_cav"
         )

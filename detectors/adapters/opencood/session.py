@@ -14,14 +14,14 @@ from robosac.detectors.adapters.opencood.batch import Geometry
 from robosac.detectors.adapters.opencood.decode import RawDetections
 from robosac.detectors.adapters.opencood.engine import Rows
 from robosac.detectors.adapters.opencood.messages import PRIOR, safe_prior
-from robosac.types import EGO_ALONE, Array, Detections, Id, InputError, Outputs, Subset
+from robosac.types import Array, Detections, Id, InputError, Outputs, Subset
 
 if TYPE_CHECKING:
     from robosac.detectors.adapters.opencood.detector import OpenCOODDetector
 
 
 class OpenCOODSession:
-    """Implements `robosac.types.Differentiable` and `RawSession`. Agents are fused in the order of their ids."""
+    """Implements `robosac.capabilities.Differentiable` and `RawSession`. Agents are fused in the order of their ids."""
 
     def __init__(
         self, detector: OpenCOODDetector, ids: Sequence[Id], rows: Rows, geometry: Geometry, alone: Rows
@@ -53,18 +53,6 @@ class OpenCOODSession:
     def outputs(self, subset: Subset) -> Outputs:
         """The model's raw outputs of a subset, by the model's own names."""
         return self._decoded(subset).outputs
-
-    def cost_ms(self, subset: Subset) -> float:
-        """Expected milliseconds of one fuse and decode; 0 if this subset was decoded already.
-
-        Taken from this detector's decodes of subsets of about that size; the first call decodes the ego alone.
-        """
-        self._members(subset)
-        if subset in self._done:
-            return 0.0
-        if self._detector.expected_ms(len(subset)) is None:
-            self._decoded(EGO_ALONE)
-        return self._detector.expected_ms(len(subset)) or 0.0
 
     def logits(self, payloads: Mapping[Id, Any], subsets: Sequence[Subset]) -> Tensor:
         """Class logits `(S, H, W)`, the best anchor of a cell; differentiable with respect to the payloads.

@@ -7,9 +7,7 @@ and any others its teammates. Scenes come from the simulator's "train" and "val"
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final, Literal
@@ -21,6 +19,7 @@ from robosac.boxes import invert_pose, transform_boxes
 from robosac.detectors.bev import raster
 from robosac.detectors.bev.config import DataConfig
 from robosac.detectors.bev.raster import rasterise
+from robosac.executors import Processes
 from robosac.simulation.config import SimConfig
 from robosac.simulation.scenario import Snapshot, scenario
 from robosac.types import Array, Float32
@@ -98,15 +97,9 @@ def load_split(split: Split, data: DataConfig, *, cache: Path = CACHE, log: Log 
     jobs = [(split, index, data.frames, path) for index, path in enumerate(paths) if not path.exists()]
     if jobs:
         log(f"simulating {len(jobs)} scenes of {split} into {folder}")
-    if data.workers == 1 or len(jobs) < 4:
-        for job in jobs:
-            _simulate(job)
-    else:
-        spawn = multiprocessing.get_context("spawn")  # a fork of a process with torch's threads may hang
-        with ProcessPoolExecutor(data.workers, mp_context=spawn) as pool:
-            for done, _ in enumerate(pool.map(_simulate, jobs, chunksize=4), start=1):
-                if done % 100 == 0:
-                    log(f"simulated {done} of {len(jobs)}")
+    for done, _ in enumerate(Processes(jobs=data.workers).run(_simulate, jobs), start=1):
+        if done % 100 == 0:
+            log(f"simulated {done} of {len(jobs)}")
     return [load_scene(path) for path in paths]
 
 

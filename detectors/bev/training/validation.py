@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robosac.detectors.bev.detector import BevDetector, BevSession
+from robosac.detectors.bev.detector import FEATURES, BevDetector, BevSession
 from robosac.detectors.bev.network import MAP
 from robosac.detectors.bev.raster import Raster
 from robosac.detectors.bev.training.dataset import CachedFrame
@@ -39,8 +39,9 @@ def validate(
             for ego in frame.egos[:egos_per_frame]:
                 to = Request(str(ego), 0, frame.poses[ego])
                 mates = frame.teammates(ego)
-                messages: dict[str, Message] = {
-                    str(k): detector.message(features[k], str(k), 0, frame.poses[k], to) for k in mates
+                sent = {k: {FEATURES: features[k][0].cpu().numpy()} for k in mates}
+                messages = {
+                    str(k): Message(str(k), to.ego, 0, frame.poses[k], detector.codec.name, sent[k]) for k in mates
                 }
                 session = BevSession(detector, features[ego], rasters[ego], to.world_T_ego, messages)
                 order = [str(k) for k in keyed_rng(0, "validate", s, f, ego).permutation(mates)]

@@ -1,0 +1,74 @@
+"""What a detector or a session may offer beyond the protocols in `robosac.types`; each is optional."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from robosac.types import Detections, Detector, Float32, Id, Message, Outputs, Request, Session, Subset, View
+
+
+@dataclass(frozen=True, eq=False)
+class Contribution:
+    """What one teammate's message shows, in the ego's frame: features, boxes or points, whichever the detector sends.
+
+    Attributes:
+        features: name -> map `(C, H, W)` on the ego's grid, as the detector brings it there before it fuses.
+        detections: boxes and scores, where the teammate sent boxes.
+        points: `(N, 4)` `[x y z intensity]`, where it sent points.
+    """
+
+    features: Mapping[str, Float32] = field(default_factory=dict)
+    detections: Detections | None = None
+    points: Float32 | None = None
+
+
+@runtime_checkable
+class Contributing(Session, Protocol):
+    """A session that shows what each teammate contributes by itself, before anything is fused."""
+
+    def contribution(self, teammate: Id) -> Contribution:
+        """What the message of one teammate shows. InputError where nothing came from it."""
+        ...
+
+
+@runtime_checkable
+class Differentiable(Session, Protocol):
+    """A session whose logits can be differentiated with respect to the messages' payloads."""
+
+    def logits(self, payloads: Mapping[Id, Any], subsets: Sequence[Subset]) -> Any:
+        """Class logits `(S, H, W)` as torch; gradients flow to the torch tensors in `payloads`, which replace
+        the messages' own. The encoder is not in the loop."""
+        ...
+
+
+@runtime_checkable
+class BoxDifferentiable(Differentiable, Protocol):
+    """A session whose boxes can be differentiated, too, before anything is thresholded or suppressed."""
+
+    def logits_and_boxes(self, payloads: Mapping[Id, Any], subsets: Sequence[Subset]) -> tuple[Any, Any]:
+        """Class logits `(S, H, W)` and the box that each cell would give, `(S, H, W, 7)` in the ego frame, as torch;
+        gradients flow as in `logits`."""
+        ...
+
+
+@runtime_checkable
+class Verifiable(Detector, Protocol):
+    """A detector that can also run as if it were not wrapped, so that what is cached can be checked against it."""
+
+    def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
+        """Raw outputs of one unwrapped forward with the ego and these agents only, from their points.
+
+        Nothing cached is used. Each message in `tampered` takes the place of what its sender sends.
+        """
+        ...
+
+
+@runtime_checkable
+class RawSession(Session, Protocol):
+    """A session that shows the model's raw outputs beside its boxes."""
+
+    def outputs(self, subset: Subset) -> Outputs:
+        """Raw outputs of a subset, from what the session computed once; the names are those of `Verifiable.full`."""
+        ...

@@ -1,0 +1,139 @@
+"""Where work is done: an executor is a value, `run(work, items)` gives results as they are done.
+
+Results are the same whatever executes: workers return plain results, the caller alone writes them down. So work needs
+no shared disk, and a killed worker costs nothing but its own item.
+
+Another executor is a class with `run` and a line in `EXECUTORS`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from threading import Thread
+from typing import Final, Protocol, TypeVar
+
+from robosac.errors import InputError, RobosacError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Executor(Protocol):
+    """A value that says where work is done."""
+
+    def run(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
+        """`(position, work(item))` as they are done, in any order.
+
+        `work` is a function of a module and the items are plain data, so that both can go to another process.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serial:
+    """In this process, one item after another. `threads` compute; None leaves their number as it is."""
+
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        _at_least_one("threads", self.threads)
+
+    def run(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
+        set_threads(self.threads)
+        for position, item in enumerate(items):
+            yield position, work(item)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """In `jobs` processes of this machine, `threads` computing threads each. `cuda` deals its GPUs out to them."""
+
+    jobs: int
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        _at_least_one("jobs", self.jobs)
+        _at_least_one("threads", self.threads)
+
+    def run(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
+        """As `Executor.run`.
+
+        Raises:
+            RobosacError: a process was killed.
+        """
+        if self.jobs == 1 or len(items) <= 1:
+            yield from Serial(threads=self.threads).run(work, items)
+            return
+        # spawn: a forked child would inherit torch's thread pools in an unusable state
+        jobs, context = min(self.jobs, len(items)), get_context("spawn")
+        with ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(self.threads,)) as pool:
+            futures = {pool.submit(work, item): position for position, item in enumerate(items)}
+            try:
+                for future in as_completed(futures):
+                    yield futures[future], future.result()
+            except BrokenProcessPool as error:
+                raise RobosacError(
+                    "a process was killed, perhaps for want of memory; what was done is kept where the command keeps "
+                    "it, run again, with fewer --jobs if need be"
+                ) from error
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                for process in list((getattr(pool, "_processes", None) or {}).values()):
+                    process.terminate()  # what it does may take minutes, and nobody waits for it any more
+                raise
+
+
+EXECUTORS: Final[Mapping[str, Callable[[int, int | None], Executor]]] = {
+    "serial": lambda jobs, threads: Serial(threads=threads),
+    "processes": lambda jobs, threads: Processes(jobs=jobs, threads=threads),
+}
+
+
+def make_executor(jobs: int | None = None, *, threads: int | None = None, name: str = "processes") -> Executor:
+    """The executor of a name; `jobs` defaults to one a core.
+
+    Raises:
+        InputError: there is none of that name, or jobs or threads are below 1.
+    """
+    if name not in EXECUTORS:
+        raise InputError(f"expected an executor, one of {', '.join(EXECUTORS)}; got {name!r}")
+    return EXECUTORS[name](default_jobs() if jobs is None else jobs, threads)
+
+
+def default_jobs() -> int:
+    """Processes to use where nobody says: one a core, at most 8."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return max(1, min(8, cores))
+
+
+def set_threads(threads: int | None) -> None:
+    """Computing threads of this process; None changes nothing."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _begin(threads: int | None) -> None:
+    """Ctrl-C is for the parent to handle; a worker whose parent was killed ends too, which pools do not see to."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_the_parent, daemon=True).start()
+    set_threads(threads)
+
+
+def _end_with_the_parent() -> None:
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _at_least_one(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise InputError(f"expected {name} >= 1, got {value}")
