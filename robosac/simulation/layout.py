@@ -6,7 +6,6 @@ Traffic keeps to the right.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -76,14 +75,6 @@ class Layout:
     solids: dict[str, Float64]
     focus_xy: Float64
     roadside_xy: Float64
-
-    @property
-    def id(self) -> str:
-        """A hash of the geometry of lanes and solids, to tell layouts apart."""
-        digest = hashlib.blake2b(self.kind.encode(), digest_size=12)
-        for part in (self.lanes.points, self.roadside_xy, *(self.solids[k] for k in sorted(self.solids))):
-            digest.update(np.ascontiguousarray(np.round(part, 3)).tobytes())
-        return digest.hexdigest()
 
 
 @dataclass

@@ -84,11 +84,6 @@ class Scenario:
         return self.config.n_frames
 
     @property
-    def layout_id(self) -> str:
-        """A hash of the place's geometry."""
-        return self.layout.id
-
-    @property
     def ego(self) -> Id:
         """The default ego."""
         return self.agents[0].id
