@@ -20,7 +20,6 @@ from robosac.budget import (
     a2cp_limits,
     attackers_of_ratio,
     largest_subset,
-    laws,
     numbers,
     outcome,
     paper_subset_size,
@@ -334,7 +333,6 @@ def test_numbers_too_large_to_count_agree_with_counting(
     assert n is not None
     assert law.miss(n) <= miss < law.miss(n - 1)
     counted = law.miss(n)
-    monkeypatch.setattr(laws, "EXACT_BITS", 0)
     monkeypatch.setattr(numbers, "EXACT_BITS", 0)
     assert law.trials_for(miss) == n
     assert abs(law.miss(n) / counted - 1) < Fraction(1, 10**30) if counted else law.miss(n) == 0
@@ -385,6 +383,17 @@ def test_rare_repeats_let_the_law_with_repeats_answer() -> None:
     assert near == far.chances(400, Fraction(1, 50), Fraction(1, 10))
     with pytest.raises(InputError, match="expected at most 500 trials without repeats for an imperfect verifier"):
         NoRepeats(10, 10**6).chances(501, Fraction(1, 50), Fraction(0))
+
+
+@pytest.mark.parametrize("total", [1, 2, 10, 365])
+def test_the_birthday_bound_on_repeats(total: int) -> None:
+    """Where a repeat is negligible, the law with repeats answers; how likely one is, is bounded and nearly so much."""
+    law = NoRepeats(1, total)
+    different = Fraction(1)
+    for n in range(1, total + 1):
+        assert 1 - different <= law._repeats(n) <= (1 - different) / max(different, Fraction(1, 10**9))
+        different *= Fraction(total - n, total)
+    assert (law._repeats(0), law._repeats(1), law._repeats(2)) == (0, 0, Fraction(1, total))
 
 
 @given(st.integers(1, 12), st.data())

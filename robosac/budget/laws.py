@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import enum
 import math
-from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, NamedTuple, TypeAlias
 
 from robosac.budget.numbers import (
-    EXACT_BITS,
     Probability,
+    all_miss,
     as_probability,
-    ceilings,
-    exp,
-    ln,
-    log_miss,
+    fewest_draws,
+    misses_at_most,
     power,
     smallest_power,
 )
@@ -132,36 +129,17 @@ class NoRepeats:
         return self.total - self.good
 
     def miss(self, trials: int) -> Fraction:
-        """`C(total - good, trials) / C(total, trials)`; more trials than subsets change nothing."""
-        draws = min(trials, self.total)
-        if draws > self.bad:
-            return Fraction(0)
-        if self._bits(draws) <= EXACT_BITS:
-            return Fraction(*self._counts(draws))
-        digits = 90 + 2 * (self.total.bit_length() // 3)
-        return exp(log_miss(self.good, self.total, draws, digits), digits)
+        """Probability that none of the drawn subsets is attacker-free; more trials than subsets change nothing."""
+        return all_miss(self.good, self.total, min(trials, self.total))
 
     def trials_for(self, miss: Fraction) -> int | None:
-        if miss >= 1:
-            return 0
-        if self.good == 0:
-            return None
-        if miss <= 0:
-            return self.bad + 1  # all contaminated subsets and one more
-        with_repeats = self._with_repeats().trials_for(miss)
-        upper = self.bad + 1 if with_repeats is None else min(with_repeats, self.bad + 1)
-        if upper <= 10_000:
-            return bisect_left(range(upper + 1), True, key=lambda n: self._enough(n, miss))
-        count = self._estimate(miss)
-        while not self._enough(count, miss):
-            count += 1
-        while self._enough(count - 1, miss):
-            count -= 1
-        return count
+        """As `Independent.trials_for`."""
+        with_repeats = self._with_repeats().trials_for(miss)  # never fewer
+        return fewest_draws(self.good, self.total, miss, at_most=with_repeats) if miss < 1 else 0
 
     def reaches(self, wanted: Fraction, trials: int, a: Fraction, b: Fraction) -> bool:
         if a == 0 and b == 0:
-            return self._enough(trials, 1 - wanted)
+            return misses_at_most(self.good, self.total, min(trials, self.total), 1 - wanted)
         draws = min(trials, self.total)
         if self._repeats(draws) <= _NEGLIGIBLE:
             return self._with_repeats().chances(draws, a, b).clean >= wanted
@@ -252,44 +230,6 @@ class NoRepeats:
                     if ways:
                         after[drawn_good] = after.get(drawn_good, 0) + w * ways
             weight = after
-
-    def _counts(self, draws: int) -> tuple[int, int]:
-        """Numerator and denominator of `miss`, in the shorter of its two forms."""
-        if draws <= self.good:
-            return math.comb(self.bad, draws), math.comb(self.total, draws)
-        return math.comb(self.total - draws, self.good), math.comb(self.total, self.good)
-
-    def _bits(self, draws: int) -> int:
-        return min(draws, self.good) * self.total.bit_length()
-
-    def _enough(self, draws: int, miss: Fraction) -> bool:
-        """Whether `miss(draws) <= miss`, never decided by rounding."""
-        if draws > self.bad:
-            return self.good > 0 or miss >= 1
-        if self._bits(draws) <= 16 * EXACT_BITS:
-            missed, of = self._counts(draws)
-            return missed * miss.denominator <= miss.numerator * of
-        digits = first = 60 + self.total.bit_length() // 3
-        while True:
-            excess = log_miss(self.good, self.total, draws, digits) - ln(miss, digits)
-            # Numbers of millions of bits that still agree at eight times the digits count as equal.
-            if 0 not in excess or digits >= 8 * first:
-                return bool(excess.a <= 0)
-            digits *= 2
-
-    def _estimate(self, miss: Fraction) -> int:
-        """Newton's method on the logarithm, from the usual approximation of the hypergeometric law."""
-        digits = 60 + 2 * (self.total.bit_length() // 3)
-        target = ln(miss, digits)
-        missing = exp(target / self.good, digits)
-        count = min(max(int((self.total - Fraction(self.good - 1, 2)) * (1 - missing)), 1), self.bad)
-        while True:
-            excess = log_miss(self.good, self.total, count, digits) - target
-            slope = ln(Fraction(2 * (self.total - count) + 1, 2 * (self.bad - count) + 1), digits)
-            moved = min(max(count + ceilings(excess / slope)[0], 1), self.bad)
-            if abs(moved - count) <= 1:  # rounded, it may step to and fro for ever; the caller decides among neighbours
-                return moved
-            count = moved
 
 
 Draws: TypeAlias = Independent | NoRepeats  # a law of drawing subsets

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import decimal
 import math
+from bisect import bisect_left
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -92,6 +93,74 @@ def power(base: Fraction, count: int) -> Fraction:
         return base**count
     digits = 60 + 2 * _nines(base) + _digits(count)
     return exp(count * ln(base, digits), digits)
+
+
+# ------------------------------------------------------------------------------------- draws that are not put back
+def all_miss(good: int, total: int, draws: int) -> Fraction:
+    """`C(total - good, draws) / C(total, draws)`: the probability that so many different draws hit none of the good
+    ones; exact where that is affordable, else to 60 significant digits.
+    """
+    if draws > total - good:
+        return Fraction(0)
+    if min(draws, good) * total.bit_length() <= EXACT_BITS:
+        return Fraction(*_ways(good, total, draws))
+    digits = 90 + 2 * (total.bit_length() // 3)
+    return exp(log_miss(good, total, draws, digits), digits)
+
+
+def fewest_draws(good: int, total: int, miss: Fraction, *, at_most: int | None) -> int | None:
+    """The smallest number of different draws that miss all of the good ones with at most the probability `miss` < 1;
+    None where there are no good ones. `at_most` is a bound that is known already.
+    """
+    bad = total - good
+    if good == 0 or miss <= 0:
+        return bad + 1 if good else None  # for certainty all bad ones and one more
+    upper = bad + 1 if at_most is None else min(at_most, bad + 1)
+    if upper <= 10_000:
+        return bisect_left(range(upper + 1), True, key=lambda n: misses_at_most(good, total, n, miss))
+    count = _estimate(good, total, miss)
+    while not misses_at_most(good, total, count, miss):
+        count += 1
+    while misses_at_most(good, total, count - 1, miss):
+        count -= 1
+    return count
+
+
+def misses_at_most(good: int, total: int, draws: int, miss: Fraction) -> bool:
+    """Whether `all_miss(good, total, draws) <= miss`, never decided by rounding."""
+    if draws > total - good:
+        return good > 0 or miss >= 1
+    if min(draws, good) * total.bit_length() <= 16 * EXACT_BITS:
+        missed, of = _ways(good, total, draws)
+        return missed * miss.denominator <= miss.numerator * of
+    digits = first = 60 + total.bit_length() // 3
+    while True:
+        excess = log_miss(good, total, draws, digits) - ln(miss, digits)
+        # Numbers of millions of bits that still agree at eight times the digits count as equal.
+        if 0 not in excess or digits >= 8 * first:
+            return bool(excess.a <= 0)
+        digits *= 2
+
+
+def _ways(good: int, total: int, draws: int) -> tuple[int, int]:
+    """Numerator and denominator of `all_miss`, in the shorter of its two forms."""
+    if draws <= good:
+        return math.comb(total - good, draws), math.comb(total, draws)
+    return math.comb(total - draws, good), math.comb(total, good)
+
+
+def _estimate(good: int, total: int, miss: Fraction) -> int:
+    """About `fewest_draws`: Newton's method on the logarithm, from the usual approximation of the law."""
+    bad, digits = total - good, 60 + 2 * (total.bit_length() // 3)
+    target = ln(miss, digits)
+    count = min(max(int((total - Fraction(good - 1, 2)) * (1 - exp(target / good, digits))), 1), bad)
+    while True:
+        excess = log_miss(good, total, count, digits) - target
+        slope = ln(Fraction(2 * (total - count) + 1, 2 * (bad - count) + 1), digits)
+        moved = min(max(count + ceilings(excess / slope)[0], 1), bad)
+        if abs(moved - count) <= 1:  # rounded, it may step to and fro for ever; the caller decides among neighbours
+            return moved
+        count = moved
 
 
 # ---------------------------------------------------------------------------------------------- intervals, by mpmath
