@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.late_attacks import BoxLies, PointLies, invented
 from robosac.agreement import BoxJaccard, SeenScoreMap, overlap
 from robosac.air import Attack
-from robosac.boxes import cells_near, invert_pose, rasterise_boxes, transform_boxes
+from robosac.boxes import invert_pose, transform_boxes
 from robosac.calibration import calibrate
 from robosac.config import policy
 from robosac.detectors.fusion.early import EarlyFusion
@@ -32,6 +32,7 @@ from robosac.evaluation.ap import average_precision
 from robosac.evaluation.metrics import FrameRecord
 from robosac.evaluation.play import choose_attackers, play
 from robosac.executors import set_threads
+from robosac.score_maps import cells_near, rasterise_boxes
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, Array, BevGrid, Detector, Float32, Float64, Message, Request, keyed_rng
 from robosac.visibility import seen_cells

@@ -21,7 +21,8 @@ from typing import Final, Protocol, TypeAlias
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from robosac.boxes import iou_bev, rasterise_boxes
+from robosac.boxes import iou_bev
+from robosac.score_maps import rasterise_boxes
 from robosac.types import Array, BevGrid, Detections, Float32, InputError, View
 from robosac.visibility import seen_cells
 

@@ -31,7 +31,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"files", "executors", "fingerprint"}),
     frozenset({"types", "budget"}),
     frozenset({"boxes", "capabilities", "pcd"}),
-    frozenset({"visibility"}),
+    frozenset({"visibility", "score_maps"}),
     frozenset({"subsets", "agreement"}),
     frozenset({"consensus", "probing", "trust", "gate", "calibration"}),
     frozenset({"defenses.protocol"}),

@@ -17,6 +17,7 @@ from robosac.boxes import (
     pose_xyz_rpy,
     transform_boxes,
     transform_points,
+    upright_poses,
     wrap_angle,
     yaw_of,
 )
@@ -138,3 +139,10 @@ def test_wrapped_angles_point_the_same_way(angle):
     assert ((wrapped >= -np.pi) & (wrapped < np.pi + 1e-12)).all()
     np.testing.assert_allclose(np.cos(wrapped), np.cos(angle), atol=1e-9)
     np.testing.assert_allclose(np.sin(wrapped), np.sin(angle), atol=1e-9)
+
+
+def test_upright_poses_are_those_of_each_box():
+    boxes = np.random.default_rng(0).uniform(-3, 3, (40, 7))
+    expected = [pose_xyz_rpy(x, y, z, yaw_rad=yaw) for x, y, z, *_, yaw in boxes]
+    np.testing.assert_array_equal(upright_poses(boxes), expected)
+    assert upright_poses(np.zeros((0, 7))).shape == (0, 4, 4)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from robosac.boxes import iou_bev, pose_xyz_rpy, transform_boxes
+from robosac.boxes import iou_bev, transform_boxes, upright_poses
 from robosac.simulation.config import SimConfig
 from robosac.simulation.lidar import Surfaces, build_surfaces, cast, detection_chance, returned
 from robosac.simulation.meshes import TEMPLATES, colours, place
@@ -126,7 +126,8 @@ def _vehicles(boxes: Float32, world_T_sensor: Float64) -> Surfaces:
     parts, shades = [], []
     for name in sorted(set(names.tolist())):
         some = boxes[names == name].astype(np.float64)
-        local = np.stack([pose_xyz_rpy(x, y, z - h / 2, yaw_rad=yaw) for x, y, z, _, _, h, yaw in some])
+        local = upright_poses(some)
+        local[:, 2, 3] -= some[:, 5] / 2
         parts.append(place(TEMPLATES[name], some[:, 3:6], world_T_sensor @ local))
         shades.append(colours(TEMPLATES[name], np.full(len(some), _PAINT)))
     triangles = np.concatenate(parts)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from robosac.boxes import pose_xyz_rpy
+from robosac.boxes import upright_poses
 from robosac.data.recording import Objects
 from robosac.data.truth import select
 from robosac.data.write_opv2v import Member
@@ -19,8 +19,7 @@ def members_of(frame: Frame, truth: Truth, names: Mapping[Id, str]) -> list[Memb
 
     Boxes are upright in the ego's frame, as the truth is; each agent's list holds those with a point of its scan.
     """
-    upright = np.array([pose_xyz_rpy(b[0], b[1], b[2], yaw_rad=b[6]) for b in truth.boxes.astype(np.float64)])
-    world_T_box = truth.world_T_sensor[frame.ego.id] @ upright.reshape(-1, 4, 4)
+    world_T_box = truth.world_T_sensor[frame.ego.id] @ upright_poses(truth.boxes.astype(np.float64))
     objects = Objects(tuple(str(i) for i in truth.track_ids.tolist()), world_T_box, truth.boxes[:, 3:6])
     views = {frame.ego.id: frame.ego, **frame.others}
     return [
