@@ -4,7 +4,7 @@ Two tables, of which the first decided something and the second decides nothing:
 
 - *profiles*: by which shape of a box's score map are honest subsets told from attacked ones best? Area under the ROC
   curve of `SeenScoreMap` for each lie and subset size, late fusion of the shipped network. The outcome is
-  `robosac.boxes.rasterise_boxes`; the others are drawn here.
+  `robosac.score_maps.rasterise_boxes`; the others are drawn here.
 - *defence*: AP@0.5 of late and early fusion: the ego alone, all honest, undefended, defended, and told who lies, under
   the lies of `benchmarks.late_attacks`. Thresholds from calibration scenes, and other scenes than in the first table.
 """

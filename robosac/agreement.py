@@ -8,8 +8,8 @@ scores the other side in [0, 1]: 1 means "nothing here contradicts the ego". Two
 - `SeenScoreMap` does so above all where the ego's own rays prove it could see: what teammates add behind a corner is
   the reason to have teammates, and hardly a contradiction.
 
-A detector that gives boxes only has its score maps made from them (`robosac.boxes.rasterise_boxes`), on its own grid
-or, where it has none, on `DEFAULT_GRID`.
+A detector that gives boxes only has its score maps made from them (`robosac.score_maps.rasterise_boxes`), on its own
+grid or, where it has none, on `DEFAULT_GRID`.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from robosac.score_maps import rasterise_boxes as rasterise_boxes  # docs/own_detector.md shows it here
 from robosac.types import Array, Bool, Float32, Float64, Int64
 
 _CORNER_SIGNS = np.array([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]]) / 2
