@@ -151,6 +151,16 @@ def test_a_refused_frame_is_conditioned_on(law: Law) -> None:
 
 
 @pytest.mark.parametrize("law", Law)
+@pytest.mark.parametrize("errors", [(0, 0), (0, 0.1), (0.02, 0.1)])
+def test_more_than_the_frames_that_are_not_refused_cannot_be_had(law: Law, errors: tuple[float, float]) -> None:
+    found = trials(5, 2, 2, 0.95, law=law, verifier=Verifier(*errors, frame_reject=0.1))
+    best = outcome(5, 2, 2, 400, law=law, verifier=Verifier(*errors)).clean
+    assert found.count is None
+    assert found.success == pytest.approx(0.9 * best, abs=1e-9)
+    assert "no number of trials reaches more than" in found.reason
+
+
+@pytest.mark.parametrize("law", Law)
 @pytest.mark.parametrize("verifier", [Verifier(0.01, 0.2), Verifier(0.01, frame_reject=0.05), Verifier(0, 0.1, 0.05)])
 def test_trials_with_an_imperfect_verifier_are_the_smallest(law: Law, verifier: Verifier) -> None:
     for team in [(5, 2, 2), (5, 1, 3), (8, 3, 2), (6, 0, 4)]:

@@ -86,7 +86,10 @@ def trials(
         return Trials(None, 0.0, f"impossible: {_only(honest)} for a subset of {subset}{formula}")
     if frame == 1:
         return Trials(None, 0.0, "impossible: the verifier refuses every frame")
-    count, reached = draws.trials_for_clean(p / (1 - frame), a, b) if p <= 1 - frame else (None, _best(draws, a, b))
+    wanted = p / (1 - frame)  # of the frames that are not refused
+    count, reached = draws.trials_for_clean(wanted, a, b)
+    if wanted > 1:  # then only the most that can be reached is told
+        count = None
     success = float(reached * (1 - frame))
     if count is None:
         return Trials(None, success, _why_impossible(p, success, draws, verifier))
@@ -108,12 +111,7 @@ def success(teammates: int, attackers: int, subset: int, n_trials: int, *, law: 
 
 def share(teammates: int, attackers: int, subset: int, *, law: Law = Law.NO_REPEATS) -> Fraction:
     """Probability `q` that one drawn subset is attacker-free, exactly."""
-    draws = _draws(teammates, attackers, subset, law)
-    return (
-        draws.q
-        if isinstance(draws, Independent)
-        else Fraction(math.comb(teammates - attackers, subset), math.comb(teammates, subset))
-    )
+    return _draws(teammates, attackers, subset, law).q
 
 
 def outcome(
@@ -242,11 +240,6 @@ def _affords(teammates: int, attackers: int, size: int, budget: int, p: Fraction
     """Whether the paper's formula allows this size, which need not exist."""
     count = smallest_power(1 - Fraction(teammates - attackers, teammates) ** size, 1 - p)
     return count is not None and count <= budget
-
-
-def _best(draws: Draws, a: Fraction, b: Fraction) -> Fraction:
-    """The most that any number of trials reaches, as far as it is followed."""
-    return draws.trials_for_clean(Fraction(2), a, b)[1]
 
 
 def _only(honest: int) -> str:

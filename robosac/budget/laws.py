@@ -125,8 +125,9 @@ class NoRepeats:
     total: int
 
     @property
-    def bad(self) -> int:
-        return self.total - self.good
+    def q(self) -> Fraction:
+        """Probability that one drawn subset is attacker-free."""
+        return Fraction(self.good, self.total)
 
     def miss(self, trials: int) -> Fraction:
         """Probability that none of the drawn subsets is attacker-free; more trials than subsets change nothing."""
@@ -192,7 +193,7 @@ class NoRepeats:
         return None, Fraction(clean, of)
 
     def _with_repeats(self) -> Independent:
-        return Independent(Fraction(self.good, self.total))
+        return Independent(self.q)
 
     def _repeats(self, draws: int) -> Fraction:
         """The birthday bound on how much drawing with repeats differs: the chance that any subset returns."""
@@ -224,7 +225,7 @@ class NoRepeats:
             after: dict[int, int] = {}
             for g, w in weight.items():
                 for drawn_good, ways in (
-                    (g, (self.bad - drawn + g) * refuse_bad),
+                    (g, (self.total - self.good - drawn + g) * refuse_bad),
                     (g + 1, (self.good - g) * refuse_good),
                 ):
                     if ways:

@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from robosac.data.noise import PoseNoise, with_noise
-from robosac.data.recording import AgentInfo, DataError, Recording
+from robosac.data.recording import DataError, Recording
 from robosac.data.truth import truth_of
 from robosac.types import Float64, Frame, Id, InputError, Truth, View, keyed_rng
 
@@ -173,7 +173,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
             sent_from={a: v.world_T_sensor for a, v in views.items()},
             points={a: v.points for a, v in now.items()},
             body=infos[entry.ego].body,
-            roadside=_stands(infos[entry.ego]),
+            roadside=infos[entry.ego].kind == "roadside",
         )
         return self._frame(entry, views), truth
 
@@ -254,10 +254,6 @@ class Frames(Sequence[Frame]):
 
     def __iter__(self) -> Iterator[Frame]:
         return self.of._each(self.of.read_frame)
-
-
-def _stands(agent: AgentInfo) -> bool:
-    return agent.kind == "roadside"
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:
