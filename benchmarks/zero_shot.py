@@ -29,12 +29,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+from robosac.demo.pictures import shoot
+
 from robosac import attacks
 from robosac.data.dataset import EACH, DataSet
 from robosac.data.layout import recognise
 from robosac.defenses import NoDefense, Robosac
 from robosac.defenses.baselines import EgoOnly
-from robosac.demo.pictures import shoot
 from robosac.evaluation.ap import average_precision, recall
 from robosac.evaluation.play import Played, Policy, play
 from robosac.facade import load_detector, saved_calibration

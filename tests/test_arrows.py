@@ -55,7 +55,7 @@ BESIDE = {  # rooms beside the floors, and all that they may import
     "attacks": INFERENCE | {"air", "visibility", "defenses.protocol"},
 }
 # The application may import everything: it alone names concrete detectors, attacks and defences, and opens `viz`.
-APPLICATION = frozenset({"", "__main__", "cli", "commands", "config", "demo", "facade", "grid", "sources"})
+APPLICATION = frozenset({"", "__main__", "cli", "commands", "config", "experiments", "facade", "sources"})
 NESTED = frozenset(room for room in (*(r for f in FLOORS for r in f), *BESIDE) if "." in room)
 HEAVY = frozenset({"torch", "open3d", "matplotlib"})
 MAY_BE_HEAVY = frozenset({"viz", "detectors", "detectors.bev.training", "attacks"})  # at module level
@@ -278,7 +278,7 @@ LIGHT = [
     ),
     ("from robosac.defenses import Robosac; from robosac.facade import wrap", ("torch", "open3d", "matplotlib")),
     ("import robosac.simulation, robosac.detectors", ("torch", "open3d", "matplotlib")),
-    ("from robosac.demo.run import run_demo", ("torch", "open3d", "matplotlib")),
+    ("from robosac.experiments.demo import run_demo", ("torch", "open3d", "matplotlib")),
 ]
 
 

@@ -30,13 +30,13 @@ def test_the_default_preset_is_the_default():
 
 
 def test_fixed_policies():
-    assert policy("ego only").make(1) == EgoOnly() and policy("no defence").make(2) == NoDefense()
-    assert policy("oracle").told_attackers and policy("all honest", title="x").honest_air
-    assert policy("all honest", title="x").name == "x"
+    assert policy("ego-only").make(1) == EgoOnly() and policy("none").make(2) == NoDefense()
+    assert policy("oracle").told_attackers and policy("all-honest", title="x").honest_air
+    assert policy("all-honest", title="x").name == "x"
 
 
 def test_an_unknown_name_lists_the_right_ones():
-    with pytest.raises(InputError, match=r"one of ego only, no defence, .*paper.*robosac.*; got 'krum'"):
+    with pytest.raises(InputError, match=r"one of none, ego-only, oracle, all-honest, .*paper.*robosac.*; got 'krum'"):
         policy("krum").make(1)
 
 

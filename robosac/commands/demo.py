@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from robosac.commands.progress import kept_on_stop, progress_bar
 from robosac.executors import default_jobs, make_executor
-from robosac.experiments.demo import LEGEND, DemoSettings, rich_table, run_demo, write_demo
+from robosac.experiments.demo import LEGEND, DemoSettings, rich_table, run_demo
 from robosac.experiments.provenance import command_line, environment
 from robosac.experiments.runner import make_plan
 
@@ -31,13 +31,14 @@ def run(
     """Run, show, write. Arguments that cannot work are told before anything is shown or simulated."""
     from rich.console import Console
 
+    from robosac.experiments.report import write_demo
+
     named: dict[str, Any] = {"seed": seed, "detector": detector, "attack": attack, "epsilon": epsilon}
     named |= {} if scenes is None else {"scenes": scenes}
     default = DemoSettings.fast() if fast else DemoSettings()
     settings = DemoSettings.fast(**named) if fast else DemoSettings(**named)
     make_plan(settings.grid, out)  # wrong names are told before a bar appears
-    changed = {k: v for k, v in named.items() if v != getattr(default, k)}
-    command = command_line("robosac demo", *(["--fast"] if fast else []), **changed, out=_unless(out, DEFAULT_OUT))
+    command = _command(fast, out, named, default)
     used = default_jobs() if jobs is None else jobs
     with kept_on_stop(out), progress_bar("attacks on scenes", quiet=as_json) as tell:
         result = run_demo(settings, out, make_executor(used, threads=threads), tell=tell)
@@ -57,5 +58,8 @@ def run(
     console.print(f"\n{result.seconds:.0f} s. Look at it: {page}", soft_wrap=True)
 
 
-def _unless(value: Path, default: Path) -> Path | None:
-    return None if value == default else value
+def _command(fast: bool, out: Path, named: dict[str, Any], default: DemoSettings) -> str:
+    """What to type to get this run again."""
+    changed = {k: v for k, v in named.items() if v != getattr(default, k)}
+    words = ["robosac demo", *(["--fast"] if fast else [])]
+    return command_line(*words, **changed, out=None if out == DEFAULT_OUT else out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +20,6 @@ from robosac.experiments.scenes import simulation
 from robosac.experiments.settings import Grid
 from robosac.experiments.tables import Text, Value, as_shown, empty_table, pair, row, shown
 from robosac.experiments.work import SceneTask, Wanted
-from robosac.files import write_whole
 from robosac.types import InputError, keyed_rng
 
 if TYPE_CHECKING:
@@ -184,21 +182,6 @@ def tabulate(entries: Sequence[Entry], *, seed: int) -> list[Row]:
             assert entry.summary is not None  # every scene was played
             rows.append(Row(entry, entry.summary, None if share is None else share.estimate()))
     return rows
-
-
-def write_demo(result: DemoResult, out: Path, *, command: str, environment: dict[str, Any]) -> list[Path]:
-    """Write result.json, the PNGs and report.html into `out`; each appears whole or not at all. The page is first."""
-    from robosac.experiments.figures import demo_figures
-    from robosac.experiments.report import demo_page
-    from robosac.viz.report import write_report
-
-    found = result.to_dict(command, environment)
-    pngs = demo_figures(result)
-    write_whole(out / "result.json", (json.dumps(found, indent=1) + "\n").encode())
-    for name, png in pngs.items():
-        write_whole(out / f"{name}.png", png)
-    page = write_report(out / "report.html", demo_page(result, pngs, found))
-    return [page, out / "result.json", *(out / f"{name}.png" for name in pngs)]
 
 
 def resolved(settings: DemoSettings, plan: Plan) -> dict[str, Any]:

@@ -135,7 +135,9 @@ def demo_figures(result: DemoResult) -> dict[str, bytes]:
     values: dict[str, dict[str, tuple[float, float, float] | None]] = {}
     for r in result.rows:
         e = r.summary.ap[0.5]
-        values.setdefault(r.summary.policy, {})[f"{r.attackers} attack"] = e and (e.value, e.low, e.high)
+        values.setdefault(r.summary.policy, {})[f"{r.attackers} attack"] = (
+            None if e is None else (e.value, e.low, e.high)
+        )
     made = {
         "ap": png_bytes(ap_figure(values, emphasise=DEFAULTS, reference="ego only")),
         "budget": png_bytes(plot_budget(5, 2, 3)),

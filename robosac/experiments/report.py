@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from robosac.experiments.demo import DemoResult, Row
 from robosac.experiments.entries import Entry
-from robosac.experiments.figures import DEFAULTS
+from robosac.experiments.figures import DEFAULTS, demo_figures
 from robosac.experiments.settings import Grid
 from robosac.experiments.tables import COLUMNS, LEGEND, blocks, row
-from robosac.viz.report import Column, Example, Image, ReportData, Table
+from robosac.files import write_whole
+from robosac.viz.report import Column, Example, Image, ReportData, Table, write_report
 
 _SHOWN: Final = (
     "defense", "attackers", "ap50", "ap50_low", "ap50_high", "ap70", "boxes", "tpr_excluded", "fpr_excluded",
@@ -64,6 +66,17 @@ def _summary(played: Sequence[Entry], n_cells: int) -> list[str]:
         where = f"{worst.cell.detector}, {worst.cell.attack_label}, {worst.cell.m} attackers"
         lines.append(f"The lowest AP@0.5 of “{name}” is {value:.3f} ({where}).")
     return lines
+
+
+def write_demo(result: DemoResult, out: Path, *, command: str, environment: dict[str, Any]) -> list[Path]:
+    """Write result.json, the PNGs and report.html into `out`; each appears whole or not at all. The page is first."""
+    found = result.to_dict(command, environment)
+    pngs = demo_figures(result)
+    write_whole(out / "result.json", (json.dumps(found, indent=1) + "\n").encode())
+    for name, png in pngs.items():
+        write_whole(out / f"{name}.png", png)
+    page = write_report(out / "report.html", demo_page(result, pngs, found))
+    return [page, out / "result.json", *(out / f"{name}.png" for name in pngs)]
 
 
 def demo_page(result: DemoResult, pngs: dict[str, bytes], found: dict[str, Any]) -> ReportData:

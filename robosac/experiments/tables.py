@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from robosac.experiments.entries import Entry
 
@@ -162,14 +162,13 @@ _TERMINAL: Final[dict[str, Text]] = {
 }
 
 
-def empty_table(title: str, labels: Sequence[str], left: str, **looks: bool) -> Table:
+def empty_table(title: str, labels: Sequence[str], left: str, *, pad_edge: bool = True) -> Table:
     """For the terminal, 80 columns wide: headings alone; the one called `left` is text."""
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(
-        title=escape(title), title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0), **looks
-    )
+    look: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "box": None, "padding": (0, 1, 0, 0)}
+    table = Table(title=escape(title), pad_edge=pad_edge, **look)
     for label in labels:
         table.add_column(label, justify="left" if label == left else "right", no_wrap=True)
     return table

@@ -133,8 +133,11 @@ def _attempt(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[De
     for played in _played(task, made, block, defenses):
         records[played.policy].append(played.record)
     seconds = (time.perf_counter() - start) / len(defenses)
-    made_in = {"kind": made.kind, "making_ms": made.cache.making_ms}
-    return {spec: Done(records=tuple(records[spec.label]), seconds=seconds, **made_in) for spec in defenses}
+    kind, making_ms = made.kind, made.cache.making_ms
+    return {
+        spec: Done(records=tuple(records[spec.label]), seconds=seconds, kind=kind, making_ms=making_ms)
+        for spec in defenses
+    }
 
 
 def _played(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> Iterator[Played]:
