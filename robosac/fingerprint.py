@@ -18,6 +18,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 import re
 import types
 from collections.abc import Iterator, Mapping
@@ -27,7 +28,7 @@ from typing import Any, Final
 
 _CHUNK: Final = 1 << 20
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
-_PARTIAL: Final = ("func", "args", "keywords", "__self__", "__func__")  # functools.partial, bound methods
+_CALLABLE: Final = ("func", "args", "keywords", "__self__", "__func__", "__name__")  # partial, bound, built in
 
 
 def fingerprint(*values: Any) -> str:
@@ -100,7 +101,7 @@ class _Reader:
             yield value.type.encode()  # which of the GPUs computes decides nothing
         elif isinstance(value, type):
             yield self.name(list(_code_of_class(value)), above)
-        elif hasattr(value, "__code__"):
+        elif isinstance(value, types.FunctionType):
             closed = [c.cell_contents for c in (value.__closure__ or ()) if _filled(c)]
             yield self.name([value.__qualname__, value.__defaults__, value.__kwdefaults__, closed], above)
             yield _code(value.__code__)
@@ -126,7 +127,7 @@ def _held(value: Any) -> dict[str, Any]:
     for name in (n for c in type(value).__mro__ for n in _listed(getattr(c, "__slots__", ()))):
         if hasattr(value, name):
             held[name] = getattr(value, name)
-    return held | {n: getattr(value, n) for n in _PARTIAL if n not in held and hasattr(value, n)}
+    return held | {n: getattr(value, n) for n in _CALLABLE if n not in held and hasattr(value, n)}
 
 
 def _listed(slots: Any) -> list[str]:
@@ -184,7 +185,7 @@ def _filled(cell: Any) -> bool:
 def _file(path: Path) -> bytes:
     digest = hashlib.sha256()
     if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        for file in sorted(_files_in(path)):
             stat = file.stat()
             digest.update(f"{file.relative_to(path)} {stat.st_size} {stat.st_mtime_ns}\n".encode(errors="replace"))
     elif not path.exists():
@@ -194,3 +195,12 @@ def _file(path: Path) -> bytes:
             while chunk := opened.read(_CHUNK):
                 digest.update(chunk)
     return digest.digest()
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    """All files below a folder; links to folders are followed, each folder once."""
+    seen: set[str] = set()
+    for here, inside, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(here))
+        inside[:] = [name for name in inside if os.path.realpath(Path(here) / name) not in seen]
+        yield from (Path(here) / name for name in names if (Path(here) / name).is_file())
