@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from robosac.data import carla, pcd, plain_yaml, safe
+from robosac import plain_yaml
+from robosac.data import carla, pcd, safe
 from robosac.data.excerpt import excerpt
 from robosac.data.recording import DataError, Objects
 from robosac.data.rigid import MOST_OBJECTS, array, objects_of, pose_matrix, unit_intensity
