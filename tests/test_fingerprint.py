@@ -257,6 +257,8 @@ def test_what_a_detector_remembers_of_a_frame_is_its_own_business():
 
 
 def test_torch_is_not_loaded_for_it():
-    check = "import sys; from robosac.fingerprint import fingerprint; fingerprint(1, [2.0], 'x'); print('torch' in sys.modules)"
+    check = (
+        "import sys\nfrom robosac.fingerprint import fingerprint\nfingerprint(1, [2.0])\nprint('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

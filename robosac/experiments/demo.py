@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from robosac.config import plain
 from robosac.evaluation.bootstrap import Estimate, recovered_share
 from robosac.evaluation.metrics import Summary, paired_ap
 from robosac.executors import Executor
@@ -20,6 +20,7 @@ from robosac.experiments.scenes import simulation
 from robosac.experiments.settings import Grid
 from robosac.experiments.tables import Text, Value, as_shown, empty_table, pair, row, shown
 from robosac.experiments.work import SceneTask, Wanted
+from robosac.registry.settings import plain
 from robosac.types import InputError, keyed_rng
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class DemoSettings:
         for name in ("scenes", "frames", "frame_step"):
             if getattr(self, name) < 1:
                 raise InputError(f"expected {name} >= 1, got {getattr(self, name)}")
+        if self.epsilon is not None and not 0 <= self.epsilon < math.inf:
+            raise InputError(f"expected epsilon to be a finite number >= 0, got {self.epsilon}")
 
     @staticmethod
     def fast(**changes: object) -> DemoSettings:
@@ -81,7 +84,8 @@ class DemoSettings:
         return Grid(
             dataset=(f"sim:{self.preset}",),
             detector=(self.detector,),
-            attack=(self.attack if self.epsilon is None else f"{self.attack}:epsilon={self.epsilon!r}",),
+            attack=(self.attack,),
+            epsilon=() if self.epsilon is None else (self.epsilon,),
             attackers=self.attackers,
             defense=tuple(self.policies.values()),
             titles=tuple(self.policies),

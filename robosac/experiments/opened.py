@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from robosac.calibration import Calibration
-from robosac.config import plain
 from robosac.evaluation.play import region_of
-from robosac.facade import saved_calibration
 from robosac.fingerprint import file_fingerprint, fingerprint
-from robosac.sources import open_detector
+from robosac.registry.detectors import open_detector, saved_calibration
+from robosac.registry.settings import plain
 from robosac.types import Detector, InputError
 
 _KEPT: Final = 4

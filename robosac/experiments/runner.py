@@ -11,7 +11,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from robosac.config import plain
 from robosac.executors import Executor
 from robosac.experiments import provenance, scenes, work
 from robosac.experiments.axes import NOBODY, DefenseSpec, attack_specs, defense_specs
@@ -24,6 +23,7 @@ from robosac.experiments.store import Done, Store, defense_key, shard_key
 from robosac.experiments.work import A_TASK, Block, SceneTask, Wanted
 from robosac.files import check_writable, write_whole
 from robosac.fingerprint import fingerprint
+from robosac.registry.settings import plain
 
 Tell = Callable[[int, int], None]
 

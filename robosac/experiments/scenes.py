@@ -9,12 +9,12 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from robosac.config import plain
 from robosac.data.noise import Disturbance, Gaussian
 from robosac.evaluation.play import Moment
 from robosac.experiments.settings import Grid
 from robosac.fingerprint import file_fingerprint
 from robosac.gate import Gate
+from robosac.registry.settings import plain
 from robosac.types import Frame, InputError, Truth
 
 if TYPE_CHECKING:

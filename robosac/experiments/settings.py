@@ -10,6 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from robosac import plain_yaml
 from robosac.types import InputError
 
 
@@ -18,10 +19,10 @@ class Grid(BaseModel):
 
     Attributes:
         dataset: `sim:PRESET`, `opv2v:PATH`, `v2xsim:PATH`, `dair:PATH`, or `data:PATH` of any known layout.
-        detector: names as `robosac.sources` knows them.
+        detector: names as `robosac.registry.detectors` knows them.
         attack: presets, each with settings of its own where wanted, like `pgd:steps=5`.
         attackers: how many of a scenario's teammates attack.
-        defense: presets of `configs/defenses`, or none, ego-only, oracle, all-honest.
+        defense: presets of `configs/defenses`.
         titles: what tables call the defences, one each; left out, their names. They key the random numbers, too.
         epsilon: budgets in place of the presets', in each attack's own unit: an axis of the grid.
         trials: trials a frame in place of the defences': an axis of the grid, for defences that make trials.
@@ -99,10 +100,7 @@ def make_grid(config: Path | None, named: Mapping[str, Any]) -> Grid:
     """
     held: Any = {}
     if config is not None:
-        try:
-            held = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"expected {config} to be YAML, got: {error}") from error
+        held = plain_yaml.read(config) or {}
         if not isinstance(held, dict):
             raise InputError(f"expected {config} to hold settings of a grid, got {type(held).__name__}")
         several = {k for k, f in Grid.model_fields.items() if "tuple" in str(f.annotation)}
