@@ -120,12 +120,12 @@ class _Reader:
 
 
 def _held(value: Any) -> dict[str, Any]:
-    """An object's attributes, without those that were only computed from others."""
-    if dataclasses.is_dataclass(value):
-        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.compare}
-    held = {k: v for k, v in getattr(value, "__dict__", {}).items() if not _cached(type(value), k)}
+    """An object's attributes, without those that were only computed from others or that do not make it another."""
+    aside = {f.name for f in dataclasses.fields(value) if not f.compare} if dataclasses.is_dataclass(value) else set()
+    aside |= {k for k in getattr(value, "__dict__", {}) if isinstance(getattr(type(value), k, None), cached_property)}
+    held = {k: v for k, v in getattr(value, "__dict__", {}).items() if k not in aside}
     for name in (n for c in type(value).__mro__ for n in _listed(getattr(c, "__slots__", ()))):
-        if hasattr(value, name):
+        if name not in aside and hasattr(value, name):
             held[name] = getattr(value, name)
     return held | {n: getattr(value, n) for n in _CALLABLE if n not in held and hasattr(value, n)}
 
@@ -133,10 +133,6 @@ def _held(value: Any) -> dict[str, Any]:
 def _listed(slots: Any) -> list[str]:
     names = [slots] if isinstance(slots, str) else list(slots)
     return [n for n in names if n not in ("__dict__", "__weakref__")]
-
-
-def _cached(kind: type, name: str) -> bool:
-    return isinstance(getattr(kind, name, None), cached_property)
 
 
 def _array(value: Any) -> Any:

@@ -84,25 +84,20 @@ def _fresh_module(name: str) -> str | None:
     module, colon, _ = name.partition(":")
     if not colon or module in ("late", "early", "opencood", "coperception") or name.endswith(".safetensors"):
         return None
-    try:
-        spec = _spec(module)
-    except (ImportError, ValueError):
-        return None  # opening it says what is wrong
-    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-        return None
-    content = file_fingerprint(Path(spec.origin))
-    if module in sys.modules and _loaded.get(module, content) != content:
-        Path(importlib.util.cache_from_source(spec.origin)).unlink(missing_ok=True)  # it knows seconds, not content
-        importlib.reload(sys.modules[module])
-    _loaded[module] = content
-    return content
-
-
-def _spec(module: str) -> Any:
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
-        return importlib.util.find_spec(module)
+        spec = importlib.util.find_spec(module)
+        if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+            return None
+        content = file_fingerprint(Path(spec.origin))
+        if module in sys.modules and _loaded.get(module, content) != content:
+            Path(importlib.util.cache_from_source(spec.origin)).unlink(missing_ok=True)  # it knows seconds, not content
+            importlib.reload(sys.modules[module])
+        _loaded[module] = content
+        return content
+    except (ImportError, ValueError):
+        return None  # opening it says what is wrong
     finally:
         sys.path.remove(here)
 
