@@ -257,6 +257,11 @@ def test_another_setting_plays_again(change, tmp_path):
     assert played(Grid(**BASE), tmp_path) == 0
 
 
+def test_another_defence_under_an_old_title_plays_again(tmp_path):
+    for name in ("robosac", "robosac-known"):
+        assert played(Grid(**{**BASE, "defense": (name,), "titles": ("mine",)}), tmp_path) == 1
+
+
 def test_all_settings_that_decide_a_figure_are_tried_above():
     """What is missing there does not decide one: how many scenes and seeds there are, and where they are computed."""
     tried = {name for change in CHANGES for name in change}
