@@ -184,6 +184,7 @@ def evaluate(
     frame_step: Annotated[int | None, typer.Option(min=1, help="Every how many-th frame.")] = None,
     vehicles: Annotated[int | None, typer.Option(min=1, help="Connected vehicles of a simulated scene.")] = None,
     comm_range_m: Annotated[float | None, typer.Option(help="Who is further from the ego is no teammate.")] = None,
+    ego: Annotated[str | None, typer.Option(help="Of a recording: first, each, or an agent's name.")] = None,
     pose_noise: Annotated[
         str | None,
         typer.Option(metavar="METRES[,DEGREES]", help="Errors of all measured poses: their standard deviations."),
@@ -220,6 +221,7 @@ def evaluate(
         "frame_step": frame_step,
         "vehicles": vehicles,
         "comm_range_m": comm_range_m,
+        "ego": ego,
         "pose_noise": None if pose_noise is None else [pose_noise],
         "delay": delay,
         "device": device,

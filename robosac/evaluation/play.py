@@ -93,7 +93,7 @@ def stage(moments: Iterable[tuple[Frame, Truth] | Moment], detector: Detector) -
 
 @dataclass(frozen=True, eq=False)
 class Played:
-    """One policy's verdict on one frame of one cell, with everything a picture of it needs."""
+    """One policy's verdict on one frame of one cell, with what it received and everything a picture of it needs."""
 
     policy: str
     n_attackers: int
@@ -101,6 +101,7 @@ class Played:
     truth: Truth
     verdict: Verdict
     record: FrameRecord
+    inbox: Sequence[Received]
 
 
 def choose_attackers(seed: int, scenario: str, teammates: Sequence[Id], n_attackers: int) -> Subset:
@@ -173,7 +174,8 @@ def play_staged(
                     bands=match_bands(verdict.result, s.truth, region, agents=agents),
                     bytes_received=sum(received.message.bytes for received in inbox),
                 )
-                yield Played(p.name, m, s.frame, replace(s.truth, attackers=attacking), verdict, record)
+                truth = replace(s.truth, attackers=attacking)
+                yield Played(p.name, m, s.frame, truth, verdict, record, inbox)
 
 
 class _Cell:

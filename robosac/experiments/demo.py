@@ -15,11 +15,10 @@ from robosac.evaluation.metrics import Summary, paired_ap
 from robosac.executors import Executor
 from robosac.experiments.entries import Entry
 from robosac.experiments.pictures import Shot, draw_scene
-from robosac.experiments.runner import Plan, Tell, make_plan, run_plan, settings_of
+from robosac.experiments.runner import Plan, Tell, make_plan, picture_tasks, run_plan, settings_of
 from robosac.experiments.scenes import simulation
 from robosac.experiments.settings import Grid
 from robosac.experiments.tables import Text, Value, as_shown, empty_table, pair, row, shown
-from robosac.experiments.work import SceneTask, Wanted
 from robosac.registry.settings import plain
 from robosac.types import InputError, keyed_rng
 
@@ -159,19 +158,10 @@ def run_demo(
     for entry in entries:
         if entry.left_out:
             raise InputError(f"{entry.cell.attack_label}, {entry.cell.m} attackers: {'; '.join(entry.left_out)}")
-    tasks = _pictures(settings, plan)
+    tasks = picture_tasks(plan, settings.pictures)
     shots = dict(executor.run(draw_scene, tasks))
     rows = tabulate(entries, seed=settings.seed)
     return DemoResult(settings, plan, rows, [shots[k] for k in range(len(tasks))], time.perf_counter() - start)
-
-
-def _pictures(settings: DemoSettings, plan: Plan) -> list[SceneTask]:
-    """The first scenes, not the best, with the most attackers."""
-    ((detector, dataset),) = plan.combinations
-    block = max(plan.blocks, key=lambda b: b.m)
-    wanted = (Wanted(block, plan.defenses),)
-    refs = plan.scenes[dataset][: settings.pictures]
-    return [SceneTask(plan.grid, ref, "", detector, wanted, plan.opener) for ref in refs]
 
 
 def tabulate(entries: Sequence[Entry], *, seed: int) -> list[Row]:

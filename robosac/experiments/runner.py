@@ -89,6 +89,13 @@ class Plan:
         return (key, Wanted(block, tuple(missing))) if missing else None
 
 
+def picture_tasks(plan: Plan, most: int) -> list[SceneTask]:
+    """One frame of each of the first scenes, not the best, under the attack by the most attackers."""
+    detector, dataset = next(plan.combinations)
+    wanted = (Wanted(max(plan.blocks, key=lambda b: b.m), plan.defenses),)
+    return [SceneTask(plan.grid, ref, "", detector, wanted, plan.opener) for ref in plan.scenes[dataset][:most]]
+
+
 def settings_of(spec: DefenseSpec, dataset: str, m: int) -> Any:
     """A defence's settings against m attackers, as plain data."""
     return plain(spec.policy(scenes.gate_of(dataset)).defense(frozenset(map(str, range(m)))))

@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from robosac.data.dataset import EACH, Entry
 from robosac.data.noise import Disturbance, Gaussian
 from robosac.evaluation.play import Moment
 from robosac.experiments.settings import Grid
@@ -56,7 +57,7 @@ def scenes(grid: Grid, dataset: str) -> list[SceneRef]:
         simulation(dataset, grid)
         names = [str(k) for k in range(most or 0)]
     else:
-        names = list(dict.fromkeys(e.scenario for e in recorded(dataset, grid, grid.seed).entries))[:most]
+        names = list(dict.fromkeys(_scene_of(e, grid) for e in recorded(dataset, grid, grid.seed).entries))[:most]
         if not names:
             raise InputError(f"expected frames in {rest}, got none; look at it with robosac data inspect {rest}")
     return [SceneRef(dataset, seed, name) for seed in grid.every_seed for name in names]
@@ -113,7 +114,8 @@ def recorded(dataset: str, grid: Grid, seed: int) -> Any:
             f"name it data:{path}"
         )
     wrong = disturbance(grid, seed)
-    more: dict[str, Any] = {"pose_noise": wrong.pose_noise, "delay_frames": wrong.delay_frames, "seed": seed}
+    more: dict[str, Any] = {"ego": grid.ego, "seed": seed}
+    more |= {"pose_noise": wrong.pose_noise, "delay_frames": wrong.delay_frames}
     more |= {} if grid.comm_range_m is None else {"comm_range_m": grid.comm_range_m}
     return DataSet(recording, stride=extent(grid, dataset)[2], **more)
 
@@ -158,9 +160,14 @@ def _simulated(made: Any, k: int, wrong: Disturbance) -> Moment:
     return Moment(*wrong.scene(lambda i: snapshots[i].frame(), k), snapshots[k - wrong.delay_frames].world)
 
 
-def _entries(ref: SceneRef, grid: Grid) -> list[Any]:
-    found = [e for e in recorded(ref.dataset, grid, ref.seed).entries if e.scenario == ref.scene]
+def _entries(ref: SceneRef, grid: Grid) -> list[Entry]:
+    found = [e for e in recorded(ref.dataset, grid, ref.seed).entries if _scene_of(e, grid) == ref.scene]
     return found[: extent(grid, ref.dataset)[1]]
+
+
+def _scene_of(entry: Entry, grid: Grid) -> str:
+    """What a defence remembers belongs to one ego, so each has a scene of its own."""
+    return f"{entry.scenario}/{entry.ego}" if grid.ego == EACH else entry.scenario
 
 
 def identity(ref: SceneRef, grid: Grid) -> dict[str, Any]:
@@ -173,17 +180,24 @@ def identity(ref: SceneRef, grid: Grid) -> dict[str, Any]:
         made = {"split": grid.split, "scene": ref.scene, "seed": ref.seed, "frames": most, "step": step}
         return {**made, "config": config, "disturbance": wrong}
     data = recorded(ref.dataset, grid, ref.seed)
-    ticks = [e.tick for e in _entries(ref, grid)]
-    of_scene = Path(data.recording.root) / ref.scene
-    files = _files(of_scene if of_scene.is_dir() else Path(data.recording.root))
-    return {"files": files, "scene": ref.scene, "ticks": ticks, "comm_range_m": data.comm_range_m, "disturbance": wrong}
+    entries = _entries(ref, grid)
+    root = Path(data.recording.root)
+    of_scene = root / entries[0].scenario
+    return {
+        "files": _files(of_scene if of_scene.is_dir() else root),
+        "scene": ref.scene,
+        "ego": entries[0].ego,
+        "ticks": [e.tick for e in entries],
+        "comm_range_m": data.comm_range_m,
+        "disturbance": wrong,
+    }
 
 
 def described(dataset: str, grid: Grid) -> dict[str, Any]:
     """A data set's settings, spelled out beside a result."""
     scenes, frames, step = extent(grid, dataset)
     asked: dict[str, Any] = {"name": dataset, "scenes": scenes, "frames": frames, "frame_step": step}
-    asked |= {"pose_noise": plain(disturbance(grid, grid.seed).pose_noise), "delay_frames": grid.delay}
+    asked |= {"ego": grid.ego, "pose_noise": plain(disturbance(grid, grid.seed).pose_noise), "delay_frames": grid.delay}
     if split(dataset)[0] == SIMULATED:
         return {**asked, "split": grid.split, "simulation": plain(simulation(dataset, grid))}
     data = recorded(dataset, grid, grid.seed)

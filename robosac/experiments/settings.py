@@ -34,6 +34,7 @@ class Grid(BaseModel):
             all of a recorded one.
         vehicles: connected vehicles of a simulated scene, the ego included, in place of the simulation's.
         comm_range_m: who is further from the ego than this is not its teammate, in place of the data set's.
+        ego: of a recording: "first", "each" (every agent in turn, a scene of its own), or an agent's name.
         pose_noise: standard deviations of the errors of all measured poses: metres, and degrees of the heading.
         delay: teammates' scans and poses are this many frames old.
         device: what detectors compute on.
@@ -57,6 +58,7 @@ class Grid(BaseModel):
     frame_step: int | None = Field(default=None, ge=1)
     vehicles: int | None = Field(default=None, ge=1)
     comm_range_m: float | None = Field(default=None, gt=0)
+    ego: str = "first"
     pose_noise: tuple[float, ...] = Field(default=(), max_length=2)
     delay: int = Field(default=0, ge=0)
     device: str = "cpu"
