@@ -233,7 +233,7 @@ def test_direct_misuse_of_messages_is_refused() -> None:
         ([replace(good, payload={})], r"payload of \['features'\]"),
         ([good.with_payload(features=np.zeros((256, 8, 8), np.float32))], r"\(256, 4, 4\) float32, got \(256, 8, 8\)"),
         ([good.with_payload(features=np.full((256, 4, 4), np.inf, np.float32))], "NaN or inf"),
-        ([replace(good, world_T_payload=np.full((4, 4), np.nan))], "finite pose"),
+        ([replace(good, world_T_payload=np.full((4, 4), np.nan))], r"a finite pose \(4, 4\) from 'a'"),
     ]
     for messages, why in wrong:
         with pytest.raises(InputError, match=why):

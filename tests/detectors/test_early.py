@@ -167,7 +167,7 @@ def test_a_wrong_answer_for_the_ego_is_named() -> None:
 
 def test_direct_misuse_is_named() -> None:
     to, inbox = sent(EARLY, SCENE)
-    with pytest.raises(InputError, match=r"'points' from 'a' to be \('n', 4\), got \(3, 3\)"):
+    with pytest.raises(InputError, match=r"'points' from 'a' to be \('n', 4\) float32, got \(3, 3\)"):
         EARLY.open(SCENE.ego, to, [inbox[0].with_payload(points=np.zeros((3, 3), np.float32))])
 
 

@@ -12,11 +12,11 @@ from torch.nn import functional
 
 from robosac import detectors
 from robosac.boxes import pose_xyz_rpy
-from robosac.detectors.bev.config import DataConfig, TrainConfig
+from robosac.detectors.bev.config import DataConfig, OptimConfig, TrainConfig
 from robosac.detectors.bev.network import MAP, Network
 from robosac.detectors.bev.raster import RASTER
 from robosac.detectors.bev.training import train as training
-from robosac.detectors.bev.training.batches import BatchSettings, _augment, draw_batch, draw_mates
+from robosac.detectors.bev.training.batches import _augment, draw_batch, draw_mates
 from robosac.detectors.bev.training.dataset import CachedFrame, load_scene, load_split, save_scene
 from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
 from robosac.detectors.bev.weights import load_network, sha256
@@ -24,7 +24,7 @@ from robosac.types import InputError
 from tests.detectors.synthetic import cached_frame
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "detectors"
-SETTINGS = BatchSettings(ego_only=0.2, min_hits=5, noise_m=0.0, noise_deg=0.0)
+SETTINGS = OptimConfig(ego_only=0.2, noise_m=0.0, noise_deg=0.0)
 TINY = """
 name: tiny
 optim: {steps: 2, frames_per_step: 1, bf16: false, threads: 1}
@@ -117,7 +117,7 @@ def test_subsets_are_drawn_as_stated() -> None:
 
 
 def test_a_batch_has_a_sample_and_a_target_for_every_vehicle() -> None:
-    batch = draw_batch([cached_frame(0), cached_frame(1)], SETTINGS, np.random.default_rng(0))
+    batch = draw_batch([cached_frame(0), cached_frame(1)], SETTINGS, np.random.default_rng(0), min_hits=5)
     assert batch.rasters.shape == (6, 8, 256, 256)
     assert [s.ego for s in batch.samples] == [0, 1, 2, 3, 4, 5]
     assert all((np.array(s.mates) // 3 == s.ego // 3).all() for s in batch.samples)  # teammates of the same frame

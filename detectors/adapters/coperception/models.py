@@ -41,6 +41,7 @@ INFERENCES: Final = ("softmax", "argmax_test", "activated")
 CHANNELS: Final = (32, 64, 128, 256, 512)  # of the encoder's five layers, each half as wide and high as the one before
 FEATURES: Final = "features"
 KEY: Final = "key"
+TRACES: Final = ("tg_agent", "neighbor_feat_list", "num_agent")  # what a forward leaves on the instance
 
 
 def kind_of(model: nn.Module) -> str:
@@ -120,13 +121,21 @@ class Model:
         if self.module.training:
             raise InputError("expected a model in evaluation mode, got one in training mode; call model.eval() first")
         if self.module.p_com_outage:
-            raise InputError(f"expected p_com_outage 0, got {self.module.p_com_outage}: who is heard would be random")
+            raise InputError(
+                f"expected p_com_outage 0, got {self.module.p_com_outage}: which messages arrive would be random"
+            )
         if self.module.only_v2i:
-            raise InputError("expected only_v2i=False: with it, whoever sits in slot 0 decides who is heard at all")
+            raise InputError("expected only_v2i=False: with it, slot 0 decides which messages count at all")
         if self.module.category_num != 2 or self.module.out_seq_len != 1 or self.module.motion_state:
             raise InputError("expected a binary detector of one frame (Config(binary=True, only_det=True))")
         if self.kind == "when2com" and not self.module.has_query:
             raise InputError("expected has_query=True: without queries this model only runs on CUDA devices")
+
+    def fingerprint(self) -> list[Any]:
+        """Its class, its plain settings (layer, rounds, ...) and its weights; not what a forward leaves behind."""
+        plain = {k: v for k, v in vars(self.module).items() if type(v) in (bool, int, float, str) and k not in TRACES}
+        level = int(self.module.u_encoder.compress_level)
+        return [type(self.module).__name__, plain, level, self.module.state_dict()]
 
     @property
     def agents(self) -> int:
@@ -211,14 +220,14 @@ class Model:
         result: Tensor = warp(0, 0, 1, features[None, None], trans[:, 1], self.device, size, trans)
         return result
 
-    def fused(self, own: Tensor, heard: Sequence[Tensor]) -> Tensor:
+    def fused(self, own: Tensor, warped: Sequence[Tensor]) -> Tensor:
         """`FusionBase.fusion` of the ego's map and its teammates' `(C, H, W)`, all in the ego's frame."""
-        if self.kind == "agent" and not heard:
+        if self.kind == "agent" and not warped:
             return own  # its softmax over one agent is 1; its own code indexes a number there and fails
-        with restored(self.module, "tg_agent", "neighbor_feat_list", "num_agent"):
+        with restored(self.module, *TRACES):
             self.module.tg_agent = own
-            self.module.neighbor_feat_list = [own, *heard]
-            self.module.num_agent = 1 + len(heard)
+            self.module.neighbor_feat_list = [own, *warped]
+            self.module.num_agent = 1 + len(warped)
             result: Tensor = self.module.fusion()
         return result[0] if result.ndim == 4 else result
 

@@ -206,10 +206,6 @@ def _differences(expected: Mapping[str, torch.Tensor], got: Mapping[str, torch.T
     ]
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0] or type(error).__name__
-
-
 # ---------------------------------------------------------------------------------------------------- the data
 class BridgedDataset:
     """The user's OpenCOOD dataset, unchanged; only loading a sample happens inside of `bridged()`.
