@@ -20,12 +20,14 @@ from benchmarks.adapters import FEW_RAYS, detector_of, difference, exactness, hu
 from benchmarks.opencood_models import LEGACY, MODELS, config, derived, random_model
 from robosac.agreement import BoxJaccard
 from robosac.attacks import Pgd
-from robosac.capabilities import Differentiable, RawSession, Verifiable
+from robosac.boxes import invert_pose, pose_xyz_rpy, transform_points
+from robosac.capabilities import Contributing, Differentiable, RawSession, Verifiable
 from robosac.defenses import Robosac
 from robosac.detectors.adapters.opencood import OpenCOODDetector, RawDetections
 from robosac.detectors.adapters.opencood.kernels import as_in_a_batch, contiguous_attention
+from robosac.fingerprint import fingerprint
 from robosac.simulation import scenario
-from robosac.types import Frame, InputError, Outputs, Request, View
+from robosac.types import Array, Frame, InputError, Message, Outputs, Request, View
 from tests.toy import received
 
 ROOT = Path(os.environ["ROBOSAC_OPENCOOD"]) if os.environ.get("ROBOSAC_OPENCOOD") else None
@@ -276,6 +278,91 @@ def test_a_subset_is_decoded_once() -> None:
     assert first[0] is first[1] is session.detect([everyone])[0]
     with pytest.raises(InputError, match=r"expected subsets of .* got \['stranger'\]"):
         session.detect([frozenset({"stranger"})])
+
+
+# ------------------------------------------------------------------------------------- what each agent contributes
+def shown(detector: OpenCOODDetector, messages: list[Message], agent: str | None) -> dict[str, Array]:
+    session = detector.open(frame().ego, Request.of(frame().ego), messages)
+    assert isinstance(session, Contributing)
+    return dict(session.contribution(agent).features)
+
+
+@pytest.mark.parametrize(
+    ("name", "moved"),
+    [(n, True) for n in ("AttFuse", "F-Cooper", "PIXOR", "V2X-ViT", "CoBEVT", "Where2comm", "CoAlign") if n in HERE]
+    + [(n, False) for n in ("V2VNet", "CoAlign") if n in HERE],
+)
+def test_a_contribution_depends_on_its_own_message_alone(name: str, moved: bool) -> None:
+    detector = wrapped(name, 0, moved)
+    to = Request.of(frame().ego)
+    a, b = nearest(frame(), 2)
+    honest = [detector.encode(frame().others[i], to) for i in (a, b)]
+    malicious = [tampered(honest[0]), honest[1]]
+    for agent in (None, a, b):
+        before, after = (shown(detector, messages, agent) for messages in (honest, malicious))
+        assert set(detector.spec.sent) <= set(before) == set(after)
+        assert all(m.ndim == 3 and np.isfinite(m).all() for m in before.values())
+        assert (difference(before, after) == 0) == (agent != a)
+    if moved:  # the maps are the messages
+        for sent in detector.spec.sent:
+            map_ = honest[0].payload[sent]
+            map_ = map_.swapaxes(1, 2) if detector.spec.cells == "bev" else map_
+            np.testing.assert_array_equal(shown(detector, honest, a)[sent], map_)
+
+
+@pytest.mark.parametrize(
+    ("name", "moved"),
+    [(n, True) for n in ("F-Cooper", "PIXOR") if n in HERE] + [(n, False) for n in ("V2VNet", "CoAlign") if n in HERE],
+)
+@pytest.mark.parametrize("xy", [(12.0, 4.0), (-8.0, 6.0), (6.0, -7.0)])
+def test_its_maps_have_rows_along_y_and_columns_along_x_of_the_ego(
+    name: str, moved: bool, xy: tuple[float, float]
+) -> None:
+    """What a teammate sees at a place of the ego's frame shows in the cells about it."""
+    detector, to = wrapped(name, 0, moved), Request.of(frame().ego)
+    teammate = nearest(frame(), 1)[0]
+    beside = to.world_T_ego @ pose_xyz_rpy(2.0, 1.0, 0.0, yaw_rad=0.6)  # its map covers all three places
+    view = dataclasses.replace(frame().others[teammate], world_T_sensor=beside)
+    spots = np.array([[*xy, -1.0, 0.5]], np.float32) + np.array([[0.1 * k, 0.1 * k, 0, 0] for k in range(9)], np.float32)
+    there = transform_points(invert_pose(view.world_T_sensor) @ to.world_T_ego, spots)
+    maps = [
+        shown(detector, [detector.encode(dataclasses.replace(view, points=points), to)], teammate)
+        for points in (there, np.full((3, 4), 900.0, np.float32))
+    ]
+    finest = max(maps[0], key=lambda n: maps[0][n][0].size)
+    change = np.abs(maps[0][finest] - maps[1][finest]).sum(axis=0)
+    row, col = np.unravel_index(change.argmax(), change.shape)
+    grid = detector.grid
+    cell = grid.cell_m * grid.cols / change.shape[1]
+    found = (grid.x_min_m + (col + 0.5) * cell, grid.y_min_m + (row + 0.5) * cell)
+    assert np.abs(np.subtract(found, xy)).max() < 2.5
+
+
+@pytest.mark.parametrize("name", named("AttFuse", "F-Cooper", "PIXOR"))
+def test_maps_that_are_fused_in_their_senders_frames_show_nothing_in_the_egos(name: str) -> None:
+    detector, to = wrapped(name, 0, False), Request.of(frame().ego)
+    teammate = nearest(frame(), 1)[0]
+    message = detector.encode(frame().others[teammate], to)
+    assert shown(detector, [message], None)
+    with pytest.raises(InputError, match="expected a configuration that projects points to the ego first"):
+        shown(detector, [message], teammate)
+
+
+def test_a_fingerprint_is_of_weights_and_settings_and_not_of_use() -> None:
+    hypes = derived(config("F-Cooper"), ROOT)
+
+    def made(seed: int, settings: Any = hypes) -> OpenCOODDetector:
+        return OpenCOODDetector(random_model(settings, ROOT, seed=seed), settings, name="mine")
+
+    first, again, other = (made(seed) for seed in (1, 1, 2))
+    before = fingerprint(first)
+    assert before == fingerprint(again) != fingerprint(other)
+    stricter = derived(config("F-Cooper"), ROOT)
+    stricter["postprocess"]["target_args"]["score_threshold"] = 0.4
+    assert fingerprint(made(1, stricter)) != before
+    to = Request.of(frame().ego)
+    first.open(frame().ego, to, [first.encode(v, to) for v in frame().others.values()]).detect([frozenset()])
+    assert fingerprint(first) == before
 
 
 # ---------------------------------------------------------------------------------------- agents without points

@@ -115,7 +115,7 @@ class CoperceptionSession(SubsetSession):
             )
         warped = self._received[teammate].warped
         with torch.no_grad():
-            full = self._model.warped(torch.ones_like(warped[:1]), self._poses[teammate][0])
+            full = self._model.warped(torch.ones_like(warped[:2]), self._poses[teammate][0])
         return Contribution(features={FEATURES: _turned(warped)}, valid=_turned(full)[0] > _WHOLE)
 
 
