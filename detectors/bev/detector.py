@@ -31,7 +31,7 @@ class BevDetector(BevModel):
 
     @property
     def calibration_file(self) -> Path | None:
-        """Where its thresholds of agreement lie: beside the weights. None where it did not come from a file."""
+        """The file of its thresholds of agreement, beside the weights. None where it did not come from a file."""
         return None if self.path is None else self.path.with_name(f"{self.name}.calibration.json")
 
     def open(self, ego: View, to: Request, messages: Sequence[Message]) -> BevSession:

@@ -1,4 +1,4 @@
-"""A shipped detector whose messages lie in the ego's frame already: each teammate warps its own map before it sends.
+"""A shipped detector whose messages are in the ego's frame already: each teammate warps its own map before it sends.
 
 The reference implementation of ROBOSAC (arXiv 2303.09495) perturbs maps after they were warped. That is no message an
 attacker can send to the ordinary detector, which warps what it receives; here it is one. Where nobody attacks, results
@@ -68,7 +68,7 @@ class EgoFrameDetector:
         return replace(message, codec=self.codec.name, world_T_payload=to.world_T_ego, payload=payload)
 
     def open(self, ego: View, to: Request, messages: Sequence[Message]) -> BevSession:
-        """Encode the ego; messages lie ready.
+        """Encode the ego; the messages are ready.
 
         Raises:
             InputError: as `BevDetector.open`, or if a message is not in the ego's frame.

@@ -31,7 +31,7 @@ class BevModel:
         return f"{type(self).__name__}({self.name!r}, fusion={self.header.model.fusion!r})"
 
     def fingerprint(self) -> list[Any]:
-        """Name, settings and weights; the file they came from may have changed since, or lie elsewhere."""
+        """Name, settings and weights; the file they came from may have changed since, or moved."""
         return [type(self).__name__, self.header.model_dump(), self.network.state_dict()]
 
     @property

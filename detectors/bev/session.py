@@ -1,4 +1,4 @@
-"""One ego, one frame of the shipped detector: maps lie ready in the ego's frame, subsets are fused and decoded."""
+"""One ego, one frame of the shipped detector: maps are in the ego's frame, subsets are fused and decoded."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class EarlyFusion(PerVehicle):
             min_score: boxes below it are not reported.
             max_points: a message holds at most this many; an agent with more thins its scan evenly.
             max_messages: teammates a session takes. With `max_points` it bounds what a flood of points may cost.
-            max_value: coordinates and intensities in a message lie within +- this.
+            max_value: coordinates and intensities in a message are within +- this.
             keep_own_body: keep boxes that hold the ego's own sensor; teammates' points show the ego itself.
         """
         super().__init__(

@@ -73,7 +73,7 @@ class LateFusion(PerVehicle):
             min_score: boxes below it are neither sent nor used.
             max_boxes: a message holds at most this many; an agent sends its best.
             max_messages: teammates a session takes. With `max_boxes` it bounds what a flood of boxes may cost.
-            reach_m: coordinates in a message lie within +- this.
+            reach_m: coordinates in a message are within +- this.
             max_size_m: what a teammate sends that is longer, wider or higher is no vehicle and left out.
             keep_own_body: keep teammates' boxes that hold the ego's own sensor; what they show is the ego itself.
         """
@@ -152,7 +152,7 @@ class LateFusion(PerVehicle):
 class LateSession(SubsetSession):
     """Implements `robosac.capabilities.RawSession` and `Contributing`.
 
-    All boxes lie ready in the ego's frame, ranked by score (equal ones: the ego's first, then by name), with the pairs
+    All boxes are in the ego's frame already, ranked by score (equal ones: the ego's first, then by name), with the pairs
     that overlap; a subset is a suppression among its own.
     """
 

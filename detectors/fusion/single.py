@@ -25,7 +25,7 @@ class Single:
         return self._shown
 
     def fingerprint(self) -> list[Any]:
-        """That of the network: where its weights lie is no matter."""
+        """That of the network: its weights may be in any file."""
         return self._detector.fingerprint()
 
     @property

@@ -1,4 +1,4 @@
-"""coperception's checkpoints: read as data, told apart by what they hold, loaded completely or not at all."""
+"""coperception's checkpoints: read as data, distinguished by what they hold, loaded completely or not at all."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None
         ],
     }
     if any(problems.values()):
-        told = "; ".join(f"{len(names)} {what}: {_few(names)}" for what, names in problems.items() if names)
+        differences = "; ".join(f"{len(names)} {what}: {_few(names)}" for what, names in problems.items() if names)
         raise InputError(
-            f"expected {str(path)!r} to fit {type(model).__name__}, it does not: {told}; "
+            f"expected {str(path)!r} to fit {type(model).__name__}, it does not: {differences}; "
             "give the layer, agents and options it was trained with"
         )
     model.load_state_dict(dict(state), strict=True)

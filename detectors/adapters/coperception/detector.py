@@ -140,7 +140,7 @@ class CoperceptionDetector:
 
     @property
     def calibration_file(self) -> Path | None:
-        """Where its thresholds of agreement lie: beside the checkpoint. None where it did not come from a file."""
+        """The file of its thresholds of agreement, beside the checkpoint. None where it did not come from a file."""
         return None if self.path is None else self.path.with_name(f"{self.name}.calibration.json")
 
     @cached_property

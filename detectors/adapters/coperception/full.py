@@ -81,7 +81,7 @@ def _replacing(model: Model, tampered: Mapping[int, Mapping[str, Tensor]]) -> It
 def _alone(model: Model, alone: bool) -> Iterator[None]:
     """While inside, one agent can run on its own, also in the two classes whose forward fails on a single one.
 
-    V2VNet is told that communication is out, for which it has a case of its own: the map stays as it is. AgentWise
+    V2VNet gets an outage of communication, for which it has a case of its own: the map stays as it is. AgentWise
     takes the softmax over one agent, which is 1.
     """
     with restored(model.module, *TRACES, "p_com_outage", "fusion"):

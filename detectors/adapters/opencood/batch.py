@@ -57,7 +57,7 @@ Cells: TypeAlias = Voxels | Raster
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """What the model is told about its agents, the ego first.
+    """What the model gets to know about its agents, the ego first.
 
     Attributes:
         pairwise: `(N, N, 4, 4)` float64; `[i, j]` maps points from agent i to agent j.

@@ -53,7 +53,7 @@ class OpenCOODDetector:
     models that use it, `prior (3,)`: speed / 30 km/h, delay in frames, 1 for a roadside unit. Where the configuration
     projects points to the ego first (`proj_first`, the default) the payload is in the ego's frame.
 
-    An agent whose points all lie out of range sends what the model makes of an all-zero canvas; `full` does the same.
+    An agent whose points are all out of range sends what the model makes of an all-zero canvas; `full` does the same.
     Upstream would lose such an agent's row, or take another's for it. Agents are fused in the order of their ids.
     """
 
@@ -139,7 +139,7 @@ class OpenCOODDetector:
 
     @property
     def calibration_file(self) -> Path | None:
-        """Where its thresholds of agreement lie: beside the weights. None where it did not come from a folder."""
+        """The file of its thresholds of agreement, beside the weights. None where it did not come from a folder."""
         return None if self.folder is None else self.folder / CALIBRATION
 
     @property
@@ -172,7 +172,7 @@ class OpenCOODDetector:
         return Message.of(view, to, self.codec.name, MappingProxyType(payload), world_T_payload=pose)
 
     def open(self, ego: View, to: Request, messages: Sequence[Message]) -> OpenCOODSession:
-        """Encode the ego and lay every message's rows beside its own.
+        """Encode the ego and stack every message's rows under its own.
 
         Raises:
             InputError: if a message does not fit the codec, two share a link, one comes over the ego's own link, or

@@ -1,4 +1,4 @@
-"""One ego, one frame: the rows of all agents lie ready, subsets are fused and decoded from them by the model itself."""
+"""One ego, one frame: the rows of all agents are there, subsets are fused and decoded from them by the model itself."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class OpenCOODSession(SubsetSession):
 
 
 def memory_format(tensor: Tensor) -> torch.memory_format:
-    """How a tensor lies in memory. Convolutions have a kernel for each way, and the two round differently."""
+    """The memory format of a tensor. Convolutions have a kernel for each way, and the two round differently."""
     last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if last and not tensor.is_contiguous() else torch.contiguous_format
 

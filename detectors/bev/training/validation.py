@@ -1,7 +1,7 @@
 """How good a detector is on the validation scenes: AP of the ego alone, of random subsets, and of all teammates.
 
 The rules are those of `robosac.evaluation.ap`: objects that at least `min_hits` points of the ego and all of its
-teammates fell on count, whatever subset is fused; other real objects, and what lies off the map, are ignored.
+teammates fell on count, whatever subset is fused; other real objects, and what is off the map, are ignored.
 """
 
 from __future__ import annotations
