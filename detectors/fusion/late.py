@@ -152,8 +152,8 @@ class LateFusion(PerVehicle):
 class LateSession(SubsetSession):
     """Implements `robosac.capabilities.RawSession` and `Contributing`.
 
-    All boxes are in the ego's frame already, ranked by score (equal ones: the ego's first, then by name), with the pairs
-    that overlap; a subset is a suppression among its own.
+    All boxes are in the ego's frame already, ranked by score (equal ones: the ego's first, then by name), with the
+    pairs that overlap; a subset is a suppression among its own.
     """
 
     def __init__(self, detector: LateFusion, own: Found, received: Mapping[Id, Found]) -> None:

@@ -84,7 +84,7 @@ def test_gradients_reach_what_is_sent() -> None:
 # -------------------------------------------------------------------------------------- what each agent contributes
 @pytest.mark.parametrize("xy", [(12.0, 4.0), (-8.0, 10.0), (6.0, -14.0)])
 def test_contributions_have_rows_along_y_and_columns_along_x_of_the_ego(xy: tuple[float, float]) -> None:
-    """What a teammate sees at a place of the ego's frame shows in the cells about it, warped by the model's own code."""
+    """What a teammate sees at a place of the ego's frame shows in the cells about it, after the model's own warp."""
     wrapped = detector()
     ego = View("ego", "vehicle", 0, np.zeros((0, 4), np.float32), np.eye(4))
     pose = pose_xyz_rpy(3.0, -2.0, 0.0, yaw_rad=0.7)
@@ -208,7 +208,7 @@ def test_checkpoints_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     del state["model_state_dict"]["module.u_encoder.conv1_1.bias"]
     state["model_state_dict"]["module.more"] = torch.zeros(1)
     torch.save(state, file)
-    with pytest.raises(InputError, match=r"1 missing: u_encoder.conv1_1.bias; 1 unexpected: more"):
+    with pytest.raises(InputError, match=r"1 missing \(u_encoder.conv1_1.bias\); 1 unexpected \(more\)"):
         load(file, model="mean", root=case.ROOT)
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="CUDA device"):

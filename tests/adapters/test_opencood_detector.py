@@ -323,7 +323,9 @@ def test_its_maps_have_rows_along_y_and_columns_along_x_of_the_ego(
     teammate = nearest(frame(), 1)[0]
     beside = to.world_T_ego @ pose_xyz_rpy(2.0, 1.0, 0.0, yaw_rad=0.6)  # its map covers all three places
     view = dataclasses.replace(frame().others[teammate], world_T_sensor=beside)
-    spots = np.array([[*xy, -1.0, 0.5]], np.float32) + np.array([[0.1 * k, 0.1 * k, 0, 0] for k in range(9)], np.float32)
+    spots = np.array([[*xy, -1.0, 0.5]], np.float32) + np.array(
+        [[0.1 * k, 0.1 * k, 0, 0] for k in range(9)], np.float32
+    )
     there = transform_points(invert_pose(view.world_T_sensor) @ to.world_T_ego, spots)
     maps = [
         shown(detector, [detector.encode(dataclasses.replace(view, points=points), to)], teammate)

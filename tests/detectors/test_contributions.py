@@ -1,4 +1,4 @@
-"""What each agent shows by itself, of every detector: it rests on its own message, and fused by hand it is the result."""
+"""What each agent shows by itself: it rests on its own message alone, and fused by hand it is the result."""
 
 from __future__ import annotations
 
@@ -130,7 +130,9 @@ def test_features_are_zero_where_a_map_does_not_reach() -> None:
     assert np.asarray(session.contribution(None).valid).all()
     for i in session.ids:
         shown = session.contribution(i)
-        assert 0.3 < np.asarray(shown.valid).mean() < 1 and not shown.features[FEATURES][:, ~np.asarray(shown.valid)].any()
+        assert (
+            0.3 < np.asarray(shown.valid).mean() < 1 and not shown.features[FEATURES][:, ~np.asarray(shown.valid)].any()
+        )
 
 
 # ---------------------------------------------------------------------------------------------------- where things are

@@ -222,8 +222,14 @@ def test_boxes_that_are_no_vehicles_are_left_out() -> None:
         (lambda m: [m[0], m[0]], "one message of each teammate, got several from"),
         (lambda m: [replace(m[0], sender="ego")], "got one of the ego 'ego'"),
         (lambda m: [replace(m[0], codec="other")], "a message of codec 'late-boxes' from 'a', got 'other'"),
-        (lambda m: [m[0].with_payload(more=np.zeros(1))], r"a payload of \['boxes', 'scores'\] from 'a', got \['boxes', 'more', 'scores'\]"),
-        (lambda m: [m[0].with_payload(boxes=np.zeros((2, 6)))], r"'boxes' from 'a' to be \('n', 7\) float32, got \(2, 6\)"),
+        (
+            lambda m: [m[0].with_payload(more=np.zeros(1))],
+            r"a payload of \['boxes', 'scores'\] from 'a', got \['boxes', 'more', 'scores'\]",
+        ),
+        (
+            lambda m: [m[0].with_payload(boxes=np.zeros((2, 6)))],
+            r"'boxes' from 'a' to be \('n', 7\) float32, got \(2, 6\)",
+        ),
         (lambda m: [m[0].with_payload(boxes=np.full((2, 7), np.nan))], "finite 'boxes'"),
         (lambda m: [m[0].with_payload(scores=np.zeros(3))], r"one length of at most 100 from 'a', got \[2, 3\]"),
         (lambda m: [replace(m[0], sender=f"x{k}") for k in range(17)], "at most 16 messages, got 17"),

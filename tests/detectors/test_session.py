@@ -196,7 +196,10 @@ def test_wrong_input_is_refused() -> None:
     message = detector.encode(views[1], to)
     nan = np.full((32, 64, 64), np.nan, np.float32)
     bad = [
-        (replace(message, codec="bev-other"), "expected a message of codec 'bev-untrained-mean' from 'v1', got 'bev-other'"),
+        (
+            replace(message, codec="bev-other"),
+            "expected a message of codec 'bev-untrained-mean' from 'v1', got 'bev-other'",
+        ),
         (message.with_payload(more=nan), r"expected a payload of \['features'\] from 'v1', got \['features', 'more'\]"),
         (message.with_payload(features=nan[:, :32]), r"'v1' to be \(32, 64, 64\) float32, got \(32, 32, 64\)"),
         (message.with_payload(features=np.zeros_like(nan, dtype=np.int64)), "float32, got .* int64"),

@@ -31,6 +31,7 @@ from robosac.detectors.adapters.coperception.models import (
     no_fusion,
 )
 from robosac.detectors.adapters.coperception.session import CoperceptionSession, Reading
+from robosac.detectors.checkpoints import load_all
 from robosac.detectors.device import usable_device
 from robosac.detectors.messages import by_sender, check_names, checked
 from robosac.types import Array, BevGrid, Codec, Frame, InputError, Message, Outputs, Request, View
@@ -121,7 +122,7 @@ class CoperceptionDetector:
         config = configs.Config("train", binary=True, only_det=True)
         level = checkpoint.compress_level(state)
         module = build(det, config, model, agents=agents, layer=layer, compress_level=level, options=options)
-        checkpoint.load_into(module, state, file)
+        load_all(module, state, file, "give the layer, agents and options it was trained with")
         module = module.eval().requires_grad_(False).to(where)
         layout = Layout.of(config)
         name = f"coperception-{model}-{file.stem}"
