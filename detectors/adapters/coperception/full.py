@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from robosac.detectors.adapters.coperception.bridges import old_names
 from robosac.detectors.adapters.coperception.layout import relative
-from robosac.detectors.adapters.coperception.models import FEATURES, KEY, TRACES, Model, restored
+from robosac.detectors.adapters.coperception.models import FEATURES, KEY, TRACES, Model
+from robosac.detectors.adapters.coperception.patches import restored
 from robosac.types import Array, Float64
 
 

@@ -13,7 +13,8 @@ from robosac.capabilities import Contribution
 from robosac.detectors.adapters.coperception.decode import DecodeConfig, class_logits, decode
 from robosac.detectors.adapters.coperception.fusion import EgoForward, Ready
 from robosac.detectors.adapters.coperception.layout import Layout, relative
-from robosac.detectors.adapters.coperception.models import FEATURES, Model, frozen
+from robosac.detectors.adapters.coperception.models import FEATURES, Model
+from robosac.detectors.adapters.coperception.patches import frozen
 from robosac.detectors.messages import check_known
 from robosac.detectors.session import SubsetSession
 from robosac.types import Detections, Float32, Float64, Id, InputError, Outputs, Subset
