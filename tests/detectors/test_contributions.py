@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from tests.detectors import fake_coperception as fake
 from tests.detectors import plain
 from tests.detectors.conftest import untrained
 from tests.detectors.synthetic import scene_views
+from tests.test_readme import fences
 
 
 @cache
@@ -165,3 +167,13 @@ def test_maps_of_coperception_have_rows_along_y_and_columns_along_x_of_the_ego(
     x, y = world_xy
     assert hot(shown, empty) == (int((y + 4) // 2), int((x + 4) // 2))
     assert shown.valid is None or shown.valid.all()
+
+
+def test_the_blocks_of_the_page_run(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    page = Path(__file__).parents[2] / "docs" / "detectors.md"
+    for language, block in fences(page.read_text()):
+        if language == "python":
+            exec(compile(block, str(page), "exec"), names)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(names["session"].ids) > 2 and all(0 < float(line.split()[1]) < 1 for line in lines)
