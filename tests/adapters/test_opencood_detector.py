@@ -111,12 +111,12 @@ def test_so_they_are_where_the_ego_warps_what_it_receives(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", named("F-Cooper", "Where2comm", "CoAlign", "SECOND"))
-def test_a_lie_is_what_an_ordinary_hook_would_inject(name: str) -> None:
+def test_a_malicious_message_is_what_an_ordinary_hook_would_inject(name: str) -> None:
     """`full` is checked against torch's own hooks, which know nothing of our patches."""
     detector, view, to = wrapped(name), frame().ego, Request.of(frame().ego)
     teammate = nearest(frame(), 1)[0]
     honest = detector.encode(frame().others[teammate], to)
-    lie = tampered(honest)
+    malicious = tampered(honest)
     counts: dict[str, int] = {}
     handles = []
     for tap in detector.spec.sent_taps:
@@ -131,14 +131,14 @@ def test_a_lie_is_what_an_ordinary_hook_would_inject(name: str) -> None:
                 return output
             value = output[tap.pick] if isinstance(tap.pick, str) else output
             value = value.clone()
-            value[1] = torch.from_numpy(lie.payload[tap.name])
+            value[1] = torch.from_numpy(malicious.payload[tap.name])
             return {**output, tap.pick: value} if isinstance(tap.pick, str) else value
 
         handles.append(module.register_forward_hook(hook))
     hooked = detector.full(view, [frame().others[teammate]], to)
     for handle in handles:
         handle.remove()
-    session = detector.open(view, to, [lie])
+    session = detector.open(view, to, [malicious])
     bar = rounding(name) * largest(hooked)
     assert difference(hooked, session.outputs(frozenset({teammate}))) <= bar
     assert difference(hooked, detector.full(view, [frame().others[teammate]], to)) > 1e-3
@@ -152,13 +152,13 @@ def test_a_false_pose_changes_only_the_subsets_that_hold_it(name: str) -> None:
     honest = {i: detector.encode(frame().others[i], to) for i in (a, b)}
     pose = honest[a].world_T_payload.copy()
     pose[:2, 3] += 3.0
-    lie = dataclasses.replace(honest[a], world_T_payload=pose)
+    malicious = dataclasses.replace(honest[a], world_T_payload=pose)
     truth = detector.open(frame().ego, to, list(honest.values()))
-    lied = detector.open(frame().ego, to, [lie, honest[b]])
-    assert difference(truth.outputs(frozenset({b})), lied.outputs(frozenset({b}))) == 0.0
-    assert difference(truth.outputs(frozenset({a})), lied.outputs(frozenset({a}))) > 0.0
-    full = detector.full(frame().ego, [frame().others[a]], to, [lie])
-    assert difference(full, lied.outputs(frozenset({a}))) == 0.0
+    changed = detector.open(frame().ego, to, [malicious, honest[b]])
+    assert difference(truth.outputs(frozenset({b})), changed.outputs(frozenset({b}))) == 0.0
+    assert difference(truth.outputs(frozenset({a})), changed.outputs(frozenset({a}))) > 0.0
+    full = detector.full(frame().ego, [frame().others[a]], to, [malicious])
+    assert difference(full, changed.outputs(frozenset({a}))) == 0.0
 
 
 def test_the_contiguous_hook_is_there_for_several_threads_only_and_only_meanwhile(
@@ -229,8 +229,8 @@ def test_an_attack_of_this_project_plays_and_the_defence_answers(name: str) -> N
     honest = {i: detector.encode(v, to) for i, v in sorted(frame().others.items())[:4]}
     attack = Pgd(epsilon=0.5, steps=2)
     air = attacked_air(frame(), detector, to, honest, chosen, attack.knowledge)
-    lies = attack.start("s", chosen, np.random.default_rng(0)).send(air)
-    inbox = [*lies, *(m for i, m in honest.items() if i not in chosen)]
+    malicious = attack.start("s", chosen, np.random.default_rng(0)).send(air)
+    inbox = [*malicious, *(m for i, m in honest.items() if i not in chosen)]
     verdict = robosac.wrap(detector, Robosac(threshold=0.3)).receive(frame().ego, received(inbox, to), to=to)
     assert not verdict.rejected and isinstance(verdict.result, RawDetections)
     assert difference(verdict.result.outputs, detector.open(frame().ego, to, inbox).outputs(verdict.used)) == 0.0
