@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from robosac.types import InputError
 
 _PREFIX: Final = "module."  # nn.DataParallel's, in which many tools train and save
-_FEW: Final = 4
+_FEW: Final = 3
 
 
 def read_plain(path: Path, advice: str) -> Any:
