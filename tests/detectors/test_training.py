@@ -107,6 +107,25 @@ def test_averaged_weights_have_moved(tiny: Path) -> None:
     assert [row["step"] for row in curve.rows] == [2]
 
 
+def test_the_average_is_the_stated_one_for_weights_and_statistics_and_counters_are_copied() -> None:
+    net = Network(TrainConfig(name="x").model)
+    averaged = training.averaging(net, 0.15)
+    expected = {name: value.clone() for name, value in net.state_dict().items()}
+    for n in (1, 2, 3):
+        with torch.no_grad():
+            for value in net.state_dict().values():
+                value.copy_(torch.rand(value.shape) * 10)
+        averaged.update_parameters(net)
+        decay = min(0.15, n / (n + 9))  # 0.1, then 0.15
+        for name, now in net.state_dict().items():
+            mean = decay * expected[name] + (1 - decay) * now
+            expected[name] = mean if now.dtype.is_floating_point else now.clone()
+    found = averaged.module.state_dict()
+    assert set(found) == set(expected) and any(not v.dtype.is_floating_point for v in found.values())
+    for name, value in found.items():
+        torch.testing.assert_close(value, expected[name])
+
+
 def test_subsets_are_drawn_as_stated() -> None:
     rng = np.random.default_rng(0)
     drawn = [draw_mates([3, 5, 7, 9], 0.2, rng) for _ in range(4000)]

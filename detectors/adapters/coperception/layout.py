@@ -121,10 +121,9 @@ def bev_of(view: View, layout: Layout) -> Float32:
     return layout.voxelise(view.points, view.kind)
 
 
-def relative(dst: View | Float64, src: View | Float64) -> Float64:
-    """`dst_T_src (4, 4)` of two views or world poses."""
-    a, b = (v.world_T_sensor if isinstance(v, View) else v for v in (dst, src))
-    return invert_pose(a) @ b
+def relative(world_T_dst: Float64, world_T_src: Float64) -> Float64:
+    """`dst_T_src (4, 4)` of two poses in the world."""
+    return invert_pose(world_T_dst) @ world_T_src
 
 
 # ------------------------------------------------------------------------------------------- the user's own tensors
