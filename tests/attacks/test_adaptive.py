@@ -26,8 +26,8 @@ from robosac.attacks import (
 )
 from robosac.attacks.adaptive.penalised import steer
 from robosac.attacks.base import Measured
-from robosac.attacks.features.objectives import BalancedInvertedBce, Unattacked
-from robosac.attacks.features.projection import Room, linf_room
+from robosac.attacks.features.objectives import BalancedInvertedBce, CleanFrame
+from robosac.attacks.features.projection import FeasibleSet
 from robosac.attacks.features.regions import on_map, on_sender_map, regional_reach
 from robosac.types import EGO_ALONE, BevGrid, InputError, Message, Subset, Verdict, View
 from tests.attacks.toy import GRID, ToyDetector, make_air
@@ -62,7 +62,7 @@ def verdict(air: Air, sent: Sequence[Message]) -> Verdict:
 
 def gain(air: Air, sent: Sequence[Message], subset: Subset = EVERYBODY) -> float:
     """By how much the objective of all of these attacks falls on a subset: the harm done."""
-    loss = BalancedInvertedBce().aim(Unattacked(logits(air, [], [subset])))
+    loss = BalancedInvertedBce().make_loss(CleanFrame(logits(air, [], [subset])))
     return float(loss(logits(air, [], [subset])) - loss(logits(air, sent, [subset])))
 
 
@@ -87,14 +87,14 @@ class KeenEyed(MapDetector):
 
 # ------------------------------------------------------------------------------------------------ the penalty
 def test_the_penalty_is_what_is_missing_to_agreement_by_hand() -> None:
-    frame = Unattacked(
+    frame = CleanFrame(
         logits=torch.zeros(3, 2, 2),
         agreement=lambda z: torch.tensor([0.9, 0.5, 0.3]) + 0.0 * z.sum(),
         thresholds=torch.tensor([0.4, 0.55, 0.4]),
     )
-    assert KeepsAgreement(margin=0.0).aim(frame)(torch.zeros(3, 2, 2)).item() == pytest.approx((0.05 + 0.1) / 3)
-    assert KeepsAgreement(margin=0.1).aim(frame)(torch.zeros(3, 2, 2)).item() == pytest.approx((0.15 + 0.2) / 3)
-    assert KeepsAgreement().aim(Unattacked(logits=torch.zeros(1, 2, 2)))(torch.ones(1, 2, 2)).item() == 0.0
+    assert KeepsAgreement(margin=0.0).make_loss(frame)(torch.zeros(3, 2, 2)).item() == pytest.approx((0.05 + 0.1) / 3)
+    assert KeepsAgreement(margin=0.1).make_loss(frame)(torch.zeros(3, 2, 2)).item() == pytest.approx((0.15 + 0.2) / 3)
+    assert KeepsAgreement().make_loss(CleanFrame(logits=torch.zeros(1, 2, 2)))(torch.ones(1, 2, 2)).item() == 0.0
 
 
 def test_it_is_a_part_of_any_sum() -> None:
@@ -120,7 +120,7 @@ def test_subsets_in_mind_are_those_the_defence_draws_that_hold_an_attacker() -> 
 # --------------------------------------------------------------------------------------------------- the search
 def test_the_search_stops_short_of_what_is_forbidden() -> None:
     """Lower x is better and below 0.3 forbidden: it ends just above; without the limit at the room's end."""
-    start, room = {("a", "f"): np.ones(1, np.float32)}, {("a", "f"): linf_room(np.ones(1, np.float32), 1.0)}
+    start, room = {("a", "f"): np.ones(1, np.float32)}, {("a", "f"): FeasibleSet.around(np.ones(1, np.float32), 1.0)}
     step = {("a", "f"): np.float32(0.2) * np.ones(1, np.float32)}
 
     def limited(x: dict[tuple[str, str], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -133,7 +133,7 @@ def test_the_search_stops_short_of_what_is_forbidden() -> None:
 
 
 def test_a_gradient_that_is_not_finite_is_an_error() -> None:
-    start, room = {("a", "f"): np.zeros(1, np.float32)}, {("a", "f"): Room(np.zeros(1), np.ones(1))}
+    start, room = {("a", "f"): np.zeros(1, np.float32)}, {("a", "f"): FeasibleSet(np.zeros(1), np.ones(1))}
     step = {("a", "f"): np.ones(1, np.float32)}
     with pytest.raises(InputError, match="expected finite gradients"):
         steer(lambda x: (x["a", "f"].sqrt().sum(), 0 * x["a", "f"].sum()), start, room, step, steps=2, penalty_weight=1)
@@ -292,7 +292,7 @@ def test_with_the_framed_one_nothing_agrees_and_without_it_the_rest_does() -> No
     """Honest teammates see cars that the ego does not: the attackers back one's up, and it alone tips the scales."""
     attack = FrameUp(steps=60, margin=0.0)
     attacker = attack.start("scene", frozenset("ab"), np.random.default_rng(0))
-    framed = attack.framed(["x", "y", "z"], "scene", attacker.crew)  # type: ignore[attr-defined]
+    framed = attack.framed(["x", "y", "z"], "scene", attacker.colluders)  # type: ignore[attr-defined]
     air = defended_air("ab", ("x", "y", "z"), defense=robosac(threshold=0.6), detector=KeenEyed(keen=framed))
     sent = attacker.send(air)
     everybody = frozenset("abxyz")
@@ -305,10 +305,10 @@ def test_with_the_framed_one_nothing_agrees_and_without_it_the_rest_does() -> No
 def test_the_framed_one_is_the_same_whoever_else_is_there() -> None:
     attack = FrameUp()
     for seed in range(5):
-        crew = attack.start("s", frozenset("a"), np.random.default_rng(seed)).crew  # type: ignore[attr-defined]
-        framed = attack.framed(["w", "x", "y", "z"], "s", crew)
+        colluders = attack.start("s", frozenset("a"), np.random.default_rng(seed)).colluders  # type: ignore[attr-defined]
+        framed = attack.framed(["w", "x", "y", "z"], "s", colluders)
         for gone in {"w", "x", "y", "z"} - {framed}:
-            assert attack.framed(sorted({"w", "x", "y", "z"} - {gone}), "s", crew) == framed
+            assert attack.framed(sorted({"w", "x", "y", "z"} - {gone}), "s", colluders) == framed
 
 
 # ----------------------------------------------------------------------------------------------------- settings

@@ -10,7 +10,7 @@ import pytest
 
 from robosac import attacks, detectors
 from robosac.attacks import AfterWarp, GpsOffset, Pgd, Scheduled, Sleeper
-from robosac.attacks.features.objectives import InvertedBce, Unattacked
+from robosac.attacks.features.objectives import InvertedBce, CleanFrame
 from robosac.capabilities import Differentiable
 from robosac.detectors.bev.ego_frame import EgoFrameDetector
 from robosac.evaluation.play import attacked_air
@@ -86,7 +86,7 @@ def loss(detector: Detector, frame: Frame, attack: Any, liar: str) -> float:
         detector.open(frame.ego, to, list(inbox.values())).logits({}, [frozenset(honest)]).detach()  # type: ignore[attr-defined]
         for inbox in (honest, {**honest, **{m.sender: m for m in lies}})
     )
-    return float(InvertedBce().aim(Unattacked(clean))(attacked))
+    return float(InvertedBce().make_loss(CleanFrame(clean))(attacked))
 
 
 def test_after_warping_the_same_budget_does_more_harm_on_a_real_scene() -> None:

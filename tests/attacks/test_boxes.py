@@ -64,7 +64,7 @@ def test_the_worst_of_ones_own_make_room() -> None:
     own = len(air.honest["a"].payload["scores"])
     sent = lie(BoxSpoof(boxes=11), air)
     assert len(sent.payload["scores"]) == 12 and own >= 2
-    assert BoxSpoof().spent(air.honest["a"], [sent]) == 11
+    assert BoxSpoof().perturbation_size(air.honest["a"], [sent]) == 11
     assert sent.payload["scores"][0] == air.honest["a"].payload["scores"].max()
 
 
@@ -73,7 +73,7 @@ def test_a_flood_keeps_ones_own_and_fills_the_rest() -> None:
     honest = air.honest["a"]
     sent = lie(BoxFlood(), air)
     assert len(sent.payload["scores"]) == 12
-    assert BoxFlood().spent(honest, [sent]) == 12 - len(honest.payload["scores"])
+    assert BoxFlood().perturbation_size(honest, [sent]) == 12 - len(honest.payload["scores"])
     assert len(seen(air, [sent])) > len(seen(air, [honest])) + 5
 
 
@@ -111,7 +111,7 @@ def test_what_another_lie_does_no_budget_of_this_one_pays() -> None:
         (BoxFlood(), [BoxRemove, BoxShift]),
         (BoxSpoof(), [BoxRemove]),
     ]:
-        assert [attack.spent(honest, [sent[kind]]) for kind in others] == [np.inf] * len(others), attack  # type: ignore[attr-defined]
+        assert [attack.perturbation_size(honest, [sent[kind]]) for kind in others] == [np.inf] * len(others), attack  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("attack", EVERY, ids=repr)

@@ -12,7 +12,8 @@ import pytest
 
 from robosac import attacks
 from robosac.air import Air, Attacker, Knowledge, KnowledgeError, attacker_of
-from robosac.attacks.base import Measured, Stage, by_attacker, same_but
+from robosac.attacks.base import Measured, Stage
+from robosac.attacks.measures import by_attacker, same_but
 from robosac.attacks.presets import ATTACKS, preset
 from robosac.types import Message
 from tests.attacks.cases import Case, all_cases
@@ -66,7 +67,7 @@ def test_no_budget_leaves_every_message_bit_identical(case: Case) -> None:
         air = case.air(["a", "b"], index=index)
         sent = list(attacker.send(air))
         assert frozen(sent) == frozen([air.honest[i] for i in ("a", "b")])
-        assert [case.attack.spent(air.honest[m.sender], [m]) for m in sent] == [0.0, 0.0]
+        assert [case.attack.perturbation_size(air.honest[m.sender], [m]) for m in sent] == [0.0, 0.0]
 
 
 @every_attack
@@ -77,14 +78,14 @@ def test_the_budget_is_never_exceeded_and_something_is_done_with_it(case: Case) 
         for index in range(case.settle + 3):
             air = case.air(["a", "b"], index=index)
             sent = list(attacker.send(air))
-            spent += [case.attack.spent(air.honest[i], by_attacker(i, sent)) for i in ("a", "b")]
+            spent += [case.attack.perturbation_size(air.honest[i], by_attacker(i, sent)) for i in ("a", "b")]
         assert max(spent) <= wanted
         assert max(spent) > 0 or wanted == 0
 
 
 @every_attack
 def test_only_attackers_send_and_nothing_of_anybody_else_is_touched(case: Case) -> None:
-    attacker = start(case, "a")  # "b" is in the air as an attacker of another crew: not ours to use
+    attacker = start(case, "a")  # "b" is in the air as an attacker of another colluders: not ours to use
     for index in range(case.settle + 1):
         air = case.air(["a", "b"], ["x", "y"], index=index)
         before = frozen([*air.honest.values(), *air._others.values()])
@@ -162,6 +163,6 @@ def test_a_budget_that_is_exceeded_is_noticed() -> None:
     case = CASES[0]
     air = case.air(["a"])
     honest = air.honest["a"]
-    assert case.attack.spent(honest, [dataclasses.replace(honest, sensed_ns=honest.sensed_ns + 1)]) == np.inf
-    assert case.attack.spent(honest, []) == np.inf
+    assert case.attack.perturbation_size(honest, [dataclasses.replace(honest, sensed_ns=honest.sensed_ns + 1)]) == np.inf
+    assert case.attack.perturbation_size(honest, []) == np.inf
     assert not same_but(honest, honest.with_payload(features=honest.payload["features"] + 1e-7))

@@ -14,9 +14,9 @@ from hypothesis.extra import numpy as hnp
 from robosac.attacks import L2, Apgd, Bim, CwL2, Fgsm, Linf, Margin, MiFgsm, Pgd, UniformNoise
 from robosac.attacks.features.apgd import checkpoints_of
 from robosac.attacks.features.gradient import descend
-from robosac.attacks.features.norms import Ball
-from robosac.attacks.features.objectives import Unattacked
-from robosac.attacks.features.projection import linf_room
+from robosac.attacks.features.ball import Ball
+from robosac.attacks.features.objectives import CleanFrame
+from robosac.attacks.features.projection import FeasibleSet
 from robosac.types import InputError
 from tests.attacks.toy import ToyDetector, full_logits, make_air
 
@@ -26,7 +26,7 @@ NORMS = [Linf(), L2()]
 def ball_of(norm, epsilon, *, low=-math.inf, high=math.inf, **arrays):
     """A ball around arrays named `who_name`."""
     clean = {tuple(k.split("_")): np.asarray(a) for k, a in arrays.items()}
-    return Ball(norm, epsilon, clean, {k: linf_room(a, epsilon, low=low, high=high) for k, a in clean.items()})
+    return Ball(norm, epsilon, clean, {k: FeasibleSet.around(a, epsilon, low=low, high=high) for k, a in clean.items()})
 
 
 def send(attack, air, seed=0):
@@ -34,7 +34,7 @@ def send(attack, air, seed=0):
 
 
 def loss_of(objective, air, messages):
-    return objective.aim(Unattacked(full_logits(air, list(air.honest.values()))))(full_logits(air, messages)).item()
+    return objective.make_loss(CleanFrame(full_logits(air, list(air.honest.values()))))(full_logits(air, messages)).item()
 
 
 # ---------------------------------------------------------------------------------------------------------- norms
@@ -115,7 +115,7 @@ def test_momentum_remembers_where_it_came_from():
 def test_one_step_of_fgsm_spends_the_budget_where_nothing_is_in_the_way(norm):
     air = make_air(["a"], detector=ToyDetector(flat=True))  # all features 0.5, far from 0 and 1
     attack = Fgsm(epsilon=0.25, norm=norm)
-    assert attack.spent(air.honest["a"], send(attack, air)) == pytest.approx(0.25, rel=1e-6)
+    assert attack.perturbation_size(air.honest["a"], send(attack, air)) == pytest.approx(0.25, rel=1e-6)
     assert air.detector.calls.count(frozenset("axy")) == 2  # the pseudo-labels and the step
 
 
@@ -202,10 +202,10 @@ def test_cw_l2_turns_what_is_asked_for_with_less_than_its_budget():
     small, large = (CwL2(epsilon=20.0, turned=share, rate=0.05, steps=30, searches=4) for share in (0.3, 0.9))
     for attack in (small, large):
         assert turned(air, send(attack, air)) >= attack.turned
-    spent = [max(a.spent(air.honest[m.sender], [m]) for m in send(a, air)) for a in (small, large)]
+    spent = [max(a.perturbation_size(air.honest[m.sender], [m]) for m in send(a, air)) for a in (small, large)]
     assert 0 < spent[0] < spent[1] < 20.0
     margin_pgd = Bim(epsilon=0.5, objective=Margin(c=1.0))
-    wasteful = max(large.spent(air.honest[m.sender], [m]) for m in send(margin_pgd, air))
+    wasteful = max(large.perturbation_size(air.honest[m.sender], [m]) for m in send(margin_pgd, air))
     assert spent[1] < wasteful  # a sign step moves every feature alike
 
 
@@ -213,7 +213,7 @@ def test_cw_l2_out_of_reach_sends_what_lacks_least_within_the_budget():
     air = make_air(["a"], ["x", "y", "z"])
     attack = CwL2(epsilon=0.5, turned=1.0)
     messages = send(attack, air)
-    assert 0.4 < attack.spent(air.honest["a"], messages) <= 0.5
+    assert 0.4 < attack.perturbation_size(air.honest["a"], messages) <= 0.5
     assert turned(air, messages) < 1.0
     assert loss_of(attack.objective, air, messages) < loss_of(attack.objective, air, list(air.honest.values()))
 

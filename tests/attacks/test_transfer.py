@@ -106,7 +106,7 @@ def test_a_source_must_be_opened_by_somebody():
 def test_it_harms_a_victim_that_is_blind_to_gradients():
     air = posed_air(["a"], detector=PosedDetector(differentiable=False), opens=opens)
     (lie,) = send(Transfer(attack=Bim(steps=2), source="toy"), air)
-    assert Bim().spent(air.honest["a"], [lie]) > 0.1
+    assert Bim().perturbation_size(air.honest["a"], [lie]) > 0.1
 
 
 @pytest.mark.parametrize(

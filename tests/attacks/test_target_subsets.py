@@ -11,15 +11,16 @@ import torch
 
 from robosac import attacks
 from robosac.attacks import Bim, FakeOne, FullFusion, InvertedBce, RandomSubsets, Subsets
-from robosac.attacks.features.problem import Aim, Problem
-from robosac.attacks.features.target_subsets import PARTS
+from robosac.attacks.features.problem import Problem
+from robosac.attacks.features.target_subsets import TargetSubsets
+from robosac.attacks.registry import kinds
 from robosac.types import InputError, Subset
 from tests.attacks.toy import ToyDetector, make_air
 
 LIARS = frozenset({"a", "b"})
 
 
-def drawn(aim: Aim, seed: int = 0) -> list[Subset]:
+def drawn(target_subsets: TargetSubsets, seed: int = 0) -> list[Subset]:
     return aim.subsets(make_air(["a", "b"], ["x", "y"]), LIARS, np.random.default_rng(seed))
 
 
@@ -62,14 +63,14 @@ def test_the_loss_is_the_mean_over_the_subsets_and_they_stay_fixed_over_the_step
 
     def loss(*subsets: tuple[str, ...]) -> float:
         rng = np.random.default_rng(0)
-        problem = Problem.pose(air, dict(air.honest), InvertedBce(), Subsets(named=subsets), rng)
+        problem = Problem.on_frame(air, dict(air.honest), InvertedBce(), Subsets(named=subsets), rng)
         arrays = {(i, "features"): torch.from_numpy(m.payload["features"]) for i, m in air.honest.items()}
         return problem.loss(arrays).item()
 
     assert loss(*named) == pytest.approx(np.mean([loss(s) for s in named]), rel=1e-6)
     detector = ToyDetector()
     air = make_air(["a", "b"], ["x", "y"], detector=detector)
-    Bim(steps=4, aim=RandomSubsets(count=5)).start("scene", LIARS, np.random.default_rng(0)).send(air)
+    Bim(steps=4, target_subsets=RandomSubsets(count=5)).start("scene", LIARS, np.random.default_rng(0)).send(air)
     posed, steps = detector.calls[:11], detector.calls[11:]
     assert steps == posed[:5] * 4
 
@@ -79,15 +80,15 @@ def test_who_knows_the_subset_does_more_to_it() -> None:
     air = make_air(["a", "b"], ["x", "y"])
     fused = [frozenset({"a", "x", "y"})]
 
-    def harm(aim: Aim) -> float:
+    def harm(target_subsets: TargetSubsets) -> float:
         objective = InvertedBce()
-        attack = Bim(epsilon=0.2, steps=10, aim=aim, objective=objective)
+        attack = Bim(epsilon=0.2, steps=10, target_subsets=aim, objective=objective)
         sent = attack.start("scene", LIARS, np.random.default_rng(0)).send(air)
-        problem = Problem.pose(
+        problem = Problem.on_frame(
             air, dict(air.honest), objective, Subsets(named=(("a", "x", "y"),)), np.random.default_rng(0)
         )
         arrays = {(m.sender, "features"): torch.from_numpy(m.payload["features"]) for m in sent}
-        assert list(problem.unattacked.subsets) == fused
+        assert list(problem.clean.subsets) == fused
         return -problem.loss(arrays).item()
 
     assert harm(Subsets(named=(("a", "x", "y"),))) >= harm(FullFusion())
@@ -97,7 +98,7 @@ def test_a_random_aim_leaves_the_target_the_same_however_often_it_is_asked() -> 
     air = make_air(["a", "b"], ["x", "y"])
     objective = FakeOne(clear_cells=0, background=0.9)
     posed = [
-        Problem.pose(air, dict(air.honest), objective, RandomSubsets(count=3), np.random.default_rng(5)).unattacked
+        Problem.on_frame(air, dict(air.honest), objective, RandomSubsets(count=3), np.random.default_rng(5)).clean
         for _ in range(2)
     ]
     assert posed[0].subsets == posed[1].subsets
@@ -105,8 +106,8 @@ def test_a_random_aim_leaves_the_target_the_same_however_often_it_is_asked() -> 
 
 
 def test_the_preset_is_pgd_with_another_aim() -> None:
-    assert attacks.load("pgd_expectation") == attacks.load("pgd", aim=RandomSubsets(count=8))
-    assert all(issubclass(part, Aim) for part in PARTS.values())
+    assert attacks.load("pgd_expectation") == attacks.load("pgd", target_subsets=RandomSubsets(count=8))
+    assert all(issubclass(part, TargetSubsets) for part in PARTS.values())
 
 
 WRONG: list[tuple[Callable[[], object], str]] = [
