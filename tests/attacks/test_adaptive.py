@@ -24,8 +24,11 @@ from robosac.attacks import (
     PosePert,
     PretendBenign,
 )
-from robosac.attacks.adaptive.penalised import steer
+from robosac.attacks.adaptive.penalised import Judged, weighed
 from robosac.attacks.base import Measured
+from robosac.attacks.features.ball import Ball
+from robosac.attacks.features.descent import Arrays, best, by_autograd, descend, steps_of
+from robosac.attacks.features.norms import Linf
 from robosac.attacks.features.objectives import BalancedInvertedBce, CleanFrame
 from robosac.attacks.features.projection import FeasibleSet
 from robosac.attacks.features.regions import on_map, on_sender_map, regional_reach
@@ -119,24 +122,32 @@ def test_subsets_in_mind_are_those_the_defence_draws_that_hold_an_attacker() -> 
 
 # --------------------------------------------------------------------------------------------------- the search
 def test_the_search_stops_short_of_what_is_forbidden() -> None:
-    """Lower x is better and below 0.3 forbidden: it ends just above; without the limit at the room's end."""
-    start, room = {("a", "f"): np.ones(1, np.float32)}, {("a", "f"): FeasibleSet.around(np.ones(1, np.float32), 1.0)}
-    step = {("a", "f"): np.float32(0.2) * np.ones(1, np.float32)}
+    """Lower x is better and below 0.3 forbidden: it ends just above; without the limit at the lowest."""
+    ball = ball_of(np.ones(1, np.float32), FeasibleSet.around(np.ones(1, np.float32), 1.0))
 
-    def limited(x: dict[tuple[str, str], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def limited(x: Arrays) -> tuple[torch.Tensor, torch.Tensor]:
         return x["a", "f"].sum(), (0.3 - x["a", "f"]).clamp(min=0.0).sum()
 
-    found = steer(limited, start, room, step, steps=40, penalty_weight=20.0)["a", "f"]
-    assert 0.3 <= found[0] <= 0.34
-    free = steer(lambda x: (limited(x)[0], 0 * limited(x)[1]), start, room, step, steps=40, penalty_weight=20.0)
-    assert free["a", "f"][0] == 0.0
+    assert 0.3 <= searched(limited, ball, step=0.2, steps=40) <= 0.34
+    assert searched(lambda x: (limited(x)[0], 0 * limited(x)[1]), ball, step=0.2, steps=40) == 0.0
 
 
 def test_a_gradient_that_is_not_finite_is_an_error() -> None:
-    start, room = {("a", "f"): np.zeros(1, np.float32)}, {("a", "f"): FeasibleSet(np.zeros(1), np.ones(1))}
-    step = {("a", "f"): np.ones(1, np.float32)}
+    ball = ball_of(np.zeros(1, np.float32), FeasibleSet(np.zeros(1), np.ones(1)))
     with pytest.raises(InputError, match="expected finite gradients"):
-        steer(lambda x: (x["a", "f"].sqrt().sum(), 0 * x["a", "f"].sum()), start, room, step, steps=2, penalty_weight=1)
+        searched(lambda x: (x["a", "f"].sqrt().sum(), 0 * x["a", "f"].sum()), ball, step=1.0, steps=2)
+
+
+def ball_of(start: np.ndarray, allowed: FeasibleSet) -> Ball:
+    return Ball(Linf(), 1.0, {("a", "f"): start}, {("a", "f"): allowed})
+
+
+def searched(judged: Judged, ball: Ball, *, step: float, steps: int) -> float:
+    """The one number that penalised PGD finds in a ball."""
+    look = by_autograd(weighed(judged, 20.0), ball.keys)
+    rule = steps_of([torch.tensor([step])], last_share=0.1, steps=steps)
+    found = best(descend(look, ball.tensors(ball.clean), rule, ball.project(), steps))
+    return float(ball.sendable(found.arrays)["a", "f"][0])
 
 
 # ------------------------------------------------------------------------------------------------ adaptive PGD

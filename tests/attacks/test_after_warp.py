@@ -10,7 +10,7 @@ import pytest
 
 from robosac import attacks, detectors
 from robosac.attacks import AfterWarp, GpsOffset, Pgd, Scheduled, Sleeper
-from robosac.attacks.features.objectives import InvertedBce, CleanFrame
+from robosac.attacks.features.objectives import CleanFrame, InvertedBce
 from robosac.capabilities import Differentiable
 from robosac.detectors.bev.ego_frame import EgoFrameDetector
 from robosac.evaluation.play import attacked_air

@@ -10,8 +10,8 @@ import pytest
 from scipy import ndimage
 
 from robosac.attacks import FeatureErase, FeatureFlip, FeatureMix, FeatureRotate, FeatureShift
-from robosac.attacks.features.moves import shifted, turned
 from robosac.attacks.features.maps import changed
+from robosac.attacks.features.moves import shifted, turned
 from robosac.types import InputError
 from tests.attacks.toy import make_air
 

@@ -106,7 +106,9 @@ def test_fake_and_hide_by_hand() -> None:
     there[0, 1, 1] = -9.0  # the object beside it, hidden on the way: a change of score from .953 to 0
     assert loss(there).item() == pytest.approx(2.0 * (1 / (1 + math.exp(-3)) - 1 / (1 + math.exp(9))) ** 2, rel=1e-4)
     hide = HideOne(hidden_cells=0, free_cells=0, score=0.5, margin=1.0, pin=2.0)
-    assert hide.make_loss(some)(some.logits).item() == pytest.approx(2 * (3.0 + 1.0))  # the largest and the mean of one cell
+    assert hide.make_loss(some)(some.logits).item() == pytest.approx(
+        2 * (3.0 + 1.0)
+    )  # the largest and the mean of one cell
 
 
 def test_without_a_target_only_the_pin_is_left() -> None:

@@ -68,12 +68,12 @@ def test_invented_senders_carry_another_attack_while_the_attacker_stays_honest()
 def test_what_sybils_may_not_do_is_measured_as_such():
     air = posed_air(["a"])
     own, *invented = send(Sybil(), air)
-    spent = Sybil().perturbation_size
-    assert spent(own, [own]) == 0
+    size = Sybil().perturbation_size
+    assert size(own, [own]) == 0
     for sent in (invented, [*invented, replace(own, sensed_ns=0)], [own, invented[0], invented[0]]):
-        assert spent(own, sent) == np.inf
-    assert spent(own, [own, replace(invented[0], sender="x")]) == np.inf
-    assert spent(own, [own, replace(invented[0], to="x")]) == np.inf
+        assert size(own, sent) == np.inf
+    assert size(own, [own, replace(invented[0], sender="x")]) == np.inf
+    assert size(own, [own, replace(invented[0], to="x")]) == np.inf
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_slabs_agree_with_points_along_the_rays() -> None:
 def test_a_box_stops_what_is_behind_it_and_nothing_else() -> None:
     points = view([[20, 0, 0, 0.9], [5, 0, 0, 0.8], [0, 20, 0, 0.7], [20, 0.5, 0, 0.6]])
     car = np.array([[10, 0, 0, 4, 2, 2, 0]], np.float32)
-    got = BoxWorld(glow=0.3).seen(points, added=car, removed=NONE)
+    got = BoxWorld(intensity=0.3).seen(points, added=car, removed=NONE)
     np.testing.assert_allclose(got, [[8, 0, 0, 0.3], [5, 0, 0, 0.8], [0, 20, 0, 0.7], [8, 0.2, 0, 0.3]], atol=1e-6)
     assert got[1:3].tobytes() == points.points[1:3].tobytes()
 

@@ -131,7 +131,7 @@ def test_poses_are_tried_together_and_one_by_one_to_the_same_end():
         return send(PoseGradient(steps=2), posed_air(["a", "b"], detector=detector)), len(detector.opened)
 
     (together, few), (by_two, more), (alone, most) = run(None), run(6), run(4)
-    assert few == 1 + 3 and few < more < most  # the unattacked frame, then a session a step and one at the end
+    assert few == 1 + 3 and few < more < most  # the clean frame, then a session a step and one at the end
     for a, b, c in zip(together, by_two, alone, strict=True):
         assert (a.world_T_payload == b.world_T_payload).all() and (a.world_T_payload == c.world_T_payload).all()
 

@@ -20,8 +20,8 @@ from tests.attacks.toy import ToyDetector, make_air
 LIARS = frozenset({"a", "b"})
 
 
-def drawn(target_subsets: TargetSubsets, seed: int = 0) -> list[Subset]:
-    return aim.subsets(make_air(["a", "b"], ["x", "y"]), LIARS, np.random.default_rng(seed))
+def drawn(targets: TargetSubsets, seed: int = 0) -> list[Subset]:
+    return targets.subsets(make_air(["a", "b"], ["x", "y"]), LIARS, np.random.default_rng(seed))
 
 
 def test_every_subset_with_an_attacker_is_equally_likely() -> None:
@@ -47,9 +47,9 @@ def test_the_same_frame_the_same_draw_another_frame_another() -> None:
 
 
 def test_named_subsets_lose_who_is_absent_and_those_without_an_attacker() -> None:
-    aim = Subsets(named=[["x", "a"], ["y", "x"], ["b", "gone"], ["gone"]])  # type: ignore[arg-type]
-    assert drawn(aim) == [frozenset("ax"), frozenset("b")]
-    assert aim == Subsets(named=(("a", "x"), ("x", "y"), ("b", "gone"), ("gone",)))
+    targets = Subsets(named=[["x", "a"], ["y", "x"], ["b", "gone"], ["gone"]])  # type: ignore[arg-type]
+    assert drawn(targets) == [frozenset("ax"), frozenset("b")]
+    assert targets == Subsets(named=(("a", "x"), ("x", "y"), ("b", "gone"), ("gone",)))
 
 
 def test_none_with_an_attacker_is_an_error() -> None:
@@ -80,9 +80,9 @@ def test_who_knows_the_subset_does_more_to_it() -> None:
     air = make_air(["a", "b"], ["x", "y"])
     fused = [frozenset({"a", "x", "y"})]
 
-    def harm(target_subsets: TargetSubsets) -> float:
+    def harm(targets: TargetSubsets) -> float:
         objective = InvertedBce()
-        attack = Bim(epsilon=0.2, steps=10, target_subsets=aim, objective=objective)
+        attack = Bim(epsilon=0.2, steps=10, target_subsets=targets, objective=objective)
         sent = attack.start("scene", LIARS, np.random.default_rng(0)).send(air)
         problem = Problem.on_frame(
             air, dict(air.honest), objective, Subsets(named=(("a", "x", "y"),)), np.random.default_rng(0)
@@ -94,7 +94,7 @@ def test_who_knows_the_subset_does_more_to_it() -> None:
     assert harm(Subsets(named=(("a", "x", "y"),))) >= harm(FullFusion())
 
 
-def test_a_random_aim_leaves_the_target_the_same_however_often_it_is_asked() -> None:
+def test_random_subsets_leave_the_target_the_same_however_often_it_is_asked() -> None:
     air = make_air(["a", "b"], ["x", "y"])
     objective = FakeOne(clear_cells=0, background=0.9)
     posed = [
@@ -105,9 +105,9 @@ def test_a_random_aim_leaves_the_target_the_same_however_often_it_is_asked() -> 
     assert objective.target(posed[0]) == objective.target(posed[0]) == objective.target(posed[1])
 
 
-def test_the_preset_is_pgd_with_another_aim() -> None:
+def test_the_preset_is_pgd_with_other_target_subsets() -> None:
     assert attacks.load("pgd_expectation") == attacks.load("pgd", target_subsets=RandomSubsets(count=8))
-    assert all(issubclass(part, TargetSubsets) for part in PARTS.values())
+    assert all(issubclass(kinds()[name], TargetSubsets) for name in ("random_subsets", "subsets"))
 
 
 WRONG: list[tuple[Callable[[], object], str]] = [
