@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from robosac import plain_yaml
 from robosac.attacks.registry import attack_kinds, kinds
 from robosac.types import InputError
 
@@ -49,17 +49,23 @@ def names() -> list[str]:
 
 
 def preset(name: str) -> Preset:
-    """Read and check a preset.
+    """Read and check a preset; for a registered attack without one, its defaults.
 
     Raises:
-        InputError: there is no such preset, or its file says something it must not.
+        InputError: there is no such preset or attack, or its file says something it must not.
     """
     if name not in names():
-        raise InputError(f"expected an attack preset, one of {', '.join(names())}; got {name!r}")
+        if name not in attack_kinds():
+            without = sorted(set(attack_kinds()) - set(names()))
+            raise InputError(
+                f"expected an attack preset, one of {', '.join(names())}, or an attack by its registered name, one of "
+                f"{', '.join(without)}; got {name!r}"
+            )
+        return Preset(attack=name, source="no preset: the defaults of its class", novelty="unseen", settings={})
     path = _folder() / f"{name}.yaml"
     try:
-        return Preset.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (ValidationError, yaml.YAMLError) as error:
+        return Preset.model_validate(plain_yaml.read(path))
+    except (ValidationError, InputError) as error:
         raise InputError(
             f"expected {path.name} to hold attack, source, novelty and settings; correct it: {error}"
         ) from error
@@ -69,7 +75,7 @@ def load(name: str, **overrides: Any) -> Measured:
     """The attack of a preset, some of its settings replaced: `load("pgd", epsilon=0.1)`.
 
     Raises:
-        InputError: unknown preset or setting, or a value out of range.
+        InputError: unknown preset or setting, a value out of range or missing.
     """
     return preset(name).build(**overrides)
 
@@ -87,10 +93,15 @@ def _pick(registry: Mapping[str, type[Any]], what: str, name: object) -> type[An
 
 
 def _make(kind: type[Any], settings: Mapping[str, Any]) -> Any:
-    known = [f.name for f in dataclasses.fields(kind)]
+    known = {f.name: f for f in dataclasses.fields(kind)}
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise InputError(f"expected settings of {kind.__name__} among {', '.join(known)}; got {', '.join(unknown)}")
+    missing = [n for n, f in known.items() if f.default is f.default_factory is dataclasses.MISSING]
+    if missing := [n for n in missing if n not in settings]:
+        raise InputError(
+            f"expected {kind.__name__} to be given {', '.join(missing)}, got {', '.join(settings) or 'nothing'}"
+        )
     return kind(**{name: _value(value) for name, value in settings.items()})
 
 

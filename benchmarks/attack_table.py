@@ -27,7 +27,8 @@ import torch
 from robosac import attacks, detectors
 from robosac.attacks.base import Measured
 from robosac.attacks.features.objectives import InvertedBce
-from robosac.attacks.features.problem import FullFusion, Problem
+from robosac.attacks.features.problem import Problem
+from robosac.attacks.features.target_subsets import FullFusion
 from robosac.detectors.bev.detector import BevDetector
 from robosac.evaluation.ap import FrameMatches, average_precision, match_truth
 from robosac.evaluation.play import Staged, attacked_air, choose_attackers, stage
@@ -80,7 +81,9 @@ class Scene:
         s = self.staged
         air = attacked_air(s.frame, self.detector, s.request, s.honest, self.liars, attack.knowledge)
         honest = attacker.colluders.honest(air)
-        return Problem.on_frame(air, honest, attack.objective, attack.target_subsets, attacker.colluders.rng(air, "problem"))
+        return Problem.on_frame(
+            air, honest, attack.objective, attack.target_subsets, attacker.colluders.rng(air, "problem")
+        )
 
     def fused(self, messages: Sequence[Message], subset: Subset | None = None) -> Detections:
         session = self.detector.open(self.staged.frame.ego, self.staged.request, messages)
@@ -146,11 +149,10 @@ def targets(scenes: Mapping[int, Scene], epsilon: float) -> dict[str, Any]:
 
 
 def aimed_at_one(scene: Scene, kind: str, epsilon: float = EPSILON) -> dict[str, Any]:
-    """Whether one object was faked or hidden; `hit` is None where there was nothing to aim at."""
+    """Whether one object was faked or hidden; `hit` is None where there was no target."""
     attack: Any = attack_of(kind, epsilon)
     sent, attacker = scene.lies(attack)
-    unattacked = scene.problem(attack, attacker).clean
-    cell = attack.objective.target(clean)
+    cell = attack.objective.target(scene.problem(attack, attacker).clean)
     if cell is None:
         return {"hit": None}
     found, honest = scene.fused(sent), scene.fused(list(scene.staged.honest.values()))

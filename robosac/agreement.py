@@ -8,8 +8,8 @@ scores the other side in [0, 1]: 1 means "nothing here contradicts the ego". Two
 - `SeenScoreMap` does so above all where the ego's own rays prove it could see: what teammates add behind a corner is
   the reason to have teammates, and hardly a contradiction.
 
-A detector that gives boxes only has its score maps made from them (`robosac.boxes.rasterise_boxes`), on its own grid
-or, where it has none, on `DEFAULT_GRID`.
+A detector that gives boxes only has its score maps made from them (`robosac.score_maps.rasterise_boxes`), on its own
+grid or, where it has none, on `DEFAULT_GRID`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from typing import Final, Protocol, TypeAlias
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from robosac.boxes import iou_bev, rasterise_boxes
+from robosac.boxes import iou_bev
+from robosac.score_maps import rasterise_boxes
 from robosac.types import Array, BevGrid, Detections, Float32, InputError, View
 from robosac.visibility import seen_cells
 
@@ -124,8 +125,9 @@ class ScoreMapOverlap:
 class SeenScoreMap:
     """Overlap of the score maps, cells the ego itself could see (see `seen_cells`) counting in full.
 
-    The others count with `unseen_weight`: at 0 a lie behind a corner goes unnoticed, at 1 the help of honest teammates
-    there looks like one. On validation scenes 0.1 let the fewest liars through at every budget tried (docs/defense.md).
+    The others count with `unseen_weight`: at 0 what attackers show behind a corner goes unnoticed, at 1 the help of
+    honest teammates there looks like an attack. On validation scenes 0.1 let the fewest attackers pass at every budget
+    tried (docs/defense.md).
     An ego that sees no cell at all agrees with nobody.
     """
 

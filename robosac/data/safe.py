@@ -2,7 +2,7 @@
 
 Whatever a file holds, these functions return plain values (numbers, strings, lists, dictionaries, arrays) or raise
 `DataError`, which names the file. Sizes are looked at before anything is allocated; YAML builds no objects
-(`robosac.data.plain_yaml`); a pickle, and a pickled `.npy`, is read by a machine of our own that knows plain values
+(`robosac.plain_yaml`); a pickle, and a pickled `.npy`, is read by a machine of our own that knows plain values
 only (`robosac.data.pickled`). A path that leads out of the data set is refused, symbolic links included: name the
 folder that they lead to as the data set.
 """
@@ -24,7 +24,7 @@ from typing import Any, Final
 import numpy as np
 import yaml
 
-from robosac.data import plain_yaml
+from robosac import pcd, plain_yaml
 from robosac.data.pickled import unpickled
 from robosac.data.pickled_calls import array_of
 from robosac.data.recording import DataError
@@ -132,7 +132,14 @@ def read_yaml(path: Path, root: Path) -> Any:
         return plain_yaml.parse(data)
 
 
-# ----------------------------------------------------------------------------------------------------- npy and pickle
+# ------------------------------------------------------------------------------------------------ PCD, npy and pickle
+def read_pcd(path: Path, root: Path) -> pcd.PointCloud:
+    """The columns of a PCD file."""
+    data = read_bytes(path, root, limit=pcd.LIMIT)
+    with naming(path, "PCD file"):
+        return pcd.decode(data)
+
+
 def read_npy(path: Path, root: Path) -> Any:
     """An array of a `.npy` file. One of objects, as `np.save(path, dict)` makes it, gives the plain value it holds.
 

@@ -13,7 +13,7 @@ from robosac.attacks.points.cars import groups
 from robosac.attacks.points.places import free_places
 from robosac.attacks.points.recast import BoxWorld, box_spans, ground_plane, in_boxes
 from robosac.boxes import invert_pose, transform_boxes
-from robosac.sources import open_detector
+from robosac.registry.detectors import open_detector
 from robosac.types import Detector, InputError, Message, View
 from tests.attacks.toy_points import CARS, EARLY, HEIGHT_M, LATE, street_air, sweep
 
