@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from robosac.attacks.registry import register
 from robosac.attacks.settings import instance
 from robosac.attacks.wrappers.base import Wrapping
 from robosac.types import Array, Detector, Id, InputError, Message, Subset
+
+_SHIPPED: Final = Path(__file__).parents[2] / "detectors" / "weights"  # of detectors that have a name
 
 
 @register("transfer")
@@ -57,6 +60,12 @@ class Transfer(Wrapping):
     def knowledge(self) -> Knowledge:
         foreign = Knowledge.MODEL if self.reads_others else Knowledge.MODEL | Knowledge.TEAMMATES
         return self.attack.knowledge & ~foreign
+
+    def fingerprint(self) -> list[Any]:
+        """What decides its messages (see `robosac.fingerprint`): the settings, and the files that `source` names."""
+        names = dict.fromkeys([self.source, *self.source.split(":")])
+        files = [Path(name) for name in names] + [_SHIPPED / f"{name}.safetensors" for name in names]
+        return [self.attack, self.reads_others, self.source, *(path for path in files if path.exists())]
 
     def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> TransferAttacker:
         return TransferAttacker(self, Colluders.gather(attackers, rng), self.attack.start(scenario, attackers, rng))

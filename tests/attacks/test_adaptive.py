@@ -291,7 +291,7 @@ def test_who_is_never_accepted_stays_honest() -> None:
     assert all(m.payload is air.honest[m.sender].payload for m in send(KnowsSeed(rounds=2, steps=3), air))
 
 
-def test_a_rehearsal_is_not_noticed() -> None:
+def test_a_simulation_of_the_defence_is_not_noticed() -> None:
     calm, watched = (defended_air("ab", knowledge=KnowsSeed().knowledge) for _ in range(2))
     send(KnowsSeed(rounds=2, steps=3), watched)
     honest = list(calm.honest.values())
