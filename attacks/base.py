@@ -19,6 +19,7 @@ import numpy as np
 
 from robosac.air import Air, Attack, Attacker, Knowledge
 from robosac.attacks.colluders import Colluders
+from robosac.attacks.settings import Settings
 from robosac.types import Id, Message, Subset
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Measured(Attack, Protocol):
 
 
 @dataclass(frozen=True)
-class Budgeted(ABC):
+class Budgeted(Settings, ABC):
     """A base for attacks: `BUDGET` is the name of the setting that is the budget, `UNIT` what it counts."""
 
     STAGE: ClassVar[Stage]

@@ -15,7 +15,7 @@ from robosac.attacks.features.objectives import CleanFrame, Loss
 from robosac.attacks.features.problem import Problem
 from robosac.attacks.features.target_subsets import DrawnSubsets, TargetSubsets
 from robosac.attacks.registry import register
-from robosac.attacks.settings import integer, real
+from robosac.attacks.settings import Settings, number
 from robosac.attacks.wrappers.base import Wrapping
 
 
@@ -39,7 +39,7 @@ def similarity(frame: CleanFrame, weight: Tensor | None = None) -> Callable[[Ten
 
 @register("keeps_agreement")
 @dataclass(frozen=True, kw_only=True)
-class KeepsAgreement:
+class KeepsAgreement(Settings):
     """By how much the agreement that the defence measures misses what it asks for, mean over subsets; an objective.
 
     `max(threshold + margin - agreement, 0)`: nothing is gained by agreeing more than needed. 0 for an attack that does
@@ -49,10 +49,7 @@ class KeepsAgreement:
         margin: agreement to spare.
     """
 
-    margin: float = 0.01
-
-    def __post_init__(self) -> None:
-        real(self, "margin", low=-1.0, high=1.0)
+    margin: float = number(0.01, low=-1.0, high=1.0)
 
     def make_loss(self, clean: CleanFrame) -> Loss:
         agreement, thresholds = clean.agreement, clean.thresholds
@@ -74,13 +71,8 @@ class AdaptivePgd(PenalisedPgd):
         margin: agreement to spare above what the defence asks for.
     """
 
-    drawn: int = 4
-    margin: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        integer(self, "drawn", low=1)
-        real(self, "margin", low=-1.0, high=1.0)
+    drawn: int = number(4, low=1)
+    margin: float = number(0.01, low=-1.0, high=1.0)
 
     @property
     def knowledge(self) -> Knowledge:

@@ -14,7 +14,7 @@ from robosac.attacks.features.problem import Problem
 from robosac.attacks.features.projection import Reaches
 from robosac.attacks.features.regions import regional_reach
 from robosac.attacks.registry import register
-from robosac.attacks.settings import real
+from robosac.attacks.settings import number
 from robosac.types import Message
 from robosac.visibility import seen_cells
 
@@ -30,11 +30,7 @@ class BlindArea(PenalisedPgd):
         seen_share: budget where the ego sees for itself, as a share of `epsilon`.
     """
 
-    seen_share: float = 0.2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        real(self, "seen_share", low=0.0, high=1.0)
+    seen_share: float = number(0.2, low=0.0, high=1.0)
 
     def reach(self, air: Air, message: Message) -> Reaches:
         return regional_reach(air, message, blind=self.epsilon, seen=self.seen_share * self.epsilon)
@@ -54,13 +50,8 @@ class PretendBenign(BlindArea):
     """
 
     steps: int = 40
-    honest_share: float = 0.9
-    blind_weight: float = 0.3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        real(self, "honest_share", low=0.0)
-        real(self, "blind_weight", low=0.0, high=1.0)
+    honest_share: float = number(0.9, low=0.0)
+    blind_weight: float = number(0.3, low=0.0, high=1.0)
 
     def penalty(self, air: Air, problem: Problem) -> Loss | None:
         frame, weight = problem.clean, None

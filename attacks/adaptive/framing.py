@@ -16,7 +16,7 @@ from robosac.attacks.features.gradient import WHITE_BOX
 from robosac.attacks.features.objectives import CleanFrame, Loss
 from robosac.attacks.features.target_subsets import Subsets
 from robosac.attacks.registry import register
-from robosac.attacks.settings import real
+from robosac.attacks.settings import number
 from robosac.types import Id, Message, keyed_rng
 
 
@@ -36,13 +36,8 @@ class FrameUp(PenalisedPgd):
     """
 
     steps: int = 30
-    margin: float = 0.02
-    guessed_threshold: float = 0.4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        real(self, "margin", low=0.0, high=1.0)
-        real(self, "guessed_threshold", low=0.0, high=1.0)
+    margin: float = number(0.02, low=0.0, high=1.0)
+    guessed_threshold: float = number(0.4, low=0.0, high=1.0)
 
     @property
     def knowledge(self) -> Knowledge:

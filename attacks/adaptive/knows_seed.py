@@ -16,7 +16,7 @@ from robosac.attacks.features.gradient import WHITE_BOX
 from robosac.attacks.features.target_subsets import Subsets
 from robosac.attacks.measures import floats
 from robosac.attacks.registry import register
-from robosac.attacks.settings import integer, real
+from robosac.attacks.settings import number
 from robosac.types import Id, Message, Subset, Verdict
 
 
@@ -36,15 +36,9 @@ class KnowsSeed(PenalisedPgd):
         margin_step: by how much it changes from round to round, halved each time it turns round.
     """
 
-    rounds: int = 4
-    margin: float = 0.01
-    margin_step: float = 0.04
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        integer(self, "rounds", low=1)
-        real(self, "margin", low=-1.0, high=1.0)
-        real(self, "margin_step", low=0.0, high=1.0)
+    rounds: int = number(4, low=1)
+    margin: float = number(0.01, low=-1.0, high=1.0)
+    margin_step: float = number(0.04, low=0.0, high=1.0)
 
     @property
     def knowledge(self) -> Knowledge:

@@ -7,7 +7,7 @@ in their target subsets, and in what must not happen (the penalty).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -24,7 +24,7 @@ from robosac.attacks.features.objectives import BalancedInvertedBce, Loss, Objec
 from robosac.attacks.features.problem import Problem
 from robosac.attacks.features.projection import Reaches, reach_of
 from robosac.attacks.features.target_subsets import FullFusion, TargetSubsets
-from robosac.attacks.settings import instance, integer, real
+from robosac.attacks.settings import number, part
 from robosac.types import Id, Message
 
 Judged: TypeAlias = Callable[[Arrays], tuple[Tensor, Tensor]]  # arrays -> harm, penalty: scalars, the penalty >= 0
@@ -44,17 +44,10 @@ class PenalisedPgd(WhiteBox):
         penalty_weight: of what must not happen, against the harm; it rules once a limit is passed.
     """
 
-    step_per_epsilon: float = 0.2
-    steps: int = 20
-    objective: Objective = field(default_factory=BalancedInvertedBce)
-    penalty_weight: float = 20.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        real(self, "step_per_epsilon", low=0.0)
-        integer(self, "steps", low=0)
-        instance(self, "objective", Objective)
-        real(self, "penalty_weight", low=0.0)
+    step_per_epsilon: float = number(0.2, low=0.0)
+    steps: int = number(20, low=0)
+    objective: Objective = part(Objective, BalancedInvertedBce)
+    penalty_weight: float = number(20.0, low=0.0)
 
     def send(self, honest: Mapping[Id, Message], air: Air, colluders: Colluders) -> Sequence[Message]:
         problem = self.problem(honest, air, colluders, self.targets())

@@ -15,8 +15,8 @@ from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.projection import FeasibleSet
 from robosac.attacks.measures import linf_size, pairs, same_array
 from robosac.attacks.registry import register
-from robosac.attacks.settings import real
-from robosac.types import Array, InputError, Message
+from robosac.attacks.settings import number, part
+from robosac.types import Array, Message
 
 
 @register("box_shift")
@@ -31,10 +31,7 @@ class BoxShift(BoxEdit):
     BUDGET: ClassVar = "metres"
     UNIT: ClassVar = "m"
 
-    metres: float = 1.0
-
-    def __post_init__(self) -> None:
-        real(self, "metres", low=0.0)
+    metres: float = number(1.0, low=0.0)
 
     def edited(self, own: BoxList, honest: Message, air: Air, colluders: Colluders) -> Mapping[str, Array]:
         way = colluders.rng(air, "shift", honest.sender).choice([-1.0, 1.0], len(own.boxes))
@@ -43,8 +40,8 @@ class BoxShift(BoxEdit):
         step = max(
             0.0, self.metres - 2 * float(np.spacing(np.abs(boxes[:, :2]).max(initial=0) + np.float32(self.metres)))
         )
-        for k, part in ((0, np.cos(boxes[:, 6])), (1, np.sin(boxes[:, 6]))):
-            boxes[:, k] = np.clip(own.boxes[:, k].astype(np.float64) + way * step * part, *own.reach_m)
+        for k, along in ((0, np.cos(boxes[:, 6])), (1, np.sin(boxes[:, 6]))):
+            boxes[:, k] = np.clip(own.boxes[:, k].astype(np.float64) + way * step * along, *own.reach_m)
         return {BOXES: boxes}
 
     def perturbation_size(self, honest: Message, sent: Sequence[Message]) -> float:
@@ -66,13 +63,8 @@ class BoxResize(BoxEdit):
     BUDGET: ClassVar = "share"
     UNIT: ClassVar = "share of the size"
 
-    share: float = 0.5
-    shrink: bool = False
-
-    def __post_init__(self) -> None:
-        real(self, "share", low=0.0)
-        if not isinstance(self.shrink, bool):
-            raise InputError(f"expected shrink of BoxResize to be a bool, got {self.shrink!r}")
+    share: float = number(0.5, low=0.0)
+    shrink: bool = part(bool, bool)
 
     def edited(self, own: BoxList, honest: Message, air: Air, colluders: Colluders) -> Mapping[str, Array]:
         boxes = own.boxes.copy()
@@ -106,10 +98,7 @@ class BoxConfidence(BoxEdit):
     BUDGET: ClassVar = "added"
     UNIT: ClassVar = "score"
 
-    added: float = 0.5
-
-    def __post_init__(self) -> None:
-        real(self, "added", low=0.0)
+    added: float = number(0.5, low=0.0)
 
     def edited(self, own: BoxList, honest: Message, air: Air, colluders: Colluders) -> Mapping[str, Array]:
         low, high = own.codec.arrays[SCORES][2:]

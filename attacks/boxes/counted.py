@@ -16,7 +16,7 @@ from robosac.air import Air
 from robosac.attacks.boxes.lists import BoxEdit, BoxList, changed_boxes
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.registry import register
-from robosac.attacks.settings import integer, real
+from robosac.attacks.settings import number, real
 from robosac.boxes import invert_pose, transform_boxes
 from robosac.types import Array, Float32, Message
 
@@ -38,16 +38,14 @@ class BoxSpoof(BoxEdit):
     BUDGET: ClassVar = "boxes"
     UNIT: ClassVar = "boxes"
 
-    boxes: int = 3
-    nearest_m: float = 6.0
+    boxes: int = number(3, low=0)
+    nearest_m: float = number(6.0, low=0.0)
     furthest_m: float = 25.0
-    score: float = 0.9
+    score: float = number(0.9, low=0.0, high=1.0)
 
     def __post_init__(self) -> None:
-        integer(self, "boxes", low=0)
-        real(self, "nearest_m", low=0.0)
+        super().__post_init__()
         real(self, "furthest_m", low=self.nearest_m)
-        real(self, "score", low=0.0, high=1.0)
 
     def edited(self, own: BoxList, honest: Message, air: Air, colluders: Colluders) -> Mapping[str, Array]:
         rng = colluders.rng(air, "cars")
@@ -86,14 +84,9 @@ class BoxFlood(BoxEdit):
     BUDGET: ClassVar = "boxes"
     UNIT: ClassVar = "boxes"
 
-    boxes: int = 100
-    spacing_m: float = 3.5
-    score: float = 1.0
-
-    def __post_init__(self) -> None:
-        integer(self, "boxes", low=0)
-        real(self, "spacing_m", low=0.1)
-        real(self, "score", low=0.0, high=1.0)
+    boxes: int = number(100, low=0)
+    spacing_m: float = number(3.5, low=0.1)
+    score: float = number(1.0, low=0.0, high=1.0)
 
     def edited(self, own: BoxList, honest: Message, air: Air, colluders: Colluders) -> Mapping[str, Array]:
         most = self.boxes if own.longest is None else min(self.boxes, own.longest - len(own.boxes))
@@ -125,10 +118,7 @@ class BoxRemove(BoxEdit):
     BUDGET: ClassVar = "boxes"
     UNIT: ClassVar = "boxes"
 
-    boxes: int = 3
-
-    def __post_init__(self) -> None:
-        integer(self, "boxes", low=0)
+    boxes: int = number(3, low=0)
 
     def edited(self, own: BoxList, honest: Message, air: Air, colluders: Colluders) -> Mapping[str, Array]:
         here = transform_boxes(invert_pose(air.to.world_T_ego) @ honest.world_T_payload, own.boxes)

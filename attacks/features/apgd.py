@@ -13,7 +13,7 @@ from robosac.attacks.features.descent import ArrayLoss, Look, Visit, best, by_au
 from robosac.attacks.features.gradient import FeatureGradient
 from robosac.attacks.features.problem import Problem
 from robosac.attacks.registry import register
-from robosac.attacks.settings import integer, real
+from robosac.attacks.settings import number
 
 
 @register("apgd")
@@ -32,19 +32,11 @@ class Apgd(FeatureGradient):
         restarts: searches after the first, each from another start; that of the lowest loss is sent.
     """
 
-    steps: int = 15
-    first_step_per_epsilon: float = 0.5
-    share_kept: float = 0.75
-    gains_wanted: float = 0.75
-    restarts: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        integer(self, "steps", low=1)
-        real(self, "first_step_per_epsilon", low=0.0)
-        real(self, "share_kept", low=0.0, high=1.0)
-        real(self, "gains_wanted", low=0.0, high=1.0)
-        integer(self, "restarts", low=0)
+    steps: int = number(15, low=1)
+    first_step_per_epsilon: float = number(0.5, low=0.0)
+    share_kept: float = number(0.75, low=0.0, high=1.0)
+    gains_wanted: float = number(0.75, low=0.0, high=1.0)
+    restarts: int = number(0, low=0)
 
     def search(self, problem: Problem, ball: Ball, rng: Rng) -> list[Tensor]:
         starts = (ball.random(rng, "start", turn) for turn in range(self.restarts + 1))

@@ -16,8 +16,8 @@ from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.maps import nothing, share_of_features
 from robosac.attacks.measures import floats
 from robosac.attacks.registry import register
-from robosac.attacks.settings import real
-from robosac.types import Array, Codec, InputError, Message
+from robosac.attacks.settings import choice, number
+from robosac.types import Array, Codec, Message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +32,7 @@ class _Broken(Altering):
     BUDGET: ClassVar = "share"
     UNIT: ClassVar = "share of the features"
 
-    share: float = 0.1
-
-    def __post_init__(self) -> None:
-        real(self, "share", low=0.0, high=1.0)
+    share: float = number(0.1, low=0.0, high=1.0)
 
     def perturbation_size(self, honest: Message, sent: Sequence[Message]) -> float:
         """Largest share of an array's features that changed; `inf` where anything but float arrays did."""
@@ -76,11 +73,7 @@ class Saturation(_Broken):
         scale: without an upper bound, times the largest honest feature.
     """
 
-    scale: float = 10.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        real(self, "scale", low=1.0)
+    scale: float = number(10.0, low=1.0)
 
     def value(self, x: Array, name: str, codec: Codec) -> float:
         _, _, _, high = codec.arrays.get(name, ((), "", -np.inf, np.inf))
@@ -98,12 +91,7 @@ class NonFinite(_Broken):
     """
 
     share: float = 0.01
-    kind: Literal["nan", "inf"] = "nan"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.kind not in ("nan", "inf"):
-            raise InputError(f"expected kind of NonFinite to be 'nan' or 'inf', got {self.kind!r}")
+    kind: Literal["nan", "inf"] = choice("nan", "nan", "inf")
 
     def value(self, x: Array, name: str, codec: Codec) -> float:
         return math.nan if self.kind == "nan" else math.inf

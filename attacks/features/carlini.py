@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from robosac.attacks.features.objectives import Labels, Margin, Threshold
 from robosac.attacks.features.problem import Problem
 from robosac.attacks.features.target_subsets import FullFusion, TargetSubsets
 from robosac.attacks.registry import register
-from robosac.attacks.settings import instance, integer, real
+from robosac.attacks.settings import number, part
 from robosac.types import Id, Message
 
 
@@ -48,25 +48,14 @@ class CwL2(WhiteBox):
     """
 
     epsilon: float = 50.0
-    turned: float = 0.01
-    kappa: float = 0.0
-    labels: Labels = field(default_factory=Threshold)
-    target_subsets: TargetSubsets = field(default_factory=FullFusion)
-    rate: float = 0.02
-    steps: int = 25
-    searches: int = 4
-    first_c: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        real(self, "turned", low=1e-9, high=1.0)
-        real(self, "kappa", low=0.0)
-        instance(self, "labels", Labels)
-        instance(self, "target_subsets", TargetSubsets)
-        real(self, "rate", low=0.0)
-        integer(self, "steps", low=1)
-        integer(self, "searches", low=1)
-        real(self, "first_c", low=0.0)
+    turned: float = number(0.01, low=1e-9, high=1.0)
+    kappa: float = number(0.0, low=0.0)
+    labels: Labels = part(Labels, Threshold)
+    target_subsets: TargetSubsets = part(TargetSubsets, FullFusion)
+    rate: float = number(0.02, low=0.0)
+    steps: int = number(25, low=1)
+    searches: int = number(4, low=1)
+    first_c: float = number(1.0, low=0.0)
 
     def counted_by(self) -> Norm:
         return L2()

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from robosac.attacks.features.objectives import CleanFrame, Loss, logit
 from robosac.attacks.registry import register
-from robosac.attacks.settings import integer, real
+from robosac.attacks.settings import Settings, number
 
 
 @register("flood")
 @dataclass(frozen=True, kw_only=True)
-class Flood:
+class Flood(Settings):
     """Every cell of a lattice becomes a peak above the threshold: as many boxes as fit on a map.
 
     A hinge lifts the lattice's cells to `score` with a margin, another keeps the cells between them lower: a decoder
@@ -31,16 +31,10 @@ class Flood:
         lead: in logits, by which the cells between stay lower.
     """
 
-    score: float = 0.3
-    spacing: int = 2
-    margin: float = 1.0
-    lead: float = 0.3
-
-    def __post_init__(self) -> None:
-        real(self, "score", low=1e-6, high=1 - 1e-6)
-        integer(self, "spacing", low=1)
-        real(self, "margin", low=0.0)
-        real(self, "lead", low=0.0)
+    score: float = number(0.3, low=1e-6, high=1 - 1e-6)
+    spacing: int = number(2, low=1)
+    margin: float = number(1.0, low=0.0)
+    lead: float = number(0.3, low=0.0)
 
     def make_loss(self, clean: CleanFrame) -> Loss:
         high, wide = clean.logits.shape[-2:]

@@ -20,7 +20,7 @@ from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.maps import maps_of, nothing, share_of_cells
 from robosac.attacks.features.moves import shift_between, shifted, turn_between, turned
 from robosac.attacks.registry import register
-from robosac.attacks.settings import integer, real
+from robosac.attacks.settings import number
 from robosac.types import Array, Message
 
 
@@ -55,10 +55,7 @@ class FeatureShift(_Geometry):
     BUDGET: ClassVar = "cells"
     UNIT: ClassVar = "cells"
 
-    cells: int = 4
-
-    def __post_init__(self) -> None:
-        integer(self, "cells", low=0)
+    cells: int = number(4, low=0)
 
     def moved(self, x: Array, empty: float, rng: np.random.Generator) -> Array:
         row, col = [(1, 0), (-1, 0), (0, 1), (0, -1)][rng.integers(4)]
@@ -81,10 +78,7 @@ class FeatureRotate(_Geometry):
     BUDGET: ClassVar = "degrees"
     UNIT: ClassVar = "degrees"
 
-    degrees: float = 15.0
-
-    def __post_init__(self) -> None:
-        real(self, "degrees", low=0.0, high=180.0)
+    degrees: float = number(15.0, low=0.0, high=180.0)
 
     def moved(self, x: Array, empty: float, rng: np.random.Generator) -> Array:
         return turned(x, self.degrees * rng.choice([-1.0, 1.0]), empty)
@@ -105,10 +99,7 @@ class _Share(_Geometry):
     BUDGET: ClassVar = "share"
     UNIT: ClassVar = "share of the cells"
 
-    share: float = 0.25
-
-    def __post_init__(self) -> None:
-        real(self, "share", low=0.0, high=1.0)
+    share: float = number(0.25, low=0.0, high=1.0)
 
     def perturbation_size(self, honest: Message, sent: Sequence[Message]) -> float:
         """Share of the cells in which anything changed; `inf` where anything but maps did."""
@@ -162,11 +153,7 @@ class FeatureMix(_Share):
         block: their edge in cells; smaller where two do not fit on a map.
     """
 
-    block: int = 8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        integer(self, "block", low=1)
+    block: int = number(8, low=1)
 
     def moved(self, x: Array, empty: float, rng: np.random.Generator) -> Array:
         rows, cols = x.shape[-2:]

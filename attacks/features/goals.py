@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from robosac.attacks.features.objectives import CleanFrame, Labelled, Loss
 from robosac.attacks.registry import register
-from robosac.attacks.settings import real
+from robosac.attacks.settings import Settings, number
 from robosac.types import InputError
 
 
@@ -40,7 +40,7 @@ class Spoof(Labelled):
 
 @register("tu")
 @dataclass(frozen=True, kw_only=True)
-class Tu:
+class Tu(Settings):
     """Tu et al., "Adversarial attacks on multi-agent communication" (arXiv 2101.06784), section on the objective.
 
     Proposals of the clean output that are confident are to lose their score, `-log(1 - s)`; those that were
@@ -55,16 +55,13 @@ class Tu:
         gamma: of the focal factor, which leaves alone those that have gained enough.
     """
 
-    confident: float = 0.7
-    rejected: float = 0.001
-    weight: float = 1.0
-    gamma: float = 1.0
+    confident: float = number(0.7, low=1e-6, high=1 - 1e-6)
+    rejected: float = number(0.001, low=0.0, high=1 - 1e-6)
+    weight: float = number(1.0, low=0.0)
+    gamma: float = number(1.0, low=0.0)
 
     def __post_init__(self) -> None:
-        real(self, "confident", low=1e-6, high=1 - 1e-6)
-        real(self, "rejected", low=0.0, high=1 - 1e-6)
-        real(self, "weight", low=0.0)
-        real(self, "gamma", low=0.0)
+        super().__post_init__()
         if self.rejected > self.confident:
             raise InputError(
                 f"expected rejected of Tu to be at most confident, {self.confident}, got {self.rejected}; a proposal "

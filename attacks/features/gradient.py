@@ -28,7 +28,7 @@ from robosac.attacks.features.problem import Problem
 from robosac.attacks.features.target_subsets import FullFusion, TargetSubsets
 from robosac.attacks.measures import difference
 from robosac.attacks.registry import register
-from robosac.attacks.settings import instance, integer, real
+from robosac.attacks.settings import number, part
 from robosac.types import Array, Id, Message
 
 WHITE_BOX = Knowledge.MODEL | Knowledge.TEAMMATES | Knowledge.VICTIM
@@ -45,10 +45,7 @@ class WhiteBox(Stateless):
     STAGE: ClassVar = Stage.FEATURES
     BUDGET: ClassVar = "epsilon"
 
-    epsilon: float = 0.5
-
-    def __post_init__(self) -> None:
-        real(self, "epsilon", low=0.0)
+    epsilon: float = number(0.5, low=0.0)
 
     def counted_by(self) -> Norm:
         """What the budget counts."""
@@ -77,15 +74,9 @@ class FeatureGradient(WhiteBox):
         norm: what the budget counts.
     """
 
-    objective: Objective = field(default_factory=InvertedBce)
-    target_subsets: TargetSubsets = field(default_factory=FullFusion)
-    norm: Norm = field(default_factory=Linf)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        instance(self, "objective", Objective)
-        instance(self, "target_subsets", TargetSubsets)
-        instance(self, "norm", Norm)
+    objective: Objective = part(Objective, InvertedBce)
+    target_subsets: TargetSubsets = part(TargetSubsets, FullFusion)
+    norm: Norm = part(Norm, Linf)
 
     def counted_by(self) -> Norm:
         return self.norm
@@ -110,13 +101,8 @@ class Descent(FeatureGradient):
         steps: number of steps; each costs one forward and one backward pass of fusion and head.
     """
 
-    step_per_epsilon: float = 0.2
-    steps: int = 15
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        real(self, "step_per_epsilon", low=0.0)
-        integer(self, "steps", low=0)
+    step_per_epsilon: float = number(0.2, low=0.0)
+    steps: int = number(15, low=0)
 
     def descended(
         self, problem: Problem, ball: Ball, start: list[Tensor], *, momentum: float = 0.0, judged: bool = False
@@ -170,13 +156,8 @@ class Pgd(Descent):
             as the first.
     """
 
-    start_std_per_epsilon: float = 0.2
-    restarts: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        real(self, "start_std_per_epsilon", low=0.0)
-        integer(self, "restarts", low=0)
+    start_std_per_epsilon: float = number(0.2, low=0.0)
+    restarts: int = number(0, low=0)
 
     def initial(self, clean: Array, rng: np.random.Generator) -> Array:
         """Where the search for one array begins, before it is projected."""
@@ -203,11 +184,7 @@ class MiFgsm(Descent):
 
     step_per_epsilon: float = 0.1
     steps: int = 10
-    momentum: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        real(self, "momentum", low=0.0)
+    momentum: float = number(1.0, low=0.0)
 
     def search(self, problem: Problem, ball: Ball, rng: Rng) -> list[Tensor]:
         return self.descended(problem, ball, ball.tensors(ball.clean), momentum=self.momentum).arrays

@@ -15,7 +15,7 @@ from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.projection import feasible_sets
 from robosac.attacks.measures import linf_size
 from robosac.attacks.registry import register
-from robosac.attacks.settings import real
+from robosac.attacks.settings import number
 from robosac.types import Array, Message
 
 
@@ -31,10 +31,7 @@ class _Noise(Altering):
     BUDGET: ClassVar = "epsilon"
     UNIT: ClassVar = "L-inf a feature"
 
-    epsilon: float = 0.5
-
-    def __post_init__(self) -> None:
-        real(self, "epsilon", low=0.0)
+    epsilon: float = number(0.5, low=0.0)
 
     def perturbation_size(self, honest: Message, sent: Sequence[Message]) -> float:
         return linf_size(honest, sent)
@@ -58,11 +55,7 @@ class GaussianNoise(_Noise):
         sigma_per_epsilon: standard deviation before clipping, as a share of epsilon.
     """
 
-    sigma_per_epsilon: float = 0.4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        real(self, "sigma_per_epsilon", low=0.0)
+    sigma_per_epsilon: float = number(0.4, low=0.0)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         return self.epsilon * self.sigma_per_epsilon * rng.standard_normal(shape)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robosac.attacks.registry import register
-from robosac.attacks.settings import instance, real
+from robosac.attacks.settings import Settings, number, part
 from robosac.types import BevGrid, InputError, Subset
 
 Loss: TypeAlias = Callable[[Tensor], Tensor]  # logits (S, H, W) -> scalar
@@ -69,13 +69,10 @@ class Labels(Protocol):
 
 @register("threshold")
 @dataclass(frozen=True, kw_only=True)
-class Threshold:
+class Threshold(Settings):
     """A cell is an object where its score (the sigmoid of its logit) exceeds `score`."""
 
-    score: float = 0.5
-
-    def __post_init__(self) -> None:
-        real(self, "score", low=1e-6, high=1 - 1e-6)
+    score: float = number(0.5, low=1e-6, high=1 - 1e-6)
 
     def mark(self, logits: Tensor) -> Tensor:
         return logits > logit(self.score)
@@ -83,13 +80,10 @@ class Threshold:
 
 @register("peaks")
 @dataclass(frozen=True, kw_only=True)
-class Peaks:
+class Peaks(Settings):
     """As `Threshold`, but only the local maxima of each 3x3 neighbourhood: one cell an object."""
 
-    score: float = 0.5
-
-    def __post_init__(self) -> None:
-        real(self, "score", low=1e-6, high=1 - 1e-6)
+    score: float = number(0.5, low=1e-6, high=1 - 1e-6)
 
     def mark(self, logits: Tensor) -> Tensor:
         highest = F.max_pool2d(logits[:, None], 3, stride=1, padding=1)[:, 0]
@@ -105,17 +99,14 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled(ABC):
+class Labelled(Settings, ABC):
     """A base for objectives that read pseudo-labels from the clean frame.
 
     Attributes:
         labels: which cells count as an object.
     """
 
-    labels: Labels = Threshold()
-
-    def __post_init__(self) -> None:
-        instance(self, "labels", Labels)
+    labels: Labels = part(Labels, Threshold)
 
     @abstractmethod
     def make_loss(self, clean: CleanFrame) -> Loss: ...
@@ -162,13 +153,8 @@ class Margin(Labelled):
         kappa: confidence (in logits) wanted of a flipped cell.
     """
 
-    c: float = 0.1
-    kappa: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        real(self, "c", low=0.0)
-        real(self, "kappa", low=0.0)
+    c: float = number(0.1, low=0.0)
+    kappa: float = number(0.0, low=0.0)
 
     def make_loss(self, clean: CleanFrame) -> Loss:
         sign = torch.where(self.labels.mark(clean.logits), 1.0, -1.0)

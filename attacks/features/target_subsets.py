@@ -14,7 +14,7 @@ import numpy as np
 
 from robosac.air import Air
 from robosac.attacks.registry import register
-from robosac.attacks.settings import integer
+from robosac.attacks.settings import Settings, number
 from robosac.types import Id, InputError, Subset
 
 
@@ -38,17 +38,14 @@ class FullFusion:
 
 @register("drawn_subsets")
 @dataclass(frozen=True, kw_only=True)
-class DrawnSubsets:
+class DrawnSubsets(Settings):
     """Subsets as the defence would draw them, those without an attacker left out; the full fusion without a defence.
 
     Attributes:
         count: how many are drawn.
     """
 
-    count: int = 4
-
-    def __post_init__(self) -> None:
-        integer(self, "count", low=1)
+    count: int = number(4, low=1)
 
     def subsets(self, air: Air, attackers: Subset, rng: np.random.Generator) -> list[Subset]:
         everybody = FullFusion().subsets(air, attackers, rng)
@@ -60,7 +57,7 @@ class DrawnSubsets:
 
 @register("random_subsets")
 @dataclass(frozen=True, kw_only=True)
-class RandomSubsets:
+class RandomSubsets(Settings):
     """In expectation over random subsets: the mean over `count` independent draws of subsets that hold an attacker.
 
     Every subset of the teammates in the air with at least one attacker is equally likely, or every such subset of
@@ -71,13 +68,8 @@ class RandomSubsets:
         size: teammates in a subset, all of them where fewer are in the air; None for any number.
     """
 
-    count: int = 8
-    size: int | None = None
-
-    def __post_init__(self) -> None:
-        integer(self, "count", low=1)
-        if self.size is not None:
-            integer(self, "size", low=1)
+    count: int = number(8, low=1)
+    size: int | None = number(None, low=1, whole=True)
 
     def subsets(self, air: Air, attackers: Subset, rng: np.random.Generator) -> list[Subset]:
         bad, honest = sorted(attackers), sorted(frozenset(air.others) - attackers)

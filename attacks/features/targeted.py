@@ -19,14 +19,14 @@ from torch.nn import functional as F
 
 from robosac.attacks.features.objectives import CleanFrame, Loss, Peaks, logit
 from robosac.attacks.registry import register
-from robosac.attacks.settings import integer, real
+from robosac.attacks.settings import Settings, number
 from robosac.types import InputError
 
 Cell = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Targeted(ABC):
+class _Targeted(Settings, ABC):
     """A base: which cells may be chosen, how far around the chosen one the output is free, how hard the rest is pinned.
 
     Attributes:
@@ -35,14 +35,9 @@ class _Targeted(ABC):
         margin: confidence wanted beyond the score that is wanted, in logits.
     """
 
-    pin: float = 1.0
-    free_cells: int = 3
-    margin: float = 1.0
-
-    def __post_init__(self) -> None:
-        real(self, "pin", low=0.0)
-        integer(self, "free_cells", low=0)
-        real(self, "margin", low=0.0)
+    pin: float = number(1.0, low=0.0)
+    free_cells: int = number(3, low=0)
+    margin: float = number(1.0, low=0.0)
 
     @abstractmethod
     def candidates(self, clean: CleanFrame) -> Tensor:
@@ -88,15 +83,9 @@ class FakeOne(_Targeted):
         clear_cells: half-width of the square that must be free, and how far the cell is from the map's border.
     """
 
-    score: float = 0.6
-    background: float = 0.1
-    clear_cells: int = 4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        real(self, "score", low=1e-6, high=1 - 1e-6)
-        real(self, "background", low=1e-6, high=1 - 1e-6)
-        integer(self, "clear_cells", low=0)
+    score: float = number(0.6, low=1e-6, high=1 - 1e-6)
+    background: float = number(0.1, low=1e-6, high=1 - 1e-6)
+    clear_cells: int = number(4, low=0)
 
     def candidates(self, clean: CleanFrame) -> Tensor:
         wide = 2 * self.clear_cells + 1
@@ -124,17 +113,13 @@ class HideOne(_Targeted):
         apart_cells: no other object's peak lies in this half-width around it, where there is such an object.
     """
 
-    min_score: float = 0.5
-    score: float = 0.1
-    hidden_cells: int = 2
-    apart_cells: int = 3
+    min_score: float = number(0.5, low=1e-6, high=1 - 1e-6)
+    score: float = number(0.1, low=1e-6, high=1 - 1e-6)
+    hidden_cells: int = number(2, low=0)
+    apart_cells: int = number(3, low=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        real(self, "min_score", low=1e-6, high=1 - 1e-6)
-        real(self, "score", low=1e-6, high=1 - 1e-6)
-        integer(self, "hidden_cells", low=0)
-        integer(self, "apart_cells", low=0)
         if self.hidden_cells > self.free_cells:
             raise InputError(
                 f"expected hidden_cells of HideOne to be at most free_cells, {self.free_cells}, got "

@@ -15,7 +15,7 @@ from robosac.attacks.colluders import Colluders
 from robosac.attacks.measures import same_but
 from robosac.attacks.pose.claims import moved
 from robosac.attacks.registry import register
-from robosac.attacks.settings import instance, integer, real
+from robosac.attacks.settings import instance, number
 from robosac.types import Id, InputError, Message, Subset, keyed_rng
 
 
@@ -32,10 +32,7 @@ class Duplicate(Stateless):
     BUDGET: ClassVar = "copies"
     UNIT: ClassVar = "messages more"
 
-    copies: int = 3
-
-    def __post_init__(self) -> None:
-        integer(self, "copies", low=0)
+    copies: int = number(3, low=0)
 
     def send(self, honest: Mapping[Id, Message], air: Air, colluders: Colluders) -> Sequence[Message]:
         return [m for m in honest.values() for _ in range(1 + self.copies)]
@@ -62,13 +59,12 @@ class Sybil(Budgeted):
     BUDGET: ClassVar = "identities"
     UNIT: ClassVar = "identities"
 
-    identities: int = 3
-    spread_m: float = 8.0
+    identities: int = number(3, low=0)
+    spread_m: float = number(8.0, low=0.0)
     carries: Measured | None = None
 
     def __post_init__(self) -> None:
-        integer(self, "identities", low=0)
-        real(self, "spread_m", low=0.0)
+        super().__post_init__()
         if self.carries is not None:
             instance(self, "carries", Measured)
             if self.carries.stage in (Stage.LINK, Stage.POSE, Stage.TIME):
@@ -148,10 +144,10 @@ class Drop(Stateless):
     BUDGET: ClassVar = "messages"
     UNIT: ClassVar = "messages fewer"
 
-    messages: int = 1
+    messages: int = number(1, low=0)
 
     def __post_init__(self) -> None:
-        integer(self, "messages", low=0)
+        super().__post_init__()
         if self.messages > 1:
             raise InputError(
                 f"expected messages of Drop to be 0 or 1, got {self.messages}; nobody has more to withhold"

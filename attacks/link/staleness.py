@@ -21,7 +21,7 @@ from robosac.attacks.base import Budgeted, Stage
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.measures import same_but
 from robosac.attacks.registry import register
-from robosac.attacks.settings import integer
+from robosac.attacks.settings import number
 from robosac.types import Id, Message, Subset
 
 
@@ -41,10 +41,7 @@ class Stale(Budgeted):
     UNIT: ClassVar = "frames"
     OLD: ClassVar[tuple[str, ...]]  # what may differ from the honest message
 
-    frames: int = 5
-
-    def __post_init__(self) -> None:
-        integer(self, "frames", low=0)
+    frames: int = number(5, low=0)
 
     def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> StaleAttacker:
         return StaleAttacker(self, Colluders.gather(attackers, rng))

@@ -25,9 +25,9 @@ from robosac.attacks.measures import same_array, same_but
 from robosac.attacks.points.places import NO_BOXES, free_places, spread
 from robosac.attacks.points.recast import BoxWorld
 from robosac.attacks.registry import register
-from robosac.attacks.settings import integer, real
+from robosac.attacks.settings import choice, number, real
 from robosac.boxes import invert_pose, nms_bev, transform_boxes, transform_points
-from robosac.types import EGO_ALONE, Array, Float32, Id, InputError, Int64, Message, Request, View
+from robosac.types import EGO_ALONE, Array, Float32, Id, Int64, Message, Request, View
 
 _EGO_M: Final = 3.0  # a box that near is the ego's own
 _GAP_M: Final = 5.0  # points of one car are no further from its others
@@ -41,10 +41,7 @@ class _Cars(Stateless):
     BUDGET: ClassVar = "cars"
     UNIT: ClassVar = "cars"
 
-    cars: int = 1
-
-    def __post_init__(self) -> None:
-        integer(self, "cars", low=0)
+    cars: int = number(1, low=0)
 
     def send(self, honest: Mapping[Id, Message], air: Air, colluders: Colluders) -> Sequence[Message]:
         added, removed = self.edits(air, colluders)
@@ -80,12 +77,11 @@ class SpoofCar(_Cars):
         nearest_m, furthest_m: distance of their centres from the ego.
     """
 
-    nearest_m: float = 6.0
+    nearest_m: float = number(6.0, low=0.0)
     furthest_m: float = 25.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        real(self, "nearest_m", low=0.0)
         real(self, "furthest_m", low=self.nearest_m)
 
     def edits(self, air: Air, colluders: Colluders) -> tuple[Float32, Float32]:
@@ -113,16 +109,12 @@ class RemoveCar(_Cars):
         min_score: what the detector is less sure of is not worth removing.
     """
 
-    within_m: float = 30.0
-    pick: Literal["nearest", "furthest", "best"] = "furthest"
-    min_score: float = 0.3
+    within_m: float = number(30.0, low=0.0)
+    pick: Literal["nearest", "furthest", "best"] = choice("furthest", "nearest", "furthest", "best")
+    min_score: float = number(0.3, low=0.0, high=1.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        real(self, "within_m", low=0.0)
-        if self.pick not in ("nearest", "furthest", "best"):
-            raise InputError(f"expected pick of RemoveCar to be 'nearest', 'furthest' or 'best', got {self.pick!r}")
-        real(self, "min_score", low=0.0, high=1.0)
 
     @property
     def knowledge(self) -> Knowledge:

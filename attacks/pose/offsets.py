@@ -19,7 +19,7 @@ from robosac.attacks.base import Budgeted, Stage
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.pose.claims import Move, heading_size, offset_size, within
 from robosac.attacks.registry import register
-from robosac.attacks.settings import real
+from robosac.attacks.settings import number
 from robosac.types import Id, Message, Subset, keyed_rng
 
 
@@ -52,10 +52,7 @@ class GpsOffset(FalsePose):
     BUDGET: ClassVar = "offset_m"
     UNIT: ClassVar = "m"
 
-    offset_m: float = 2.0
-
-    def __post_init__(self) -> None:
-        real(self, "offset_m", low=0.0)
+    offset_m: float = number(2.0, low=0.0)
 
     def claim(self, seconds: float, rng: np.random.Generator) -> Move:
         return _towards(rng.uniform(-math.pi, math.pi), self.offset_m)
@@ -75,10 +72,7 @@ class HeadingBias(FalsePose):
     BUDGET: ClassVar = "bias_deg"
     UNIT: ClassVar = "degrees"
 
-    bias_deg: float = 5.0
-
-    def __post_init__(self) -> None:
-        real(self, "bias_deg", low=0.0, high=180.0)
+    bias_deg: float = number(5.0, low=0.0, high=180.0)
 
     def perturbation_size(self, honest: Message, sent: Sequence[Message]) -> float:
         return heading_size(honest, sent)
@@ -100,12 +94,8 @@ class Drift(FalsePose):
     BUDGET: ClassVar = "limit_m"
     UNIT: ClassVar = "m"
 
-    limit_m: float = 5.0
-    metres_per_second: float = 1.0
-
-    def __post_init__(self) -> None:
-        real(self, "limit_m", low=0.0)
-        real(self, "metres_per_second", low=0.0)
+    limit_m: float = number(5.0, low=0.0)
+    metres_per_second: float = number(1.0, low=0.0)
 
     def claim(self, seconds: float, rng: np.random.Generator) -> Move:
         metres = min(self.metres_per_second * max(seconds, 0.0), self.limit_m)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -25,7 +25,7 @@ from robosac.attacks.features.problem import Problem, open_session
 from robosac.attacks.features.target_subsets import FullFusion, TargetSubsets
 from robosac.attacks.pose.claims import Move, moved, pose_change, within
 from robosac.attacks.registry import register
-from robosac.attacks.settings import instance, integer, real
+from robosac.attacks.settings import number, part
 from robosac.types import Array, Id, Message, Subset
 
 
@@ -52,24 +52,14 @@ class PoseGradient(Stateless):
     BUDGET: ClassVar = "limit_m"
     UNIT: ClassVar = "m"
 
-    limit_m: float = 2.0
-    degrees_per_m: float = 2.5
-    steps: int = 10
-    step_per_limit: float = 0.2
-    probe_per_limit: float = 0.1
-    start_per_limit: float = 0.2
-    objective: Objective = field(default_factory=InvertedBce)
-    target_subsets: TargetSubsets = field(default_factory=FullFusion)
-
-    def __post_init__(self) -> None:
-        real(self, "limit_m", low=0.0)
-        real(self, "degrees_per_m", low=0.0)
-        integer(self, "steps", low=0)
-        real(self, "step_per_limit", low=0.0, high=1.0)
-        real(self, "probe_per_limit", low=1e-6, high=1.0)
-        real(self, "start_per_limit", low=0.0, high=1.0)
-        instance(self, "objective", Objective)
-        instance(self, "target_subsets", TargetSubsets)
+    limit_m: float = number(2.0, low=0.0)
+    degrees_per_m: float = number(2.5, low=0.0)
+    steps: int = number(10, low=0)
+    step_per_limit: float = number(0.2, low=0.0, high=1.0)
+    probe_per_limit: float = number(0.1, low=1e-6, high=1.0)
+    start_per_limit: float = number(0.2, low=0.0, high=1.0)
+    objective: Objective = part(Objective, InvertedBce)
+    target_subsets: TargetSubsets = part(TargetSubsets, FullFusion)
 
     @property
     def knowledge(self) -> Knowledge:

@@ -21,7 +21,7 @@ from robosac.attacks.features.projection import Reaches
 from robosac.attacks.features.regions import on_map, on_sender_maps
 from robosac.attacks.features.target_subsets import FullFusion
 from robosac.attacks.registry import register
-from robosac.attacks.settings import real
+from robosac.attacks.settings import number
 from robosac.capabilities import BoxDifferentiable
 from robosac.types import Array, BevGrid, Id, InputError, Message, Subset
 
@@ -48,22 +48,12 @@ class PosePert(PenalisedPgd):
     penalty_weight: float = 2.0
     step_per_epsilon: float = 0.1
     steps: int = 40
-    shift_m: float = 0.9
-    bearing_deg: float | None = None
-    min_score: float = 0.5
-    score_tolerance: float = 0.2
-    box_tolerance_m: float = 0.2
-    radius_m: float = 8.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        real(self, "shift_m", low=0.0, high=1.0)
-        real(self, "min_score", low=1e-6, high=1 - 1e-6)
-        real(self, "score_tolerance", low=0.0, high=1.0)
-        real(self, "box_tolerance_m", low=0.0)
-        real(self, "radius_m", low=0.0)
-        if self.bearing_deg is not None:
-            real(self, "bearing_deg")
+    shift_m: float = number(0.9, low=0.0, high=1.0)
+    bearing_deg: float | None = number(None)
+    min_score: float = number(0.5, low=1e-6, high=1 - 1e-6)
+    score_tolerance: float = number(0.2, low=0.0, high=1.0)
+    box_tolerance_m: float = number(0.2, low=0.0)
+    radius_m: float = number(8.0, low=0.0)
 
     def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> Attacker:
         colluders = Colluders.gather(attackers, rng)

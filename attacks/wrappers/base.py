@@ -11,7 +11,7 @@ import numpy as np
 
 from robosac.air import Air, Attacker, Knowledge
 from robosac.attacks.base import Measured, Stage
-from robosac.attacks.settings import instance
+from robosac.attacks.settings import Settings, part
 from robosac.types import Message, Subset
 
 if TYPE_CHECKING:
@@ -19,17 +19,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wrapping:
+class Wrapping(Settings):
     """A base for wrappers: whatever `Measured` asks is asked of the inner attack.
 
     Attributes:
         attack: the inner attack.
     """
 
-    attack: Measured
-
-    def __post_init__(self) -> None:
-        instance(self, "attack", Measured)
+    attack: Measured = part(Measured)
 
     @property
     def stage(self) -> Stage:

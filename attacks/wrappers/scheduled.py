@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from robosac.air import Air, Attacker, attacker_of
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.registry import register
-from robosac.attacks.settings import instance
+from robosac.attacks.settings import part
 from robosac.attacks.wrappers.base import Wrapping
 from robosac.attacks.wrappers.schedules import Always, When
 from robosac.types import Message, Subset
@@ -33,11 +33,7 @@ class Scheduled(Wrapping):
         when: who acts in which frame.
     """
 
-    when: When = field(default_factory=Always)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        instance(self, "when", When)
+    when: When = part(When, Always)
 
     def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> ScheduledAttacker:
         colluders = Colluders.gather(attackers, rng)

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from robosac.air import Air
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.registry import register
-from robosac.attacks.settings import integer, real
+from robosac.attacks.settings import Settings, number
 from robosac.types import InputError, Subset, keyed_rng
 
 
@@ -34,17 +34,14 @@ class Always:
 
 @register("random_frames")
 @dataclass(frozen=True, kw_only=True)
-class RandomFrames:
+class RandomFrames(Settings):
     """In each frame with some probability, all attackers together.
 
     Attributes:
         probability: of a frame, in [0, 1].
     """
 
-    probability: float = 0.5
-
-    def __post_init__(self) -> None:
-        real(self, "probability", low=0.0, high=1.0)
+    probability: float = number(0.5, low=0.0, high=1.0)
 
     def acting(self, colluders: Colluders, air: Air) -> Subset:
         drawn = keyed_rng(colluders.seed, air.scenario, air.index, "random frames").random()
@@ -53,7 +50,7 @@ class RandomFrames:
 
 @register("bursts")
 @dataclass(frozen=True, kw_only=True)
-class Bursts:
+class Bursts(Settings):
     """Bursts that begin and end by a Poisson process, counted in whole frames: lengths are geometric.
 
     Attributes:
@@ -61,12 +58,8 @@ class Bursts:
         gap: frames between two bursts, on average.
     """
 
-    length: float = 3.0
-    gap: float = 7.0
-
-    def __post_init__(self) -> None:
-        real(self, "length", low=1.0)
-        real(self, "gap", low=1.0)
+    length: float = number(3.0, low=1.0)
+    gap: float = number(7.0, low=1.0)
 
     def acting(self, colluders: Colluders, air: Air) -> Subset:
         # drawn from the scenario's beginning each time: a frame asks for all that came before, not for its neighbours
@@ -81,7 +74,7 @@ class Bursts:
 
 @register("every_kth")
 @dataclass(frozen=True, kw_only=True)
-class EveryKth:
+class EveryKth(Settings):
     """In every k-th frame.
 
     Attributes:
@@ -89,12 +82,11 @@ class EveryKth:
         phase: number of the first frame in which they act, below k.
     """
 
-    k: int = 5
-    phase: int = 0
+    k: int = number(5, low=1)
+    phase: int = number(0, low=0)
 
     def __post_init__(self) -> None:
-        integer(self, "k", low=1)
-        integer(self, "phase", low=0)
+        super().__post_init__()
         if self.phase >= self.k:
             raise InputError(f"expected phase of EveryKth to be below k, {self.k}, got {self.phase}")
 
@@ -104,17 +96,14 @@ class EveryKth:
 
 @register("sleeper")
 @dataclass(frozen=True, kw_only=True)
-class Sleeper:
+class Sleeper(Settings):
     """Honest until a frame, to be trusted; from it on in every frame.
 
     Attributes:
         until: number of the first frame in which they act.
     """
 
-    until: int = 10
-
-    def __post_init__(self) -> None:
-        integer(self, "until", low=0)
+    until: int = number(10, low=0)
 
     def acting(self, colluders: Colluders, air: Air) -> Subset:
         return colluders.attackers if air.index >= self.until else frozenset()
@@ -122,7 +111,7 @@ class Sleeper:
 
 @register("rotating")
 @dataclass(frozen=True, kw_only=True)
-class Rotating:
+class Rotating(Settings):
     """The attackers take turns, so that whoever was caught is honest when looked at again.
 
     Attributes:
@@ -130,12 +119,8 @@ class Rotating:
         active: how many act in a turn; all of them, where there are no more.
     """
 
-    period: int = 5
-    active: int = 1
-
-    def __post_init__(self) -> None:
-        integer(self, "period", low=1)
-        integer(self, "active", low=1)
+    period: int = number(5, low=1)
+    active: int = number(1, low=1)
 
     def acting(self, colluders: Colluders, air: Air) -> Subset:
         order = sorted(colluders.attackers)

@@ -19,7 +19,7 @@ from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.projection import feasible_sets
 from robosac.attacks.measures import floats
 from robosac.attacks.registry import register
-from robosac.attacks.settings import instance
+from robosac.attacks.settings import part
 from robosac.attacks.wrappers.base import Wrapping
 from robosac.types import Array, Detector, Id, InputError, Message, Subset
 
@@ -41,13 +41,12 @@ class Transfer(Wrapping):
     """
 
     source: str
-    reads_others: bool = False
+    reads_others: bool = part(bool, bool)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.source, str) or not self.source:
             raise InputError(f"expected source of Transfer to be the name of a detector, got {self.source!r}")
-        instance(self, "reads_others", bool)
         if self.attack.stage is not Stage.FEATURES:
             raise InputError(
                 f"expected attack of Transfer to act on features, got one on {self.attack.stage.value}; what acts "
