@@ -7,6 +7,7 @@ step goes and how far, a projection (`Ball.project`) what may be sent, a `Judge`
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -66,7 +67,7 @@ def best(visits: Iterator[Visit]) -> Visit:
 
 def last(visits: Iterator[Visit]) -> Visit:
     """The visit after the last step."""
-    *_, final = visits
+    (final,) = deque(visits, maxlen=1)
     return final
 
 
