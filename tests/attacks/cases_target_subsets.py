@@ -1,4 +1,4 @@
-"""Gradient attacks that have other subsets in mind than the full fusion."""
+"""Gradient attacks with other target subsets than the full fusion."""
 
 from __future__ import annotations
 

@@ -186,8 +186,8 @@ def test_any_attack_can_be_told_of_the_defence_and_uninformed_it_is_another() ->
     informed = attacks.load("informed_pgd")
     air = defended_air("ab", knowledge=informed.knowledge)
     plain = attacks.load("pgd_balanced")
-    told, untold = agreements(air, send(informed, air), [EVERYBODY]), agreements(air, send(plain, air), [EVERYBODY])
-    assert told.item() > untold.item() + 0.2
+    knowing, plainly = agreements(air, send(informed, air), [EVERYBODY]), agreements(air, send(plain, air), [EVERYBODY])
+    assert knowing.item() > plainly.item() + 0.2
 
 
 # ------------------------------------------------------------------------------------------------------ regions
@@ -254,7 +254,8 @@ def test_one_object_moves_and_nothing_else_does() -> None:
     attack = PosePert(shift_m=0.5, bearing_deg=90.0, radius_m=0.7, epsilon=0.5)
     sent = send(attack, air)
     sessions = [
-        air._detector.open(air._ego, air.to, [*air._others.values(), *lies]) for lies in (air.honest.values(), sent)
+        air._detector.open(air._ego, air.to, [*air._others.values(), *messages])
+        for messages in (air.honest.values(), sent)
     ]
     before, after = (s.logits_and_boxes({}, [EVERYBODY])[1][0] for s in sessions)
     moved = (after - before)[..., :2].reshape(-1, 2)

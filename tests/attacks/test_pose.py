@@ -1,4 +1,4 @@
-"""What lies about the pose are for: by hand, and against the toy detector that warps by claimed poses."""
+"""What false poses are for: by hand, and against the toy detector that warps by claimed poses."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def send(attack, air, seed=0, attackers="ab"):
 
 def test_a_move_by_hand_is_measured_as_made():
     honest = message()
-    lie = moved(honest, (3.0, -4.0, math.radians(30)))
-    np.testing.assert_allclose(lie.world_T_payload, pose(13.0, -8.0, 0.5 + math.radians(30)), atol=1e-12)
-    assert pose_change(honest, lie) == pytest.approx((5.0, 30.0))
-    assert offset_size(honest, [lie]) == heading_size(honest, [lie]) == math.inf
+    claimed = moved(honest, (3.0, -4.0, math.radians(30)))
+    np.testing.assert_allclose(claimed.world_T_payload, pose(13.0, -8.0, 0.5 + math.radians(30)), atol=1e-12)
+    assert pose_change(honest, claimed) == pytest.approx((5.0, 30.0))
+    assert offset_size(honest, [claimed]) == heading_size(honest, [claimed]) == math.inf
     assert offset_size(honest, [moved(honest, (3.0, -4.0, 0.0))]) == pytest.approx(5.0)
     assert heading_size(honest, [moved(honest, (0.0, 0.0, -0.1))]) == pytest.approx(math.degrees(0.1))
 
@@ -58,8 +58,8 @@ def test_rounding_of_large_coordinates_never_exceeds_the_budget():
     honest = message(x=4_512_345.678, y=-712_345.1)
     for budget in (1e-3, 0.3, 2.0):
         for angle in np.linspace(0, 6, 40):
-            lie = within(honest, (budget * math.cos(angle), budget * math.sin(angle), 0.0), offset_size, budget)
-            assert 0.99 * budget < offset_size(honest, [lie]) <= budget
+            claimed = within(honest, (budget * math.cos(angle), budget * math.sin(angle), 0.0), offset_size, budget)
+            assert 0.99 * budget < offset_size(honest, [claimed]) <= budget
 
 
 def test_an_offset_stays_through_a_scenario_and_differs_by_attacker_and_seed():
@@ -83,8 +83,8 @@ def test_a_heading_is_off_by_the_bias_to_either_side():
     sides = set()
     for seed in range(8):
         air = posed_air(["a"])
-        (lie,) = send(HeadingBias(bias_deg=5.0), air, seed)
-        turn = lie.world_T_payload[:2, :2] @ air.honest["a"].world_T_payload[:2, :2].T
+        (claimed,) = send(HeadingBias(bias_deg=5.0), air, seed)
+        turn = claimed.world_T_payload[:2, :2] @ air.honest["a"].world_T_payload[:2, :2].T
         sides.add(round(math.degrees(math.atan2(turn[1, 0], turn[0, 0])), 6))
     assert sides == {-5.0, 5.0}
 
@@ -138,8 +138,8 @@ def test_poses_are_tried_together_and_one_by_one_to_the_same_end():
 
 def test_without_steps_the_start_is_claimed_and_logits_are_needed():
     air = posed_air(["a"])
-    (lie,) = send(PoseGradient(steps=0, start_per_limit=0.1), air)
-    assert 0 < PoseGradient().perturbation_size(air.honest["a"], [lie]) <= 0.2 * math.sqrt(2)
+    (claimed,) = send(PoseGradient(steps=0, start_per_limit=0.1), air)
+    assert 0 < PoseGradient().perturbation_size(air.honest["a"], [claimed]) <= 0.2 * math.sqrt(2)
     with pytest.raises(InputError, match="expected a differentiable session"):
         send(PoseGradient(), posed_air(["a"], detector=PosedDetector(differentiable=False)))
 

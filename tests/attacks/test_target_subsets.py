@@ -1,4 +1,4 @@
-"""Which subsets the attackers have in mind: by counting them, and by what the attack then does."""
+"""Target subsets: by counting them, and by what the attack then does."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from robosac.attacks.registry import kinds
 from robosac.types import InputError, Subset
 from tests.attacks.toy import ToyDetector, make_air
 
-LIARS = frozenset({"a", "b"})
+ATTACKERS = frozenset({"a", "b"})
 
 
 def drawn(targets: TargetSubsets, seed: int = 0) -> list[Subset]:
-    return targets.subsets(make_air(["a", "b"], ["x", "y"]), LIARS, np.random.default_rng(seed))
+    return targets.subsets(make_air(["a", "b"], ["x", "y"]), ATTACKERS, np.random.default_rng(seed))
 
 
 def test_every_subset_with_an_attacker_is_equally_likely() -> None:
     """Of 16 subsets of a, b, x, y four hold neither a nor b."""
     counts = Counter(drawn(RandomSubsets(count=6000)))
-    assert len(counts) == 12 and all(s & LIARS for s in counts)
+    assert len(counts) == 12 and all(s & ATTACKERS for s in counts)
     assert max(abs(n - 500) for n in counts.values()) < 5 * 500**0.5
 
 
 def test_of_a_size_likewise() -> None:
     """Of the six pairs only x, y is honest; with three attackers' shares alone it would not be uniform."""
     counts = Counter(drawn(RandomSubsets(count=5000, size=2)))
-    assert len(counts) == 5 and all(len(s) == 2 and s & LIARS for s in counts)
+    assert len(counts) == 5 and all(len(s) == 2 and s & ATTACKERS for s in counts)
     assert max(abs(n - 1000) for n in counts.values()) < 5 * 1000**0.5
 
 
@@ -70,7 +70,7 @@ def test_the_loss_is_the_mean_over_the_subsets_and_they_stay_fixed_over_the_step
     assert loss(*named) == pytest.approx(np.mean([loss(s) for s in named]), rel=1e-6)
     detector = ToyDetector()
     air = make_air(["a", "b"], ["x", "y"], detector=detector)
-    Bim(steps=4, target_subsets=RandomSubsets(count=5)).start("scene", LIARS, np.random.default_rng(0)).send(air)
+    Bim(steps=4, target_subsets=RandomSubsets(count=5)).start("scene", ATTACKERS, np.random.default_rng(0)).send(air)
     posed, steps = detector.calls[:11], detector.calls[11:]
     assert steps == posed[:5] * 4
 
@@ -83,7 +83,7 @@ def test_who_knows_the_subset_does_more_to_it() -> None:
     def harm(targets: TargetSubsets) -> float:
         objective = InvertedBce()
         attack = Bim(epsilon=0.2, steps=10, target_subsets=targets, objective=objective)
-        sent = attack.start("scene", LIARS, np.random.default_rng(0)).send(air)
+        sent = attack.start("scene", ATTACKERS, np.random.default_rng(0)).send(air)
         problem = Problem.on_frame(
             air, dict(air.honest), objective, Subsets(named=(("a", "x", "y"),)), np.random.default_rng(0)
         )
