@@ -1,4 +1,4 @@
-"""What noise and gradient attacks are for, on a toy detector whose worst message is known. Laws: `test_every_attack`."""
+"""What noise and gradient attacks are for, on a toy detector whose worst message is known. Laws: test_every_attack."""
 
 from __future__ import annotations
 
