@@ -63,12 +63,6 @@ def accepted(history: Sequence[Trial]) -> bool:
     return any(t.accepted for t in history)
 
 
-def _size(size: int, ids: Sequence[Id]) -> int:
-    if size < 0:
-        raise InputError(f"expected the subset size to be >= 0, got {size}")
-    return min(size, len(ids))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Uniform:
     """The paper's draws: independent, with repeats, of one size, until one is accepted (Algorithm 1)."""
@@ -78,34 +72,8 @@ class Uniform:
     def propose(
         self, ids: Sequence[Id], history: Sequence[Trial], rng: np.random.Generator, count: int = 1
     ) -> list[Subset]:
+        if self.size < 0:
+            raise InputError(f"expected the subset size to be >= 0, got {self.size}")
         if accepted(history):
             return []
-        return [draw(ids, _size(self.size, ids), rng) for _ in range(count)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class WithoutRepeats:
-    """No subset twice, until one is accepted: all of `size`, in random order, then smaller ones down to `smallest`.
-
-    Attributes:
-        size: the largest size tried; teammates that are not there count for none.
-        smallest: the last size tried; None = only `size`.
-    """
-
-    size: int
-    smallest: int | None = None
-
-    def propose(
-        self, ids: Sequence[Id], history: Sequence[Trial], rng: np.random.Generator, count: int = 1
-    ) -> list[Subset]:
-        if accepted(history):
-            return []
-        largest = _size(self.size, ids)
-        smallest = largest if self.smallest is None else self.smallest
-        tried = {t.subset for t in history}
-        chosen: list[Subset] = []
-        for size in range(largest, smallest - 1, -1):
-            while len(chosen) < count and (subset := draw_new(ids, size, tried, rng)) is not None:
-                chosen.append(subset)
-                tried.add(subset)
-        return chosen
+        return [draw(ids, min(self.size, len(ids)), rng) for _ in range(count)]

@@ -31,6 +31,7 @@ def at(*xs):
         (at(0, 10, 20), at(10, 30), 1 / 4),
         (at(0), at(1), 1.0),  # IoU 3/5
         (at(0), at(2), 0.0),  # IoU 1/3
+        (at(0, 2.5), at(1, -1.5), 1 / 3),  # IoU 3/5 counts; the two pairs at 5/11 would sum to more and do not
     ],
 )
 def test_jaccard_by_hand(a, b, expected):
@@ -48,6 +49,7 @@ def test_boxes_below_the_score_are_not_compared():
     d = Detections(at(0, 10), np.array([0.9, 0.2], np.float32))
     compare = BoxJaccard(min_score=0.3).against(d)
     assert compare(Detections(at(0), np.array([0.5], np.float32))) == 1.0
+    assert compare(Detections(at(0, 20), np.array([0.3, 0.29], np.float32))) == 1.0  # of the other side neither
 
 
 maps = arrays(np.float32, (4, 4), elements=st.floats(0, 1, width=32))

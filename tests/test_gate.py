@@ -77,8 +77,33 @@ def test_each_reason(bad, why):
     assert re.search(why, inbox.rejected[bad.link])
 
 
-def test_a_clock_may_run_a_little_ahead():
-    assert Gate().admit(TO, CODEC, [message(sensed_ns=105 * MS)]).rejected == {}
+NARROW = Gate(max_age_ms=30, max_ahead_ms=10, max_distance_m=50, max_tilt_deg=20)
+
+
+@pytest.mark.parametrize(
+    ("within", "beyond", "why"),
+    [
+        ({"sensed_ns": 70 * MS}, {"sensed_ns": 70 * MS - MS}, "sensed 31 ms ago, allowed -10 to 30"),
+        ({"sensed_ns": 110 * MS}, {"sensed_ns": 111 * MS}, "sensed -11 ms ago, allowed -10 to 30"),
+        ({"received_ns": 130 * MS}, {"received_ns": 131 * MS}, "came 31 ms late, allowed 30"),
+        ({"pose": (30, 40, 0)}, {"pose": (30, 40, 9)}, "51 m away, allowed 50"),
+        ({"pose": (0, 0, 0, 0, 0.34)}, {"pose": (0, 0, 0, 0, 0.36)}, "tilted by more than 20 degrees"),
+        ({"pose": (0, 0, 0, -0.34)}, {"pose": (0, 0, 0, -0.36)}, "tilted by more than 20 degrees"),
+        ({"payload": centres(-200)}, {"payload": centres(-200.1)}, r"outside \[-200, 200\]"),
+        ({"payload": centres(200)}, {"payload": centres(200.1)}, r"outside \[-200, 200\]"),
+    ],
+    ids=["old", "ahead", "late", "far", "pitched", "rolled", "low", "high"],
+)
+def test_each_limit_is_inclusive_and_just_beyond_it_is_refused(within, beyond, why):
+    def refused(changes):
+        pose = changes.get("pose", (0, 0, 0))
+        rest = {k: v for k, v in changes.items() if k != "pose"}
+        return NARROW.refusal(
+            TO, CODEC, message(**{"sensed_ns": 90 * MS, "world_T_payload": pose_xyz_rpy(*pose), **rest})
+        )
+
+    assert refused(within) is None
+    assert re.search(why, refused(beyond))
 
 
 def test_what_is_no_message_is_reported():

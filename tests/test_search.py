@@ -12,11 +12,19 @@ from scipy.stats import chisquare
 
 from robosac.consensus import search
 from robosac.probing import PassesMemory, Walk, WalkMemory, tries_per_size
-from robosac.subsets import Uniform, WithoutRepeats, draw_new
+from robosac.subsets import Uniform, draw_new
 from robosac.types import EGO_ALONE, InputError, Trial
 
 IDS = ("a", "b", "c", "d", "e")
 everyone = frozenset(IDS)
+
+
+def only(size):
+    """The walk's own draws of one size: no subset twice."""
+    return Walk(tries={size: comb(5, size)})
+
+
+DOWN = Walk(tries=tries_per_size(5, 31))  # every subset, larger ones first
 
 
 def rng(seed=0):
@@ -44,11 +52,11 @@ def run(proposer, budget, *, attackers=frozenset(), ids=IDS, seed=0, batch=1, re
 # ------------------------------------------------------------------------------------------------ proposers
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_without_repeats_visits_every_subset_once(size):
-    found = run(WithoutRepeats(size=size), 1000, attackers=everyone)
+    found = run(only(size), 1000, attackers=everyone)
     assert sorted(map(sorted, (t.subset for t in found.trials))) == sorted(map(list, combinations(IDS, size)))
 
 
-@pytest.mark.parametrize("proposer", [Uniform(size=2), WithoutRepeats(size=2)], ids=repr)
+@pytest.mark.parametrize("proposer", [Uniform(size=2), only(2)], ids=repr)
 def test_draws_are_uniform(proposer):
     firsts = Counter(proposer.propose(IDS, (), rng(seed), 1)[0] for seed in range(4000))
     assert len(firsts) == comb(5, 2)
@@ -78,33 +86,33 @@ def test_draw_new_ends():
 
 
 def test_descending_tries_all_larger_subsets_first():
-    sizes = [len(t.subset) for t in run(WithoutRepeats(size=5, smallest=1), 1000, attackers=everyone).trials]
+    sizes = [len(t.subset) for t in run(DOWN, 1000, attackers=everyone).trials]
     assert sizes == [5] + [4] * 5 + [3] * 10 + [2] * 10 + [1] * 5
 
 
 def test_a_negative_size_is_refused():
     with pytest.raises(InputError, match="subset size to be >= 0"):
-        WithoutRepeats(size=-1).propose(IDS, (), rng())
+        Uniform(size=-1).propose(IDS, (), rng())
 
 
 # ------------------------------------------------------------------------------------------------- the loop
 def test_no_attacker_everybody_is_accepted_at_once():
-    found = run(WithoutRepeats(size=5, smallest=1), 10)
+    found = run(DOWN, 10)
     assert found.used == everyone and len(found.trials) == 1 and found.decodes == 2
 
 
 def test_no_consensus_falls_back_to_the_ego():
-    found = run(WithoutRepeats(size=2), 7, attackers=everyone)
+    found = run(only(2), 7, attackers=everyone)
     assert found.used == EGO_ALONE and found.result == EGO_ALONE and len(found.trials) == 7
 
 
 def test_no_teammates():
-    found = run(WithoutRepeats(size=5, smallest=1), 10, ids=())
+    found = run(DOWN, 10, ids=())
     assert found.used == EGO_ALONE and found.trials == () and found.decodes == 1
 
 
 def test_a_budget_of_zero_decodes_the_ego_alone():
-    assert run(WithoutRepeats(size=5, smallest=1), 0).decodes == 1
+    assert run(DOWN, 0).decodes == 1
 
 
 def test_wrong_budget():
@@ -115,9 +123,9 @@ def test_wrong_budget():
 @settings(max_examples=100, deadline=None)
 @given(st.sets(st.sampled_from(IDS)), st.integers(0, 2**32 - 1), st.integers(1, 6))
 def test_descending_finds_the_largest_honest_set_and_batches_change_no_decision(attackers, seed, batch):
-    alone = run(WithoutRepeats(size=5, smallest=1), 31, attackers=attackers, seed=seed)
+    alone = run(DOWN, 31, attackers=attackers, seed=seed)
     assert alone.used == everyone - attackers
-    together = run(WithoutRepeats(size=5, smallest=1), 31, attackers=attackers, seed=seed, batch=batch)
+    together = run(DOWN, 31, attackers=attackers, seed=seed, batch=batch)
     assert together.used == alone.used and len(together.trials) <= 31
 
 
@@ -125,8 +133,32 @@ def test_descending_finds_the_largest_honest_set_and_batches_change_no_decision(
 @given(st.integers(0, 4), st.integers(0, 2**32 - 1))
 def test_known_count_without_repeats_needs_at_most_all_subsets(m, seed):
     attackers = frozenset(IDS[:m])
-    found = run(WithoutRepeats(size=5 - m), comb(5, m), attackers=attackers, seed=seed)
+    found = run(only(5 - m), comb(5, m), attackers=attackers, seed=seed)
     assert found.used == everyone - attackers
+
+
+class Script:
+    """Proposes what it was given, one subset after the other, whatever was accepted."""
+
+    def __init__(self, *subsets):
+        self.subsets = [frozenset(s) for s in subsets]
+
+    def propose(self, ids, history, rng, count=1):
+        return self.subsets[len(history) : len(history) + count]
+
+
+@pytest.mark.parametrize(
+    ("subsets", "used"),
+    [(("ab", "cd"), "cd"), (("ab", "c"), "ab"), (("a", "bc", "de", "b"), "de"), (("ae", "ab", "be", "cd"), "cd")],
+)
+def test_of_the_accepted_the_largest_wins_the_latest_among_equals(subsets, used):
+    found = run(Script(*subsets), 9, attackers={"e"} if "ae" in subsets else set())
+    assert found.used == found.result == frozenset(used) and len(found.trials) == len(subsets)
+
+
+@pytest.mark.parametrize(("agreement", "accepted"), [(0.5, True), (0.49, False), (0.51, True)])
+def test_agreement_that_reaches_the_threshold_is_accepted(agreement, accepted):
+    assert Trial.judged(everyone, agreement, 0.5) == Trial(everyone, agreement, accepted, 0.5)
 
 
 # --------------------------------------------------------------------------------------------------- probing
@@ -173,6 +205,13 @@ def test_the_estimate_goes_back_up_when_attackers_stop():
     frames = probe_frames(WalkMemory(), [{"b", "d"}, set(), set(), set(), set()], budget=32)
     assert frames[0][0] == frozenset("ace")
     assert [len(used) for used, _ in frames] == [3, 5, 5, 5, 5]
+
+
+def test_each_teammate_outside_has_its_turn_to_be_let_in_again():
+    # one of two stops, the other goes on: only if both are let in, one after the other, is that found out
+    for goes_on in ("b", "d"):
+        frames = probe_frames(WalkMemory(), [{"b", "d"}, {goes_on}, {goes_on}], budget=32)
+        assert frames[0][0] == frozenset("ace") and frames[-1][0] == everyone - {goes_on}
 
 
 def test_a_remembered_subset_that_turns_bad_is_left():

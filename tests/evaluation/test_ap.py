@@ -108,6 +108,12 @@ def test_ignorable_objects_absorb_one_detection_each() -> None:
     assert m.n_gt == 0
 
 
+def test_ignorable_objects_are_matched_at_the_same_iou_as_counted_ones() -> None:
+    """A 4 m car moved by 1 m: IoU 0.6; by 1.8 m: IoU 0.38."""
+    m = match_frame(found((0.9, car(1.0)), (0.8, car(31.8))), boxes(), boxes(car(0), car(30)))
+    assert m.outcome.tolist() == [[IGNORED, IGNORED], [IGNORED, FP], [FP, FP]]
+
+
 def test_counted_objects_go_before_ignorable_ones() -> None:
     m = match_frame(found((0.9, car(0.5))), boxes(car(0.0)), boxes(car(0.5)))
     assert m.hits(0.5).tolist() == [TP]
