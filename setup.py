@@ -11,7 +11,7 @@ if not (HERE / "src" / "robosac" / "detectors" / "__init__.py").is_file():
         "robosac: expected src/robosac and robosac/detectors to be links, got files: this checkout was made without "
         "symbolic links; set git config core.symlinks true (on Windows: developer mode, too) and check out again"
     )
-VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "robosac" / "__init__.py").read_text()).group(1)
+VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "src" / "robosac" / "__init__.py").read_text()).group(1)
 
 setup(
     name="robosac",
@@ -55,6 +55,7 @@ setup(
             "nbclient>=0.10",
             "nbformat>=5.10",
             "ipykernel>=6.29",
+            "setuptools>=77",
         ],
         "dev": ["ruff>=0.6", "mypy>=1.11", "types-PyYAML"],
     },

@@ -124,8 +124,9 @@ class ScoreMapOverlap:
 class SeenScoreMap:
     """Overlap of the score maps, cells the ego itself could see (see `seen_cells`) counting in full.
 
-    The others count with `unseen_weight`: at 0 a lie behind a corner goes unnoticed, at 1 the help of honest teammates
-    there looks like one. On validation scenes 0.1 let the fewest liars through at every budget tried (docs/defense.md).
+    The others count with `unseen_weight`: at 0 what attackers show behind a corner goes unnoticed, at 1 the help of
+    honest teammates there looks like an attack. On validation scenes 0.1 let the fewest attackers pass at every budget
+    tried (docs/defense.md).
     An ego that sees no cell at all agrees with nobody.
     """
 

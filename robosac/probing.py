@@ -1,8 +1,8 @@
 """Probing when nobody says how many attackers there are (A2CP, arXiv 2303.09495 section 3.4).
 
 Aggressive to conservative: assume 0 attackers and try all teammates; on refusal assume one more and try smaller
-subsets. The largest subset that agrees estimates the number of attackers. What was learnt is kept across the frames
-of a scenario in a `Probing`; a frame asks it for a proposer and tells it afterwards what came of it.
+subsets. The largest subset that agrees estimates the number of attackers. What was found is kept across the frames
+of a scenario in a memory; a frame asks it for a proposer and afterwards reports its trials.
 
 Two walks down the sizes:
 

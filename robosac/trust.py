@@ -81,5 +81,5 @@ class Belief:
         """Bayes' rule for one teammate that was in an accepted subset, or in none."""
         if not accepted:
             return self.attack_rate
-        lies = self.attack_rate * self.false_accept
-        return lies / (lies + (1 - self.attack_rate) * (1 - self.false_reject))
+        attacks = self.attack_rate * self.false_accept
+        return attacks / (attacks + (1 - self.attack_rate) * (1 - self.false_reject))

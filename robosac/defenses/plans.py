@@ -1,7 +1,7 @@
 """How many attackers are assumed, which subsets that asks for, and how many trials a frame may take.
 
 A plan is a value; `start` opens what it remembers within a scenario. For each frame it names a proposer and a budget,
-and afterwards is told what came of it.
+and afterwards learns from its trials.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ MOST_TRIALS: Final = 200  # a frame, whatever a formula says; of 5 teammates it 
 
 
 @dataclass(frozen=True)
-class Search:
-    """One frame's orders: who names the subsets, how many may be judged, how many attack at most (None: unknown)."""
+class FramePlan:
+    """One frame: who names the subsets, how many may be judged, how many attack at most (None: unknown)."""
 
     proposer: Proposer
     budget: int
@@ -31,7 +31,7 @@ class Search:
 class Memory(Protocol):
     """What a plan remembers within a scenario."""
 
-    def frame(self, ids: Sequence[Id]) -> Search: ...
+    def frame(self, ids: Sequence[Id]) -> FramePlan: ...
 
     def learn(self, ids: Sequence[Id], used: Subset, trials: Sequence[Trial]) -> None: ...
 
@@ -113,11 +113,11 @@ class _WalkPlan:
     def __init__(self, plan: Known | Unknown) -> None:
         self._plan, self._memory = plan, WalkMemory()
 
-    def frame(self, ids: Sequence[Id]) -> Search:
+    def frame(self, ids: Sequence[Id]) -> FramePlan:
         largest = self._plan.largest(len(ids))
         at_most = len(ids) - largest if isinstance(self._plan, Known) else None
         proposer = self._memory.proposer(ids, self._plan.budget, largest=largest)
-        return Search(proposer, self._plan.budget, at_most)
+        return FramePlan(proposer, self._plan.budget, at_most)
 
     def learn(self, ids: Sequence[Id], used: Subset, trials: Sequence[Trial]) -> None:
         self._memory.learn(ids, used)
@@ -152,14 +152,14 @@ class _PaperPlan:
     def __init__(self, plan: PaperKnown) -> None:
         self._plan = plan
 
-    def frame(self, ids: Sequence[Id]) -> Search:
+    def frame(self, ids: Sequence[Id]) -> FramePlan:
         m = min(self._plan.attackers, len(ids))
         size = len(ids) - m if self._plan.size is None else min(self._plan.size, len(ids))
         budget = self._plan.budget
         if budget is None:
             count = paper_trials(len(ids), m, size, self._plan.confidence).count if size else 0
             budget = min(MOST_TRIALS, comb(len(ids), size) if count is None else count)
-        return Search(Uniform(size=size), budget, m)
+        return FramePlan(Uniform(size=size), budget, m)
 
     def learn(self, ids: Sequence[Id], used: Subset, trials: Sequence[Trial]) -> None:
         """The paper's known-ratio mode starts every frame anew."""
@@ -186,12 +186,12 @@ class _PaperProbing:
         self._memories: dict[int, PassesMemory] = {}
         self._now: PassesMemory | None = None
 
-    def frame(self, ids: Sequence[Id]) -> Search:
+    def frame(self, ids: Sequence[Id]) -> FramePlan:
         n = len(ids)
         if n not in self._memories:  # the limits belong to a number of teammates
             self._memories[n] = PassesMemory(a2cp_limits(n, self._plan.confidence) if n else {})
         self._now = self._memories[n]
-        return Search(self._now.proposer(), self._plan.budget)
+        return FramePlan(self._now.proposer(), self._plan.budget)
 
     def learn(self, ids: Sequence[Id], used: Subset, trials: Sequence[Trial]) -> None:
         if self._now is not None:

@@ -35,7 +35,7 @@ class FrameRecord:
 
     Attributes:
         scenario, index: which frame.
-        attackers: teammates present that lie in this frame.
+        attackers: teammates present that attack in this frame.
         teammates: all teammates present, whether their messages arrived or not.
         used, accused: the verdict's.
         decodes: fuse + decode passes, the ego's own included.

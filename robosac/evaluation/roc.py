@@ -50,18 +50,18 @@ class Roc:
 def roc(records: Sequence[FrameRecord]) -> Roc | None:
     """The curve of a policy's suspicion over all frames; None where attackers or honest teammates are lacking."""
     pairs = [(value, who in r.attackers) for r in records for who, value in r.suspicion.items()]
-    return roc_of(np.array([v for v, _ in pairs]), np.array([lies for _, lies in pairs], np.bool_))
+    return roc_of(np.array([v for v, _ in pairs]), np.array([attacks for _, attacks in pairs], np.bool_))
 
 
-def roc_of(suspicion: Array, lies: Array) -> Roc | None:
-    """The curve of `suspicion (N,)` against who really attacks, `lies (N,)` bool; None where one kind is lacking."""
-    bad, good = int(lies.sum()), int((~lies).sum()) if len(lies) else 0
+def roc_of(suspicion: Array, attacks: Array) -> Roc | None:
+    """The curve of `suspicion (N,)` against who really attacks, `attacks (N,)` bool; None where one kind is lacking."""
+    bad, good = int(attacks.sum()), int((~attacks).sum()) if len(attacks) else 0
     if not bad or not good:
         return None
     levels, place = np.unique(-suspicion, return_inverse=True)  # falling suspicion
-    tpr = np.bincount(place, weights=lies, minlength=len(levels)).cumsum() / bad
-    fpr = np.bincount(place, weights=~lies, minlength=len(levels)).cumsum() / good
-    area = (float(rankdata(suspicion)[lies].sum()) - bad * (bad + 1) / 2) / (bad * good)
+    tpr = np.bincount(place, weights=attacks, minlength=len(levels)).cumsum() / bad
+    fpr = np.bincount(place, weights=~attacks, minlength=len(levels)).cumsum() / good
+    area = (float(rankdata(suspicion)[attacks].sum()) - bad * (bad + 1) / 2) / (bad * good)
     return Roc(
         thresholds=(float("inf"), *(float(-v) for v in levels)),
         fpr=(0.0, *map(float, fpr)),
