@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import combinations, islice
+from itertools import combinations
 from math import comb
 from typing import Protocol
 
@@ -38,8 +38,7 @@ def draw(ids: Sequence[Id], size: int, rng: np.random.Generator) -> Subset:
 def draw_new(ids: Sequence[Id], size: int, tried: Collection[Subset], rng: np.random.Generator) -> Subset | None:
     """One subset of `size` of the `ids`, uniformly among those not yet tried; None when none is left.
 
-    Few subsets are enumerated; of many, draws are repeated until a new one comes, which is quick because at most
-    half of them can have been tried before the enumeration limit takes over.
+    Few subsets are enumerated, and many where more than half were tried; else draws are repeated until a new one comes.
     """
     if not 0 <= size <= len(ids):
         return None
@@ -47,15 +46,12 @@ def draw_new(ids: Sequence[Id], size: int, tried: Collection[Subset], rng: np.ra
     total = comb(len(ids), size)
     if len(done) >= total:
         return None
-    if total <= _ENUMERATE_UP_TO:
+    if total <= _ENUMERATE_UP_TO or 2 * len(done) > total:
         left = [s for s in map(frozenset, combinations(ids, size)) if s not in done]
         return left[int(rng.integers(len(left)))]
-    while len(done) <= total // 2:
-        candidate = draw(ids, size, rng)
-        if candidate not in done:
-            return candidate
-    skip = int(rng.integers(total - len(done)))  # over 2048 trials of one size: only a study gets here
-    return next(islice((s for s in map(frozenset, combinations(ids, size)) if s not in done), skip, None))
+    while (candidate := draw(ids, size, rng)) in done:
+        pass
+    return candidate
 
 
 def accepted(history: Sequence[Trial]) -> bool:
