@@ -35,7 +35,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from robosac.boxes import iou_bev
-from robosac.evaluation.bootstrap import LEVEL, REPLICATES, Estimate, Replicated, scene_weights
+from robosac.evaluation.bootstrap import Replicated
 from robosac.types import Array, BevGrid, Bool, Detections, Float64, Id, InputError, Int64, Truth
 
 THRESHOLDS: Final = (0.3, 0.5, 0.7)
@@ -248,18 +248,6 @@ def ap_replicates(by_scene: Mapping[str, Sequence[FrameMatches]], weights: Int64
         blocks = np.array_split(weights.astype(np.float64), max(1, len(weights) // 256))  # bounds the memory
         out[threshold] = Replicated(float(value), np.concatenate([curve.area(b, n_gt) for b in blocks]), defined)
     return out
-
-
-def bootstrap_ap(
-    by_scene: Mapping[str, Sequence[FrameMatches]],
-    rng: np.random.Generator,
-    *,
-    replicates: int = REPLICATES,
-    level: float = LEVEL,
-) -> dict[float, Estimate | None]:
-    """AP at each IoU threshold with its interval from resampled scenes; None where AP is undefined."""
-    replicated = ap_replicates(by_scene, scene_weights(len(by_scene), rng, replicates))
-    return {t: None if r is None else r.estimate(level) for t, r in replicated.items()}
 
 
 def _common_thresholds(matches: Sequence[FrameMatches]) -> tuple[float, ...]:
