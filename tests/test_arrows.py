@@ -30,7 +30,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"files", "executors", "fingerprint"}),
     frozenset({"types", "budget"}),
-    frozenset({"boxes", "capabilities"}),
+    frozenset({"score_maps"}),
+    frozenset({"boxes", "capabilities", "pcd"}),
     frozenset({"visibility"}),
     frozenset({"subsets", "agreement"}),
     frozenset({"consensus", "probing", "trust", "gate", "calibration"}),
@@ -40,9 +41,10 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"evaluation"}),
 )
 CONTAINERS = frozenset({"types", "capabilities", "boxes", "errors"})
-INFERENCE = CONTAINERS | {"files", "fingerprint"}
+# adapters read PCD files by the same bytes as `data`
+INFERENCE = CONTAINERS | {"files", "fingerprint", "pcd"}
 BESIDE = {  # rooms beside the floors, and all that they may import
-    "data": CONTAINERS | {"files"},  # it writes data sets, too: whole files or none
+    "data": CONTAINERS | {"files", "pcd"},  # it writes data sets, too: whole files or none
     "simulation": CONTAINERS,
     "viz": CONTAINERS | {"files", "budget"},
     "detectors": INFERENCE,

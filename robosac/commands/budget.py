@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from robosac import budget as laws
-from robosac.budget import Law, Verifier
-from robosac.budget_numbers import as_probability
+from robosac.budget import Law, Verifier, as_probability
 from robosac.errors import InputError
 from robosac.files import check_writable_file
 
