@@ -23,8 +23,10 @@ class Script:
 
     def __init__(self, *subsets):
         self.subsets = [frozenset(s) for s in subsets]
+        self.asked = []
 
-    def propose(self, ids, history, rng, count=1):
+    def propose(self, ids, history, rng, count):
+        self.asked.append(count)
         return self.subsets[len(history) :]
 
 

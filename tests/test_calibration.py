@@ -87,6 +87,8 @@ def test_thresholds_are_fitted_by_hand():
         },
         {"a": "b"},
     )
+    unnamed = fit("toy", agreements, alpha=0.5, lies=malicious).measures["m"]
+    assert unnamed.lie == "" and unnamed.lies_accepted == {1: 0.25, 3: 0.0}
     assert fit("toy", agreements, alpha=0.5).measures["m"] == Measure(0.5, {1: 0.3, 2: 0.4, 3: 0.7}, {1: 4, 2: 2, 3: 1})
 
 
@@ -236,15 +238,18 @@ def test_frames_without_teammates_say_nothing_of_lies():
 def test_one_malicious_message_is_in_every_subset_measured():
     # everybody sees the same car but the attacker, a random teammate that invents another
     here = frame({"ego": [(0, 0)], "a": [(0, 0)], "b": [(0, 0)], "c": [(0, 0)]})
+    alone, silent = frame({"ego": [(0, 0)]}), frame({"ego": [(0, 0)], "d": []})
     attacked = []
 
     def lie(frame, request, honest, liar, rng):
+        if frame is silent:
+            return []
         attacked.append(liar)
-        assert set(honest) == {"a", "b", "c"} and request.ego == "ego"
+        assert frame is here and set(honest) == {"a", "b", "c"} and request.ego == "ego"
         return [honest[liar].with_payload(centres=np.array([[20, 20]], np.float32))]
 
     measure = BoxJaccard()
-    found = lying_agreements(Careful(), [here] * 20, [measure], lie, np.random.default_rng(0))
+    found = lying_agreements(Careful(), [alone, silent] + [here] * 20, [measure], lie, np.random.default_rng(0))
     assert found == {measure.name: {1: [0.5] * 20, 2: [0.5] * 20, 3: [0.5] * 20}}
     assert set(attacked) == {"a", "b", "c"}
 

@@ -134,10 +134,11 @@ def test_of_the_accepted_the_largest_wins_the_latest_among_equals(subsets, used)
     assert found.used == found.result == frozenset(used) and len(found.trials) == len(subsets)
 
 
-@pytest.mark.parametrize(("budget", "batch"), [(0, 1), (1, 1), (2, 5), (3, 2)])
-def test_no_more_subsets_are_judged_than_the_budget_however_many_are_named(budget, batch):
-    found = run(Script("a", "b", "c", "ab", "bc"), budget, attackers=everyone, batch=batch)
-    assert len(found.trials) == budget and found.decodes == 1 + budget
+@pytest.mark.parametrize(("budget", "batch", "asked"), [(0, 1, []), (1, 1, [1]), (2, 5, [2]), (3, 2, [2, 1])])
+def test_no_more_subsets_are_judged_than_the_budget_however_many_are_named(budget, batch, asked):
+    script = Script("a", "b", "c", "ab", "bc")
+    found = run(script, budget, attackers=everyone, batch=batch)
+    assert len(found.trials) == budget and found.decodes == 1 + budget and script.asked == asked
 
 
 def test_a_detector_that_gives_too_few_results_is_noticed():

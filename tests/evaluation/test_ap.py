@@ -98,8 +98,9 @@ def test_a_second_box_on_one_car_is_an_fp_and_the_better_score_goes_first() -> N
 
 
 def test_of_equal_scores_the_first_given_is_matched_first() -> None:
-    m = match_frame(found(*[(0.5, car(0.01 * k)) for k in range(40)]), boxes(car(0.39)))
-    assert m.hits().tolist() == [TP] + [FP] * 39
+    once = [((0.9, 0.5, 0.7)[k % 3], car(5.0 * k)) for k in range(45)]
+    m = match_frame(found(*once, *once), boxes(*[c for _, c in once]))
+    assert m.hits().tolist() == [TP] * 45 + [FP] * 45
 
 
 def test_a_detection_takes_the_best_free_object() -> None:
