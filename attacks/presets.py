@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from robosac import plain_yaml
 from robosac.attacks.adaptive import agreement as adaptive
 from robosac.attacks.adaptive import blind, framing
 from robosac.attacks.adaptive import knows_seed as rehearsed
@@ -111,8 +111,8 @@ def preset(name: str) -> Preset:
         raise InputError(f"expected an attack preset, one of {', '.join(names())}; got {name!r}")
     path = _folder() / f"{name}.yaml"
     try:
-        return Preset.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (ValidationError, yaml.YAMLError) as error:
+        return Preset.model_validate(plain_yaml.read(path))
+    except (ValidationError, InputError) as error:
         raise InputError(
             f"expected {path.name} to hold attack, source, novelty and settings; correct it: {error}"
         ) from error

@@ -30,7 +30,7 @@ from robosac.calibration import Calibration
 from robosac.defenses import Robosac
 from robosac.evaluation.ap import FrameMatches, average_precision, match_truth
 from robosac.evaluation.play import attacked_air, choose_attackers, region_of
-from robosac.facade import saved_calibration
+from robosac.registry.detectors import saved_calibration
 from robosac.subsets import draw
 from robosac.types import EGO_ALONE, Detections, Detector, Message, Received, Subset, Verdict, keyed_rng
 

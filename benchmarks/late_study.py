@@ -24,7 +24,6 @@ from robosac.agreement import BoxJaccard, SeenScoreMap, overlap
 from robosac.air import Attack
 from robosac.boxes import invert_pose, transform_boxes
 from robosac.calibration import calibrate
-from robosac.config import policy
 from robosac.detectors.fusion.early import EarlyFusion
 from robosac.detectors.fusion.late import LateFusion
 from robosac.detectors.fusion.single import single
@@ -32,6 +31,7 @@ from robosac.evaluation.ap import average_precision
 from robosac.evaluation.metrics import FrameRecord
 from robosac.evaluation.play import choose_attackers, play
 from robosac.executors import set_threads
+from robosac.registry.defenses import policy
 from robosac.score_maps import cells_near, rasterise_boxes
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, Array, BevGrid, Detector, Float32, Float64, Message, Request, keyed_rng
@@ -175,7 +175,7 @@ def profiles(scenes: Sequence[int], cell_m: float) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------- defence
-POLICIES: Final = ("ego only", "no defence", "robosac", "robosac-known", "oracle", "all honest")
+POLICIES: Final = ("ego-only", "none", "robosac", "robosac-known", "oracle", "all-honest")
 
 
 def defence(title: str, detector: Detector, attack: Attack, scenes: Sequence[int], calibrating: int) -> str:

@@ -37,9 +37,9 @@ from robosac.defenses.baselines import EgoOnly
 from robosac.demo.pictures import shoot
 from robosac.evaluation.ap import average_precision, recall
 from robosac.evaluation.play import Played, Policy, play
-from robosac.facade import load_detector, saved_calibration
 from robosac.files import check_writable, write_whole
 from robosac.gate import Gate
+from robosac.registry.detectors import open_detector, saved_calibration
 from robosac.simulation import scenario
 from robosac.types import Frame, InputError, Truth
 
@@ -72,7 +72,7 @@ def frames_of(name: str, ego: str) -> Iterator[tuple[Frame, Truth]]:
 
 def measure(name: str, ego: str, detector_name: str, attack_name: str) -> list[Played]:
     """Every policy on every frame that has a teammate, one of them attacking."""
-    detector = load_detector(detector_name)
+    detector = open_detector(detector_name)
     attack, calibration = attacks.load(attack_name), saved_calibration(detector)
     found: list[Played] = []
     for _, group in groupby(frames_of(name, ego), key=lambda pair: pair[0].scenario):
@@ -111,7 +111,7 @@ def draw(name: str, played: Sequence[Played], detector_name: str, out: Path) -> 
     """The first frame under every policy, one teammate attacking."""
     first = [p for p in played if p.frame is played[0].frame]
     path = out / f"{Path(name).name}.png"
-    write_whole(path, shoot(first, load_detector(detector_name).grid, Path(name).name).panels)
+    write_whole(path, shoot(first, open_detector(detector_name).grid, Path(name).name).panels)
     return path
 
 

@@ -113,7 +113,7 @@ class Air:
         if self._open is None:
             raise InputError(
                 f"expected an evaluation that opens detectors for attackers, got none to open {name!r} with; "
-                "give `attacked_air` what makes a detector of a name (robosac.sources.open_detector)"
+                "give `attacked_air` what makes a detector of a name (robosac.registry.detectors.open_detector)"
             )
         return self._open(name)
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from robosac.calibration import Calibration
 from robosac.defenses import Robosac
 from robosac.defenses.protocol import Defender, Defense
-from robosac.sources import open_detector
+from robosac.registry.detectors import open_detector, saved_calibration
 from robosac.types import Detections, Detector, Frame, InputError, Received, Request, Verdict, View, keyed_rng
 
 
@@ -29,23 +29,11 @@ class TakesBatches(Protocol):
 
 def load_detector(name: str = "mean", *, device: str = "cpu", root: Path | str | None = None) -> Detector:
     """A detector by name: shipped (`mean`, `max`, `attention`, `mean-unbounded`), a file of weights, the folder of an
-    OpenCOOD model, a coperception checkpoint, or your own; `robosac.sources` has the whole list.
+    OpenCOOD model, a coperception checkpoint, or your own; `robosac.registry.detectors` has the whole list.
 
     `root` is a checkout of the framework, where it is not installed; `device` is `cpu`, `cuda` or `cuda:1`.
     """
     return open_detector(name, device=device, root=None if root is None else Path(root))
-
-
-def calibration_beside(detector: Detector) -> Path | None:
-    """Where a detector's thresholds lie: beside its weights. None for one that came from no file."""
-    path = getattr(detector, "calibration_file", None)
-    return path if isinstance(path, Path) else None
-
-
-def saved_calibration(detector: Detector) -> Calibration | None:
-    """The thresholds that lie beside a detector's weights (for those shipped, always), None where there are none."""
-    path = calibration_beside(detector)
-    return Calibration.load(path) if path is not None and path.exists() else None
 
 
 class Defended:

@@ -28,7 +28,7 @@ When = Literal["import", "call", "typing"]  # when an import happens
 # itself and every room of the floors below it.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
-    frozenset({"files", "executors", "fingerprint"}),
+    frozenset({"files", "executors", "fingerprint", "plain_yaml"}),
     frozenset({"types", "budget"}),
     frozenset({"score_maps"}),
     frozenset({"boxes", "capabilities", "pcd"}),
@@ -41,10 +41,10 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"evaluation"}),
 )
 CONTAINERS = frozenset({"types", "capabilities", "boxes", "errors"})
-# adapters read PCD files by the same bytes as `data`
-INFERENCE = CONTAINERS | {"files", "fingerprint", "pcd"}
+# adapters read PCD files by the same bytes as `data`, and YAML by the same rules
+INFERENCE = CONTAINERS | {"files", "fingerprint", "pcd", "plain_yaml"}
 BESIDE = {  # rooms beside the floors, and all that they may import
-    "data": CONTAINERS | {"files", "pcd"},  # it writes data sets, too: whole files or none
+    "data": CONTAINERS | {"files", "pcd", "plain_yaml"},  # it writes data sets, too: whole files or none
     "simulation": CONTAINERS,
     "viz": CONTAINERS | {"files", "budget"},
     "detectors": INFERENCE,
@@ -54,8 +54,15 @@ BESIDE = {  # rooms beside the floors, and all that they may import
     # what is in the air, what the victim itself can see, and what an attacker may know of the defence
     "attacks": INFERENCE | {"air", "visibility", "defenses.protocol"},
 }
-# The application may import everything: it alone names concrete detectors, attacks and defences, and opens `viz`.
-APPLICATION = frozenset({"", "__main__", "cli", "commands", "config", "demo", "facade", "grid", "sources"})
+# The application may import everything below: it alone names concrete detectors, attacks and defences, and opens
+# `viz`. Its own floors run down, too: workers of an experiment open by name what they play, so the registry is below.
+APPLICATION: tuple[frozenset[str], ...] = (
+    frozenset({"registry"}),
+    frozenset({"facade"}),
+    frozenset({"demo", "grid"}),
+    frozenset({"commands", "cli"}),
+)
+ENTRANCES = frozenset({"", "__main__"})  # `import robosac`, whose names anybody above may use, and `python -m robosac`
 NESTED = frozenset(room for room in (*(r for f in FLOORS for r in f), *BESIDE) if "." in room)
 HEAVY = frozenset({"torch", "open3d", "matplotlib"})
 MAY_BE_HEAVY = frozenset({"viz", "detectors", "detectors.bev.training", "attacks"})  # at module level
@@ -140,6 +147,12 @@ def may_import(name: str) -> frozenset[str]:
     for k, floor in enumerate(FLOORS):
         if name in floor:
             return frozenset().union(*FLOORS[:k])
+    everything = frozenset().union(*FLOORS, BESIDE)
+    if name in ENTRANCES:
+        return everything.union(*APPLICATION)
+    for k, floor in enumerate(APPLICATION):
+        if name in floor:
+            return everything.union(ENTRANCES, *APPLICATION[: k + 1])
     raise KeyError(f"room {name!r} has no place in FLOORS, BESIDE or APPLICATION of {Path(__file__).name}; give it one")
 
 
@@ -153,7 +166,7 @@ def problem(arrow: Arrow) -> str | None:
             return f"{arrow}: heavy libraries are imported inside the function that needs them"
         if name in WITHOUT_HEAVY:
             return f"{arrow}: the defence works without {other}"
-    if target is None or name in APPLICATION or name == target or target in may_import(name):
+    if target is None or name == target or target in may_import(name):
         return None
     return f"{arrow}: the arrow runs up or across; {name} may import {sorted(may_import(name))}"
 
@@ -223,6 +236,9 @@ FORBIDDEN = [
     ("robosac.trust", "import importlib\nx = importlib.import_module('robosac.detectors')", "runs up"),
     ("robosac.simulation.lidar", "from robosac.facade import wrap", "runs up"),
     ("robosac.simulation.lidar", "from robosac.files import write_whole", "across"),
+    ("robosac.evaluation.play", "from robosac.registry.defenses import policy", "runs up"),
+    ("robosac.registry.defenses", "from robosac.grid.settings import Grid", "runs up"),
+    ("robosac.grid.work", "from robosac.cli import main", "runs up"),
     ("robosac.viz.bev", "from robosac.evaluation.play import Played", "across"),
     ("robosac.agreement", "if True:\n    import torch", "inside the function"),
     ("robosac.cli", "import matplotlib.pyplot as plt", "inside the function"),

@@ -219,7 +219,7 @@ def test_axes_of_budgets_and_trials(tmp_path):
         (["--attack", "nope"], "expected an attack preset"),
         (["--attack", "pgd:steps"], "expected an attack like pgd"),
         (["--attack", "pgd:stripes=3"], "expected settings of"),
-        (["--defense", "nope"], "expected a defence, one of none"),
+        (["--defense", "nope"], "expected a defence, one of all-honest"),
         (["--attackers", "one"], "expected --attackers to be whole numbers"),
         (["--attackers", "1,1"], "expected each value once"),
         (["--attackers", "-1"], "expected finite values >= 0"),

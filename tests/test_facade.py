@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import robosac
-from robosac.facade import saved_calibration
+from robosac.registry.detectors import saved_calibration
 from robosac.simulation import scenario
 from robosac.types import Detector, InputError, Request, Verdict
 from tests.toy import received

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from robosac import plain_yaml
 from robosac.types import InputError
 
 FusionName = Literal["mean", "max", "attention"]
@@ -118,9 +118,7 @@ class TrainConfig(_Strict):
         if not path.is_file():
             raise InputError(f"expected a YAML file at {path}, got none; configs/detectors/ has the shipped ones")
         try:
-            return TrainConfig.model_validate(yaml.safe_load(path.read_text()))
-        except yaml.YAMLError as error:
-            raise InputError(f"expected {path} to be YAML: {error}") from error
+            return TrainConfig.model_validate(plain_yaml.read(path))
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise InputError(f"expected a training configuration in {path}, got {problems}") from error

@@ -22,9 +22,8 @@ from robosac.defenses import NoDefense, Robosac
 from robosac.defenses.protocol import Defender, Surrogate
 from robosac.evaluation.ap import counted, match_truth
 from robosac.evaluation.play import Moment, attacked_air, choose_attackers
-from robosac.facade import saved_calibration
 from robosac.files import check_writable, write_whole
-from robosac.sources import open_detector
+from robosac.registry.detectors import open_detector, saved_calibration
 from robosac.types import (
     Detector,
     Frame,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from robosac.air import Knowledge
-from robosac.config import plain
+from robosac.registry.settings import plain
 from robosac.types import InputError
 
 KNOWS: Final = {  # beside its own agents' data, which every attacker has

@@ -25,9 +25,9 @@ from robosac.calibration import (
 from robosac.commands.progress import progress_bar
 from robosac.evaluation.play import attacked_air
 from robosac.executors import make_executor
-from robosac.facade import calibration_beside
 from robosac.files import check_writable_file
-from robosac.sources import SIMULATED, cached_detector, cached_frames, choose
+from robosac.registry.detectors import cached_detector, calibration_beside
+from robosac.registry.frames import SIMULATED, cached_frames, choose
 from robosac.types import Detector, Frame, Id, InputError, Message, Request, keyed_rng
 
 MEASURES: tuple[Agreement, ...] = (BoxJaccard(), ScoreMapOverlap(), SeenScoreMap())
@@ -38,7 +38,7 @@ FOREIGN = "foreign"
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is calibrated on what; names as in `robosac.sources`."""
+    """What is calibrated on what; names as in `robosac.registry`."""
 
     detector: str = "mean"
     data: str = SIMULATED

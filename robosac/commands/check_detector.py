@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from robosac.evaluation.conformance import AdapterReport, Check, verify_adapter
-from robosac.sources import open_detector, open_frames
+from robosac.registry.detectors import open_detector
+from robosac.registry.frames import open_frames
 from robosac.types import Frame, InputError, RobosacError, keyed_rng
 
 SAID = {True: "yes", False: "NO", None: "n/a"}

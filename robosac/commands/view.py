@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robosac.files import check_writable_file
-from robosac.sources import SIMULATED
+from robosac.registry.frames import SIMULATED
 from robosac.types import Frame, InputError, Truth, Verdict
 
 if TYPE_CHECKING:

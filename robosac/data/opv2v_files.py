@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from robosac.data import carla, plain_yaml, safe
+from robosac import plain_yaml
+from robosac.data import carla, safe
 from robosac.data.excerpt import excerpt
 from robosac.data.recording import DataError, Objects
 from robosac.data.rigid import MOST_OBJECTS, array, objects_of, pose_matrix

@@ -2,7 +2,7 @@
 
 Whatever a file holds, these functions return plain values (numbers, strings, lists, dictionaries, arrays) or raise
 `DataError`, which names the file. Sizes are looked at before anything is allocated; YAML builds no objects
-(`robosac.data.plain_yaml`); a pickle, and a pickled `.npy`, is read by a machine of our own that knows plain values
+(`robosac.plain_yaml`); a pickle, and a pickled `.npy`, is read by a machine of our own that knows plain values
 only (`robosac.data.pickled`). A path that leads out of the data set is refused, symbolic links included: name the
 folder that they lead to as the data set.
 """
@@ -24,8 +24,7 @@ from typing import Any, Final
 import numpy as np
 import yaml
 
-from robosac import pcd
-from robosac.data import plain_yaml
+from robosac import pcd, plain_yaml
 from robosac.data.pickled import unpickled
 from robosac.data.pickled_calls import array_of
 from robosac.data.recording import DataError

@@ -8,12 +8,13 @@ from functools import lru_cache
 
 from robosac.air import Attack
 from robosac.calibration import Calibration
-from robosac.config import policy
 from robosac.demo.pictures import Shot, shoot
 from robosac.demo.settings import DemoSettings
 from robosac.evaluation.metrics import FrameRecord
 from robosac.evaluation.play import Played, play
-from robosac.facade import load_detector, saved_calibration
+from robosac.registry.attacks import open_attack
+from robosac.registry.defenses import policy
+from robosac.registry.detectors import open_detector, saved_calibration
 from robosac.types import Detector, Frame, Truth
 
 
@@ -39,16 +40,8 @@ class SceneDone:
 @lru_cache(maxsize=1)
 def tools(detector: str, attack: str, epsilon: float | None) -> tuple[Detector, Calibration | None, Attack]:
     """A detector, its calibration and an attack by name, loaded once a process. InputError for a wrong name."""
-    loaded = load_detector(detector)
-    return loaded, saved_calibration(loaded), load_attack(attack, epsilon)
-
-
-def load_attack(name: str, epsilon: float | None) -> Attack:
-    """An attack preset, its budget replaced where one is given."""
-    from robosac import attacks
-
-    overrides = {} if epsilon is None else {"epsilon": epsilon}
-    return attacks.load(name, **overrides)
+    loaded = open_detector(detector)
+    return loaded, saved_calibration(loaded), open_attack(attack, budget=epsilon)
 
 
 def play_scene(job: SceneJob) -> SceneDone:

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from robosac import __version__
-from robosac.config import plain, policy
 from robosac.demo.play import SceneDone, SceneJob, play_scene, tools
 from robosac.demo.settings import DemoSettings
 from robosac.demo.table import Row, tabulate
 from robosac.evaluation.metrics import FrameRecord
 from robosac.executors import Processes, default_jobs
 from robosac.files import write_whole
+from robosac.registry.defenses import policy
+from robosac.registry.settings import plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +107,7 @@ def resolved(settings: DemoSettings) -> dict[str, Any]:
 
     _, calibration, attack = tools(settings.detector, settings.attack, settings.epsilon)
     m = max(settings.attackers)
-    defenses = {t: plain(policy(n).make(m)) for t, n in settings.policies.items() if n not in ("oracle", "all honest")}
+    defenses = {t: plain(policy(n).make(m)) for t, n in settings.policies.items() if n not in ("oracle", "all-honest")}
     return {
         **plain(settings),
         "simulation": plain(SimConfig.preset(settings.preset)),

@@ -7,15 +7,15 @@ from typing import Final
 
 from robosac.types import InputError
 
-# title in the table -> name of the policy (see robosac.config.policy)
+# title in the table -> name of the policy (see robosac.registry.defenses.policy)
 POLICIES: Final[dict[str, str]] = {
-    "ego only": "ego only",
-    "no defence": "no defence",
+    "ego only": "ego-only",
+    "no defence": "none",
     "robosac, as in paper": "paper",
     "robosac, count known": "robosac-known",
     "robosac, count unknown": "robosac",
     "oracle": "oracle",
-    "all honest": "all honest",
+    "all honest": "all-honest",
 }
 
 

@@ -44,7 +44,7 @@ class Policy:
     name: str
     make: Callable[[int], Defense]  # from the number of attackers, for those that are told it
     told_attackers: bool = False  # the oracle
-    honest_air: bool = False  # "all honest": the same frame without an attack
+    honest_air: bool = False  # all-honest: the same frame without an attack
     gate: Gate | None = None  # in place of the defence's own, where a data set's clocks ask for another
 
     def defense(self, attackers: Subset) -> Any:
@@ -60,7 +60,7 @@ def oracle() -> Policy:
 
 def all_honest() -> Policy:
     """Nobody attacks and everybody is fused: what collaboration is worth."""
-    return Policy("all honest", lambda m: NoDefense(), honest_air=True)
+    return Policy("all-honest", lambda m: NoDefense(), honest_air=True)
 
 
 class Moment(NamedTuple):

@@ -9,9 +9,9 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from robosac.config import plain
 from robosac.gate import Gate
 from robosac.grid.settings import Grid
+from robosac.registry.settings import plain
 from robosac.types import Frame, InputError, Truth
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from robosac.config import plain
 from robosac.evaluation.ap import ap_replicates
 from robosac.evaluation.bootstrap import REPLICATES, Estimate, scene_weights
 from robosac.evaluation.metrics import FrameRecord, Summary, by_scene, summarise
@@ -18,6 +17,7 @@ from robosac.evaluation.roc import Roc, roc
 from robosac.grid.data import SceneRef, described, gate_of
 from robosac.grid.parts import FORMAT, Done, digest
 from robosac.grid.settings import NOBODY, AttackSpec, DefenseSpec, Grid
+from robosac.registry.settings import plain
 from robosac.types import keyed_rng
 
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from robosac.config import plain
 from robosac.demo.run import environment
 from robosac.executors import Processes
 from robosac.files import check_writable, write_whole
@@ -16,7 +15,8 @@ from robosac.grid.entries import Cell, Entry, entry_json, make_entry
 from robosac.grid.parts import Done, Part, missing, read_part, sweep
 from robosac.grid.settings import DefenseSpec, Grid, attack_specs, defense_specs
 from robosac.grid.work import Block, SceneTask, blocks, calibration_of, defense_key, identity, key_of, play_scene
-from robosac.sources import cached_detector
+from robosac.registry.detectors import cached_detector
+from robosac.registry.settings import plain
 from robosac.types import InputError
 
 Tell = Callable[[int, int], None]

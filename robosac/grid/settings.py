@@ -11,18 +11,13 @@ from typing import Any, Final
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from robosac.config import PLANS, defense_names, defense_preset
-from robosac.config import policy as policy_by_name
+from robosac import plain_yaml
 from robosac.evaluation.play import Policy
 from robosac.gate import Gate
+from robosac.registry.attacks import open_attack
+from robosac.registry.defenses import defense_preset, policy
 from robosac.types import InputError
 
-FIXED: Final[Mapping[str, str]] = {  # what the command line calls them -> what a policy is called
-    "none": "no defence",
-    "ego-only": "ego only",
-    "oracle": "oracle",
-    "all-honest": "all honest",
-}
 NOBODY: Final = "nobody"  # the attack's name where nobody attacks
 
 
@@ -31,10 +26,10 @@ class Grid(BaseModel):
 
     Attributes:
         dataset: `sim:PRESET`, `opv2v:PATH`, `v2xsim:PATH`, `dair:PATH`, or `data:PATH` of any known layout.
-        detector: names as `robosac.sources` knows them.
+        detector: names as `robosac.registry.detectors` knows them.
         attack: presets, each with settings of its own where wanted, like `pgd:steps=5`.
         attackers: how many of a scenario's teammates attack.
-        defense: presets of `configs/defenses`, or one of `FIXED`.
+        defense: presets of `configs/defenses`.
         epsilon: budgets in place of the presets', in each attack's own unit: an axis of the grid.
         trials: trials a frame in place of the defences': an axis of the grid, for defences that make trials.
         seeds: each with attackers, attacks and draws of its own, and in a simulation with scenes of its own.
@@ -91,10 +86,7 @@ def make_grid(config: Path | None, named: Mapping[str, Any]) -> Grid:
     """
     held: Any = {}
     if config is not None:
-        try:
-            held = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"expected {config} to be YAML, got: {error}") from error
+        held = plain_yaml.read(config) or {}
         if not isinstance(held, dict):
             raise InputError(f"expected {config} to hold settings of a grid, got {type(held).__name__}")
         several = {k for k, f in Grid.model_fields.items() if "tuple" in str(f.annotation)}
@@ -144,12 +136,7 @@ class DefenseSpec:
 
     def policy(self, gate: Gate | None = None) -> Policy:
         """The row of the table that it is."""
-        if self.name in FIXED:
-            return dataclasses.replace(policy_by_name(FIXED[self.name], title=self.label), gate=gate)
-        preset = defense_preset(self.name)
-        if self.trials is not None:
-            preset = preset.model_copy(update={"plan": {**preset.plan, "budget": self.trials}})
-        return Policy(self.label, preset.build, gate=gate)
+        return policy(self.name, title=self.label, trials=self.trials, gate=gate)
 
 
 def attack_specs(grid: Grid) -> list[AttackSpec]:
@@ -158,37 +145,11 @@ def attack_specs(grid: Grid) -> list[AttackSpec]:
     Raises:
         InputError: an unknown preset or setting; says which there are.
     """
-    from robosac import attacks
-
-    specs = []
-    for text in grid.attack:
-        name, _, rest = text.partition(":")
-        value = attacks.load(name, **_settings(text, rest))
-        if grid.epsilon:
-            specs += [AttackSpec(text, name, _with_budget(text, value, e), e) for e in grid.epsilon]
-        else:
-            specs.append(AttackSpec(text, name, value))
-    return specs
-
-
-def _with_budget(text: str, value: Any, budget: float) -> Any:
-    try:
-        return value.with_budget(budget)
-    except InputError as error:
-        raise InputError(f"--epsilon {budget:g} is no budget of {text} ({value.unit}): {error}") from error
-
-
-def _settings(text: str, rest: str) -> dict[str, Any]:
-    settings = {}
-    for part in filter(None, rest.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals or not key.strip():
-            raise InputError(f"expected an attack like pgd or pgd:steps=5,epsilon=0.1, got {text!r}")
-        try:
-            settings[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise InputError(f"expected the value of {key} in {text!r} to be plain, got {value!r}") from error
-    return settings
+    return [
+        AttackSpec(text, text.partition(":")[0], open_attack(text, budget=budget), budget)
+        for text in grid.attack
+        for budget in grid.epsilon or (None,)
+    ]
 
 
 def defense_specs(grid: Grid) -> list[DefenseSpec]:
@@ -199,20 +160,11 @@ def defense_specs(grid: Grid) -> list[DefenseSpec]:
     """
     specs = []
     for name in grid.defense:
-        if name not in FIXED and name not in defense_names():
-            raise InputError(f"expected a defence, one of {', '.join([*FIXED, *defense_names()])}; got {name!r}")
-        if grid.trials and _makes_trials(name):
+        if defense_preset(name).makes_trials() and grid.trials:
             specs += [DefenseSpec(f"{name}@{n} trials", name, n) for n in grid.trials]
         else:
             specs.append(DefenseSpec(name, name))
     return specs
-
-
-def _makes_trials(name: str) -> bool:
-    if name in FIXED:
-        return False
-    plan = PLANS.get(str(defense_preset(name).plan.get("kind")))
-    return plan is not None and any(f.name == "budget" for f in dataclasses.fields(plan))
 
 
 def names_of(values: Sequence[str]) -> tuple[str, ...]:

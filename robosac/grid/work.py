@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from robosac.calibration import Calibration
-from robosac.config import plain
 from robosac.evaluation.metrics import FrameRecord
 from robosac.evaluation.play import play_staged, region_of
-from robosac.facade import saved_calibration
 from robosac.grid.data import SceneRef, frames, gate_of
 from robosac.grid.data import identity as scene_identity
 from robosac.grid.parts import Done, detector_digest, digest, missing, part_key, read_part, write_part
 from robosac.grid.reel import Reel
 from robosac.grid.settings import NOBODY, AttackSpec, DefenseSpec, Grid
-from robosac.sources import cached_detector
+from robosac.registry.detectors import cached_detector, saved_calibration
+from robosac.registry.settings import plain
 from robosac.types import Detector, InputError, RobosacError
 
 TOO_FEW: Final = "fewer teammates than attackers"

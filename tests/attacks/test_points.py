@@ -12,7 +12,7 @@ from robosac.attacks import RemoveCar, SpoofCar
 from robosac.attacks.points.cars import free_places, groups
 from robosac.attacks.points.recast import BoxWorld, box_spans, ground_plane, in_boxes
 from robosac.boxes import invert_pose, transform_boxes
-from robosac.sources import open_detector
+from robosac.registry.detectors import open_detector
 from robosac.types import Detector, InputError, Message, View
 from tests.attacks.toy_points import CARS, EARLY, HEIGHT_M, LATE, street_air, sweep
 

@@ -8,8 +8,8 @@ import pytest
 from robosac.data.dataset import Frames
 from robosac.data.layout import UnknownLayoutError, open_recording, recognise
 from robosac.data.recording import DataError, Recording
+from robosac.registry.frames import open_frames
 from robosac.simulation import SimConfig, scenario
-from robosac.sources import open_frames
 from robosac.types import InputError
 from tests.data.dair import write_dair
 from tests.data.samples import DAIR, OPV2V, SAMPLES, TWO_CARS, needs

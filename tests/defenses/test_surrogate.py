@@ -14,7 +14,7 @@ from robosac.calibration import Calibration, Measure
 from robosac.defenses import Known, PaperKnown, PaperUnknown, Robosac, Unknown
 from robosac.defenses.protocol import Adaptable
 from robosac.detectors.bev.detector import BevDetector, BevSession
-from robosac.facade import saved_calibration
+from robosac.registry.detectors import saved_calibration
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, BevGrid, Detections, Frame, InputError, Request, View, keyed_rng
 from tests.toy import received

@@ -8,8 +8,8 @@ import torch
 
 from robosac.capabilities import Verifiable
 from robosac.evaluation.conformance import difference, tamper, verify_adapter
+from robosac.registry.detectors import open_detector
 from robosac.simulation import scenario
-from robosac.sources import open_detector
 from robosac.types import EGO_ALONE, InputError, Request
 from tests.toy import CODEC, ToyDetector, ToySession, detections, frame
 

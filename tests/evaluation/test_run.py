@@ -65,7 +65,7 @@ def test_every_cell_once_in_every_frame():
 
 def test_the_attackers_lie_and_only_they():
     for (m, policy, _), p in played().items():
-        assert len(p.truth.attackers) == (0 if policy == "all honest" else m)
+        assert len(p.truth.attackers) == (0 if policy == "all-honest" else m)
         assert p.record.attackers == p.truth.attackers
     none = played()[2, "none", 0]
     assert len(none.verdict.result) > len(LIES)
@@ -76,7 +76,7 @@ def test_policies_do_what_they_are_named():
     found = played()
     assert found[2, "ego", 0].verdict.used == EGO_ALONE
     assert found[2, "none", 0].verdict.used == frozenset("abcd")
-    assert found[2, "all honest", 0].verdict.used == frozenset("abcd")
+    assert found[2, "all-honest", 0].verdict.used == frozenset("abcd")
     attackers = found[2, "oracle", 0].truth.attackers
     assert found[2, "oracle", 0].verdict.used == frozenset("abcd") - attackers
     assert found[2, "robosac", 1].verdict.used == frozenset("abcd") - attackers

@@ -1,16 +1,23 @@
-"""YAML of plain values, bounded before it is built: no tags that make objects, no merging, nothing that multiplies.
+"""The project's one YAML loader, for its own settings and for untrusted recordings: plain values, bounded first.
 
 The safe loader of PyYAML builds no objects, but a small file can still keep it busy for ever: `<<` copies what it
 merges, `1:00:00:...` is read as a number in base 60, equal hashes are easily found for whole numbers without bound, and
 an alias costs a byte or two whatever it stands for. So merging is off, whole numbers have at most 64 bits, and values
 are counted, those that are referred to again as often as that.
+
+It misreads, too: of a key that stands twice it keeps the last, and `1e-2` is a text to it. Here the first is an error
+and the second the number 0.01, as in YAML 1.2.
 """
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
+
+from robosac.errors import InputError
 
 SIZE_LIMIT: Final = 4 << 20
 VALUES_LIMIT: Final = 1_000_000  # to one who walks through them
@@ -24,10 +31,15 @@ _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # PyYAML may have be
 
 
 class _PlainLoader(_Safe):  # type: ignore[misc]
-    """The safe loader without merging and with whole numbers of 64 bits."""
+    """The safe loader without merging and repeated keys, with whole numbers of 64 bits and numbers like 1e-2."""
 
     def flatten_mapping(self, node: Any) -> None:
+        seen = set()
         for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
+                seen.add((key.tag, key.value))
             if key.tag == "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(None, None, "merge keys (<<) are not read", key.start_mark)
             if key.tag == "tag:yaml.org,2002:value":  # `=` as a key is the text
@@ -44,6 +56,11 @@ class _PlainLoader(_Safe):  # type: ignore[misc]
 
 
 _PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.bounded_int)
+_PlainLoader.add_implicit_resolver(  # an exponent without a point or without a sign; the rest PyYAML knows
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:[0-9][0-9_]*|[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
 
 
 def parse(data: bytes) -> Any:
@@ -60,6 +77,32 @@ def parse(data: bytes) -> Any:
     if b"&" in data:  # the same value may be referred to many times
         _check_size(loaded)
     return loaded
+
+
+def parse_text(text: str, what: str) -> Any:
+    """The plain value of a text; `what` names it in errors.
+
+    Raises:
+        InputError: if it is no YAML of plain values.
+    """
+    try:
+        return parse(text.encode())
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # TypeError: a list as a key
+        raise InputError(f"expected {what} to be YAML of plain values, got: {error}") from error
+
+
+def read(path: Path) -> Any:
+    """The plain value of one of the user's own settings files.
+
+    Raises:
+        InputError: if there is no such file, or it is no YAML of plain values.
+    """
+    try:
+        return parse_text(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        raise InputError(f"expected a YAML file at {path}, got none") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"expected {path} to be YAML in UTF-8, got: {error}") from error
 
 
 def _shallow(data: bytes) -> bool:

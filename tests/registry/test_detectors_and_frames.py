@@ -7,7 +7,8 @@ import pytest
 from robosac.calibration import Calibration
 from robosac.cli import main
 from robosac.facade import wrap
-from robosac.sources import SimulatedFrames, choose, open_detector, open_frames
+from robosac.registry.detectors import open_detector
+from robosac.registry.frames import SimulatedFrames, choose, open_frames
 from robosac.types import InputError
 from tests.toy import ToyDetector, frame
 

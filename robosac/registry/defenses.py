@@ -1,0 +1,146 @@
+"""Defences by name: a preset is a file of `configs/defenses` that names a kind and its settings.
+
+    kind: robosac                    one of DEFENSES, or of EVALUATION_ALONE
+    source: where these settings come from
+    plan: {kind: known, budget: 32}  the kind's settings; a part that is itself of a kind is one of PARTS
+
+A new kind is a class with `start` (`robosac.defenses.protocol.Defense`) and a line in DEFENSES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from robosac import plain_yaml
+from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
+from robosac.defenses import EgoOnly, Known, NoDefense, PaperKnown, PaperUnknown, Robosac, Unknown
+from robosac.defenses.protocol import Defense
+from robosac.evaluation.play import Policy, all_honest, oracle
+from robosac.gate import Gate
+from robosac.registry.settings import CONFIGS, made, settings_of
+from robosac.types import InputError
+
+FOLDER: Final = CONFIGS / "defenses"
+DEFENSES: Final[dict[str, type[Any]]] = {
+    "robosac": Robosac,
+    "none": NoDefense,
+    "ego-only": EgoOnly,
+}
+PARTS: Final[Mapping[str, Mapping[str, type[Any]]]] = {  # name of a setting -> kinds of what it holds
+    "plan": {"known": Known, "unknown": Unknown, "paper_known": PaperKnown, "paper_unknown": PaperUnknown},
+    "agreement": {"box_jaccard": BoxJaccard, "score_map": ScoreMapOverlap, "seen_score_map": SeenScoreMap},
+}
+EVALUATION_ALONE: Final[Mapping[str, Callable[[], Policy]]] = {"oracle": oracle, "all-honest": all_honest}
+
+
+class DefensePreset(BaseModel):
+    """One file of `configs/defenses`; what it holds besides these are the kind's settings.
+
+    Attributes:
+        kind: one of `DEFENSES`, or of `EVALUATION_ALONE`: those need what only evaluation knows.
+        source: where the settings come from.
+    """
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    kind: str
+    source: str = Field(min_length=10)
+
+    def build(self, n_attackers: int | None = None, *, trials: int | None = None) -> Defense:
+        """The defence.
+
+        Args:
+            n_attackers: goes to whatever has a setting `attackers` that the preset leaves open.
+            trials: a frame at most, in place of the preset's `budget`, where it has one.
+
+        Raises:
+            InputError: a kind or setting means nothing, or the number of attackers is needed.
+        """
+        if self.kind in EVALUATION_ALONE:
+            raise InputError(
+                f"expected a defence, got {self.kind}, which needs to know who attacks: evaluation alone does"
+            )
+        given = dict(self.model_extra or {})
+        parts = {name: self._part(name, given.pop(name), n_attackers, trials) for name in PARTS if name in given}
+        kind = _pick("defence", DEFENSES, self.kind)
+        made_of = {**given, **parts, **self._told(kind, given, n_attackers, trials)}
+        defense: Defense = made(self.kind, kind, made_of)
+        return defense
+
+    def makes_trials(self) -> bool:
+        """Whether it has a budget of trials that can be replaced."""
+        plan = (self.model_extra or {}).get("plan")
+        held = [DEFENSES.get(self.kind), PARTS["plan"].get(str(plan.get("kind"))) if isinstance(plan, dict) else None]
+        return any("budget" in settings_of(kind) for kind in held if kind is not None)
+
+    def _part(self, name: str, value: Any, n_attackers: int | None, trials: int | None) -> Any:
+        if not isinstance(value, dict):
+            raise InputError(f"expected {name} to be a mapping with a `kind`, got {value!r}")
+        settings = {k: v for k, v in value.items() if k != "kind"}
+        kind = _pick(name, PARTS[name], value.get("kind"))
+        return made(str(value["kind"]), kind, {**settings, **self._told(kind, settings, n_attackers, trials)})
+
+    def _told(
+        self, kind: type[Any], settings: Mapping[str, Any], n_attackers: int | None, trials: int | None
+    ) -> dict[str, int]:
+        """What is known at run time only: the number of attackers, and a budget in place of the preset's."""
+        told = {"budget": trials} if trials is not None and "budget" in settings_of(kind) else {}
+        if "attackers" in settings_of(kind) and not {"attackers", "ratio"} & set(settings):
+            if n_attackers is None:
+                raise InputError(f"{kind.__name__} is told the number of attackers; give it")
+            told["attackers"] = n_attackers
+        return told
+
+
+def defense_names() -> list[str]:
+    """Presets of defences there are."""
+    return sorted(p.stem for p in FOLDER.glob("*.yaml"))
+
+
+def defense_preset(name: str) -> DefensePreset:
+    """Read and check a preset of `configs/defenses`. InputError where there is none or its file is wrong."""
+    if name not in defense_names():
+        raise InputError(f"expected a defence, one of {', '.join(defense_names())}; got {name!r}")
+    path = FOLDER / f"{name}.yaml"
+    try:
+        return DefensePreset.model_validate(plain_yaml.read(path))
+    except ValidationError as error:
+        raise InputError(f"expected {path.name} to be a defence preset: {error}") from None
+
+
+def open_defense(name: str, *, attackers: int | None = None) -> Defense:
+    """The defence of a preset; `attackers` goes to those that are told how many there are.
+
+    Raises:
+        InputError: there is no such preset, or evaluation alone can make it.
+    """
+    return defense_preset(name).build(attackers)
+
+
+def policy(name: str, *, title: str | None = None, trials: int | None = None, gate: Gate | None = None) -> Policy:
+    """A row of a table, by the name of a preset.
+
+    Args:
+        name: of a preset.
+        title: what the row is called, and the key of its random numbers; left out, the name.
+        trials: a frame at most, in place of the preset's.
+        gate: in place of the defence's own.
+
+    Raises:
+        InputError: there is no such preset.
+    """
+    preset = defense_preset(name)
+    if preset.kind in EVALUATION_ALONE:
+        return replace(EVALUATION_ALONE[preset.kind](), name=title or name, gate=gate)
+    return Policy(title or name, partial(preset.build, trials=trials), gate=gate)
+
+
+def _pick(what: str, known: Mapping[str, type[Any]], kind: object) -> type[Any]:
+    if not isinstance(kind, str) or kind not in known:
+        raise InputError(f"expected {what} to have a `kind`, one of {', '.join(known)}; got {kind!r}")
+    return known[kind]

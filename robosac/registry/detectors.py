@@ -1,0 +1,107 @@
+"""Detectors by name, and the thresholds beside their weights.
+
+    mean | max | attention | mean-unbounded    one that is shipped
+    FILE.safetensors                           one that `robosac train` wrote
+    late:NAME, early:NAME                      one of those two on single vehicles, fused by boxes, by points
+    FOLDER, or opencood:FOLDER                 an OpenCOOD model folder (config.yaml and a checkpoint)
+    coperception:FUSION:CHECKPOINT             a coperception checkpoint, like coperception:mean:epoch_100.pth
+    MODULE:NAME                                one of your own: an object, or a function without arguments that makes it
+
+A name and not an object goes to every worker process, which opens it there.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+from robosac.calibration import Calibration
+from robosac.registry.own import called, imported
+from robosac.types import Detector, InputError
+
+
+def open_detector(name: str, *, device: str = "cpu", root: Path | None = None) -> Detector:
+    """The detector of a name as above. `root` is a checkout of its framework, where that is not installed.
+
+    Raises:
+        InputError: if the name means nothing, or what it names cannot be opened; says what to do.
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "opencood" or (not rest and Path(name).is_dir()):
+        return _opencood(Path(rest or name), device, root)
+    if kind in ("late", "early"):
+        return _of_single(kind, rest, device)
+    if kind == "coperception":
+        fusion, _, checkpoint = rest.partition(":")
+        return _coperception(fusion, checkpoint, device, root)
+    if rest and not name.endswith(".safetensors"):
+        return _own_detector(name)
+    shipped = _package("robosac.detectors")
+    if name not in shipped.SHIPPED and Path(name).suffix != ".safetensors":
+        raise InputError(
+            f"expected a shipped detector ({', '.join(shipped.SHIPPED)}), FILE.safetensors, the folder of an OpenCOOD "
+            f"model, coperception:FUSION:CHECKPOINT, late:NAME or early:NAME (of one of the first two) or MODULE:NAME, "
+            f"got {name!r}"
+        )
+    return cast(Detector, shipped.load(name, device=device))
+
+
+def _of_single(kind: str, name: str, device: str) -> Detector:
+    """Late or early fusion of a network of ours that is asked about one vehicle's points; named `late:mean`."""
+    shipped = _package("robosac.detectors")
+    if name not in shipped.SHIPPED and Path(name).suffix != ".safetensors":
+        raise InputError(f"expected {kind}:NAME of {', '.join(shipped.SHIPPED)} or a FILE.safetensors, got {name!r}")
+    one: Any = _package("robosac.detectors.fusion.single").single(name, device=device)
+    made: Any = shipped.LateFusion if kind == "late" else shipped.EarlyFusion
+    return cast(Detector, made(one, name=f"{kind}:{name}", grid=one.grid))
+
+
+def _opencood(folder: Path, device: str, root: Path | None) -> Detector:
+    made: Any = _package("robosac.detectors.adapters.opencood").OpenCOODDetector
+    return cast(Detector, made.from_folder(folder, root=root, device=device))
+
+
+def _coperception(fusion: str, checkpoint: str, device: str, root: Path | None) -> Detector:
+    if not checkpoint:
+        raise InputError(f"expected coperception:FUSION:CHECKPOINT, like coperception:mean:epoch_9.pth, got {fusion!r}")
+    made: Any = _package("robosac.detectors.adapters.coperception").CoperceptionDetector
+    return cast(Detector, made.from_checkpoint(Path(checkpoint), model=fusion, root=root, device=device))
+
+
+def _own_detector(name: str) -> Detector:
+    found = imported(name)
+    if isinstance(found, type) or not isinstance(found, Detector):
+        found = called(found, name)
+    if not isinstance(found, Detector):
+        raise InputError(
+            f"expected {name} to be a detector (name, grid, codec, request, encode, open; docs/own_detector.md) "
+            f"or to make one, got {type(found).__name__}"
+        )
+    return found
+
+
+@lru_cache(maxsize=2)
+def cached_detector(name: str, device: str, root: Path | None) -> Detector:
+    """`open_detector`, once a process."""
+    return open_detector(name, device=device, root=root)
+
+
+def calibration_beside(detector: Detector) -> Path | None:
+    """Where a detector's thresholds lie: beside its weights. None for one that came from no file."""
+    path = getattr(detector, "calibration_file", None)
+    return path if isinstance(path, Path) else None
+
+
+def saved_calibration(detector: Detector) -> Calibration | None:
+    """The thresholds that lie beside a detector's weights (for those shipped, always), None where there are none."""
+    path = calibration_beside(detector)
+    return Calibration.load(path) if path is not None and path.exists() else None
+
+
+def _package(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(f"expected PyTorch for detectors, got {error}; pip install torch") from error

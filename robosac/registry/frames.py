@@ -1,0 +1,128 @@
+"""Honest frames by name, for calibration and checks.
+
+    simulated            scenes of the built-in simulation
+    FOLDER               a data set on disk: OPV2V, V2XSet, V2X-Sim, DAIR-V2X-C
+    framework:FOLDER     the same by the reader of the detector's own framework (OpenCOOD)
+    MODULE:NAME          your own: a sequence of `Frame`s, or a function that makes one
+
+A FOLDER is read by `robosac.data`, for every detector alike: the first agent of a scenario is the ego, and teammates
+are those within 70 m of it. So frames are the same whatever reads them, and files are treated as untrusted. A
+framework's own reader prepares frames just as it did for training, and trusts its files; it is asked by
+`framework:FOLDER`, and where a folder's layout is none that `robosac.data` knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Protocol, cast, runtime_checkable
+
+from robosac.registry.detectors import cached_detector
+from robosac.registry.own import called, imported
+from robosac.types import Detector, Frame, InputError, keyed_rng
+
+SIMULATED: Final = "simulated"
+
+
+@runtime_checkable
+class ReadsData(Protocol):
+    """A detector whose framework has a reader for data sets on disk."""
+
+    def frames(self, folder: Path) -> Sequence[Frame]:
+        """The frames of a data set, read when they are asked for."""
+        ...
+
+
+def open_frames(name: str, detector: Detector, *, split: str = "calibration", seed: int = 0) -> Sequence[Frame]:
+    """The frames of a name as above; reading one may take a while, having the sequence does not.
+
+    Raises:
+        InputError: if the name means nothing or holds no frames; says what to do.
+    """
+    if name == SIMULATED:
+        return SimulatedFrames(split, seed)
+    kind, _, rest = name.partition(":")
+    if kind == "framework":
+        return _framework_frames(Path(rest), detector)
+    if Path(name).exists():
+        return _data_set(Path(name), detector)
+    if ":" not in name:
+        raise InputError(f"expected {SIMULATED!r}, an existing folder or MODULE:NAME for frames, got {name!r}")
+    found = imported(name)
+    if not hasattr(found, "__getitem__"):
+        found = called(found, name)
+    if isinstance(found, Iterator):
+        found = list(found)
+    if not (hasattr(found, "__len__") and hasattr(found, "__getitem__")) or not len(found):
+        raise InputError(f"expected {name} to be or to make a sequence of frames, got {type(found).__name__}")
+    return cast(Sequence[Frame], found)
+
+
+def frame_at(frames: Sequence[Frame], index: int, name: str) -> Frame:
+    """One frame of what `open_frames` gave for a name. InputError if there is none, or it is no `Frame`."""
+    if index >= len(frames):
+        raise InputError(f"expected --frame below {len(frames)}, which {name} holds, got {index}")
+    found: object = frames[index]
+    if not isinstance(found, Frame):
+        raise InputError(f"expected {name} to hold robosac.types.Frame, got {type(found).__name__}")
+    return found
+
+
+def _framework_frames(folder: Path, detector: Detector) -> Sequence[Frame]:
+    if not isinstance(detector, ReadsData):
+        raise InputError(
+            f"expected a detector whose framework has a reader, got {detector.name!r}, which has none; give {folder} "
+            "without framework:, or MODULE:NAME, a sequence of robosac.types.Frame"
+        )
+    if not folder.is_dir():
+        raise InputError(f"expected framework:FOLDER, got {folder}, which is no folder")
+    return detector.frames(folder)
+
+
+def _data_set(path: Path, detector: Detector) -> Sequence[Frame]:
+    from robosac.data.dataset import DataSet
+    from robosac.data.layout import UnknownLayoutError, recognise
+
+    try:
+        recording = recognise(path)
+    except UnknownLayoutError:
+        if isinstance(detector, ReadsData) and path.is_dir():
+            return detector.frames(path)
+        raise
+    frames = DataSet(recording).frames
+    if not len(frames):
+        raise InputError(f"expected frames in {path}, got none; look at it with robosac data inspect {path}")
+    return frames
+
+
+class SimulatedFrames(Sequence[Frame]):
+    """One frame of each scene of a split; endless, but for its length of a million."""
+
+    def __init__(self, split: str, seed: int) -> None:
+        self._split, self._seed = split, seed
+
+    def __len__(self) -> int:
+        return 1_000_000
+
+    def __getitem__(self, index: Any) -> Any:
+        from robosac.simulation import scenario
+
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        frame, _ = scenario(self._split, int(index), seed=self._seed).snapshot(0).frame()
+        return frame
+
+
+def choose(n_frames: int, available: Sequence[Frame], seed: int) -> list[int]:
+    """Indices of frames, spread over all there are: neighbours in a drive say the same thing twice."""
+    if isinstance(available, SimulatedFrames):
+        return list(range(n_frames))  # each is a scene of its own
+    rng = keyed_rng(seed, "calibrate", "frames")
+    return [int(i) for i in rng.permutation(len(available))[:n_frames]]
+
+
+@lru_cache(maxsize=2)
+def cached_frames(name: str, detector: str, device: str, root: Path | None, seed: int) -> Sequence[Frame]:
+    """`open_frames`, once a process."""
+    return open_frames(name, cached_detector(detector, device, root), seed=seed)

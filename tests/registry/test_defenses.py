@@ -1,0 +1,106 @@
+"""Presets of defences by name: the shipped ones, wrong names, wrong files."""
+
+import json
+
+import pytest
+
+from robosac.agreement import BoxJaccard, SeenScoreMap
+from robosac.defenses import EgoOnly, Known, NoDefense, Oracle, PaperKnown, PaperUnknown, Robosac, Unknown
+from robosac.gate import Gate
+from robosac.registry import defenses as registry
+from robosac.registry.defenses import DefensePreset, defense_names, defense_preset, open_defense, policy
+from robosac.registry.settings import plain
+from robosac.types import InputError
+
+
+@pytest.mark.parametrize(
+    ("name", "plan", "agreement", "threshold"),
+    [
+        ("paper", PaperKnown(attackers=2), BoxJaccard(iou=0.5, min_score=0.3), 0.3),
+        ("paper-probing", PaperUnknown(budget=5), BoxJaccard(iou=0.5, min_score=0.3), 0.3),
+        ("robosac-known", Known(attackers=2, budget=32), SeenScoreMap(), None),
+        ("robosac", Unknown(budget=32), SeenScoreMap(), None),
+    ],
+)
+def test_the_shipped_presets(name, plan, agreement, threshold):
+    made = policy(name).make(2)
+    assert made == open_defense(name, attackers=2) == Robosac(plan=plan, agreement=agreement, threshold=threshold)
+
+
+def test_one_name_means_one_policy():
+    names = ["all-honest", "ego-only", "none", "oracle", "paper", "paper-probing", "robosac", "robosac-known"]
+    assert defense_names() == names
+    assert [policy(name).name for name in names] == names and all(defense_preset(name).source for name in names)
+
+
+def test_the_default_preset_is_the_default():
+    assert policy("robosac").make(1) == Robosac()
+
+
+def test_defences_that_try_no_subsets():
+    assert open_defense("ego-only") == EgoOnly() and open_defense("none") == policy("none").make(2) == NoDefense()
+    assert policy("all-honest", title="x").name == "x" and policy("all-honest").honest_air
+    assert policy("oracle").defense(frozenset("ab")) == Oracle(attackers=frozenset("ab"))
+
+
+@pytest.mark.parametrize("name", ["oracle", "all-honest"])
+def test_evaluation_alone_makes_what_knows_who_attacks(name):
+    with pytest.raises(InputError, match=f"got {name}, which needs to know who attacks: evaluation alone does"):
+        open_defense(name)
+
+
+def test_another_number_of_trials_and_another_gate():
+    gate = Gate(max_ahead_ms=50.0)
+    for name, kind in (("robosac", Unknown), ("paper-probing", PaperUnknown)):
+        assert defense_preset(name).makes_trials()
+        made = policy(name, trials=7, gate=gate).defense(frozenset("a"))
+        assert (made.plan, made.gate) == (kind(budget=7), gate)
+    assert policy("paper", trials=7).make(2).plan == PaperKnown(attackers=2, budget=7)
+    assert not any(defense_preset(name).makes_trials() for name in ("none", "ego-only", "oracle", "all-honest"))
+    assert policy("oracle", gate=gate).defense(frozenset("a")).gate == gate
+
+
+def test_an_unknown_name_lists_the_right_ones():
+    for find in (policy, open_defense):
+        with pytest.raises(InputError, match=r"one of all-honest, ego-only, none, .*paper.*robosac.*; got 'krum'"):
+            find("krum")
+
+
+GOOD = {"kind": "robosac", "source": "somewhere, section 1", "plan": {"kind": "unknown"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "krum"}, "defence to have a `kind`, one of robosac, none, ego-only; got 'krum'"),
+        ({"plan": {"kind": "guess"}}, "plan to have a `kind`, one of known"),
+        ({"plan": {}}, "plan to have a `kind`"),
+        ({"plan": "known"}, "plan to be a mapping with a `kind`, got 'known'"),
+        ({"plan": {"kind": "box_jaccard"}}, "plan to have a `kind`, one of known"),
+        ({"agreement": {"kind": "box_jaccard", "iuo": 0.5}}, r"settings of box_jaccard among .* got \['iuo'\]"),
+        ({"treshold": 0.3}, r"settings of robosac among .*'threshold'.* got \['treshold'\]"),
+        ({"plan": {"kind": "known"}}, "is told the number of attackers"),
+    ],
+)
+def test_wrong_presets(change, message):
+    with pytest.raises(InputError, match=message):
+        DefensePreset.model_validate(GOOD | change).build()
+
+
+def test_a_preset_that_names_the_ratio_is_told_no_number():
+    made = DefensePreset.model_validate(GOOD | {"plan": {"kind": "known", "ratio": 0.4}}).build()
+    assert made == Robosac(plan=Known(ratio=0.4))
+
+
+@pytest.mark.parametrize("text", ["- robosac", "kind: robosac", "kind: 3\nsource: ours, no paper", "kind: [robosac"])
+def test_preset_files_are_strict(tmp_path, monkeypatch, text):
+    (tmp_path / "mine.yaml").write_text(text)
+    monkeypatch.setattr(registry, "FOLDER", tmp_path)
+    with pytest.raises(InputError, match=r"expected .*mine\.yaml to be"):
+        policy("mine")
+
+
+def test_settings_become_plain_json():
+    made = plain(policy("robosac-known").make(1))
+    assert json.loads(json.dumps(made)) == made
+    assert made["plan"] == {"kind": "Known", "attackers": 1, "ratio": None, "budget": 32}
