@@ -183,6 +183,16 @@ def test_the_rank_with_a_confidence_by_hand():
             conformal_threshold(values, 0.02, confidence=wrong)
 
 
+@pytest.mark.parametrize(
+    ("n", "alpha", "confidence"),
+    [(149, 0.02, 0.95), (300, 0.05, 0.9), (1000, 0.1, 0.99), (1000, 0.02, 0.5), (99, 0.1, 0.1), (1, 0.5, 0.5)],
+)
+def test_the_rank_with_a_confidence_is_the_largest_that_keeps_the_promise(n, alpha, confidence):
+    held = [k for k in range(1, int(alpha * (n + 1)) + 1) if beta.ppf(confidence, k, n + 1 - k) <= alpha]
+    values = np.arange(1, n + 1)
+    assert conformal_threshold(values, alpha, confidence=confidence) == held[-1] == len(held)
+
+
 @pytest.mark.parametrize(("n", "alpha"), [(60, 0.1), (200, 0.05), (400, 0.02)])
 def test_the_promise_with_a_confidence_holds_for_that_share_of_calibrations(n, alpha):
     rng = np.random.default_rng(0)

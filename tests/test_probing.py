@@ -187,6 +187,15 @@ def test_what_is_remembered_costs_no_try_of_its_size():
     assert len({t.subset for t in found.trials}) == 5
 
 
+def test_no_more_is_proposed_than_asked_for_over_all_sizes():
+    walk = Walk(tries={3: 1, 2: 5, 1: 1})
+    assert [[len(s) for s in walk.propose(IDS, (), rng(), n)] for n in (1, 3, 9)] == [
+        [3],
+        [3, 2, 2],
+        [3] + [2] * 5 + [1],
+    ]
+
+
 def test_steps_up_end_at_the_largest_size_allowed():
     memory = WalkMemory()
     memory.learn(IDS, frozenset("a"))

@@ -199,11 +199,10 @@ class _Curve:
         """AP `(B,)` of each weighting `(B, S)` of the scenes with `n_gt (S,)` objects; 0 where none is left."""
         # Counts are integers below 2^53: the products are exact, so the result is the same on any BLAS.
         tp, fp, total = weights @ self.tp, weights @ self.fp, weights @ n_gt
-        precision = np.divide(tp, tp + fp, out=np.zeros_like(tp), where=tp > 0)
+        precision = tp / np.maximum(tp + fp, 1)
         envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        gain = np.diff(tp, axis=1, prepend=0.0)
-        found = (gain * envelope).sum(axis=1)
-        return np.asarray(np.divide(found, total, out=np.zeros_like(found), where=total > 0))
+        gain = np.diff(tp, prepend=0.0)
+        return np.asarray((gain * envelope).sum(axis=1) / np.maximum(total, 1))
 
 
 def average_precision(matches: Sequence[FrameMatches]) -> dict[float, float | None]:

@@ -17,7 +17,6 @@ from robosac.evaluation.ap import (
     THRESHOLDS,
     TP,
     FrameMatches,
-    ap_replicates,
     average_precision,
     counted,
     in_region,
@@ -25,7 +24,6 @@ from robosac.evaluation.ap import (
     match_truth,
     recall,
 )
-from robosac.evaluation.bootstrap import Estimate, scene_weights
 from robosac.types import BevGrid, Detections, InputError, Truth
 
 
@@ -274,7 +272,7 @@ def test_more_false_positives_above_all_never_help(frames: list[FrameMatches]) -
         assert ap50(*frames, frame([1.0, 1.0], [FP, FP], 0)) <= value + 1e-12
 
 
-# ---------------------------------------------------------------------------------- storage, bootstrap, errors
+# ---------------------------------------------------------------------------------- storage, errors
 def test_json_round_trip_is_exact() -> None:
     rng = np.random.default_rng(3)
     m = FrameMatches(THRESHOLDS, rng.random(5).astype(np.float32), rng.integers(-1, 2, (3, 5)).astype(np.int8), 4)
@@ -283,48 +281,6 @@ def test_json_round_trip_is_exact() -> None:
         assert back.thresholds == original.thresholds and back.n_gt == original.n_gt
         assert np.array_equal(back.scores, original.scores) and back.scores.dtype == np.float32
         assert np.array_equal(back.outcome, original.outcome) and back.outcome.dtype == np.int8
-
-
-def bootstrapped(**scenes: list[FrameMatches]) -> Estimate | None:
-    replicated = ap_replicates(scenes, scene_weights(len(scenes), np.random.default_rng(0), 50))[0.5]
-    return replicated and replicated.estimate()
-
-
-def test_bootstrap_of_one_scene_has_no_width() -> None:
-    scene = [frame([0.9, 0.8, 0.7], [TP, FP, TP], 3)]
-    estimate = bootstrapped(a=scene)
-    assert estimate.low == estimate.value == estimate.high == average_precision(scene)[0.5]
-
-
-def test_bootstrap_weights_equal_repeating_the_scenes() -> None:
-    """The replicate of multiplicities w is the AP of a data set in which scene k occurs w_k times."""
-    rng = np.random.default_rng(5)
-    scenes = {
-        f"s{k}": [frame(np.round(rng.random(6), 1).tolist(), rng.integers(-1, 2, 6).tolist(), 7) for _ in range(2)]
-        for k in range(4)
-    }
-    weights = scene_weights(4, rng, 300)  # more than one block
-    replicated = ap_replicates(scenes, weights)[0.5]
-    for row in range(0, 300, 37):
-        repeated = [f for k, name in enumerate(sorted(scenes)) for f in scenes[name] * int(weights[row, k])]
-        assert replicated.replicates[row] == pytest.approx(average_precision(repeated)[0.5], abs=1e-12)
-    assert replicated.value == pytest.approx(
-        average_precision([f for rows in scenes.values() for f in rows])[0.5], abs=1e-12
-    )
-
-
-def test_resamples_are_paired_by_name_whatever_the_order_of_the_scenes() -> None:
-    scenes = {"a": [frame([0.9], [TP], 1)], "b": [frame([0.9], [FP], 3)]}
-    weights = scene_weights(2, np.random.default_rng(1), 20)
-    forth, back = ap_replicates(scenes, weights)[0.5], ap_replicates(dict(reversed(scenes.items())), weights)[0.5]
-    assert np.array_equal(forth.replicates, back.replicates) and np.ptp(forth.replicates) > 0
-
-
-def test_bootstrap_without_truth_is_undefined_and_resamples_without_truth_are_left_out() -> None:
-    empty, full = [frame([0.5], [FP], 0)], [frame([0.9], [TP], 1)]
-    assert bootstrapped(a=empty, b=empty) is None
-    estimate = bootstrapped(a=empty, b=full)
-    assert (estimate.value, estimate.low, estimate.high) == (1.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -338,7 +294,6 @@ def test_bootstrap_without_truth_is_undefined_and_resamples_without_truth_are_le
         (lambda: FrameMatches((0.5,), np.zeros(2, np.float32), np.zeros((1, 3), np.int8), 0), "outcome to be"),
         (lambda: FrameMatches((0.5,), np.zeros(0, np.float32), np.zeros((1, 0), np.int8), -1), "n_gt >= 0"),
         (lambda: average_precision([frame([], [], 1), match_frame(Detections.empty(), boxes())]), "in every frame"),
-        (lambda: bootstrapped(), "at least one scene"),
     ],
 )
 def test_errors_say_what_was_expected(call, message: str) -> None:
