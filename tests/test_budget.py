@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 from itertools import combinations, permutations, product
@@ -17,6 +18,7 @@ from robosac.budget import (
     Trials,
     Verifier,
     a2cp_limits,
+    attackers_of_ratio,
     largest_subset,
     outcome,
     paper_subset_size,
@@ -201,11 +203,8 @@ def test_the_published_table(row: Published) -> None:
     assert success(*row.team, row.n_paper, law=Law.INDEPENDENT) == pytest.approx(row.true_success, abs=5e-4)
 
 
-def test_the_papers_table_of_trials_for_one_teammate() -> None:
+def test_probing_limits_and_the_papers_table_of_trials_for_one_teammate() -> None:
     assert [paper_trials(5, m, 1).count for m in (1, 2, 3, 4)] == [3, 6, 10, 21]
-
-
-def test_probing_limits() -> None:
     assert a2cp_limits(5) == {5: 1, 4: 9, 3: 19, 2: 27, 1: 21}
     assert list(a2cp_limits(5)) == [5, 4, 3, 2, 1]
     assert a2cp_limits(5, law=Law.INDEPENDENT) == {5: 1, 4: 21, 3: 44, 2: 44, 1: 21}
@@ -225,6 +224,22 @@ def test_the_papers_set_size_is_never_larger_than_the_honest_teammates() -> None
     assert largest_subset(5, 1, 20).size == 4
 
 
+@pytest.mark.parametrize(("A", "m", "p"), [(5, 1, "0.99"), (9, 2, "0.5"), (40, 1, "0.9")])
+def test_the_papers_set_size_is_the_largest_that_its_formula_allows(A: int, m: int, p: str) -> None:
+    for n in range(1, 60):
+        size = paper_subset_size(A, m, n, p)
+        assert size is not None
+        q = [Fraction(A - m, A) ** s for s in (size, size + 1)]
+        assert (1 - q[0]) ** n <= 1 - Fraction(p) < (1 - q[1]) ** n
+
+
+def test_reasons_tell_what_the_papers_formula_would_say_and_only_of_it() -> None:
+    assert trials(5, 3, 3, law=Law.PAPER).reason.endswith("(the paper's formula would say 70 trials)")
+    assert largest_subset(5, 1, 20).reason == "all 4 honest teammates"
+    assert largest_subset(5, 1, 5, law=Law.PAPER).reason == "a larger subset does not reach 0.99 in 5 trials"
+    assert largest_subset(5, 1, 9, law=Law.PAPER).reason == "all 4 honest teammates"  # the formula says no more
+
+
 def test_set_sizes_at_the_edges() -> None:
     assert paper_subset_size(5, 0, 20) is None  # the formula divides by ln 1
     assert paper_subset_size(5, 5, 20) == 0  # and takes ln 0
@@ -239,14 +254,17 @@ def test_set_sizes_at_the_edges() -> None:
 
 
 @pytest.mark.parametrize("law", Law)
-@pytest.mark.parametrize("verifier", [Verifier(), Verifier(0.01, 0.1), Verifier(0.01, frame_reject=0.1)], ids=repr)
-def test_the_largest_subset_is_the_largest(law: Law, verifier: Verifier) -> None:
+@pytest.mark.parametrize("errors", [(0,), (0.01, 0.1), (0.01, 0, 0.1), (1,)])
+def test_the_largest_subset_is_the_largest(law: Law, errors: tuple[float, ...]) -> None:
+    verifier = Verifier(*errors)
     for A, m, n in product(range(1, 8), range(8), (0, 1, 2, 5, 10, 30)):
         if m > A:
             continue
         counts = {s: trials(A, m, s, 0.85, law=law, verifier=verifier).count for s in range(1, A + 1)}
         fits = [s for s, count in counts.items() if count is not None and count <= n]
-        assert largest_subset(A, m, n, 0.85, law=law, verifier=verifier).size == max(fits, default=0)
+        found = largest_subset(A, m, n, 0.85, law=law, verifier=verifier)
+        assert found.size == max(fits, default=0)
+        assert found.success == outcome(A, m, found.size, n, law=law, verifier=verifier).clean
 
 
 def test_a_larger_subset_can_need_fewer_trials_without_repeats() -> None:
@@ -297,8 +315,29 @@ def test_a_verifier_that_errs_bounds_what_trials_can_reach() -> None:
 def test_teams_that_cannot_be_are_refused(team: tuple[int, int, int], message: str) -> None:
     with pytest.raises(InputError, match=message):
         trials(*team)
-    with pytest.raises(InputError, match="expected trials to be a whole number >= 0, got -1"):
-        success(5, 2, 3, -1)
+
+
+@pytest.mark.parametrize(
+    ("ask", "name"),
+    [
+        (lambda: success(5, 2, 3, -1), "trials"),
+        (lambda: outcome(5, 2, 3, -1), "trials"),
+        (lambda: largest_subset(5, 2, -1), "trials"),
+        (lambda: largest_subset(5, 6, 9), "attackers"),
+        (lambda: largest_subset(5, 2, 9, 2), "confidence"),
+        (lambda: paper_subset_size(5, 2, -1), "trials"),
+        (lambda: paper_subset_size(5, 6, 9), "attackers"),
+        (lambda: paper_subset_size(5, 2, 9, 2), "confidence"),
+        (lambda: attackers_of_ratio(5, 2), "ratio"),
+        (lambda: attackers_of_ratio(-1, 0.4), "teammates"),
+        (lambda: Verifier(false_accept=2), "false_accept"),
+        (lambda: Verifier(false_reject=2), "false_reject"),
+        (lambda: Verifier(frame_reject=2), "frame_reject"),
+    ],
+)
+def test_the_argument_that_makes_no_sense_is_named(ask: Callable[[], object], name: str) -> None:
+    with pytest.raises(InputError, match=f"^expected {name} to be"):
+        ask()
 
 
 @given(st.integers(1, 12), st.data())

@@ -102,8 +102,11 @@ def test_rare_repeats_let_the_law_with_repeats_answer() -> None:
     law = NoRepeats(10**28, 10**30)
     near, far = law.chances(400, Fraction(1, 50), Fraction(1, 10)), Independent(Fraction(1, 100))
     assert near == far.chances(400, Fraction(1, 50), Fraction(1, 10))
-    with pytest.raises(InputError, match="expected at most 500 trials without repeats for an imperfect verifier"):
-        NoRepeats(10, 10**6).chances(501, Fraction(1, 50), Fraction(0))
+    few = NoRepeats(10, 10**6)
+    for ask in (few.chances, lambda *args: few.reaches(Fraction(1, 10**4), *args)):
+        with pytest.raises(InputError, match="expected at most 500 trials without repeats for an imperfect verifier"):
+            ask(501, Fraction(0), Fraction(99, 100))
+    assert not few.reaches(Fraction(1, 2), 501, Fraction(1, 50), Fraction(0))  # 500 trials show that it cannot be
 
 
 @pytest.mark.parametrize("total", [1, 2, 10, 365])
