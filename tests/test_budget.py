@@ -162,10 +162,11 @@ def test_more_than_the_frames_that_are_not_refused_cannot_be_had(law: Law, error
 @pytest.mark.parametrize("verifier", [Verifier(0.01, 0.2), Verifier(0.01, frame_reject=0.05), Verifier(0, 0.1, 0.05)])
 def test_trials_with_an_imperfect_verifier_are_the_smallest(law: Law, verifier: Verifier) -> None:
     for team in [(5, 2, 2), (5, 1, 3), (8, 3, 2), (6, 0, 4)]:
-        n = trials(*team, 0.8, law=law, verifier=verifier).count
-        assert n is not None
-        assert n > 0
-        assert outcome(*team, n, law=law, verifier=verifier).clean >= 0.8
+        found = trials(*team, 0.8, law=law, verifier=verifier)
+        n = found.count
+        assert n is not None and n > 0
+        assert found.success == pytest.approx(outcome(*team, n, law=law, verifier=verifier).clean)
+        assert found.success >= 0.8
         assert outcome(*team, n - 1, law=law, verifier=verifier).clean < 0.8
 
 
@@ -224,9 +225,9 @@ def test_the_papers_set_size_is_never_larger_than_the_honest_teammates() -> None
     assert largest_subset(5, 1, 20).size == 4
 
 
-@pytest.mark.parametrize(("A", "m", "p"), [(5, 1, "0.99"), (9, 2, "0.5"), (40, 1, "0.9")])
+@pytest.mark.parametrize(("A", "m", "p"), [(5, 1, "0.99"), (9, 2, "0.5"), (20, 1, "0.9")])
 def test_the_papers_set_size_is_the_largest_that_its_formula_allows(A: int, m: int, p: str) -> None:
-    for n in range(1, 60):
+    for n in (*range(1, 12), 40):
         size = paper_subset_size(A, m, n, p)
         assert size is not None
         q = [Fraction(A - m, A) ** s for s in (size, size + 1)]

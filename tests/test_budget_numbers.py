@@ -7,7 +7,7 @@ from math import comb
 
 import mpmath
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robosac.budget import Law, Verifier, attackers_of_ratio, numbers, outcome, success, trials
@@ -59,6 +59,26 @@ def test_numbers_too_large_to_count_agree_with_counting(
     assert abs(law.miss(n) / counted - 1) < Fraction(1, 10**30) if counted else law.miss(n) == 0
 
 
+@settings(max_examples=30)
+@given(st.integers(0, 6), st.integers(0, 6), st.fractions(0, Fraction(99, 100), max_denominator=200))
+def test_the_fewest_draws(good: int, bad: int, miss: Fraction) -> None:
+    total = good + bad
+    missed = [numbers.all_miss(good, total, n) for n in range(total + 1)]
+    for bound in (miss, *(m for m in missed if m < 1)):
+        assert [numbers.misses_at_most(good, total, n, bound) for n in range(total + 1)] == [m <= bound for m in missed]
+        fewest = next((n for n, m in enumerate(missed) if m <= bound), None)
+        assert numbers.fewest_draws(good, total, bound, at_most=None) == fewest
+        assert fewest is None or numbers.fewest_draws(good, total, bound, at_most=fewest) == fewest
+
+
+@pytest.mark.parametrize("off", [-3, -1, 1, 3])
+def test_the_fewest_draws_are_exact_however_wrong_the_estimate(off: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = numbers.fewest_draws(50, 10**6, Fraction(1, 10), at_most=None)
+    assert exact is not None
+    monkeypatch.setattr(numbers, "_estimate", lambda *_: exact + off)
+    assert numbers.fewest_draws(50, 10**6, Fraction(1, 10), at_most=None) == exact
+
+
 def test_large_teams_against_plain_logarithms_and_another_implementation() -> None:
     A, m, s = 1000, 400, 500
     good, total = comb(A - m, s), comb(A, s)
@@ -102,6 +122,9 @@ def test_rare_repeats_let_the_law_with_repeats_answer() -> None:
     law = NoRepeats(10**28, 10**30)
     near, far = law.chances(400, Fraction(1, 50), Fraction(1, 10)), Independent(Fraction(1, 100))
     assert near == far.chances(400, Fraction(1, 50), Fraction(1, 10))
+    errors = Fraction(1, 50), Fraction(1, 10)
+    assert law.trials_for_clean(Fraction(99, 100), *errors) == (None, far.chances(500, *errors).clean)
+    assert NoRepeats(0, 9).trials_for_clean(Fraction(1, 2), Fraction(0), Fraction(0)) == (None, 0)
     few = NoRepeats(10, 10**6)
     for ask in (few.chances, lambda *args: few.reaches(Fraction(1, 10**4), *args)):
         with pytest.raises(InputError, match="expected at most 500 trials without repeats for an imperfect verifier"):
