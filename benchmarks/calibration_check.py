@@ -26,7 +26,7 @@ from scipy.stats import betabinom
 
 from robosac import detectors
 from robosac.agreement import Agreement, BoxJaccard, ScoreMapOverlap, SeenScoreMap
-from robosac.calibration import conformal_threshold, honest_agreements
+from robosac.calibration import conformal_threshold, honest_scores
 from robosac.detectors.fusion.early import EarlyFusion
 from robosac.detectors.fusion.late import LateFusion
 from robosac.detectors.fusion.single import single
@@ -107,7 +107,7 @@ def gather(detector: Detector, frames: Iterable[Frame], seed: int, role: str) ->
     """Agreements of one random honest subset a size and frame; a generator a frame, so that none moves another's."""
     found: dict[str, dict[int, list[float]]] = {m.name: {} for m in MEASURES}
     for frame in frames:
-        _add(found, honest_agreements(detector, [frame], MEASURES, keyed_rng(seed, role, frame.scenario)))
+        _add(found, honest_scores(detector, [frame], MEASURES, keyed_rng(seed, role, frame.scenario)))
     return found
 
 

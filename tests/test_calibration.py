@@ -11,9 +11,12 @@ from robosac.agreement import BoxJaccard, ScoreMapOverlap
 from robosac.calibration import (
     Calibration,
     Measure,
+    WithEgo,
     calibrate,
     conformal_threshold,
+    fit,
     frames_needed,
+    honest_scores,
     refusal_bound,
 )
 from robosac.types import InputError
@@ -121,3 +124,67 @@ def test_a_confidence_is_kept_in_the_file(tmp_path):
     (a,), (b,) = sure.measures.values(), plain.measures.values()
     assert a.confidence == 0.9 and b.confidence is None
     assert all(a.thresholds[s] <= b.thresholds[s] for s in (1, 2)) and a.refusals(1, confidence=0.9) <= 0.1
+
+
+# ------------------------------------------------------------------------------------------ scores and p-values
+def test_p_values_by_hand():
+    measure = Measure(0.1, {1: 0.2, 3: 0.5}, {1: 4, 3: 4}, scores={1: (0.2, 0.4, 0.4, 0.9), 3: (0.5, 0.6, 0.7, 0.8)})
+    assert [measure.p_value(1, s) for s in (0.1, 0.2, 0.3, 0.4, 0.95)] == [0.2, 0.4, 0.4, 0.8, 1.0]
+    assert measure.p_value(2, 0.55) == measure.p_value(1, 0.55)  # the nearest smaller size
+    assert measure.p_value(9, 0.55) == 0.4
+
+
+@given(st.lists(st.integers(0, 30), min_size=20, max_size=60), st.floats(0.06, 0.5), st.integers(-1, 31))
+def test_a_score_below_the_threshold_has_a_p_value_of_at_most_alpha(values, alpha, score):
+    made = fit("toy", {"m": {1: values}}, alpha=alpha).measures["m"]
+    assert (score < made.threshold(1)) == (made.p_value(1, score) <= alpha + 1e-12)
+
+
+def test_p_values_of_honest_frames_are_as_rare_as_they_say():
+    rng, n = np.random.default_rng(0), 19
+    drawn = []
+    for _ in range(2000):
+        honest = tuple(sorted(rng.random(n)))
+        drawn.append(Measure(0.1, {1: 0.0}, {1: n}, scores={1: honest}).p_value(1, rng.random()))
+    for p in (0.05, 0.1, 0.5):
+        assert abs(np.mean(np.array(drawn) <= p) - p) < 4 * np.sqrt(p * (1 - p) / 2000)
+
+
+def test_scores_are_kept_to_the_last_bit_and_each_list_in_a_line(tmp_path):
+    made = calibrate(ToyDetector(), honest_frames(40), [BoxJaccard()], alpha=0.1, rng=np.random.default_rng(0))
+    made.save(tmp_path / "c.json")
+    text = (tmp_path / "c.json").read_text()
+    assert Calibration.load(tmp_path / "c.json") == made and text.count("[") == 2 and len(text.splitlines()) < 40
+    (measure,) = made.measures.values()
+    assert [len(s) for s in measure.scores.values()] == [40, 40]
+    assert all(list(s) == sorted(s) and measure.thresholds[k] in s for k, s in measure.scores.items())
+
+
+def test_a_file_without_scores_still_gives_thresholds(tmp_path):
+    old = {"alpha": 0.1, "thresholds": {"1": 0.25}, "frames": {"1": 40}, "lies_accepted": {}, "lie": "foreign"}
+    (tmp_path / "old.json").write_text(json.dumps({"detector": "x", "measures": {"m": old}, "source": {"seed": "0"}}))
+    found = Calibration.load(tmp_path / "old.json").measures["m"]
+    assert found.threshold(1) == 0.25 and found.confidence is None
+    with pytest.raises(InputError, match="make it again with `robosac calibrate`"):
+        found.p_value(1, 0.5)
+
+
+class Nearest:
+    """A statistic about single teammates: how many objects it sent."""
+
+    name = "objects"
+
+    def scores(self, session, ego, grid, subsets):
+        return [
+            float(len(session.messages[next(iter(s))].payload["centres"])) if len(s) == 1 else None for s in subsets
+        ]
+
+
+def test_a_statistic_of_ones_own_stands_beside_the_agreement():
+    frames, both = list(honest_frames(12)), (Nearest(), BoxJaccard())
+    found = honest_scores(ToyDetector(), frames, both, np.random.default_rng(0))
+    assert set(found["objects"]) == {1} and len(found["objects"][1]) == 12
+    sent = [{float(len(v.points)) for v in f.others.values()} for f in frames]
+    assert all(score in counts for score, counts in zip(found["objects"][1], sent, strict=True))
+    alone = honest_scores(ToyDetector(), frames, (WithEgo(BoxJaccard()),), np.random.default_rng(0))
+    assert found[BoxJaccard().name] == alone[BoxJaccard().name]  # the same subsets, whatever else is asked

@@ -34,7 +34,7 @@ optim: {steps: 2, frames_per_step: 1, bf16: false, threads: 1}
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration of two steps; two scenes of the tiny world stand in for the simulator."""
-    monkeypatch.setattr(training, "load_split", lambda split, data, log: [[cached_frame(0)], [cached_frame(1)]])
+    monkeypatch.setattr(training, "load_split", lambda split, data, **_: [[cached_frame(0)], [cached_frame(1)]])
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY)
     return path

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import beta
 
 from robosac.agreement import BoxJaccard
-from robosac.calibration import Calibration, conformal_threshold, fit, foreign, lying_agreements, refusal_bound
+from robosac.calibration import Calibration, attacked_scores, conformal_threshold, fit, foreign, refusal_bound
 from robosac.cli import main
 from robosac.facade import wrap
 from robosac.registry.detectors import open_detector
@@ -203,9 +203,9 @@ def test_foreign_messages_by_hand():
     elsewhere = frame({"ego": [], "z": [(20, 20), (-20, 20), (20, -20)]})
     measure = BoxJaccard()
     lie = foreign(ToyDetector(), elsewhere)
-    found = lying_agreements(ToyDetector(), [here], [measure], lie, np.random.default_rng(0))
+    found = attacked_scores(ToyDetector(), [here], [measure], lie, np.random.default_rng(0))
     assert found == {measure.name: {1: [0.25]}}  # one box agrees, three are invented
-    made = fit("toy", {measure.name: {1: [0.2] * 20}}, alpha=0.1, lies={measure.name: {1: [0.1, 0.2, 0.25, 0.9]}})
+    made = fit("toy", {measure.name: {1: [0.2] * 20}}, alpha=0.1, attacked={measure.name: {1: [0.1, 0.2, 0.25, 0.9]}})
     assert made.measures[measure.name].lies_accepted == {1: 0.75}
 
 
@@ -214,7 +214,7 @@ def test_frames_without_teammates_say_nothing_of_lies():
     measure = BoxJaccard()
     for here, elsewhere in ((alone, both), (both, alone)):
         lie = foreign(ToyDetector(), elsewhere)
-        found = lying_agreements(ToyDetector(), [here], [measure], lie, np.random.default_rng(0))
+        found = attacked_scores(ToyDetector(), [here], [measure], lie, np.random.default_rng(0))
         assert found == {measure.name: {}}
 
 

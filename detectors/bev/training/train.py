@@ -47,7 +47,9 @@ class Curve:
         return True
 
 
-def train_from_config(config: Path, *, out: Path | None = None, seed: int | None = None, progress: bool = True) -> Path:
+def train_from_config(
+    config: Path, *, out: Path | None = None, seed: int | None = None, jobs: int | None = None, progress: bool = True
+) -> Path:
     """Train as a YAML file says, validate, and write weights and record.
 
     Args:
@@ -55,6 +57,7 @@ def train_from_config(config: Path, *, out: Path | None = None, seed: int | None
         out: folder for `<name>.safetensors` and its record `<name>.json`, or a path ending in .safetensors whose
             record lies beside it; default `detectors/weights`, where `load` looks.
         seed: in place of the file's.
+        jobs: processes that simulate, in place of the file's; changes no figure.
         progress: print the losses as they fall.
 
     Returns:
@@ -73,14 +76,14 @@ def train_from_config(config: Path, *, out: Path | None = None, seed: int | None
     check_writable_file(path.with_suffix(".json"))
     torch.set_num_threads(settings.optim.threads)
 
-    train_scenes = load_split("train", settings.data, log=log)
+    train_scenes = load_split("train", settings.data, jobs=jobs, log=log)
     start = time.perf_counter()
     net, curve = train(settings, [f for scene in train_scenes for f in scene], log=log)
     minutes = (time.perf_counter() - start) / 60
 
     header = Header(name=settings.name, model=settings.model, decode=settings.decode)
     detector = BevDetector(net, header)
-    val_scenes = load_split("val", settings.data, log=log)
+    val_scenes = load_split("val", settings.data, jobs=jobs, log=log)
     figures = validate(detector, val_scenes, min_hits=settings.data.min_hits)
     log(f"validation: {figures}")
     command = f"robosac train --config {shlex.quote(config.as_posix())}" + ("" if seed is None else f" --seed {seed}")

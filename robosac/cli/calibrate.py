@@ -2,59 +2,82 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from json import dumps
 from pathlib import Path
+from typing import Annotated, Final
 
 import numpy as np
+import typer
 
-from robosac.agreement import Agreement, BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.calibration import (
-    Agreements,
     Calibration,
-    Lie,
+    Malicious,
     Measure,
+    Scores,
+    attacked_scores,
     fit,
     foreign,
     frames_needed,
-    honest_agreements,
-    lying_agreements,
+    honest_scores,
 )
-from robosac.commands.progress import progress_bar
+from robosac.cli.options import DetectorName, Device, Jobs, Json, Root, Seed, command_of
+from robosac.cli.progress import progress_bar
 from robosac.evaluation.play import attacked_air
 from robosac.executors import make_executor
 from robosac.files import check_writable_file
+from robosac.registry.attacks import open_attack
+from robosac.registry.defenses import statistics_of
 from robosac.registry.detectors import cached_detector, calibration_beside
-from robosac.registry.frames import SIMULATED, cached_frames, choose
+from robosac.registry.frames import SIMULATED, cached_frames, choose, frame_at
 from robosac.types import Detector, Frame, Id, InputError, Message, Request, keyed_rng
 
-MEASURES: tuple[Agreement, ...] = (BoxJaccard(), ScoreMapOverlap(), SeenScoreMap())
-ALPHA = 0.02
-CONFIDENCE = 0.95
-FOREIGN = "foreign"
+CONFIDENCE: Final = 0.95
+FOREIGN: Final = "foreign"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Calibrate:
     """What is calibrated on what; names as in `robosac.registry`."""
 
-    detector: str = "mean"
-    data: str = SIMULATED
-    frames: int = 250
-    alpha: float = ALPHA
-    seed: int = 0
-    device: str = "cpu"
-    root: Path | None = None
-    attack: str = FOREIGN
-    confidence: float | None = None
+    detector: DetectorName = "mean"
+    data: Annotated[
+        str,
+        typer.Option(help="Honest frames: 'simulated', a data set's folder (OpenCOOD), or MODULE:NAME of your own."),
+    ] = SIMULATED
+    frames: Annotated[int, typer.Option(min=1, help="Honest frames to read thresholds from.")] = 250
+    alpha: Annotated[float, typer.Option(help="Share of honest subsets that may be refused.")] = 0.02
+    confidence: Annotated[
+        float | None, typer.Option(help="Keep that share with this confidence, like 0.95; default: on average.")
+    ] = None
+    seed: Seed = 0
+    out: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="File to write. Default: the thresholds beside the weights are replaced."),
+    ] = None
+    jobs: Jobs = None
+    attack: Annotated[
+        str, typer.Option(help="What the liar sends whose acceptance is measured: 'foreign' or an attack preset.")
+    ] = FOREIGN
+    defense: Annotated[
+        str, typer.Option(help="What these presets (a comma list) ask of honest frames; default: all that are shipped.")
+    ] = ""
+    device: Device = "cpu"
+    root: Root = None
+    json: Json = False
 
     def __post_init__(self) -> None:
         if self.frames < self.needed:
             raise InputError(
                 f"expected at least {self.needed} frames for alpha={self.alpha}, got {self.frames}; give more"
             )
+
+    @property
+    def defenses(self) -> list[str]:
+        """Names of the presets."""
+        return [name.strip() for name in self.defense.split(",") if name.strip()]
 
     @property
     def needed(self) -> int:
@@ -68,6 +91,7 @@ class Settings:
         parts += [] if self.data == SIMULATED else ["--data", self.data]
         parts += ["--frames", str(self.frames), "--seed", str(self.seed), "--alpha", f"{self.alpha:g}"]
         parts += [] if self.confidence is None else ["--confidence", f"{self.confidence:g}"]
+        parts += ["--defense", ",".join(self.defenses)] if self.defenses else []
         parts += [] if self.device == "cpu" else ["--device", self.device]
         parts += [] if self.attack == FOREIGN else ["--attack", self.attack]
         return shlex.join(parts)
@@ -77,59 +101,53 @@ class Settings:
 class Job:
     """One honest frame, and one from elsewhere."""
 
-    settings: Settings
+    settings: Calibrate
     index: int
     elsewhere: int
 
 
-def agreements_of(job: Job) -> tuple[Agreements, Agreements]:
-    """Agreements of an honest frame, a random subset of each size; the same with one liar in each subset."""
+def scores_of(job: Job) -> tuple[Scores, Scores]:
+    """Scores of an honest frame, a random subset of each size; the same with one attacker in each subset."""
     from robosac.detectors.device import device_of_process
 
     s = job.settings
     device = device_of_process(s.device)
     detector = cached_detector(s.detector, device, s.root)
     frames = cached_frames(s.data, s.detector, device, s.root, s.seed)
-    frame = _frame(frames[job.index], s)
-    rng = keyed_rng(s.seed, frame.scenario, *_where(frame, s), "calibrate")
-    honest = honest_agreements(detector, [frame], MEASURES, rng)
-    lie = foreign(detector, _frame(frames[job.elsewhere], s)) if s.attack == FOREIGN else by_attack(detector, s.attack)
-    return honest, lying_agreements(detector, [frame], MEASURES, lie, rng)
+    frame = frame_at(frames, job.index, s.data)
+    where = () if s.data == SIMULATED else (frame.index,)  # a simulated scene gives one frame
+    rng = keyed_rng(s.seed, frame.scenario, *where, "calibrate")
+    statistics = statistics_of(s.defenses)
+    honest = honest_scores(detector, [frame], statistics, rng)
+    if s.attack == FOREIGN:
+        malicious = foreign(detector, frame_at(frames, job.elsewhere, s.data))
+    else:
+        malicious = by_attack(detector, s.attack)
+    return honest, attacked_scores(detector, [frame], statistics, malicious, rng)
 
 
-def by_attack(detector: Detector, name: str) -> Lie:
-    """The lie of an attack preset, computed for the full fusion with this one attacker."""
-    from robosac import attacks
+def by_attack(detector: Detector, name: str) -> Malicious:
+    """What an attack preset sends, computed for the full fusion with this one attacker."""
+    attack = open_attack(name)
 
-    attack = attacks.load(name)
-
-    def lie(
-        frame: Frame, request: Request, honest: Mapping[Id, Message], liar: Id, rng: np.random.Generator
+    def sent(
+        frame: Frame, request: Request, honest: Mapping[Id, Message], attacker: Id, rng: np.random.Generator
     ) -> Sequence[Message]:
-        air = attacked_air(frame, detector, request, honest, frozenset({liar}), attack.knowledge)
-        return attack.start(frame.scenario, frozenset({liar}), rng).send(air)
+        air = attacked_air(frame, detector, request, honest, frozenset({attacker}), attack.knowledge)
+        messages: Sequence[Message] = attack.start(frame.scenario, frozenset({attacker}), rng).send(air)
+        return messages
 
-    return lie
-
-
-def _where(frame: Frame, settings: Settings) -> tuple[int, ...]:
-    return () if settings.data == SIMULATED else (frame.index,)  # a simulated scene gives one frame
+    return sent
 
 
-def _frame(found: object, settings: Settings) -> Frame:
-    if not isinstance(found, Frame):
-        raise InputError(f"expected {settings.data} to hold robosac.types.Frame, got {type(found).__name__}")
-    return found
-
-
-def plan(settings: Settings, out: Path | None) -> tuple[list[Job], Path]:
+def plan(settings: Calibrate) -> tuple[list[Job], Path]:
     """The work and the file that the thresholds go to, once what can be wrong beforehand has been looked at.
 
     Raises:
         InputError: if the detector, the data or the file cannot be used, or there are too few frames.
     """
     detector = cached_detector(settings.detector, settings.device, settings.root)
-    path = calibration_beside(detector) if out is None else out
+    path = calibration_beside(detector) if settings.out is None else settings.out
     if path is None:
         raise InputError(
             f"expected --out FILE: {detector.name!r} came from no file that its thresholds could lie beside"
@@ -137,6 +155,8 @@ def plan(settings: Settings, out: Path | None) -> tuple[list[Job], Path]:
     check_writable_file(path)
     if settings.attack != FOREIGN:
         by_attack(detector, settings.attack)  # an unknown name is told now
+    if not statistics_of(settings.defenses):
+        raise InputError(f"expected a defence that asks for thresholds, got {settings.defense}, which asks for none")
     frames = cached_frames(settings.data, settings.detector, settings.device, settings.root, settings.seed)
     order = choose(settings.frames, frames, settings.seed)
     if len(order) < settings.needed:
@@ -147,59 +167,57 @@ def plan(settings: Settings, out: Path | None) -> tuple[list[Job], Path]:
     return [Job(settings, i, order[(n + half) % len(order)]) for n, i in enumerate(order)], path
 
 
-def run(
-    settings: Settings,
-    *,
-    out: Path | None = None,
-    jobs: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+def measured(
+    settings: Calibrate, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> tuple[Calibration, Path]:
     """Calibrate and save; `out` defaults to the file beside the detector's weights, which is replaced.
 
     Raises:
-        InputError: as `Settings` and `plan`, before any frame is read.
+        InputError: as `Calibrate` and `plan`, before any frame is read.
     """
-    work, path = plan(settings, out)
-    found: dict[int, tuple[Agreements, Agreements]] = {}
-    for position, one in make_executor(jobs, threads=1).run(agreements_of, work):
+    work, path = plan(settings)
+    found: dict[int, tuple[Scores, Scores]] = {}
+    for position, one in make_executor(settings.jobs, threads=1).run(scores_of, work):
         found[position] = one
         progress(len(found), len(work))
-    honest, lies = (_merged([found[n][side] for n in range(len(work))]) for side in (0, 1))
+    honest, attacked = (_merged([found[n][side] for n in range(len(work))]) for side in (0, 1))
     if settings.data == SIMULATED:
         data = f"simulated, split calibration, {len(work)} scenes, one honest frame each"
     else:
         data = f"{settings.data}, {len(work)} honest frames drawn at random"
-    name = cached_detector(settings.detector, settings.device, settings.root).name
-    source = {"data": data, "command": settings.command}
     made = fit(
-        name,
+        cached_detector(settings.detector, settings.device, settings.root).name,
         honest,
         alpha=settings.alpha,
-        source=source,
-        lies=lies,
-        lie=settings.attack,
+        source={"data": data, "command": settings.command},
+        attacked=attacked,
+        attack=settings.attack,
         confidence=settings.confidence,
     )
     made.save(path)
     return made, path
 
 
-def _merged(parts: list[Agreements]) -> Agreements:
-    merged: Agreements = {}
+def _merged(parts: Sequence[Scores]) -> Scores:
+    merged: dict[str, dict[int, list[float]]] = {}
     for part in parts:
-        for measure, by_size in part.items():
+        for statistic, by_size in part.items():
             for size, values in by_size.items():
-                merged.setdefault(measure, {}).setdefault(size, []).extend(values)
+                merged.setdefault(statistic, {}).setdefault(size, []).extend(values)
     return merged
 
 
-def show(settings: Settings, *, out: Path | None, jobs: int | None, as_json: bool) -> None:
-    """Calibrate with a progress bar; print the thresholds, what they promise and what they let pass."""
-    plan(settings, out)  # what is wrong is told before a bar appears
-    with progress_bar("honest frames", quiet=as_json) as tell:
-        made, path = run(settings, out=out, jobs=jobs, progress=tell)
-    if as_json:
-        print(json.dumps({"out": str(path), **asdict(made)}))
+def show(settings: Calibrate) -> None:
+    """Read agreement thresholds and error rates off honest frames.
+
+    Without --out, the thresholds beside the detector's weights, which every defence reads, are replaced.
+    """
+    plan(settings)  # what is wrong is told before a bar appears
+    with progress_bar("honest frames", quiet=settings.json) as tell:
+        made, path = measured(settings, tell)
+    if settings.json:
+        measures = {name: {k: v for k, v in asdict(m).items() if k != "scores"} for name, m in made.measures.items()}
+        print(dumps({"out": str(path), **asdict(made), "measures": measures}))
         return
     from rich.console import Console
     from rich.table import Table
@@ -240,3 +258,6 @@ def guarantee(measure: Measure) -> str:
         f"{CONFIDENCE:.0%} confidence: {bounds}.\nNothing is promised for other traffic, sensors or weights. "
         "What lies are let through is measured for this lie and promised for none."
     )
+
+
+calibrate = command_of(Calibrate, show)

@@ -15,8 +15,8 @@ LAWS: Final = {"paper": "paper's formula", "independent": "exact, repeats", "no_
 Row = dict[str, Any]
 
 
-def show(found: Row, console: Console | None = None) -> None:
-    """Print every part of an answer of `robosac.commands.budget.answer`."""
+def show_answer(found: Row, console: Console | None = None) -> None:
+    """Print every part of an answer of `robosac.cli.budget.answer`."""
     console = console or Console(width=None if sys.stdout.isatty() else 118, highlight=False)
     asked = found["question"]
     console.print(_headline(asked))

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from robosac.air import Knowledge
-from robosac.commands.attack_words import acts, said_by, wrapped
-from robosac.commands.attacks import described
+from robosac.cli.attack_words import acts, said_by, wrapped
 from robosac.defenses import NoDefense, Robosac
 from robosac.defenses.protocol import Defender, Surrogate
 from robosac.evaluation.ap import counted, match_truth
 from robosac.evaluation.play import Moment, attacked_air, choose_attackers
 from robosac.files import check_writable, write_whole
+from robosac.registry.attacks import described, open_attack
 from robosac.registry.detectors import open_detector, saved_calibration
 from robosac.types import (
     Detector,
@@ -65,7 +65,7 @@ class Settings:
             )
 
 
-def gallery(
+def draw_all(
     settings: Settings, names: Sequence[str], *, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[Entry]:
     """Write NAME.png for every preset named and index.html; says of each what was drawn, or why not.
@@ -93,12 +93,11 @@ def gallery(
 
 def draw(settings: Settings, name: str) -> Entry:
     """The picture of one attack, written; or the reason why there is none."""
-    from robosac import attacks
     from robosac.viz.canvas import save_png
     from robosac.viz.gallery import Entry, attack_figure
 
     row = described(name)
-    attack = attacks.load(name)
+    attack = open_attack(name)
     facts = {
         "what": row["about"],
         "stage": row["stage"],
