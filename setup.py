@@ -36,6 +36,7 @@ setup(
         "numpy>=1.26",
         "scipy>=1.11",
         "shapely>=2.0",
+        "mpmath>=1.3",
         "torch>=2.2",
         "matplotlib>=3.8",
         "pydantic>=2.5",

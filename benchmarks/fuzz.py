@@ -25,7 +25,8 @@ from typing import Any, Final
 import numpy as np
 import yaml
 
-from robosac.data import pcd, safe
+from robosac import pcd
+from robosac.data import safe
 from robosac.data.recording import DataError
 
 _TELLING: Final = (
@@ -90,7 +91,7 @@ SEEDS: Final[dict[str, Callable[[], list[bytes]]]] = {
     "pkl": cache(_pickle_seeds),
 }
 _READERS: Final[dict[str, Callable[[Path, Path], Any]]] = {
-    "pcd": pcd.read,
+    "pcd": safe.read_pcd,
     "yaml": safe.read_yaml,
     "json": safe.read_json,
     "npy": safe.read_npy,

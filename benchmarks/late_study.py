@@ -4,7 +4,7 @@ Two tables, of which the first decided something and the second decides nothing:
 
 - *profiles*: by which shape of a box's score map are honest subsets told from attacked ones best? Area under the ROC
   curve of `SeenScoreMap` for each lie and subset size, late fusion of the shipped network. The outcome is
-  `robosac.boxes.rasterise_boxes`; the others are drawn here.
+  `robosac.score_maps.rasterise_boxes`; the others are drawn here.
 - *defence*: AP@0.5 of late and early fusion: the ego alone, all honest, undefended, defended, and told who lies, under
   the lies of `benchmarks.late_attacks`. Thresholds from calibration scenes, and other scenes than in the first table.
 """
@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.late_attacks import BoxLies, PointLies, invented
 from robosac.agreement import BoxJaccard, SeenScoreMap, overlap
 from robosac.air import Attack
-from robosac.boxes import cells_near, invert_pose, rasterise_boxes, transform_boxes
+from robosac.boxes import invert_pose, transform_boxes
 from robosac.calibration import calibrate
 from robosac.detectors.fusion.early import EarlyFusion
 from robosac.detectors.fusion.late import LateFusion
@@ -32,6 +32,7 @@ from robosac.evaluation.metrics import FrameRecord
 from robosac.evaluation.play import choose_attackers, play
 from robosac.executors import set_threads
 from robosac.registry.defenses import policy
+from robosac.score_maps import cells_near, rasterise_boxes
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, Array, BevGrid, Detector, Float32, Float64, Message, Request, keyed_rng
 from robosac.visibility import seen_cells

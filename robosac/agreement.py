@@ -8,8 +8,8 @@ scores the other side in [0, 1]: 1 means "nothing here contradicts the ego". Two
 - `SeenScoreMap` does so above all where the ego's own rays prove it could see: what teammates add behind a corner is
   the reason to have teammates, and hardly a contradiction.
 
-A detector that gives boxes only has its score maps made from them (`robosac.boxes.rasterise_boxes`), on its own grid
-or, where it has none, on `DEFAULT_GRID`.
+A detector that gives boxes only has its score maps made from them (`robosac.score_maps.rasterise_boxes`), on its own
+grid or, where it has none, on `DEFAULT_GRID`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from typing import Final, Protocol, TypeAlias
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from robosac.boxes import iou_bev, rasterise_boxes
+from robosac.boxes import iou_bev
+from robosac.score_maps import rasterise_boxes
 from robosac.types import Array, BevGrid, Detections, Float32, InputError, View
 from robosac.visibility import seen_cells
 

@@ -1,4 +1,4 @@
-"""Rotated boxes: corners, bird's-eye-view IoU, non-maximum suppression, score maps, rigid transforms.
+"""Rotated boxes: corners, bird's-eye-view IoU, non-maximum suppression, rigid transforms.
 
 Boxes are `(N, 7)` `[x y z l w h yaw]` (centre, metres, radians counter-clockwise from +x). IoU is that of the
 rotated rectangles seen from above. Everything is vectorised: there is no Python loop over boxes.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from robosac.types import Array, BevGrid, Bool, Float32, Float64, Int64
+from robosac.score_maps import rasterise_boxes as rasterise_boxes  # docs/own_detector.md shows it here
+from robosac.types import Array, Bool, Float32, Float64, Int64
 
 _CORNER_SIGNS = np.array([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]]) / 2
 
@@ -90,7 +91,7 @@ def pair_intersections(a: Array, b: Array) -> Float64:
 
 
 def _overlap_area(a: Array, b: Array) -> Float64:
-    """Areas `(P,)` as above, the long way.
+    """Areas `(P,)` as above, the long way. For 930 pairs it takes 2.0 ms and shapely 6.8 ms, to within 1e-14 m^2.
 
     The overlap of two rectangles is convex; its vertices are the corners of each inside the other and the crossings
     of their edges. Those are gathered, sorted by angle about their mean and measured with the shoelace formula.
@@ -185,65 +186,15 @@ def nms_bev_batch(boxes: list[Array], scores: list[Array], iou_threshold: float)
     return [o[k] for o, k in zip(orders, keeps, strict=True)]
 
 
-# ---------------------------------------------------------------------------------------------- score maps
-_SIGMAS = 3.0  # where a bump ends: at a hundredth of its score
-_BLUR_M = 0.4
-
-
-def rasterise_boxes(boxes: Array, scores: Array, grid: BevGrid) -> Float32:
-    """The score map `(H, W)` on a grid that boxes `(N, 7)` with scores `(N,)` would have been read from.
-
-    Each box is a bump in its own frame, its score times `exp(-(u^2 / s_l^2 + v^2 / s_w^2) / 2)` at cell centres, with
-    `s_l^2 = (l / 4)^2 + b^2`, `s_w^2` likewise, and a blur b of 0.4 m or a third of a cell, whichever is more; cells
-    take the largest. Bumps of the box with little blur tell honest subsets from attacked ones best of the profiles
-    tried (`python -m benchmarks.late_study`): filled boxes have hard edges, on which honest boxes differ from one
-    another, and round bumps do not notice turned or inflated boxes. No blur did as well as 0.4 m; with it, the map
-    depends less on where in its cell a narrow box lies. What lies off the grid, or is not finite, is not shown.
-    """
-    b, score = np.asarray(boxes, dtype=np.float64), np.asarray(scores, dtype=np.float64)
-    finite = np.isfinite(b).all(axis=1)
-    b, score = b[finite], score[finite]
-    blur_m = max(_BLUR_M, grid.cell_m / 3)
-    spread_l, spread_w = np.hypot(b[:, 3] / 4, blur_m), np.hypot(b[:, 4] / 4, blur_m)
-    box, cell, u, v = cells_near(b, grid, _SIGMAS * np.maximum(spread_l, spread_w))
-    bump = score[box] * np.exp(-((u / spread_l[box]) ** 2 + (v / spread_w[box]) ** 2) / 2)
-    shown = np.zeros(grid.rows * grid.cols, dtype=np.float32)
-    np.maximum.at(shown, cell, bump.astype(np.float32))
-    return shown.reshape(grid.rows, grid.cols)
-
-
-def cells_near(boxes: Array, grid: BevGrid, reach_m: Float64) -> tuple[Int64, Int64, Float64, Float64]:
-    """The cells of a grid around each box `(N, 7)`: a square of +- `reach_m` `(N,)`, as far as it lies on the grid.
-
-    Returns:
-        `(P,)` each, an entry a box and cell: index of the box, flat index of the cell, and where the cell's centre lies
-        in the box's own frame, in metres forward and to the left of its centre.
-    """
-    reach = reach_m / grid.cell_m
-    centre_col, centre_row = (boxes[:, 0] - grid.x_min_m) / grid.cell_m, (boxes[:, 1] - grid.y_min_m) / grid.cell_m
-    col, n_cols = _window(centre_col, reach, grid.cols)
-    row, n_rows = _window(centre_row, reach, grid.rows)
-    cells = n_rows * n_cols  # windows differ in size, so they are unrolled
-    box = np.repeat(np.arange(len(boxes)), cells)
-    k = np.arange(len(box)) - np.repeat(np.cumsum(cells) - cells, cells)
-    rows, cols = row[box] + k // n_cols[box], col[box] + k % n_cols[box]
-    dx, dy = (cols + 0.5 - centre_col[box]) * grid.cell_m, (rows + 0.5 - centre_row[box]) * grid.cell_m
-    cos, sin = np.cos(boxes[box, 6]), np.sin(boxes[box, 6])
-    return box, rows * grid.cols + cols, cos * dx + sin * dy, cos * dy - sin * dx
-
-
-def _window(centre: Float64, reach: Float64, length: int) -> tuple[Int64, Int64]:
-    """First cell and number of cells `(N,)` of `centre +- reach`, in cells, that lie in `[0, length)`."""
-    first = np.clip(np.floor(centre - reach), 0, length).astype(np.int64)
-    last = np.clip(np.ceil(centre + reach), 0, length).astype(np.int64)
-    return first, last - first
-
-
 # ------------------------------------------------------------------------------------------ rigid transforms
 def pose_xyz_rpy(
     x_m: float, y_m: float, z_m: float, roll_rad: float = 0.0, pitch_rad: float = 0.0, yaw_rad: float = 0.0
 ) -> Float64:
-    """Pose `(4, 4)` of a frame at (x, y, z), rotated by Rz(yaw) Ry(pitch) Rx(roll); right-handed, z up."""
+    """Pose `(4, 4)` of a frame at (x, y, z), rotated by Rz(yaw) Ry(pitch) Rx(roll); right-handed, z up.
+
+    scipy's `Rotation` takes 38 us where this takes 4, and rounds otherwise (it goes through quaternions), which would
+    change the last bits of every simulated scan.
+    """
     cr, sr, cp, sp = np.cos(roll_rad), np.sin(roll_rad), np.cos(pitch_rad), np.sin(pitch_rad)
     cy, sy = np.cos(yaw_rad), np.sin(yaw_rad)
     pose = np.eye(4)
@@ -253,6 +204,23 @@ def pose_xyz_rpy(
         [-sp, cp * sr, cp * cr],
     ]
     pose[:3, 3] = x_m, y_m, z_m
+    return pose
+
+
+def upright_poses(boxes: Array) -> Float64:
+    """Poses `(N, 4, 4)` of the frames of boxes `(N, 7)`: at their centres, turned by their headings."""
+    poses = np.tile(np.eye(4), (len(boxes), 1, 1))
+    cos, sin = np.cos(boxes[:, 6]), np.sin(boxes[:, 6])
+    poses[:, 0, 0], poses[:, 0, 1], poses[:, 1, 0], poses[:, 1, 1] = cos, -sin, sin, cos
+    poses[:, :3, 3] = boxes[:, :3]
+    return poses
+
+
+def nudge_pose(world_T_sensor: Float64, dx_m: float, dy_m: float, turn_rad: float) -> Float64:
+    """A pose `(4, 4)` moved in the world's plane and turned, where it stands, about the world's z axis."""
+    pose: Float64 = world_T_sensor.copy()
+    pose[:3, :3] = pose_xyz_rpy(0, 0, 0, yaw_rad=turn_rad)[:3, :3] @ pose[:3, :3]
+    pose[:2, 3] += dx_m, dy_m
     return pose
 
 

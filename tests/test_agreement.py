@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from robosac.agreement import DEFAULT_GRID, BoxJaccard, ScoreMapOverlap, SeenScoreMap, jaccard, overlap
-from robosac.boxes import rasterise_boxes
+from robosac.score_maps import rasterise_boxes
 from robosac.types import BevGrid, Detections, InputError, View
 from robosac.visibility import seen_cells
 

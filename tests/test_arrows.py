@@ -30,7 +30,8 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"files", "executors", "fingerprint", "plain_yaml"}),
     frozenset({"types", "budget"}),
-    frozenset({"boxes", "capabilities"}),
+    frozenset({"score_maps"}),
+    frozenset({"boxes", "capabilities", "pcd"}),
     frozenset({"visibility"}),
     frozenset({"subsets", "agreement"}),
     frozenset({"consensus", "probing", "trust", "gate", "calibration"}),
@@ -40,9 +41,10 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"evaluation"}),
 )
 CONTAINERS = frozenset({"types", "capabilities", "boxes", "errors"})
-INFERENCE = CONTAINERS | {"files", "fingerprint", "plain_yaml"}
+# adapters read PCD files by the same bytes as `data`, and settings and recordings are read by one YAML loader
+INFERENCE = CONTAINERS | {"files", "fingerprint", "pcd", "plain_yaml"}
 BESIDE = {  # rooms beside the floors, and all that they may import
-    "data": CONTAINERS | {"files", "plain_yaml"},  # it writes data sets, too: whole files or none
+    "data": CONTAINERS | {"files", "pcd", "plain_yaml"},  # it writes data sets, too: whole files or none
     "simulation": CONTAINERS,
     "viz": CONTAINERS | {"files", "budget"},
     "detectors": INFERENCE,

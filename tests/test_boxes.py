@@ -17,6 +17,7 @@ from robosac.boxes import (
     pose_xyz_rpy,
     transform_boxes,
     transform_points,
+    upright_poses,
     wrap_angle,
     yaw_of,
 )
@@ -74,6 +75,9 @@ def test_iou_agrees_with_shapely(a, b):
     assert iou.shape == (len(a), len(b))
     pa, pb = shapely.polygons(corners_bev(a)), shapely.polygons(corners_bev(b))
     shared = shapely.area(shapely.intersection(pa[:, None], pb[None]))
+    i, j = np.indices(iou.shape).reshape(2, -1)
+    touch = pairs_touch(a[i], b[j]).reshape(iou.shape)
+    assert touch[shared > 1e-9].all() and not touch[shapely.distance(pa[:, None], pb[None]) > 1e-9].any()
     union = shapely.area(pa)[:, None] + shapely.area(pb)[None] - shared
     np.testing.assert_allclose(iou, shared / union, atol=1e-7)
     np.testing.assert_allclose(iou, iou_bev(b, a).T, atol=1e-9)
@@ -135,3 +139,10 @@ def test_wrapped_angles_point_the_same_way(angle):
     assert ((wrapped >= -np.pi) & (wrapped < np.pi + 1e-12)).all()
     np.testing.assert_allclose(np.cos(wrapped), np.cos(angle), atol=1e-9)
     np.testing.assert_allclose(np.sin(wrapped), np.sin(angle), atol=1e-9)
+
+
+def test_upright_poses_are_those_of_each_box():
+    boxes = np.random.default_rng(0).uniform(-3, 3, (40, 7))
+    expected = [pose_xyz_rpy(x, y, z, yaw_rad=yaw) for x, y, z, *_, yaw in boxes]
+    np.testing.assert_array_equal(upright_poses(boxes), expected)
+    assert upright_poses(np.zeros((0, 7))).shape == (0, 4, 4)

@@ -8,11 +8,11 @@ from itertools import combinations, permutations, product
 from math import comb
 from typing import NamedTuple
 
+import mpmath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robosac import budget_laws
 from robosac.budget import (
     Law,
     Trials,
@@ -20,6 +20,7 @@ from robosac.budget import (
     a2cp_limits,
     attackers_of_ratio,
     largest_subset,
+    numbers,
     outcome,
     paper_subset_size,
     paper_trials,
@@ -27,8 +28,8 @@ from robosac.budget import (
     success,
     trials,
 )
-from robosac.budget_laws import Chances, Draws, Independent, NoRepeats
-from robosac.budget_numbers import as_probability, log_miss, power, smallest_power
+from robosac.budget.laws import Chances, Draws, Independent, NoRepeats
+from robosac.budget.numbers import as_probability, power, smallest_power
 from robosac.errors import InputError
 
 TEAMS = [(A, m, s) for A in range(9) for m in range(A + 1) for s in range(A + 1)]
@@ -96,12 +97,12 @@ def test_draws_without_repeats_agree_with_every_order_of_subsets(A: int, m: int,
 @pytest.mark.parametrize(("A", "m", "s"), TEAMS)
 def test_trials_are_the_smallest_that_suffice(A: int, m: int, s: int) -> None:
     good, total = enumerated(A, m, s)
-    laws: dict[Law, Draws] = {
+    by_law: dict[Law, Draws] = {
         Law.PAPER: Independent(paper_share(A, m, s)),
         Law.INDEPENDENT: Independent(Fraction(good, total)),
         Law.NO_REPEATS: NoRepeats(good, total),
     }
-    for law, draws in laws.items():
+    for law, draws in by_law.items():
         on_the_boundary = [1 - draws.miss(n) for n in (1, 2, 5)]
         for p in [*CONFIDENCES, *on_the_boundary]:
             found = trials(A, m, s, p, law=law)
@@ -147,6 +148,16 @@ def test_a_refused_frame_is_conditioned_on(law: Law) -> None:
     # More trials mend refusals that fall on trials, but never those that fall on frames.
     assert outcome(5, 2, 1, 400, law=Law.PAPER, verifier=Verifier(0, false_reject=frame)).none < 1e-9
     assert outcome(5, 2, 1, 400, law=Law.PAPER, verifier=Verifier(0, frame_reject=frame)).none == pytest.approx(frame)
+
+
+@pytest.mark.parametrize("law", Law)
+@pytest.mark.parametrize("errors", [(0, 0), (0, 0.1), (0.02, 0.1)])
+def test_more_than_the_frames_that_are_not_refused_cannot_be_had(law: Law, errors: tuple[float, float]) -> None:
+    found = trials(5, 2, 2, 0.95, law=law, verifier=Verifier(*errors, frame_reject=0.1))
+    best = outcome(5, 2, 2, 400, law=law, verifier=Verifier(*errors)).clean
+    assert found.count is None
+    assert found.success == pytest.approx(0.9 * best, abs=1e-9)
+    assert "no number of trials reaches more than" in found.reason
 
 
 @pytest.mark.parametrize("law", Law)
@@ -267,7 +278,7 @@ def test_certainty_needs_draws_without_repeats() -> None:
     assert trials(5, 0, 3, 1, law=Law.PAPER).count == 1
 
 
-def test_a_verifier_that_lies_bounds_what_trials_can_reach() -> None:
+def test_a_verifier_that_errs_bounds_what_trials_can_reach() -> None:
     answer = trials(5, 2, 3, 0.9, law=Law.INDEPENDENT, verifier=Verifier(0.02, 0.1))
     assert answer.count is None
     assert answer.success == pytest.approx(0.09 / (0.09 + 0.018))
@@ -332,13 +343,12 @@ def test_numbers_too_large_to_count_agree_with_counting(
     assert n is not None
     assert law.miss(n) <= miss < law.miss(n - 1)
     counted = law.miss(n)
-    monkeypatch.setattr(budget_laws, "EXACT_BITS", 0)
+    monkeypatch.setattr(numbers, "EXACT_BITS", 0)
     assert law.trials_for(miss) == n
     assert abs(law.miss(n) / counted - 1) < Fraction(1, 10**30) if counted else law.miss(n) == 0
 
 
-def test_large_teams_against_a_second_library() -> None:
-    mpmath = pytest.importorskip("mpmath")
+def test_large_teams_against_plain_logarithms_and_another_implementation() -> None:
     A, m, s = 1000, 400, 500
     good, total = comb(A - m, s), comb(A, s)
     n = trials(A, m, s).count
@@ -351,8 +361,11 @@ def test_large_teams_against_a_second_library() -> None:
             return lg(bad + 1) + lg(total - k + 1) - lg(bad - k + 1) - lg(total + 1)
 
         assert log(n) <= mpmath.log(mpmath.mpf(1) / 100) < log(n - 1)
-        ours, error = log_miss(good, total, n, 900)
-        assert abs(mpmath.mpf(str(ours)) - log(n)) < mpmath.mpf(str(error))
+        held = numbers.log_miss(good, total, n, 450)
+        assert log(n) in held
+        assert held.delta < 1e-100
+    # found before by Stirling's series in decimal arithmetic, with its own bound on the error
+    assert (len(str(n)), n % 10**30) == (185, 660905961193063949662333707384)
     assert success(A, m, s, n) == pytest.approx(0.99, abs=1e-12)
     assert outcome(A, m, s, n).expected_trials == pytest.approx(0.99 * float(Fraction(total, good)), rel=1e-9)
 
@@ -380,6 +393,17 @@ def test_rare_repeats_let_the_law_with_repeats_answer() -> None:
     assert near == far.chances(400, Fraction(1, 50), Fraction(1, 10))
     with pytest.raises(InputError, match="expected at most 500 trials without repeats for an imperfect verifier"):
         NoRepeats(10, 10**6).chances(501, Fraction(1, 50), Fraction(0))
+
+
+@pytest.mark.parametrize("total", [1, 2, 10, 365])
+def test_the_birthday_bound_on_repeats(total: int) -> None:
+    """Where a repeat is negligible, the law with repeats answers; how likely one is, is bounded and nearly so much."""
+    law = NoRepeats(1, total)
+    different = Fraction(1)
+    for n in range(1, total + 1):
+        assert 1 - different <= law._repeats(n) <= (1 - different) / max(different, Fraction(1, 10**9))
+        different *= Fraction(total - n, total)
+    assert (law._repeats(0), law._repeats(1), law._repeats(2)) == (0, 0, Fraction(1, total))
 
 
 @given(st.integers(1, 12), st.data())

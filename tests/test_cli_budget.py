@@ -334,7 +334,7 @@ def test_answers_hold_the_question_and_only_plain_data() -> None:
 
 
 def test_the_budget_needs_no_arrays_no_torch_and_no_screen() -> None:
-    heavy = {"numpy", "scipy", "torch", "pandas", "open3d", "matplotlib", "shapely"}
+    heavy = {"numpy", "scipy", "torch", "pandas", "open3d", "matplotlib", "shapely", "mpmath"}
     code = (
         "import sys, robosac\nfrom robosac.cli import main\n"
         "try: main(['budget', '--teammates', '5', '--attackers', '2', '--subset', '3'])\n"

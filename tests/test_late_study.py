@@ -10,11 +10,12 @@ import pytest
 from benchmarks.late_attacks import BoxLies, PointLies, invented, shifted, surface
 from benchmarks.late_study import LIES, PROFILES, auc, drawn
 from robosac.air import Attack, Knowledge
-from robosac.boxes import iou_bev, rasterise_boxes
+from robosac.boxes import iou_bev
 from robosac.detectors.fusion.early import EarlyFusion
 from robosac.detectors.fusion.late import LateFusion
 from robosac.evaluation.play import attacked_air
 from robosac.gate import Gate
+from robosac.score_maps import rasterise_boxes
 from robosac.types import BevGrid, Detector, Message, Received, Request, keyed_rng
 from tests.detectors.plain import SCENE, cars, sent
 

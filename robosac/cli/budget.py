@@ -11,8 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from robosac import budget as laws
-from robosac.budget import Law, Verifier
-from robosac.budget_numbers import as_probability
+from robosac.budget import Law, Verifier, as_probability
 from robosac.cli.options import Json, command_of
 from robosac.errors import InputError
 from robosac.files import check_writable_file

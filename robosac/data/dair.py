@@ -28,10 +28,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from robosac.data import pcd, safe
+from robosac.data import safe
+from robosac.data.points import points_of
 from robosac.data.recording import AgentInfo, DataError, Objects
-from robosac.data.rigid import array, objects_of, pose_of, unit_intensity
-from robosac.types import Float32, Float64, Id, InputError, View
+from robosac.data.rigid import array, objects_of, pose_of
+from robosac.types import Float64, Id, InputError, View
 
 PAIRS: Final = "cooperative/data_info.json"
 VEHICLE: Final = "vehicle"
@@ -190,7 +191,7 @@ class DairV2XC:
     def view(self, scenario: str, tick: str, agent: Id) -> View:
         pair = self.pairs[tick]
         path = safe.inside(self.root, pair.clouds[agent])
-        points = _points(path, self.root)
+        points = points_of(safe.read_pcd(path, self.root), path)
         kind = "vehicle" if agent == VEHICLE else "roadside"
         return View(agent, kind, self._t_ns(tick, agent), points, self.pose(scenario, tick, agent))
 
@@ -205,20 +206,6 @@ class DairV2XC:
         corners = array([e.get("world_8_points") for e in vehicles], (len(vehicles), 8, 3), path, "world_8_points")
         poses, size = boxes_of_corners(corners)
         return objects_of([f"{tick}-{k}" for k in range(len(vehicles))], poses, size, path)
-
-
-def _points(path: Path, root: Path) -> Float32:
-    """Points `(N, 4)` `[x y z intensity]` of a cloud, the finite ones."""
-    columns = pcd.read(path, root).columns
-    if missing := [c for c in ("x", "y", "z") if c not in columns or columns[c].ndim != 1]:
-        raise DataError(path, f"expected fields x y z of a value each, got {' '.join(columns)}: no such {missing[0]}")
-    points = np.zeros((len(columns["x"]), 4), np.float32)
-    with np.errstate(over="ignore"):  # what does not fit is infinite, and left out
-        for k, name in enumerate(("x", "y", "z")):
-            points[:, k] = columns[name]
-    if "intensity" in columns and columns["intensity"].ndim == 1:
-        points[:, 3] = unit_intensity(columns["intensity"])
-    return points[np.isfinite(points[:, :3]).all(axis=1)]
 
 
 def boxes_of_corners(corners: Float64) -> tuple[Float64, Float64]:

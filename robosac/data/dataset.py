@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from robosac.data.noise import PoseNoise, measured
-from robosac.data.recording import AgentInfo, DataError, Recording
+from robosac.data.noise import PoseNoise, with_noise
+from robosac.data.recording import DataError, Recording
 from robosac.data.truth import truth_of
 from robosac.types import Float64, Frame, Id, InputError, Truth, View, keyed_rng
 
@@ -164,7 +164,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
         """
         here = self._poses(entry)
         views = self._views(entry, here)
-        now = {a: v if a == entry.ego or not self.delay_frames else self._view(entry, a) for a, v in views.items()}
+        now = views if not self.delay_frames else {a: self._view(entry, a, entry.tick) for a in views}
         infos = {a.id: a for a in self.recording.agents(entry.scenario)}
         truth = truth_of(
             self.recording.labels(entry.scenario, entry.tick, list(views)),
@@ -173,7 +173,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
             sent_from={a: v.world_T_sensor for a, v in views.items()},
             points={a: v.points for a, v in now.items()},
             body=infos[entry.ego].body,
-            roadside=_stands(infos[entry.ego]),
+            roadside=infos[entry.ego].kind == "roadside",
         )
         return self._frame(entry, views), truth
 
@@ -198,10 +198,10 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
     def _views(self, entry: Entry, poses: dict[Id, Float64]) -> dict[Id, View]:
         """What each agent sends, with its true pose; the ego's own scan first."""
         tick = self._older(entry) if self.delay_frames and len(poses) > 1 else entry.tick
-        return {a: self.recording.view(entry.scenario, entry.tick if a == entry.ego else tick, a) for a in poses}
+        return {a: self._view(entry, a, entry.tick if a == entry.ego else tick) for a in poses}
 
-    def _view(self, entry: Entry, agent: Id) -> View:
-        return self.recording.view(entry.scenario, entry.tick, agent)
+    def _view(self, entry: Entry, agent: Id, tick: str) -> View:
+        return self.recording.view(entry.scenario, tick, agent)
 
     def _older(self, entry: Entry) -> str:
         tick = self.recording.ticks(entry.scenario)[entry.position - self.delay_frames]
@@ -226,7 +226,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
         if self.pose_noise is None:
             return view
         rng = keyed_rng(self.seed, scenario, tick, "pose", view.id)
-        return replace(view, world_T_sensor=measured(view.world_T_sensor, self.pose_noise, rng))
+        return with_noise(view, self.pose_noise, rng)
 
     @contextmanager
     def _skipping(self, what: str) -> Iterator[None]:
@@ -254,10 +254,6 @@ class Frames(Sequence[Frame]):
 
     def __iter__(self) -> Iterator[Frame]:
         return self.of._each(self.of.read_frame)
-
-
-def _stands(agent: AgentInfo) -> bool:
-    return agent.kind == "roadside"
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:

@@ -27,8 +27,9 @@ from typing import Final
 
 import numpy as np
 
-from robosac.data import pcd, safe
-from robosac.data.opv2v_files import Said, points_of, said
+from robosac.data import safe
+from robosac.data.opv2v_files import Said, said
+from robosac.data.points import points_of
 from robosac.data.recording import AgentInfo, DataError, Objects
 from robosac.types import Float64, Id, InputError, View
 
@@ -139,7 +140,7 @@ class OPV2V:
 
     def view(self, scenario: str, tick: str, agent: Id) -> View:
         path = self._path(scenario, tick, agent, "pcd")
-        points = points_of(pcd.read(path, self.root), path)
+        points = points_of(safe.read_pcd(path, self.root), path)
         return View(agent, _kind(agent), self._t_ns(scenario, tick), points, self.pose(scenario, tick, agent))
 
     def _t_ns(self, scenario: str, tick: str) -> int:

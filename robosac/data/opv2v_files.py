@@ -1,9 +1,8 @@
-"""What the files of OPV2V's layout hold: an agent's pose and the vehicles that it sees, and its scan.
+"""What the YAML files of OPV2V's layout hold: an agent's pose and the vehicles that it sees.
 
-- Where `lidar_pose` is `[x y z roll yaw pitch]`, the boxes are in the world (`robosac.data.carla`), their centres at
-  `location + center`, half their sizes in `extent`. Where it is a matrix `(4, 4)`, as in V2V4Real, boxes are in the
-  agent's own frame, named across agents by `ass_id`, and an agent's name is no object's; pedestrians are left out.
-- Intensity is the field `intensity`, else the red byte of `rgb`, else 0. Points that are not finite are left out.
+Where `lidar_pose` is `[x y z roll yaw pitch]`, the boxes are in the world (`robosac.data.carla`), their centres at
+`location + center`, half their sizes in `extent`. Where it is a matrix `(4, 4)`, as in V2V4Real, boxes are in the
+agent's own frame, named across agents by `ass_id`, and an agent's name is no object's; pedestrians are left out.
 """
 
 from __future__ import annotations
@@ -13,18 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from robosac import plain_yaml
-from robosac.data import carla, pcd, safe
+from robosac.data import carla, safe
 from robosac.data.excerpt import excerpt
 from robosac.data.recording import DataError, Objects
-from robosac.data.rigid import MOST_OBJECTS, array, objects_of, pose_matrix, unit_intensity
-from robosac.types import Array, Float32, Float64, Id
+from robosac.data.rigid import MOST_OBJECTS, array, objects_of, pose_matrix
+from robosac.types import Float64, Id
 
 _NEEDED: Final = ("lidar_pose", "vehicles")
 _LONGEST_NAME: Final = 100
-_OF_BYTES: Final = (np.arange(256) / 255).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,33 +101,3 @@ def _objects(listed: Mapping[Any, Mapping[str, Any]], path: Path) -> Objects:
         columns[name] = array(values, (len(values), 3), path, f"{name} of the vehicles")
     poses = carla.matrices(columns["location"] + columns["center"], columns["angle"])
     return objects_of([str(name) for name in names], poses, 2 * columns["extent"], path)
-
-
-def points_of(cloud: pcd.PointCloud, path: Path) -> Float32:
-    """Points `(N, 4)` of a scan, intensity in [0, 1]; those that are not finite are left out.
-
-    Raises:
-        DataError: if there is no x, y or z.
-    """
-    columns = {name: column for name, column in cloud.columns.items() if column.ndim == 1}
-    if missing := [c for c in ("x", "y", "z") if c not in columns]:
-        raise DataError(path, f"expected fields x y z, got {' '.join(cloud.columns)}: no {missing[0]}")
-    points: Float32 = np.empty((len(cloud), 4), np.float32)
-    with np.errstate(over="ignore"):  # a double that no float32 holds becomes inf, and goes
-        for k, name in enumerate(("x", "y", "z")):
-            points[:, k] = columns[name]
-    points[:, 3] = _intensity(columns)
-    if np.isfinite(points.sum(dtype=np.float64)):  # which no sum with a NaN or inf in it is
-        return points
-    finite: Float32 = points[np.isfinite(points[:, :3]).all(axis=1)]
-    return finite
-
-
-def _intensity(columns: Mapping[str, Array]) -> Array | float:
-    if "intensity" in columns:
-        return unit_intensity(columns["intensity"])
-    for name in ("rgb", "rgba"):
-        if name in columns:
-            red: Float32 = _OF_BYTES[pcd.red(columns[name])]
-            return red
-    return 0.0

@@ -1,4 +1,4 @@
-"""Pickles of plain values, read by a machine of our own: nothing of `pickle` runs, so nothing in a file can.
+"""Pickles of plain values, read by a stack machine of our own: nothing of `pickle` runs, so nothing in a file can.
 
 The standard library only takes a pickle apart (`pickletools.genops`, which builds nothing); what its instructions
 make is made here: numbers, strings, bytes, lists, tuples, sets, dictionaries, and numpy arrays of these. All else is
@@ -239,7 +239,7 @@ _STEPS: Final[Mapping[str, Callable[[_Machine, Any], None]]] = MappingProxyType(
 )
 
 
-# ------------------------------------------------------------------------------------------------ what came of it
+# ------------------------------------------------------------------------------------------- the value that was read
 def _walk(value: Any, depth: int, done: dict[int, tuple[int, int]], most: int) -> tuple[int, int]:
     """How many values, and how deep, one who walks through `value` would find; its own time is linear in the file.
 

@@ -1,4 +1,4 @@
-"""The few functions that a pickle of plain values calls, made by our own hands: arrays, their types, bytes, sets.
+"""The few functions that a pickle of plain values calls, written here: arrays, their types, bytes, sets.
 
 What they make is bounded by what they are handed; they raise ValueError or TypeError where that is anything else.
 """

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from robosac.data.recording import DataError, Objects
-from robosac.types import Array, Float32, Float64
+from robosac.types import Array, Float64
 
 LONGEST_M: Final = 100.0  # a road vehicle is shorter; what says more is broken and would cost time to count in
 MOST_OBJECTS: Final = 10_000
@@ -61,15 +62,8 @@ def rotations(quaternions: Float64, path: Path, what: str) -> Float64:
     length = np.linalg.norm(quaternions, axis=1, keepdims=True)
     if len(length) and np.abs(length - 1).max() > _SKEW:
         raise DataError(path, f"expected {what} to hold unit quaternions, got one of length {length.max():g}")
-    w, x, y, z = (quaternions / np.where(length > 0, length, 1)).T
-    return np.stack(
-        [
-            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], axis=-1),
-            np.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], axis=-1),
-            np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], axis=-1),
-        ],
-        axis=1,
-    )
+    found: Float64 = Rotation.from_quat(np.roll(quaternions, -1, axis=1)).as_matrix()
+    return found
 
 
 def objects_of(ids: Sequence[str], world_T_box: Float64, size: Array, path: Path) -> Objects:
@@ -92,12 +86,3 @@ def objects_of(ids: Sequence[str], world_T_box: Float64, size: Array, path: Path
 def _worst(size: Array) -> str:
     bad = ~(np.isfinite(size) & (size > 0) & (size <= LONGEST_M)).all(axis=1)
     return " x ".join(f"{v:g}" for v in size[bad][0])
-
-
-def unit_intensity(raw: Array) -> Float32:
-    """Intensities `(N,)` in [0, 1]: bytes are divided by 255, and so are numbers where one is above 1."""
-    bytes_ = np.issubdtype(raw.dtype, np.integer)
-    value = np.nan_to_num(np.asarray(raw, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    if bytes_ or (len(value) and value.max() > 1):
-        value = value / np.float32(255)
-    return np.clip(value, 0, 1).astype(np.float32)

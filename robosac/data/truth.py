@@ -18,15 +18,13 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from robosac.boxes import invert_pose
 from robosac.data.recording import Objects
 from robosac.types import Array, Bool, Float32, Float64, Id, Int64, Truth
 
-_CELL_M: Final = 1.0
 _SLACK_M: Final = 1e-4  # scans are stored in float32: a point on the surface must not fall out by rounding
-_FAR_M: Final = 10_000.0  # no scan reaches further
-_PAIRS: Final = 4_000_000  # of a point and a box, looked at together
 _NAMED: Final = 1 << 62  # ids made of names lie above, so that they never meet a number
 _OWN_BODY_M: Final = 4.0  # a sensor stands at most so far above the centre of its own vehicle
 
@@ -87,53 +85,21 @@ def stands_on(objects: Objects, world_T_sensor: Float64) -> Bool:
 def points_in_boxes(points: Array, world_T_sensor: Float64, objects: Objects) -> Int64:
     """Points `(N, >=3)` of a scan, in the sensor frame, that lie in each box, its surface included: `(G,)`.
 
-    Boxes are taken as they stand, tilt included. Points are sorted into rows of cells once; a box then looks only at
-    the stretches of the rows that it may reach into, all boxes in one go. Points that are not finite lie nowhere.
+    Boxes are taken as they stand, tilt included. Points that are not finite lie nowhere.
     """
     count = np.zeros(len(objects), dtype=np.int64)
-    if not len(objects) or not len(points):
-        return count
-    sensor_T_box = invert_pose(world_T_sensor) @ objects.world_T_box
-    turn, centre = sensor_T_box[:, :3, :3], sensor_T_box[:, :3, 3]
-    half = objects.size.astype(np.float64) / 2
-    reach = np.einsum("gij,gj->gi", np.abs(turn[:, :2]), half) + 2 * _SLACK_M  # of the tilted box along x and y
-    low, high = centre[:, :2] - reach, centre[:, :2] + reach
-
     xyz = np.asarray(points[:, :3], dtype=np.float64)
-    least, most = np.maximum(low.min(axis=0), -_FAR_M), np.minimum(high.max(axis=0), _FAR_M)
-    xyz = xyz[(xyz[:, :2] >= least).all(axis=1) & (xyz[:, :2] <= most).all(axis=1)]  # NaN compares false
-    if not len(xyz):
+    xyz = xyz[np.isfinite(xyz).all(axis=1)]
+    if not len(objects) or not len(xyz):
         return count
-    row = np.floor(xyz[:, 1] / _CELL_M)
-    order = np.lexsort((xyz[:, 0], row))
-    xyz = xyz[order]
-    box, first, last = _stretches(low, high, row[order], xyz[:, 0])
-    length = last - first
-    parts = max(1, int(length.sum()) // _PAIRS)
-    for part in np.array_split(np.arange(len(box)), parts):  # bounds the memory; one part is the rule
-        n = length[part]
-        pair_box = np.repeat(box[part], n)
-        pair_point = np.arange(len(pair_box)) + np.repeat(first[part] - (np.cumsum(n) - n), n)
-        at = np.einsum("pji,pj->pi", turn[pair_box], xyz[pair_point] - centre[pair_box])
-        inside = (np.abs(at) <= half[pair_box] + _SLACK_M).all(axis=1)
-        count += np.bincount(pair_box[inside], minlength=len(objects))
+    tree = cKDTree(xyz, balanced_tree=False, compact_nodes=False)  # built in half the time, asked as fast
+    sensor_T_box = invert_pose(world_T_sensor) @ objects.world_T_box
+    half = objects.size.astype(np.float64) / 2 + _SLACK_M
+    radius = np.linalg.norm(half, axis=1) + _SLACK_M
+    for g, (pose, reach) in enumerate(zip(sensor_T_box, half, strict=True)):
+        near = xyz[tree.query_ball_point(pose[:3, 3], radius[g])] - pose[:3, 3]
+        count[g] = (np.abs(near @ pose[:3, :3]) <= reach).all(axis=1).sum()
     return count
-
-
-def _stretches(low: Float64, high: Float64, row: Float64, x: Float64) -> tuple[Int64, Int64, Int64]:
-    """Box, first and last + 1 point `(S,)` of every row that a box may reach; points are sorted by row, then x."""
-    filled, rank = np.unique(row, return_inverse=True)
-    first_row = np.searchsorted(filled, np.floor(low[:, 1] / _CELL_M), side="left")
-    last_row = np.searchsorted(filled, np.floor(high[:, 1] / _CELL_M), side="right")
-    rows = np.maximum(last_row - first_row, 0)
-    box = np.repeat(np.arange(len(low)), rows)
-    in_row = first_row[box] + np.arange(len(box)) - np.repeat(np.cumsum(rows) - rows, rows)
-    # row and x in one key, so that one binary search finds a place in a row; x stays a metre away from the next row
-    x0, span = x.min(), float(np.ptp(x)) + 1.0
-    key, base = rank * span + (x - x0), in_row * span
-    first = np.searchsorted(key, base + np.clip(low[box, 0] - x0, 0, span - 0.5) - 1e-6, side="left")
-    last = np.searchsorted(key, base + np.clip(high[box, 0] - x0, -0.1, span - 0.5) + 1e-6, side="right")
-    return box.astype(np.int64), first.astype(np.int64), np.maximum(last, first).astype(np.int64)
 
 
 def track_ids(names: Sequence[str]) -> Int64:

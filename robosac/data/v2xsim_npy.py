@@ -26,7 +26,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from robosac.boxes import iou_bev, pose_xyz_rpy, transform_boxes
+from robosac.boxes import iou_bev, transform_boxes, upright_poses
 from robosac.data import safe
 from robosac.data.recording import AgentInfo, DataError, Objects
 from robosac.data.rigid import array, objects_of, pose_matrix
@@ -165,10 +165,7 @@ class V2XSimNpy:
             new = ~(iou_bev(listed, boxes) > _SAME_IOU).any(axis=1)
             ids += [f"{tick}-{agent}-{k}" for k in np.flatnonzero(new)]
             boxes = np.concatenate([boxes, listed[new]])
-        poses = np.array([pose_xyz_rpy(b[0], b[1], b[2], yaw_rad=b[6]) for b in boxes.astype(np.float64)]).reshape(
-            -1, 4, 4
-        )
-        return objects_of(ids, poses, boxes[:, 3:6], self._path(tick, agents[0]))
+        return objects_of(ids, upright_poses(boxes.astype(np.float64)), boxes[:, 3:6], self._path(tick, agents[0]))
 
     def _boxes(self, tick: str, agent: Id) -> Float32:
         """Boxes `(G, 7)` that an agent lists, in its own frame."""

@@ -23,8 +23,9 @@ from typing import Any, Final
 import numpy as np
 
 from robosac.data import safe
+from robosac.data.points import unit_intensity
 from robosac.data.recording import AgentInfo, DataError, Objects
-from robosac.data.rigid import array, objects_of, pose_matrix, rotations, unit_intensity
+from robosac.data.rigid import array, objects_of, pose_matrix, rotations
 from robosac.types import Float64, Id, InputError, View
 
 INFOS: Final = "v2xsim_infos_*.pkl"

@@ -12,20 +12,19 @@ of intensity are not kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import yaml
 
-from robosac.boxes import pose_xyz_rpy
-from robosac.data import carla, pcd
+from robosac import pcd
+from robosac.data import carla
 from robosac.data.recording import Objects
-from robosac.data.truth import select
 from robosac.files import write_whole
-from robosac.types import Float32, Float64, Frame, Id, InputError, Truth, View
+from robosac.types import Float32, Float64, InputError, View
 
 _Dumper: Final[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -114,18 +113,3 @@ def scan(points: Float32) -> bytes:
     """The PCD file of points `(N, 4)`, intensity in [0, 1] to a byte."""
     red = np.round(np.clip(points[:, 3], 0, 1) * 255).astype(np.uint32)
     return pcd.encode({"x": points[:, 0], "y": points[:, 1], "z": points[:, 2], "rgb": red << 16})
-
-
-def members_of(frame: Frame, truth: Truth, names: Mapping[Id, str]) -> list[Member]:
-    """The members of any frame, of another data set too, agents named by `names` and objects by their track ids.
-
-    Boxes are upright in the ego's frame, as the truth is; each agent's list holds those with a point of its scan.
-    """
-    upright = np.array([pose_xyz_rpy(b[0], b[1], b[2], yaw_rad=b[6]) for b in truth.boxes.astype(np.float64)])
-    world_T_box = truth.world_T_sensor[frame.ego.id] @ upright.reshape(-1, 4, 4)
-    objects = Objects(tuple(str(i) for i in truth.track_ids.tolist()), world_T_box, truth.boxes[:, 3:6])
-    views = {frame.ego.id: frame.ego, **frame.others}
-    return [
-        Member(names[a], replace(v, world_T_sensor=truth.world_T_sensor[a]), select(objects, truth.hits[a] > 0))
-        for a, v in views.items()
-    ]

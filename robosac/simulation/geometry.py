@@ -1,4 +1,4 @@
-"""Plane geometry of streets: sampled lines, lateral offsets, rectangles that touch."""
+"""Plane geometry of streets: sampled lines, lateral offsets, rectangles along them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from robosac.boxes import corners_bev, near_pairs
-from robosac.types import Array, Bool, Float64, Int64
+from robosac.types import Array, Float64
 
 STEP_M: Final = 1.0  # spacing of the samples of every line
 
@@ -72,23 +71,3 @@ def corridor(line: Array, half_width_m: float, piece_m: int = 12) -> Float64:
     middle = (cut[1:, :2] + cut[:-1, :2]) / 2
     length = np.hypot(step[:, 0], step[:, 1])
     return flat_boxes(middle, length + 0.5, 2 * half_width_m, np.arctan2(step[:, 1], step[:, 0]))
-
-
-def rectangles_touch(a: Array, b: Array) -> Bool:
-    """Whether the rectangles of boxes `a[i]` and `b[i]`, both `(P, 7)`, overlap seen from above: `(P,)`.
-
-    Separating axes: two convex shapes are apart if they are apart along the normal of one of their edges.
-    """
-    pa, pb = corners_bev(a), corners_bev(b)
-    yaw = np.stack([a[:, 6], a[:, 6] + np.pi / 2, b[:, 6], b[:, 6] + np.pi / 2], axis=1)
-    axes = np.stack([np.cos(yaw), np.sin(yaw)], axis=1)  # (P, 2, 4)
-    along_a, along_b = pa @ axes, pb @ axes  # (P, corner, axis)
-    apart = (along_a.max(axis=1) < along_b.min(axis=1)) | (along_b.max(axis=1) < along_a.min(axis=1))
-    return np.asarray(~apart.any(axis=1))
-
-
-def touching(a: Array, b: Array) -> tuple[Int64, Int64]:
-    """Index pairs of boxes `a` `(N, 7)` and `b` `(M, 7)` that overlap seen from above."""
-    i, j = near_pairs(a, b)
-    touch = rectangles_touch(a[i], b[j])
-    return i[touch], j[touch]

@@ -6,13 +6,14 @@ Traffic keeps to the right.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+import shapely
 
-from robosac.simulation.geometry import STEP_M, corridor, flat_boxes, offset, touching
+from robosac.boxes import corners_bev
+from robosac.simulation.geometry import STEP_M, corridor, flat_boxes, offset
 from robosac.types import Array, Bool, Float64, Int64
 
 REACH_M: Final = 115.0  # how far streets and what stands along them go from the middle
@@ -75,14 +76,6 @@ class Layout:
     focus_xy: Float64
     roadside_xy: Float64
 
-    @property
-    def id(self) -> str:
-        """A hash of the geometry of lanes and solids, to tell layouts apart."""
-        digest = hashlib.blake2b(self.kind.encode(), digest_size=12)
-        for part in (self.lanes.points, self.roadside_xy, *(self.solids[k] for k in sorted(self.solids))):
-            digest.update(np.ascontiguousarray(np.round(part, 3)).tobytes())
-        return digest.hexdigest()
-
 
 @dataclass
 class Sketch:
@@ -127,8 +120,11 @@ class Sketch:
 
 
 def _on_road(rows: Float64, roads: Float64) -> Bool:
+    """Which solids `(N,)` touch a road, seen from above."""
+    solids = corners_bev(flat_boxes(rows[:, :2], rows[:, 3], rows[:, 4], rows[:, 2]))
+    streets = shapely.STRtree(shapely.polygons(corners_bev(roads)))
     blocked = np.zeros(len(rows), dtype=bool)
-    blocked[touching(flat_boxes(rows[:, :2], rows[:, 3], rows[:, 4], rows[:, 2]), roads)[0]] = True
+    blocked[streets.query(shapely.polygons(solids), predicate="intersects")[0]] = True
     return blocked
 
 

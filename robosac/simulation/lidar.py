@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from robosac.simulation.config import SimConfig
-from robosac.types import Float32, Float64, Int64, RobosacError
+from robosac.types import Array, Float32, Float64, Int64, RobosacError
 
 _REFERENCE_M = 20.0  # the range at which a return's power is reflectivity x cos(incidence)
 
@@ -55,8 +55,8 @@ def cast(surfaces: Surfaces, origin: Float64, directions: Float32, max_range_m: 
     return hit
 
 
-def loudness(surfaces: Surfaces, rays: Float32, hit: dict[str, Any]) -> tuple[Float32, Float32]:
-    """Power and intensity `(R,)` of returns of unit `rays` `(R, 3)` whose `hit` (of `cast`, arrays `(R, ...)`) is on
+def returned(surfaces: Surfaces, rays: Float32, hit: dict[str, Any]) -> tuple[Float32, Float32]:
+    """Return power and intensity `(R,)` of unit `rays` `(R, 3)` whose `hit` (of `cast`, arrays `(R, ...)`) is on
     a surface each. Power is reflectivity x cos(incidence) x (20 m / range)^2.
     """
     normal, distance = hit["Ng"], hit["tfar"]
@@ -64,6 +64,11 @@ def loudness(surfaces: Surfaces, rays: Float32, hit: dict[str, Any]) -> tuple[Fl
     bright = surfaces.reflectivity[hit["primID"]]
     power = bright * facing * (_REFERENCE_M / np.maximum(distance, 2.0)) ** 2
     return power, bright * (0.3 + 0.7 * facing) * np.exp(-distance / 100)
+
+
+def detection_chance(power: Array, faint_power: float) -> Array:
+    """Probability `(R,)` that a return of power `(R,)` is detected: 63 % at `faint_power`; 1 where that is 0."""
+    return 1 - np.exp(-power / faint_power) if faint_power > 0 else np.ones_like(power)
 
 
 @lru_cache(maxsize=8)
@@ -98,15 +103,15 @@ def scan(
     ray = np.flatnonzero(hit["primID"] >= 0)
     triangle = hit["primID"][ray]
     distance = hit["tfar"][ray]
-    power, glow = loudness(surfaces, world[ray], {"primID": triangle, "tfar": distance, "Ng": hit["Ng"][ray]})
+    power, intensity = returned(surfaces, world[ray], {"primID": triangle, "tfar": distance, "Ng": hit["Ng"][ray]})
     luck = rng.random(len(ray), dtype=np.float32)
     sigma = rng.standard_normal(len(ray), dtype=np.float32)
     sparkle = rng.standard_normal(len(ray), dtype=np.float32)
-    heard = 1 - np.exp(-power / config.faint_power) if config.faint_power > 0 else np.ones_like(power)
     owner = surfaces.owner[triangle]
-    kept = (luck < (1 - config.drop_rate) * heard) & ((owner != own) | (own < 0))
+    chance = (1 - config.drop_rate) * detection_chance(power, config.faint_power)
+    kept = (luck < chance) & ((owner != own) | (own < 0))
     measured = distance[kept] + np.float32(config.range_sigma_m) * sigma[kept]
     points = np.empty((len(measured), 4), np.float32)
     points[:, :3] = local[ray[kept]] * measured[:, None]
-    points[:, 3] = np.clip(glow[kept] * (1 + 0.08 * sparkle[kept]), 0, 1)
+    points[:, 3] = np.clip(intensity[kept] * (1 + 0.08 * sparkle[kept]), 0, 1)
     return points, owner[kept]

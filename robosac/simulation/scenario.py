@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 
-from robosac.boxes import invert_pose, pose_xyz_rpy, transform_boxes
+from robosac.boxes import invert_pose, nudge_pose, transform_boxes
 from robosac.simulation.agents import Agent, choose_agents
 from robosac.simulation.config import KINDS, SPLITS, SimConfig
 from robosac.simulation.layout import Layout
-from robosac.simulation.lidar import Surfaces, build_surfaces, scan
-from robosac.simulation.meshes import TEMPLATES, colours, place, resting_poses
+from robosac.simulation.lidar import Surfaces, scan
+from robosac.simulation.meshes import resting_poses
 from robosac.simulation.places import draw_layout
-from robosac.simulation.recast import Recast
+from robosac.simulation.recast import recast
+from robosac.simulation.surfaces import solids_of, surfaces_of
 from robosac.simulation.terrain import Terrain
-from robosac.simulation.traffic import MODELS, Traffic, draw_traffic
+from robosac.simulation.traffic import Traffic, draw_traffic
 from robosac.types import Float32, Float64, Frame, Id, InputError, Int64, Truth, View, keyed_rng
 
 _ATTEMPTS: Final = 25
-_ASPHALT: Final = 0.18
 
 
 def scenario(split: str, index: int, *, seed: int = 0, config: SimConfig | None = None) -> Scenario:
@@ -83,11 +84,6 @@ class Scenario:
         return self.config.n_frames
 
     @property
-    def layout_id(self) -> str:
-        """A hash of the place's geometry."""
-        return self.layout.id
-
-    @property
     def ego(self) -> Id:
         """The default ego."""
         return self.agents[0].id
@@ -100,18 +96,7 @@ class Scenario:
 
     @cached_property
     def _solids(self) -> tuple[Float32, Float32]:
-        triangles, shades = [], []
-        for name, rows in self.layout.solids.items():
-            z = self.terrain.height(rows[:, :2]) + rows[:, 6]
-            # walls reach below the ground, which may fall away under their far ends
-            sink = np.where(rows[:, 6] == 0, 0.6, 0.0)
-            poses = resting_poses(rows[:, :2], rows[:, 2], z - sink, np.zeros((len(rows), 2)))
-            sizes = rows[:, 3:6] + sink[:, None] * [0, 0, 1]
-            triangles.append(place(TEMPLATES[name], sizes, poses))
-            shades.append(colours(TEMPLATES[name], rows[:, 7]))
-        if not triangles:
-            return np.zeros((0, 3, 3), np.float32), np.zeros(0, np.float32)
-        return np.concatenate(triangles), np.concatenate(shades)
+        return solids_of(self.layout, self.terrain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,18 +141,8 @@ class Snapshot:
     def surfaces(self) -> Surfaces:
         """Everything that can be hit; `owner` is the object's index, -1 for what stands still."""
         s = self.scenario
-        solids, solid_shades = s._solids
         ground = s.terrain.mesh(self.world_T_sensor[s.ego][:2, 3])
-        model = np.array(s.traffic.model)
-        triangles, shades = [solids, ground], [solid_shades, np.full(len(ground), _ASPHALT, np.float32)]
-        owner = [np.full(len(solids) + len(ground), -1, np.int64)]
-        for name in MODELS:
-            at = np.flatnonzero(model == name)
-            if len(at):
-                triangles.append(place(TEMPLATES[name], s.traffic.size[at], self.world_T_object[at]))
-                shades.append(colours(TEMPLATES[name], s.traffic.paint[at]))
-                owner.append(np.repeat(at, len(TEMPLATES[name].triangles)))
-        return build_surfaces(np.concatenate(triangles), np.concatenate(owner), np.concatenate(shades))
+        return surfaces_of(s._solids, ground, s.traffic, self.world_T_object)
 
     @cached_property
     def _scans(self) -> dict[Id, tuple[View, Int64]]:
@@ -194,15 +169,7 @@ class Snapshot:
         rng = keyed_rng(s.seed, s.split, s.index, "pose", self.index, agent)
         dx, dy = rng.normal(0, 1, 2) * s.config.pose_noise_xy_m
         turn = rng.normal() * np.radians(s.config.pose_noise_yaw_deg)
-        pose: Float64 = self.world_T_sensor[agent].copy()
-        pose[:3, :3] = pose_xyz_rpy(0, 0, 0, yaw_rad=turn)[:3, :3] @ pose[:3, :3]
-        pose[:2, 3] += dx, dy
-        return pose
-
-    @property
-    def world(self) -> Recast:
-        """The place at this moment, where rays can be cast again with other traffic (`robosac.air.World`)."""
-        return Recast(self.scenario, self.index, self)
+        return nudge_pose(self.world_T_sensor[agent], dx, dy, turn)
 
     def view(self, agent: Id) -> View:
         """What an agent's sensor sees, with its measured pose."""
@@ -216,6 +183,11 @@ class Snapshot:
         """Points of an agent's view on each object `(V,)`, exact."""
         owner = self.owners(agent)
         return np.bincount(owner[owner >= 0], minlength=len(self.scenario.traffic)).astype(np.int64)
+
+    @property
+    def world(self) -> RecastWorld:
+        """Where rays can be cast again with other traffic (`robosac.air.World`); light to keep and to send."""
+        return RecastWorld(self)
 
     def frame(self, ego: Id | None = None) -> tuple[Frame, Truth]:
         """The ego, the others within communication range of it, and the truth in the ego's true sensor frame.
@@ -239,3 +211,42 @@ class Snapshot:
             world_T_sensor={a: poses[a] for a in near},
         )
         return Frame(s.name, self.index, self.view(me.id), others), truth
+
+
+class RecastWorld:
+    """The place at one frame, where rays can be cast again: `robosac.air.World`.
+
+    It holds the scenario and the frame's number and nothing that is heavy: where the snapshot is gone, surfaces are
+    built again when the first ray is cast. Across processes it travels as what `scenario` was called with.
+    """
+
+    def __init__(self, now: Snapshot) -> None:
+        self._scenario, self._index, self._now = now.scenario, now.index, weakref.ref(now)
+
+    def __reduce__(self) -> tuple[Callable[..., RecastWorld], tuple[Any, ...]]:
+        s = self._scenario
+        return _world, (s.split, s.index, s.seed, s.config, self._index)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RecastWorld:
+        return self  # it cannot change
+
+    @cached_property
+    def _rebuilt(self) -> Snapshot:
+        return self._scenario.snapshot(self._index)
+
+    def seen(self, view: View, *, added: Float32, removed: Float32) -> Float32:
+        """Points `(N', 4)` of `view`, sensor frame, with vehicles in boxes `added` `(M, 7)` and without those in
+        `removed` `(K, 7)`, see `robosac.simulation.recast`.
+
+        Raises:
+            InputError: the view belongs to no agent of this world.
+        """
+        now, s = self._now() or self._rebuilt, self._scenario
+        pose = now.world_T_sensor[now.agent(view.id).id]
+        rng = keyed_rng(s.seed, s.split, s.index, "recast", self._index, view.id)
+        where: dict[str, Any] = {"surfaces": now.surfaces, "boxes": now.boxes, "world_T_sensor": pose}
+        return recast(view, added=added, removed=removed, config=s.config, rng=rng, **where)
+
+
+def _world(split: str, index: int, seed: int, config: SimConfig, frame: int) -> RecastWorld:
+    return scenario(split, index, seed=seed, config=config).snapshot(frame).world

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from robosac.simulation.geometry import rectangles_touch
+from robosac.boxes import pairs_touch
 from robosac.simulation.layout import Demand, Lanes, Layout
 from robosac.types import Array, Bool, Float64, Int64
 
@@ -140,7 +140,7 @@ def _no_collisions(traffic: Traffic, times_s: Array, margin_m: float = 0.15) -> 
     boxes = np.zeros((*poses.shape[:2], 7))
     boxes[..., :2], boxes[..., 6] = poses[..., :2], poses[..., 2]
     boxes[..., 3:5] = traffic.size[:, :2] + margin_m
-    touch = rectangles_touch(boxes[f, i], boxes[f, j])
+    touch = pairs_touch(boxes[f, i], boxes[f, j])
     keep = np.ones(len(traffic), dtype=bool)
     clashes = sorted(set(zip(j[touch].tolist(), i[touch].tolist(), strict=True)))
     for later, earlier in clashes:  # in order of `later`: whether `earlier` stays is settled by then

@@ -1,6 +1,6 @@
 """One frame seen from above, in the ego frame: points by agent, truth, detections, and who was believed.
 
-Colour is never alone in carrying a meaning: truth is thin, hits are solid, mistakes are dashed; a lying teammate is
+Colour is never alone in carrying a meaning: truth is thin, hits are solid, mistakes are dashed; an attacker is
 a diamond and an honest one a circle; who is used is filled, who is not is hollow, who is accused is crossed out.
 """
 
@@ -60,18 +60,6 @@ class Picture:
     accused: Subset = EGO_ALONE
     hits: Array | None = None
     note: str = ""
-
-
-def frame_figure(
-    frame: Frame,
-    picture: Picture,
-    *,
-    truth_boxes: Array | None = None,
-    attackers: Subset = EGO_ALONE,
-    region: BevGrid | float = 40.0,
-) -> Figure:
-    """One policy's picture of a frame, about 7 x 7 inches, with its legend. See `draw_frame`."""
-    return panel_figure(frame, [picture], truth_boxes=truth_boxes, attackers=attackers, region=region, columns=1)
 
 
 def panel_figure(
@@ -226,9 +214,9 @@ def _draw_teammates(ax: Axes, frame: Frame, picture: Picture, attackers: Subset,
         x, y = (ego_T_world @ view.world_T_sensor)[:2, 3]
         at = float(np.clip(x, left + 2.0, right - 2.0)), float(np.clip(y, low + 2.0, high - 2.0))
         far = f"  {math.hypot(x, y):.0f} m" if at != (x, y) else ""
-        lies = name in attackers
+        attacks = name in attackers
         ax.plot(*at, linestyle="none", marker="o", markersize=13, color=colours[name], alpha=0.55, mew=0, zorder=5)
-        marker = _marker(name in picture.used, name in picture.accused, lies)
+        marker = _marker(name in picture.used, name in picture.accused, attacks)
         ax.plot(*at, linestyle="none", zorder=7, **marker)  # type: ignore[arg-type]
         if name in picture.accused:
             ax.plot(*at, linestyle="none", zorder=6, **_CROSS)  # type: ignore[arg-type]
@@ -239,7 +227,7 @@ def _draw_teammates(ax: Axes, frame: Frame, picture: Picture, attackers: Subset,
         ax.annotate(
             plain(name) + far, at, xytext=(0, 6.5 if upwards else -6.5), textcoords="offset points", fontsize=7,
             ha="left" if at[0] < left + 8 else "right" if at[0] > right - 8 else "center",
-            va="bottom" if upwards else "top", color=ATTACKER if lies else INK, zorder=9,
+            va="bottom" if upwards else "top", color=ATTACKER if attacks else INK, zorder=9,
             fontweight="bold" if name in picture.used else "normal",
             bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
         )  # fmt: skip
@@ -248,11 +236,11 @@ def _draw_teammates(ax: Axes, frame: Frame, picture: Picture, attackers: Subset,
 _CROSS: dict[str, object] = {"marker": "x", "markersize": 13, "markeredgewidth": 1.6, "color": INK}
 
 
-def _marker(used: bool, accused: bool, lies: bool) -> dict[str, object]:
-    colour = ATTACKER if lies else INK
+def _marker(used: bool, accused: bool, attacks: bool) -> dict[str, object]:
+    colour = ATTACKER if attacks else INK
     return {
-        "marker": "D" if lies else "o",
-        "markersize": 6.0 if lies else 6.6,
+        "marker": "D" if attacks else "o",
+        "markersize": 6.0 if attacks else 6.6,
         "markerfacecolor": colour if used and not accused else PAPER,
         "markeredgecolor": colour,
         "markeredgewidth": 1.4,
@@ -269,8 +257,8 @@ def _legend(truth: bool, judged: bool, attacked: bool) -> list[Line2D]:
     def line(colour: str, label: str, width: float = 1.4, style: tuple[int, Sequence[float]] | None = None) -> Line2D:
         return Line2D([], [], color=colour, linewidth=width, linestyle=style or "-", label=label)
 
-    def mark(label: str, used: bool, lies: bool) -> Line2D:
-        return Line2D([], [], linestyle="none", label=label, **_marker(used, False, lies))  # type: ignore[arg-type]
+    def mark(label: str, used: bool, attacks: bool) -> Line2D:
+        return Line2D([], [], linestyle="none", label=label, **_marker(used, False, attacks))  # type: ignore[arg-type]
 
     handles = [line(TRUTH, "true object", 0.9)] if truth else []
     handles += [line(HIT, "detection: hit" if judged else "detection", 1.6)]

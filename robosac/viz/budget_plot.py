@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from robosac.budget import Law, success, trials
-from robosac.budget_numbers import Probability, as_probability
+from robosac.budget import Law, Probability, as_probability, success, trials
 from robosac.errors import InputError
 from robosac.viz.canvas import HIT, INK, MISTAKE, MUTED, TRUTH, new_figure, style_axes
 

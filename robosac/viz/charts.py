@@ -1,4 +1,4 @@
-"""The other figures of a report: agreement per trial, AP by policy, trial budgets, score maps."""
+"""The other figures of a report: agreement per trial, AP by policy."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from robosac.boxes import corners_bev
-from robosac.types import EGO_ALONE, Array, BevGrid, Float32, Subset, Trial
+from robosac.types import EGO_ALONE, Subset, Trial
 from robosac.viz.canvas import (
     ATTACKER,
     HAIRLINE,
@@ -18,7 +16,6 @@ from robosac.viz.canvas import (
     MISTAKE,
     MUTED,
     PAPER,
-    TRUTH,
     new_figure,
     plain,
     style_axes,
@@ -51,10 +48,10 @@ def agreement_figure(
     thresholds = np.array([t.threshold for t in trials])
     ax.hlines(thresholds, x - 0.5, x + 0.5, color=MUTED, linewidth=1.1, linestyles=(0, (3, 2)))
     for k, trial in zip(x, trials, strict=True):
-        lies = bool(trial.subset & attackers)
-        colour = ATTACKER if lies else HIT
+        attacked = bool(trial.subset & attackers)
+        colour = ATTACKER if attacked else HIT
         ax.plot(
-            k, trial.agreement, linestyle="none", marker="D" if lies else "o", markersize=6.5, markeredgewidth=1.5,
+            k, trial.agreement, linestyle="none", marker="D" if attacked else "o", markersize=6.5, markeredgewidth=1.5,
             markeredgecolor=colour, markerfacecolor=colour if trial.accepted else PAPER, clip_on=False, zorder=4,
         )  # fmt: skip
     ax.annotate(
@@ -147,67 +144,4 @@ def ap_figure(
         ax.tick_params(axis="y", length=0)
     if reference in values:
         figure.text(0.1 / width, 0.08 / height, plain(f"dashed: {reference}"), fontsize=7, color=MISTAKE, va="bottom")
-    return figure
-
-
-def budget_figure(
-    curves: Mapping[str, Sequence[float]],
-    *,
-    confidence: float | None = 0.99,
-    title: str = "How many trials until a clean subset is drawn",
-) -> Figure:
-    """Probability of having drawn an attacker-free subset against the number of trials, a line a case.
-
-    `curves`: label -> probability after 1, 2, ... trials. Lines differ in dash as well as in colour.
-    """
-    figure = new_figure(6.4, 3.6)
-    ax = figure.add_axes((0.1, 0.15, 0.62, 0.72))
-    style_axes(ax, grid="y")
-    colours = (HIT, MISTAKE, TRUTH, ATTACKER, INK, MUTED)
-    dashes = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (5, 1.5, 1.5, 1.5)))
-    longest = max((len(c) for c in curves.values()), default=1)
-    for k, (label, curve) in enumerate(curves.items()):
-        ax.plot(
-            np.arange(1, len(curve) + 1), curve, color=colours[k % len(colours)], linestyle=dashes[k % len(dashes)],
-            linewidth=1.7, label=plain(label), marker="o" if len(curve) <= 30 else None, markersize=3,
-        )  # fmt: skip
-    if confidence is not None:
-        ax.axhline(confidence, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)))
-        ax.annotate(
-            f"{confidence:g}", (min(1, longest - 1), confidence), xytext=(3, -3), textcoords="offset points", va="top",
-            fontsize=7, color=MUTED,
-        )  # fmt: skip
-    ax.set_xlim(min(1, longest - 1), longest)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_ylim(0, 1.03)
-    ax.set_xlabel("trials", fontsize=8, color=INK)
-    ax.set_ylabel("probability", fontsize=8, color=INK)
-    figure.text(0.03, 0.96, plain(title), fontsize=10, fontweight="bold", color=INK, va="top")
-    if curves:
-        figure.legend(loc="upper left", bbox_to_anchor=(0.73, 0.88), frameon=False, fontsize=8, labelcolor=INK,
-                      handlelength=2.6)  # fmt: skip
-    return figure
-
-
-def score_map_figure(
-    score_map: Float32, grid: BevGrid, *, truth_boxes: Array | None = None, title: str = "Score map"
-) -> Figure:
-    """The dense scores `(H, W)` in [0, 1] on their grid, ego frame, with the truth `(G, 7)` outlined."""
-    figure = new_figure(5.2, 4.6)
-    ax = figure.add_axes((0.03, 0.03, 0.8, 0.88))
-    extent = (grid.x_min_m, grid.x_max_m, grid.y_min_m, grid.y_max_m)
-    image = ax.imshow(score_map, origin="lower", extent=extent, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
-    for corners in corners_bev(truth_boxes) if truth_boxes is not None else ():
-        ring = np.vstack([corners, corners[:1]])
-        ax.plot(ring[:, 0], ring[:, 1], color=PAPER, linewidth=0.7)
-    ax.set_xlim(grid.x_min_m, grid.x_max_m)
-    ax.set_ylim(grid.y_min_m, grid.y_max_m)
-    ax.set_xticks([])
-    ax.set_yticks([])
-    for spine in ax.spines.values():
-        spine.set_color(HAIRLINE)
-    bar = figure.colorbar(image, cax=figure.add_axes((0.86, 0.03, 0.025, 0.88)))
-    bar.ax.tick_params(labelsize=7, labelcolor=INK, length=2)
-    bar.outline.set_visible(False)
-    ax.set_title(plain(title), fontsize=10, color=INK, loc="left", pad=5, fontweight="bold")
     return figure

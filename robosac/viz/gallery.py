@@ -61,7 +61,7 @@ def attack_figure(
 ) -> Figure:
     """Three panels, about 13.4 x 5.6 inches: without the attack, with it, and what changed.
 
-    `truth_boxes (G, 7)` and detections are in the ego frame; `attackers` are who lies, invented senders included.
+    `truth_boxes (G, 7)` and detections are in the ego frame; `attackers` includes invented senders.
     `points` draws everybody's points, for detectors that are sent points.
     """
     side, lines = 4.4, len(footnote)
@@ -146,9 +146,9 @@ def _legend(with_map: bool) -> list[Line2D | Patch]:
             Patch(facecolor="#f3c29b", label="score gained"),
         ]
     teammate = {"linestyle": "none", "marker": "o", "markersize": 6.6}
-    liar = {"linestyle": "none", "marker": "D", "markersize": 6.0}
+    attacker = {"linestyle": "none", "marker": "D", "markersize": 6.0}
     handles.append(Line2D([], [], markerfacecolor=INK, markeredgecolor=INK, label="teammate", **teammate))  # type: ignore[arg-type]
-    handles.append(Line2D([], [], markerfacecolor=ATTACKER, markeredgecolor=ATTACKER, label="attacker", **liar))  # type: ignore[arg-type]
+    handles.append(Line2D([], [], markerfacecolor=ATTACKER, markeredgecolor=ATTACKER, label="attacker", **attacker))  # type: ignore[arg-type]
     return handles
 
 

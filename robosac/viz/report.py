@@ -1,6 +1,6 @@
 """One self-contained HTML page about a run: opens offline, on a phone, in the dark; asks the network for nothing.
 
-The page is made of plain things (strings, tables, PNG bytes), so that any run can tell its story with it. Every text
+The page is made of plain things (strings, tables, PNG bytes), so that any run can write one. Every text
 is escaped: an agent may call itself `<script>`.
 """
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from robosac.data.write_opv2v import members_of, scan, write_frame
+from robosac.data.write_opv2v import scan, write_frame
 from robosac.types import Array, Frame, Id, Truth
+from tests.data.members import members_of
 
 
 def agent_folders(frame: Frame, *, negative_roadside: bool = True) -> dict[Id, str]:

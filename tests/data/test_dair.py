@@ -136,7 +136,7 @@ def test_a_cloud_of_other_fields_is_named(snapshots, tmp_path):
     path = root / "vehicle-side/velodyne/015372.pcd"
     whole = path.read_bytes()
     path.write_bytes(whole.replace(b"FIELDS x y z", b"FIELDS x y q"))
-    with pytest.raises(DataError, match="no such z"):
+    with pytest.raises(DataError, match="expected fields x y z, got x y q intensity: no z"):
         DataSet(DairV2XC(root), comm_range_m=200)[0]
     path.write_bytes(whole.replace(b"intensity", b"amplitude"))
     assert not DataSet(DairV2XC(root), comm_range_m=200)[0][0].ego.points[:, 3].any()

@@ -14,8 +14,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robosac import pcd
 from robosac.boxes import invert_pose
-from robosac.data import pcd
 from robosac.data.dataset import EACH, DataSet
 from robosac.data.excerpt import excerpt
 from robosac.data.opv2v import OPV2V

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robosac.data import pcd
+from robosac import pcd
+from robosac.data import safe
 from robosac.data.recording import DataError
 from robosac.types import InputError
 from tests.data.samples import SAMPLES
@@ -128,7 +129,7 @@ def test_an_organised_cloud_and_a_header_without_points():
 def test_a_broken_header_is_named(tmp_path, header, why, data):
     (tmp_path / "a.pcd").write_bytes(written(XYZ, data, header=header))
     with pytest.raises(DataError, match=rf"a\.pcd: is no valid PCD file .*({why}|take \d+ bytes)"):
-        pcd.read(tmp_path / "a.pcd", tmp_path)
+        safe.read_pcd(tmp_path / "a.pcd", tmp_path)
 
 
 def test_more_than_any_sensor_sees_is_refused(monkeypatch):
@@ -150,7 +151,7 @@ def test_a_truncated_file_is_named_wherever_it_ends(tmp_path, data):
     for end in range(len(whole) - ends_in_blank):
         (tmp_path / "a.pcd").write_bytes(whole[:end])
         with pytest.raises(DataError, match=r"a\.pcd"):
-            pcd.read(tmp_path / "a.pcd", tmp_path)
+            safe.read_pcd(tmp_path / "a.pcd", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_damaged_compression_is_told():
 def test_the_red_byte_of_a_packed_colour():
     bits = np.array([0x00FF8040, 0x00010203, 0], np.uint32)
     for rgb in (bits, bits.view(np.float32), bits.astype(np.int32)):
-        np.testing.assert_array_equal(pcd.red(rgb), [255, 1, 0])
+        np.testing.assert_array_equal(pcd.colour(rgb), [255, 1, 0])
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ def test_the_samples_hold_as_many_points_as_they_say():
     files = sorted(SAMPLES.rglob("*.pcd"))
     assert len(files) >= 30
     for path in files:
-        cloud = pcd.read(path, SAMPLES)
+        cloud = safe.read_pcd(path, SAMPLES)
         assert 30_000 < len(cloud) < 100_000 and {"x", "y", "z"} <= set(cloud.columns), path
         assert all(len(c) == len(cloud) for c in cloud.columns.values())
         assert np.isfinite(cloud.columns["x"]).mean() > 0.9

@@ -42,14 +42,6 @@ def test_counts_are_those_of_every_box_on_its_own(seed):
     assert counted.sum() > 0
 
 
-def test_counts_in_parts_are_the_same(monkeypatch):
-    rng = np.random.default_rng(3)
-    boxes, points = objects(rng, 30), rng.normal(0, [20, 20, 2, 1], (4000, 4)).astype(np.float32)
-    whole = points_in_boxes(points, np.eye(4), boxes)
-    monkeypatch.setattr("robosac.data.truth._PAIRS", 50)
-    assert points_in_boxes(points, np.eye(4), boxes).tolist() == whole.tolist()
-
-
 def test_the_surface_belongs_to_the_box_and_a_hair_beyond_does_not():
     box = cars(a=(10, 0))  # x 8..12, y -1..1, z 0..1.5
     on = [[8, 0, 1, 0], [12, 1, 1.5, 0], [10, -1, 0, 0]]

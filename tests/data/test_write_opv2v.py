@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 import yaml
 
+from robosac import pcd
 from robosac.boxes import pose_xyz_rpy, wrap_angle
 from robosac.cli.simulate import agent_names, members, object_names
-from robosac.data import carla, pcd
+from robosac.data import carla
 from robosac.data.dataset import DataSet
 from robosac.data.opv2v import OPV2V
 from robosac.data.recording import Objects
-from robosac.data.write_opv2v import Member, description, in_order, is_written, members_of, scan, write_frame
+from robosac.data.write_opv2v import Member, description, in_order, is_written, scan, write_frame
 from robosac.simulation import Scenario, SimConfig, scenario
 from robosac.types import Frame, InputError, Truth, View
+from tests.data.members import members_of
 
 CONFIG = SimConfig(n_vehicles=3, n_frames=2, beams=24, columns=512, max_grade=0.05, sensor_tilt_deg=2.0)
 

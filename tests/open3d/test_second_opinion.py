@@ -12,9 +12,10 @@ except Exception as error:
 
 from matplotlib.image import imread
 
+from robosac import pcd
 from robosac.boxes import pose_xyz_rpy
 from robosac.cli import main
-from robosac.data import pcd
+from robosac.data import safe
 from robosac.simulation import scenario
 from robosac.simulation.lidar import build_surfaces, cast
 from robosac.viz.scene3d import scene_of
@@ -57,9 +58,9 @@ def test_both_read_what_the_other_writes(tmp_path, ascii_, compressed):
     cloud.colors = o3d.utility.Vector3dVector(colours)
     path = tmp_path / "theirs.pcd"
     assert o3d.io.write_point_cloud(str(path), cloud, write_ascii=ascii_, compressed=compressed)
-    got = pcd.read(path, tmp_path).columns
+    got = safe.read_pcd(path, tmp_path).columns
     np.testing.assert_allclose(np.stack([got[c] for c in "xyz"], axis=1), xyz, atol=1e-4)
-    np.testing.assert_array_equal(pcd.red(got["rgb"]), np.round(colours[:, 0] * 255))
+    np.testing.assert_array_equal(pcd.colour(got["rgb"]), np.round(colours[:, 0] * 255))
 
     mine = tmp_path / "mine.pcd"
     mine.write_bytes(pcd.encode({"x": xyz[:, 0], "y": xyz[:, 1], "z": xyz[:, 2], "rgb": got["rgb"]}))
@@ -71,7 +72,7 @@ def test_both_read_what_the_other_writes(tmp_path, ascii_, compressed):
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason="no samples")
 def test_both_read_the_samples_alike():
     for path in sorted(SAMPLES.rglob("*.pcd"))[::4]:
-        ours = pcd.read(path, SAMPLES).columns
+        ours = safe.read_pcd(path, SAMPLES).columns
         theirs = np.asarray(o3d.io.read_point_cloud(str(path), remove_nan_points=False).points)
         np.testing.assert_allclose(np.stack([ours[c] for c in "xyz"], axis=1), theirs, atol=1e-5, equal_nan=True)
 

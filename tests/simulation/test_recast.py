@@ -12,7 +12,6 @@ import pytest
 from robosac.attacks.points.recast import BoxWorld, in_boxes
 from robosac.boxes import invert_pose, transform_boxes
 from robosac.simulation import SimConfig, scenario
-from robosac.simulation.recast import Recast
 from robosac.simulation.scenario import Snapshot
 from robosac.types import Float32, InputError, View
 
@@ -33,7 +32,6 @@ def seen_best(now: Snapshot, agent: str, count: int = 1) -> tuple[list[int], Flo
 
 def test_nothing_asked_nothing_changed(now: Snapshot) -> None:
     world = now.world
-    assert world is not None
     for agent in now.agents:
         view = now.view(agent)
         assert world.seen(view, added=NONE, removed=NONE).tobytes() == view.points.tobytes()
@@ -43,7 +41,7 @@ def test_a_car_taken_out_leaves_what_was_there_without_it(now: Snapshot) -> None
     """Where a car went, the points are those of the same scan in a world that never had it."""
     agent = now.agents[1]
     (gone,), box = seen_best(now, agent)
-    points = Recast(now.scenario, 1, now).seen(now.view(agent), added=NONE, removed=box)
+    points = now.world.seen(now.view(agent), added=NONE, removed=box)
     owners = now.owners(agent)
     kept = owners != gone
     untouched = set(map(bytes, now.view(agent).points[kept]))
@@ -63,7 +61,7 @@ def test_a_car_put_in_stands_in_its_box_and_throws_a_shadow(now: Snapshot) -> No
     agent = now.agents[2]
     view = now.view(agent)
     _, removed = seen_best(now, agent)
-    world = Recast(now.scenario, 1, now)
+    world = now.world
     cleared = world.seen(view, added=NONE, removed=removed)
     back = world.seen(view, added=removed, removed=removed)
     inside = in_boxes(back, removed, margin_m=0.05).sum()
@@ -82,7 +80,7 @@ def test_boxes_alone_change_the_same_rays_as_the_meshes(now: Snapshot) -> None:
         view = now.view(agent)
         for x, y, yaw in [(12.0, 3.0, 0.4), (-8.0, 5.0, 1.5), (20.0, -6.0, 0.0)]:
             car = np.array([[x, y, -1.2, 4.5, 1.9, 1.6, yaw]], np.float32)
-            by_mesh = Recast(now.scenario, 1, now).seen(view, added=car, removed=NONE)
+            by_mesh = now.world.seen(view, added=car, removed=NONE)
             by_box = BoxWorld().seen(view, added=car, removed=NONE)
             assert len(by_mesh) == len(by_box) == len(view.points)  # nothing is lost in this sharp world
             mesh, box = ((points != view.points).any(axis=1) for points in (by_mesh, by_box))
@@ -99,7 +97,7 @@ def test_a_box_taken_out_agrees_with_the_meshes(now: Snapshot) -> None:
     agent = now.agents[1]
     view = now.view(agent)
     _, box = seen_best(now, agent)
-    by_mesh = Recast(now.scenario, 1, now).seen(view, added=NONE, removed=box)
+    by_mesh = now.world.seen(view, added=NONE, removed=box)
     by_box = BoxWorld().seen(view, added=NONE, removed=box)
     left = {bytes(p) for p in view.points}
     # of the points that each removes, how many both do
@@ -111,26 +109,25 @@ def test_it_travels_as_a_recipe_and_is_not_copied(now: Snapshot) -> None:
     agent = now.agents[1]
     _, box = seen_best(now, agent)
     fresh = scenario("val", 3, seed=1, config=SHARP).snapshot(1).world  # its snapshot is gone already
-    assert fresh is not None
     data = pickle.dumps(fresh)
     assert len(data) < 2000
-    first = Recast(now.scenario, 1, now).seen(now.view(agent), added=box, removed=NONE)
+    first = now.world.seen(now.view(agent), added=box, removed=NONE)
     for world in (fresh, pickle.loads(data), copy.deepcopy(fresh)):
         assert world.seen(now.view(agent), added=box, removed=NONE).tobytes() == first.tobytes()
     assert copy.deepcopy(fresh) is fresh
 
 
 def test_weak_returns_are_lost_like_any_others() -> None:
-    loud = scenario("val", 3, seed=1, config=SHARP).snapshot(0)
+    strong = scenario("val", 3, seed=1, config=SHARP).snapshot(0)
     faint = scenario("val", 3, seed=1, config=dataclasses.replace(SHARP, faint_power=0.5)).snapshot(0)
-    agent = loud.agents[1]
-    _, box = seen_best(loud, agent)
-    view = loud.view(agent)
-    heard = [len(Recast(s.scenario, 0, s).seen(view, added=NONE, removed=box)) for s in (loud, faint)]
-    assert heard[1] < heard[0]
+    agent = strong.agents[1]
+    _, box = seen_best(strong, agent)
+    view = strong.view(agent)
+    returns = [len(s.world.seen(view, added=NONE, removed=box)) for s in (strong, faint)]
+    assert returns[1] < returns[0]
 
 
 def test_a_view_of_nobody_here(now: Snapshot) -> None:
     stranger = View("nobody", "vehicle", 0, np.ones((1, 4), np.float32), np.eye(4))
     with pytest.raises(InputError, match=r"expected an agent among .*, got 'nobody'"):
-        Recast(now.scenario, 1, now).seen(stranger, added=NONE, removed=NONE)
+        now.world.seen(stranger, added=NONE, removed=NONE)

@@ -15,17 +15,18 @@ from PIL import Image as Pixels
 from robosac.boxes import pose_xyz_rpy, transform_points
 from robosac.types import BevGrid, Detections, Frame, View
 from robosac.viz import bev, charts
-from robosac.viz.bev import Picture, agent_colours, frame_figure, panel_figure, points_by_agent
+from robosac.viz.bev import Picture, agent_colours, panel_figure, points_by_agent
 from robosac.viz.canvas import AGENT_POINTS, ATTACKER, HIT, MISTAKE, MUTED, TRUTH, png_bytes, save_png
 from tests.viz.sample import TRIALS, WHERE, sample_detections, sample_frame
 
 FRAME, BOXES = sample_frame()
 DETECTIONS, HITS = sample_detections(BOXES)
-LIARS = frozenset({"car-1", "car-3"})
+ATTACKERS = frozenset({"car-1", "car-3"})
+VALUES = {"ego only": {"1 of 5": (0.6, 0.55, 0.65)}, "robosac": {"1 of 5": (0.9, 0.88, 0.92), "2 of 5": None}}
 
 
 def axes_of(picture: Picture, **options: object):
-    return frame_figure(FRAME, picture, region=38.4, **options).axes[0]  # type: ignore[arg-type]
+    return panel_figure(FRAME, [picture], region=38.4, columns=1, **options).axes[0]  # type: ignore[arg-type]
 
 
 def outlines(ax, colour: str) -> int:
@@ -70,14 +71,14 @@ def test_transparency_follows_the_score() -> None:
 
 def test_markers_tell_decision_by_fill_and_truth_by_shape() -> None:
     picture = Picture("p", DETECTIONS, used=frozenset({"car-1", "car-2"}), accused=frozenset({"car-3"}))
-    found = markers(axes_of(picture, attackers=LIARS))
+    found = markers(axes_of(picture, attackers=ATTACKERS))
 
     def at(name: str) -> set[tuple[str, bool]]:
         return found[WHERE[name][0], WHERE[name][1]]
 
-    assert at("car-1") == {("D", True)}  # a liar, used
+    assert at("car-1") == {("D", True)}  # an attacker, used
     assert at("car-2") == {("o", True)}  # honest, used
-    assert at("car-3") == {("D", False), ("x", True)}  # a liar, accused
+    assert at("car-3") == {("D", False), ("x", True)}  # an attacker, accused
     assert at("car-4") == {("o", False)}  # honest, not used
 
 
@@ -101,8 +102,8 @@ def test_points_are_drawn_where_the_sender_claims_to_be() -> None:
 
 
 def test_colours_are_stable_and_attackers_stand_out() -> None:
-    colours = agent_colours(FRAME, LIARS)
-    assert {n for n, c in colours.items() if c == ATTACKER} == LIARS
+    colours = agent_colours(FRAME, ATTACKERS)
+    assert {n for n, c in colours.items() if c == ATTACKER} == ATTACKERS
     assert agent_colours(FRAME)["car-2"] == colours["car-2"] and colours["car-2"] in AGENT_POINTS
 
 
@@ -130,7 +131,7 @@ def test_panels_show_each_policy_once(n: int, columns: int, expected: int) -> No
 
 
 def test_agreement_figure_shows_each_trial_and_its_members() -> None:
-    figure = charts.agreement_figure(TRIALS, attackers=LIARS)
+    figure = charts.agreement_figure(TRIALS, attackers=ATTACKERS)
     dots, table = figure.axes
     shown = [line for line in dots.lines if line.get_marker() in ("o", "D")]
     assert [line.get_ydata()[0] for line in shown] == [t.agreement for t in TRIALS]
@@ -142,36 +143,31 @@ def test_agreement_figure_shows_each_trial_and_its_members() -> None:
 
 
 def test_ap_bars_have_the_lengths_of_their_values() -> None:
-    values = {"ego only": {"1 of 5": (0.6, 0.55, 0.65)}, "robosac": {"1 of 5": (0.9, 0.88, 0.92), "2 of 5": None}}
-    figure = charts.ap_figure(values, emphasise=["robosac"], reference="ego only")
+    figure = charts.ap_figure(VALUES, emphasise=["robosac"], reference="ego only")
     assert [bar.get_width() for bar in figure.axes[0].patches] == [0.6, 0.9]
     assert {t.get_text() for t in figure.axes[1].texts} == {"undefined"}
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["1 of 5", "2 of 5"]
 
 
 def test_small_figures_draw_even_when_there_is_nothing_to_show() -> None:
-    grid = BevGrid(-10, -10, 1.0, 20, 30)
     for figure in (
         charts.agreement_figure(()),
         charts.agreement_figure([TRIALS[0].__class__(frozenset(), 1.0, True, 0.5)]),
         charts.ap_figure({}),
-        charts.budget_figure({}),
-        charts.budget_figure({"exact": [0.4, 0.8, 1.0]}),
-        charts.score_map_figure(np.zeros((20, 30), np.float32), grid, truth_boxes=BOXES),
         panel_figure(FRAME, [Picture("p", Detections.empty(), hits=np.zeros(0, np.int8))], region=20.0),
     ):
         assert png_bytes(figure).startswith(b"\x89PNG")
 
 
 def test_same_figure_same_bytes() -> None:
-    first, second = (png_bytes(charts.budget_figure({"exact": [0.4, 0.8]})) for _ in range(2))
+    first, second = (png_bytes(charts.ap_figure(VALUES)) for _ in range(2))
     assert first == second
 
 
 def test_save_png_makes_folders_and_leaves_nothing_else(tmp_path: Path) -> None:
-    path = save_png(charts.budget_figure({"exact": [0.4, 0.8]}), tmp_path / "deep" / "budget.png")
-    assert [p.name for p in path.parent.iterdir()] == ["budget.png"]
-    assert Pixels.open(io.BytesIO(path.read_bytes())).size == (1024, 576)
+    path = save_png(charts.agreement_figure(()), tmp_path / "deep" / "trials.png")
+    assert [p.name for p in path.parent.iterdir()] == ["trials.png"]
+    assert Pixels.open(io.BytesIO(path.read_bytes())).size == (736, 472)
 
 
 def test_ids_are_never_read_as_formulae() -> None:
@@ -180,11 +176,10 @@ def test_ids_are_never_read_as_formulae() -> None:
     mate = View(name, "vehicle", 0, np.zeros((0, 4), np.float32), pose_xyz_rpy(5, 5, 0))
     frame = Frame("s", 0, FRAME.ego, {name: mate})
     picture = Picture("$x^{$", Detections.empty(), frozenset({name}), note="$\\a$")
-    assert png_bytes(frame_figure(frame, picture, region=10.0))
+    assert png_bytes(panel_figure(frame, [picture], region=10.0))
     trial = TRIALS[0].__class__(frozenset({name}), 0.5, False, 0.6)
     assert png_bytes(charts.agreement_figure([trial], title="$\\b$"))
     assert png_bytes(charts.ap_figure({name: {"$\\c$": (0.5, 0.4, 0.6)}}))
-    assert png_bytes(charts.budget_figure({"$\\d$": [0.5, 0.6]}))
 
 
 def test_points_of_no_agent_survive_a_degenerate_cloud() -> None:
@@ -198,7 +193,7 @@ def test_drawing_leaves_pyplot_alone() -> None:
     """pyplot keeps figures alive and picks a screen; a report made on a server must need neither."""
     code = (
         "import sys; from robosac.viz import bev, charts, canvas, report;"
-        "canvas.png_bytes(charts.budget_figure({'a': [0.5, 1.0]}));"
+        "canvas.png_bytes(charts.ap_figure({'a': {'b': (0.5, 0.4, 1.0)}}));"
         "assert 'matplotlib.pyplot' not in sys.modules and 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -30,9 +30,9 @@ def test_points_are_in_the_ego_frame_and_coloured_by_agent():
     scene = scene_of(FRAME, used=frozenset({"a"}), attackers=frozenset({"b"}))
     np.testing.assert_allclose(scene.points, [[1, 0, 0], [-4, 7, 0], [-4, -7, 0]], atol=1e-6)
     np.testing.assert_allclose(scene.point_colours[0], to_rgb(EGO_POINTS))
-    liar = np.array(to_rgb(ATTACKER))
+    attacker = np.array(to_rgb(ATTACKER))
     np.testing.assert_allclose(
-        scene.point_colours[2], liar + FADED * (np.array(to_rgb(BACKDROP)) - liar)
+        scene.point_colours[2], attacker + FADED * (np.array(to_rgb(BACKDROP)) - attacker)
     )  # it is not used
     assert len(scene.segments) == len(scene.segment_colours) == 3 * 4  # three sensors' axes and feet
 

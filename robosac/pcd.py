@@ -1,8 +1,9 @@
 """Point Cloud Data files: ascii, binary and binary_compressed, fields of any type and count, read as columns.
 
-What a column means (intensity in 0..255, a colour packed into `rgb`) is the reader's matter. Of the libraries on offer
-pypcd4 reads all three kinds but believes what the header says of sizes; here the header is checked against the file
-before anything is allocated, and only the decompression is a library's (python-neo-lzf).
+Bytes in, columns out: readers of data sets and adapters of detectors share it, and what a column means (intensity in
+0..255, a colour packed into `rgb`) is theirs to say. Of the libraries on offer pypcd4 reads all three kinds but
+believes what the header says of sizes; here the header is checked against the file before anything is allocated, and
+only the decompression is a library's (python-neo-lzf).
 """
 
 from __future__ import annotations
@@ -11,22 +12,22 @@ import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import lzf
 import numpy as np
 from numpy.typing import NDArray
 
-from robosac.data import safe
 from robosac.types import Array, InputError
 
-LIMIT: Final = 128 * safe.MIB  # of a file, and of what it holds once decompressed
+_MIB: Final = 1 << 20
+LIMIT: Final = 128 * _MIB  # of a file, and of what it holds once decompressed
 _POINTS_LIMIT: Final = 10_000_000  # whoever reads them takes 16 bytes for each, however few the file does
-_ASCII_LIMIT: Final = 64 * safe.MIB  # a digit becomes a number of 8 bytes
-_EXACT_LIMIT: Final = 16 * safe.MIB  # a line becomes a string
+_ASCII_LIMIT: Final = 64 * _MIB  # a digit becomes a number of 8 bytes
+_EXACT_LIMIT: Final = 16 * _MIB  # a line becomes a string
 _HEADER_LIMIT: Final = 8192
 _FIELDS_LIMIT: Final = 64
+WRONG: Final = (ValueError, LookupError, TypeError, struct.error)  # what a broken file may raise
 _TYPES: Final = {
     "F": {4: "f4", 8: "f8"},
     "U": {n: f"u{n}" for n in (1, 2, 4, 8)},
@@ -57,19 +58,12 @@ class _Header:
         return sum(int(np.prod(self.dtype[name].shape, dtype=int)) for name in self.dtype.names)
 
 
-def read(path: Path, root: Path) -> PointCloud:
+def decode(data: bytes) -> PointCloud:
     """The columns of a PCD file, without padding; native byte order.
 
     Raises:
-        DataError: if the file is missing, truncated or not what its header says.
+        One of `WRONG`: if it is truncated or not what its header says.
     """
-    data = safe.read_bytes(path, root, limit=LIMIT)
-    with safe.naming(path, "PCD file"):
-        return decode(data)
-
-
-def decode(data: bytes) -> PointCloud:
-    """As `read`, from bytes; ValueError where they are no PCD file."""
     header = _header(data)
     body = memoryview(data)[header.start :]
     needed = header.points * header.dtype.itemsize
@@ -221,7 +215,9 @@ def encode(columns: Mapping[str, Array]) -> bytes:
     return header.encode() + table.tobytes()
 
 
-def red(rgb: Array) -> NDArray[np.uint8]:
-    """The red byte `(N,)` of a packed colour; as float32 the same 32 bits are meant, not the number."""
+def colour(rgb: Array, channel: int = 0) -> NDArray[np.uint8]:
+    """A byte `(N,)` of colours packed as 0x00RRGGBB: red, green or blue. In a float32 the 32 bits are meant, not the
+    number.
+    """
     bits = rgb.astype(np.float32, copy=False).view(np.uint32) if rgb.dtype.kind == "f" else rgb.astype(np.uint32)
-    return ((bits >> 16) & 0xFF).astype(np.uint8)
+    return ((bits >> (16 - 8 * channel)) & 0xFF).astype(np.uint8)

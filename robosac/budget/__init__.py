@@ -14,20 +14,55 @@ an answer (`count=None` and a reason); an argument that makes no sense raises `I
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from robosac.budget_answers import PERFECT as PERFECT
-from robosac.budget_answers import Law as Law
-from robosac.budget_answers import Outcome as Outcome
-from robosac.budget_answers import SubsetSize as SubsetSize
-from robosac.budget_answers import Trials as Trials
-from robosac.budget_answers import Verifier as Verifier
-from robosac.budget_laws import STEP_LIMIT, Draws, Independent, NoRepeats
-from robosac.budget_numbers import Probability, as_probability, smallest_power
+from robosac.budget.laws import PERFECT as PERFECT
+from robosac.budget.laws import STEP_LIMIT, Draws, Independent, NoRepeats
+from robosac.budget.laws import Law as Law
+from robosac.budget.laws import Verifier as Verifier
+from robosac.budget.numbers import Probability as Probability
+from robosac.budget.numbers import as_probability as as_probability
+from robosac.budget.numbers import smallest_power
 from robosac.errors import InputError
 
 MAX_TEAMMATES: Final = 1000
+
+
+@dataclass(frozen=True)
+class Trials:
+    """How many trials; `count` is None where no number is enough and `reason` says why.
+
+    `success` is the probability, under the same law, that the first accepted subset is attacker-free within `count`
+    trials; where `count` is None, the most that any number of trials reaches.
+    """
+
+    count: int | None
+    success: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class SubsetSize:
+    """The largest subset that a budget affords, its probability of success, and why. Size 0 is the ego alone."""
+
+    size: int
+    success: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the first accepted subset is: attacker-free, contaminated, or there is none; the three sum to 1.
+
+    `expected_trials` counts the trials until a subset is accepted or the budget ends, whichever comes first.
+    """
+
+    clean: float
+    contaminated: float
+    none: float
+    expected_trials: float
 
 
 def trials(
@@ -51,7 +86,10 @@ def trials(
         return Trials(None, 0.0, f"impossible: {_only(honest)} for a subset of {subset}{formula}")
     if frame == 1:
         return Trials(None, 0.0, "impossible: the verifier refuses every frame")
-    count, reached = draws.trials_for_clean(p / (1 - frame), a, b) if p <= 1 - frame else (None, _best(draws, a, b))
+    wanted = p / (1 - frame)  # of the frames that are not refused
+    count, reached = draws.trials_for_clean(wanted, a, b)
+    if wanted > 1:  # then only the most that can be reached is told
+        count = None
     success = float(reached * (1 - frame))
     if count is None:
         return Trials(None, success, _why_impossible(p, success, draws, verifier))
@@ -73,12 +111,7 @@ def success(teammates: int, attackers: int, subset: int, n_trials: int, *, law: 
 
 def share(teammates: int, attackers: int, subset: int, *, law: Law = Law.NO_REPEATS) -> Fraction:
     """Probability `q` that one drawn subset is attacker-free, exactly."""
-    draws = _draws(teammates, attackers, subset, law)
-    return (
-        draws.q
-        if isinstance(draws, Independent)
-        else Fraction(math.comb(teammates - attackers, subset), math.comb(teammates, subset))
-    )
+    return _draws(teammates, attackers, subset, law).q
 
 
 def outcome(
@@ -207,11 +240,6 @@ def _affords(teammates: int, attackers: int, size: int, budget: int, p: Fraction
     """Whether the paper's formula allows this size, which need not exist."""
     count = smallest_power(1 - Fraction(teammates - attackers, teammates) ** size, 1 - p)
     return count is not None and count <= budget
-
-
-def _best(draws: Draws, a: Fraction, b: Fraction) -> Fraction:
-    """The most that any number of trials reaches, as far as it is followed."""
-    return draws.trials_for_clean(Fraction(2), a, b)[1]
 
 
 def _only(honest: int) -> str:

@@ -8,19 +8,62 @@ unless a number would take more than 2^17 bits (then it has 60 significant digit
 
 from __future__ import annotations
 
+import enum
 import math
-from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import localcontext
 from fractions import Fraction
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, TypeAlias
 
-from robosac.budget_numbers import EXACT_BITS, decimal_context, exp, ln, log_miss, power, smallest_power
+from robosac.budget.numbers import (
+    Probability,
+    all_miss,
+    as_probability,
+    fewest_draws,
+    misses_at_most,
+    power,
+    smallest_power,
+)
 from robosac.errors import InputError
 
 STEP_LIMIT: Final = 500  # trials that the law without repeats follows one by one
 _NEGLIGIBLE: Final = Fraction(1, 10**18)  # a difference that no float shows
+
+
+class Law(enum.Enum):
+    """How subsets are drawn, or are thought to be."""
+
+    PAPER = "paper"
+    INDEPENDENT = "independent"
+    NO_REPEATS = "no_repeats"
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """How often the check of a subset errs.
+
+    Attributes:
+        false_accept: probability that a contaminated subset is accepted, in each trial independently.
+        false_reject: probability that an attacker-free subset is refused, in each trial independently.
+        frame_reject: probability that the frame refuses every subset, contaminated or not, however often one draws: an
+            ego that sees almost nothing agrees with nobody. More trials do not help against it.
+    """
+
+    false_accept: Probability = 0
+    false_reject: Probability = 0
+    frame_reject: Probability = 0
+
+    def __post_init__(self) -> None:
+        for name in ("false_accept", "false_reject", "frame_reject"):
+            as_probability(getattr(self, name), name)
+
+    @property
+    def rates(self) -> tuple[Fraction, Fraction, Fraction]:
+        """The three rates as exact fractions."""
+        return as_probability(self.false_accept), as_probability(self.false_reject), as_probability(self.frame_reject)
+
+
+PERFECT: Final = Verifier()
 
 
 class Chances(NamedTuple):
@@ -32,31 +75,6 @@ class Chances(NamedTuple):
     expected_trials: Fraction  # until a subset is accepted or the budget ends
 
 
-class Draws(Protocol):
-    """A law of drawing subsets."""
-
-    def miss(self, trials: int) -> Fraction:
-        """Probability that none of the drawn subsets is attacker-free."""
-        ...
-
-    def trials_for(self, miss: Fraction) -> int | None:
-        """The smallest number of trials that misses with at most this probability; None where none does."""
-        ...
-
-    def reaches(self, wanted: Fraction, trials: int, a: Fraction, b: Fraction) -> bool:
-        """Whether so many trials find an attacker-free subset first with at least the wanted probability."""
-        ...
-
-    def chances(self, trials: int, a: Fraction, b: Fraction) -> Chances:
-        """What a verifier with error rates `a` and `b` makes of so many trials."""
-        ...
-
-    def trials_for_clean(self, wanted: Fraction, a: Fraction, b: Fraction) -> tuple[int | None, Fraction]:
-        """The smallest number of trials after which the first accepted subset is attacker-free with at least the
-        wanted probability, and that probability; or None and the highest that was reached."""
-        ...
-
-
 @dataclass(frozen=True)
 class Independent:
     """Each trial draws anew, so a subset can return: attacker-free with probability `q` every time."""
@@ -64,16 +82,20 @@ class Independent:
     q: Fraction
 
     def miss(self, trials: int) -> Fraction:
+        """Probability that none of the drawn subsets is attacker-free."""
         return power(1 - self.q, trials)
 
     def trials_for(self, miss: Fraction) -> int | None:
+        """The smallest number of trials that misses with at most this probability; None where none does."""
         return smallest_power(1 - self.q, miss)
 
     def reaches(self, wanted: Fraction, trials: int, a: Fraction, b: Fraction) -> bool:
+        """Whether so many trials find an attacker-free subset first with at least the wanted probability."""
         count, _ = self.trials_for_clean(wanted, a, b)
         return count is not None and count <= trials
 
     def chances(self, trials: int, a: Fraction, b: Fraction) -> Chances:
+        """What a verifier with error rates `a` and `b` makes of so many trials."""
         clean, contaminated = self.q * (1 - b), (1 - self.q) * a
         going_on = 1 - clean - contaminated
         if going_on == 1:
@@ -83,6 +105,8 @@ class Independent:
         return Chances(clean * expected, contaminated * expected, none, expected)
 
     def trials_for_clean(self, wanted: Fraction, a: Fraction, b: Fraction) -> tuple[int | None, Fraction]:
+        """The smallest number of trials after which the first accepted subset is attacker-free with at least the
+        wanted probability, and that probability; or None and the highest that was reached."""
         clean, contaminated = self.q * (1 - b), (1 - self.q) * a
         if wanted <= 0:
             return 0, Fraction(0)
@@ -101,40 +125,22 @@ class NoRepeats:
     total: int
 
     @property
-    def bad(self) -> int:
-        return self.total - self.good
+    def q(self) -> Fraction:
+        """Probability that one drawn subset is attacker-free."""
+        return Fraction(self.good, self.total)
 
     def miss(self, trials: int) -> Fraction:
-        """`C(total - good, trials) / C(total, trials)`; more trials than subsets change nothing."""
-        draws = min(trials, self.total)
-        if draws > self.bad:
-            return Fraction(0)
-        if self._bits(draws) <= EXACT_BITS:
-            return Fraction(*self._counts(draws))
-        digits = 90 + 2 * (self.total.bit_length() // 3)
-        return exp(log_miss(self.good, self.total, draws, digits)[0], digits)
+        """Probability that none of the drawn subsets is attacker-free; more trials than subsets change nothing."""
+        return all_miss(self.good, self.total, min(trials, self.total))
 
     def trials_for(self, miss: Fraction) -> int | None:
-        if miss >= 1:
-            return 0
-        if self.good == 0:
-            return None
-        if miss <= 0:
-            return self.bad + 1  # all contaminated subsets and one more
-        with_repeats = self._with_repeats().trials_for(miss)
-        upper = self.bad + 1 if with_repeats is None else min(with_repeats, self.bad + 1)
-        if upper <= 10_000:
-            return bisect_left(range(upper + 1), True, key=lambda n: self._enough(n, miss))
-        count = self._estimate(miss)
-        while not self._enough(count, miss):
-            count += 1
-        while self._enough(count - 1, miss):
-            count -= 1
-        return count
+        """As `Independent.trials_for`."""
+        with_repeats = self._with_repeats().trials_for(miss)  # never fewer
+        return fewest_draws(self.good, self.total, miss, at_most=with_repeats) if miss < 1 else 0
 
     def reaches(self, wanted: Fraction, trials: int, a: Fraction, b: Fraction) -> bool:
         if a == 0 and b == 0:
-            return self._enough(trials, 1 - wanted)
+            return misses_at_most(self.good, self.total, min(trials, self.total), 1 - wanted)
         draws = min(trials, self.total)
         if self._repeats(draws) <= _NEGLIGIBLE:
             return self._with_repeats().chances(draws, a, b).clean >= wanted
@@ -187,7 +193,7 @@ class NoRepeats:
         return None, Fraction(clean, of)
 
     def _with_repeats(self) -> Independent:
-        return Independent(Fraction(self.good, self.total))
+        return Independent(self.q)
 
     def _repeats(self, draws: int) -> Fraction:
         """The birthday bound on how much drawing with repeats differs: the chance that any subset returns."""
@@ -219,51 +225,12 @@ class NoRepeats:
             after: dict[int, int] = {}
             for g, w in weight.items():
                 for drawn_good, ways in (
-                    (g, (self.bad - drawn + g) * refuse_bad),
+                    (g, (self.total - self.good - drawn + g) * refuse_bad),
                     (g + 1, (self.good - g) * refuse_good),
                 ):
                     if ways:
                         after[drawn_good] = after.get(drawn_good, 0) + w * ways
             weight = after
 
-    def _counts(self, draws: int) -> tuple[int, int]:
-        """Numerator and denominator of `miss`, in the shorter of its two forms."""
-        if draws <= self.good:
-            return math.comb(self.bad, draws), math.comb(self.total, draws)
-        return math.comb(self.total - draws, self.good), math.comb(self.total, self.good)
 
-    def _bits(self, draws: int) -> int:
-        return min(draws, self.good) * self.total.bit_length()
-
-    def _enough(self, draws: int, miss: Fraction) -> bool:
-        """Whether `miss(draws) <= miss`, never decided by rounding."""
-        if draws > self.bad:
-            return self.good > 0 or miss >= 1
-        if self._bits(draws) <= 16 * EXACT_BITS:
-            missed, of = self._counts(draws)
-            return missed * miss.denominator <= miss.numerator * of
-        digits = first = 60 + self.total.bit_length() // 3
-        while True:
-            log, error = log_miss(self.good, self.total, draws, digits)
-            difference = log - ln(miss, digits)
-            # Numbers of millions of bits that still agree at eight times the digits count as equal.
-            if abs(difference) > 2 * error or digits >= 8 * first:
-                return difference <= 2 * error
-            digits *= 2
-
-    def _estimate(self, miss: Fraction) -> int:
-        """Newton's method on the logarithm, from the usual approximation of the hypergeometric law."""
-        digits = 60 + 2 * (self.total.bit_length() // 3)
-        target = ln(miss, digits)
-        with localcontext(decimal_context(digits)):
-            missing = exp(target / self.good, digits)
-        count = min(max(int((self.total - Fraction(self.good - 1, 2)) * (1 - missing)), 1), self.bad)
-        while True:
-            excess = log_miss(self.good, self.total, count, digits)[0] - target
-            slope = ln(Fraction(2 * (self.total - count) + 1, 2 * (self.bad - count) + 1), digits)
-            with localcontext(decimal_context(digits)):
-                step = int(excess / slope)
-            moved = min(max(count + step, 1), self.bad)
-            if abs(moved - count) <= 1:  # rounded, it may step to and fro for ever; the caller decides among neighbours
-                return moved
-            count = moved
+Draws: TypeAlias = Independent | NoRepeats  # a law of drawing subsets
