@@ -226,3 +226,22 @@ def test_lies_of_an_attack_are_measured(capsys, here):
     with pytest.raises(SystemExit) as stop:
         main([*args, "--attack", "nois"])
     assert stop.value.code == 2 and "nois" in capsys.readouterr().err
+
+
+def test_calibrate_makes_what_the_named_defences_ask_for(here):
+    args = [*ARGS, "--frames", "50", "--out"]
+    done(*args, "one.json", "--defense", "paper,paper-probing, none")
+    done(*args, "all.json")
+    one, every = (Calibration.load(here / f"{name}.json") for name in ("one", "all"))
+    assert list(one.measures) == [BoxJaccard().name] and "--defense paper,paper-probing,none" in one.source["command"]
+    assert len(every.measures) == 3 and every.measures[BoxJaccard().name] == one.measures[BoxJaccard().name]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [("krum", "expected a defence, one of"), ("none", "asks for none"), ("oracle", "evaluation alone does")],
+)
+def test_defences_that_ask_for_nothing_are_told(names, said, capsys, here):
+    with pytest.raises(SystemExit) as stop:
+        main([*ARGS, "--frames", "50", "--out", "t.json", "--defense", names])
+    assert stop.value.code == 2 and said in capsys.readouterr().err and not (here / "t.json").exists()
