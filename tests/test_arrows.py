@@ -41,7 +41,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"evaluation"}),
 )
 CONTAINERS = frozenset({"types", "capabilities", "boxes", "errors"})
-# adapters read PCD files by the same bytes as `data`, and settings and recordings are read by one YAML loader
+# adapters read PCD files by the same bytes as `data`, and YAML by the same rules
 INFERENCE = CONTAINERS | {"files", "fingerprint", "pcd", "plain_yaml"}
 BESIDE = {  # rooms beside the floors, and all that they may import
     "data": CONTAINERS | {"files", "pcd", "plain_yaml"},  # it writes data sets, too: whole files or none
