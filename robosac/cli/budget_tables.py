@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -54,14 +54,20 @@ def _headline(asked: Row) -> str:
     return f"{asked['teammates']} teammates, {who}{ratio}; {wanted}; clean = attacker-free"
 
 
-def _table(title: str, columns: Iterable[tuple[str, str]]) -> Table:
-    """`columns`: name and the word that explains it, which stands below it in the head."""
+def _show(
+    console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str | None = None
+) -> None:
+    """`columns`: name and, below it in the head, the word that explains it, as `name / word`."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False)
-    for k, (name, word) in enumerate(columns):
-        table.add_column(
-            f"{name}\n[dim]{word}[/dim]" if word else name, justify="left" if k == 0 else "right", no_wrap=k == 0
-        )
-    return table
+    for k, column in enumerate(columns):
+        name, _, word = column.partition(" / ")
+        table.add_column(f"{name}\n[dim]{word}[/dim]", justify="left" if k == 0 else "right", no_wrap=k == 0)
+    for row in rows:
+        table.add_row(*row)
+    console.print()
+    console.print(table)
+    if empty and not table.row_count:
+        console.print(f"  {empty}")
 
 
 def _reasons(rows: Iterable[Row], console: Console) -> None:
@@ -71,116 +77,67 @@ def _reasons(rows: Iterable[Row], console: Console) -> None:
             console.print(f"  [dim]{LAWS[row['law']]}{refusals}: {row['reason']}[/dim]", soft_wrap=True)
 
 
+def _mean(row: Row) -> str:
+    return "-" if row["expected_trials"] is None else f"{row['expected_trials']:.3g}"
+
+
 def _trials(rows: list[Row], asked: Row, console: Console) -> None:
-    given = asked["max_trials"]
-    at = "N" if given is None else str(given)
-    table = _table(
-        f"Subsets of {asked['subset']}: how many trials",
-        [
-            ("law", "of the draws"),
-            ("q", "a draw is clean"),
-            ("N", "trials wanted"),
-            (f"claimed, {at}", "by this law"),
-            (f"true, {at}", "repeats"),
-            (f"true, {at}", "no repeats"),
-            (f"mean, {at}", "trials used"),
-        ],
-    )
-    for r in rows:
-        mean = "-" if r["expected_trials"] is None else f"{r['expected_trials']:.3g}"
-        chances = [chance(r[key]) for key in ("claimed", "with_repeats", "without_repeats")]
-        table.add_row(LAWS[r["law"]], chance(r["share"]), count(r["count"]), *chances, mean)
-    console.print()
-    console.print(table)
+    at = "N" if asked["max_trials"] is None else str(asked["max_trials"])
+    columns = ["law / of the draws", "q / a draw is clean", "N / trials wanted", f"claimed, {at} / by this law"]
+    columns += [f"true, {at} / repeats", f"true, {at} / no repeats", f"mean, {at} / trials used"]
+    cells = [
+        [LAWS[r["law"]], chance(r["share"]), count(r["count"])]
+        + [chance(r[key]) for key in ("claimed", "with_repeats", "without_repeats")]
+        + [_mean(r)]
+        for r in rows
+    ]
+    _show(console, f"Subsets of {asked['subset']}: how many trials", columns, cells)
     _reasons([r for r in rows if r["count"] is None], console)
 
 
 def _outcomes(rows: list[Row], asked: Row, console: Console) -> None:
-    table = _table(
-        f"A verifier that accepts {asked['false_accept']:g} of the contaminated, refuses {asked['false_reject']:g}"
-        " of the clean",
-        [
-            ("law", "of the draws"),
-            ("refusals", "fall on"),
-            ("N", "trials"),
-            ("clean", "first accepted"),
-            ("contaminated", "first accepted"),
-            ("none", "accepted"),
-            ("mean", "trials used"),
-            ("wanted N", "for clean"),
-        ],
-    )
-    for r in rows:
-        mean = "-" if r["expected_trials"] is None else f"{r['expected_trials']:.3g}"
-        chances = [chance(r[key]) for key in ("clean", "contaminated", "none")]
-        table.add_row(LAWS[r["law"]], r["refusals"], count(r["at"]), *chances, mean, count(r["wanted"]))
-    console.print()
-    console.print(table)
+    accepts, refuses = asked["false_accept"], asked["false_reject"]
+    columns = ["law / of the draws", "refusals / fall on", "N / trials", "clean / first accepted"]
+    columns += ["contaminated / first accepted", "none / accepted", "mean / trials used", "wanted N / for clean"]
+    cells = [
+        [LAWS[r["law"]], r["refusals"], count(r["at"])]
+        + [chance(r[key]) for key in ("clean", "contaminated", "none")]
+        + [_mean(r), count(r["wanted"])]
+        for r in rows
+    ]
+    title = f"A verifier that accepts {accepts:g} of the contaminated, refuses {refuses:g} of the clean"
+    _show(console, title, columns, cells)
     _reasons([r for r in rows if r["wanted"] is None], console)
 
 
 def _sizes(rows: list[Row], asked: Row, console: Console) -> None:
     refusals = list(rows[0]["verifier"])
-    table = _table(
-        f"At most {count(asked['max_trials'])} trials: how large a subset",
-        [
-            ("law", "of the draws"),
-            ("s", "largest subset"),
-            ("success", "by this law"),
-            *(("s, verifier errs", f"refusals {name}") for name in refusals),
-        ],
-    )
-    for r in rows:
-        others = [str(r["verifier"][name]["size"]) for name in refusals]
-        table.add_row(LAWS[r["law"]], str(r["size"]), chance(r["success"]), *others)
-    console.print()
-    console.print(table)
+    columns = ["law / of the draws", "s / largest subset", "success / by this law"]
+    columns += [f"s, verifier errs / refusals {name}" for name in refusals]
+    cells = [
+        [LAWS[r["law"]], str(r["size"]), chance(r["success"]), *(str(r["verifier"][n]["size"]) for n in refusals)]
+        for r in rows
+    ]
+    _show(console, f"At most {count(asked['max_trials'])} trials: how large a subset", columns, cells)
     _reasons(rows, console)
 
 
 def _grid(rows: list[Row], asked: Row, console: Console) -> None:
-    table = _table(
-        "Every subset size",
-        [
-            ("m", "attackers"),
-            ("s", "subset"),
-            ("q paper", "a draw is clean"),
-            ("N paper", "formula"),
-            ("q exact", "a draw is clean"),
-            ("N exact", "repeats"),
-            ("N exact", "no repeats"),
-            ("true success", "of paper's N, repeats"),
-        ],
-    )
-    for r in rows:
-        table.add_row(
-            str(r["attackers"]),
-            str(r["subset"]),
-            chance(r["share_paper"]),
-            count(r["trials_paper"]),
-            chance(r["share_independent"]),
-            count(r["trials_independent"]),
-            count(r["trials_no_repeats"]),
-            chance(r["true_success_at_paper"]),
-        )
-    console.print()
-    console.print(table)
-    if not rows:
-        console.print("  impossible: no honest teammates, no subset to draw")
+    columns = ["m / attackers", "s / subset", "q paper / a draw is clean", "N paper / formula"]
+    columns += ["q exact / a draw is clean", "N exact / repeats", "N exact / no repeats"]
+    columns += ["true success / of paper's N, repeats"]
+    cells = [
+        [str(r["attackers"]), str(r["subset"]), chance(r["share_paper"]), count(r["trials_paper"])]
+        + [chance(r["share_independent"]), count(r["trials_independent"]), count(r["trials_no_repeats"])]
+        + [chance(r["true_success_at_paper"])]
+        for r in rows
+    ]
+    empty = "impossible: no honest teammates, no subset to draw"
+    _show(console, "Every subset size", columns, cells, empty=empty)
 
 
 def _a2cp(rows: list[Row], asked: Row, console: Console) -> None:
-    table = _table(
-        "Probing for the number of attackers (A2CP): most tries by subset size",
-        [
-            ("s", "subset"),
-            ("m", "attackers assumed"),
-            *((f"tries, {name}", "limit") for name in LAWS.values()),
-        ],
-    )
-    for r in rows:
-        table.add_row(str(r["subset"]), str(r["attackers"]), *(count(r[f"tries_{law}"]) for law in LAWS))
-    console.print()
-    console.print(table)
-    if not rows:
-        console.print("  no teammates: the ego is alone")
+    columns = ["s / subset", "m / attackers assumed", *(f"tries, {name} / limit" for name in LAWS.values())]
+    cells = [[str(r["subset"]), str(r["attackers"]), *(count(r[f"tries_{law}"]) for law in LAWS)] for r in rows]
+    title = "Probing for the number of attackers (A2CP): most tries by subset size"
+    _show(console, title, columns, cells, empty="no teammates: the ego is alone")
