@@ -44,7 +44,7 @@ def attacks(
     ] = None,
     detector: DetectorName = "mean",
     scene: Annotated[int, typer.Option(min=0, help="Which simulated scene the gallery shows.")] = 3,
-    attackers: Annotated[int, typer.Option(min=1, help="How many lie in the gallery.")] = 2,
+    attackers: Annotated[int, typer.Option(min=1, help="How many attack in the gallery.")] = 2,
     seed: Seed = 0,
     markdown: Annotated[bool, typer.Option("--markdown", help="The table as docs/attacks.md has it.")] = False,
     json: Json = False,

@@ -126,12 +126,9 @@ def _grid(rows: list[Row], asked: Row, console: Console) -> None:
     columns = ["m / attackers", "s / subset", "q paper / a draw is clean", "N paper / formula"]
     columns += ["q exact / a draw is clean", "N exact / repeats", "N exact / no repeats"]
     columns += ["true success / of paper's N, repeats"]
-    cells = [
-        [str(r["attackers"]), str(r["subset"]), chance(r["share_paper"]), count(r["trials_paper"])]
-        + [chance(r["share_independent"]), count(r["trials_independent"]), count(r["trials_no_repeats"])]
-        + [chance(r["true_success_at_paper"])]
-        for r in rows
-    ]
+    shown = [(chance, "share_paper"), (count, "trials_paper"), (chance, "share_independent")]
+    shown += [(count, "trials_independent"), (count, "trials_no_repeats"), (chance, "true_success_at_paper")]
+    cells = [[str(r["attackers"]), str(r["subset"]), *(say(r[key]) for say, key in shown)] for r in rows]
     empty = "impossible: no honest teammates, no subset to draw"
     _show(console, "Every subset size", columns, cells, empty=empty)
 

@@ -59,7 +59,7 @@ class Calibrate:
     ] = None
     jobs: Jobs = None
     attack: Annotated[
-        str, typer.Option(help="What the liar sends whose acceptance is measured: 'foreign' or an attack preset.")
+        str, typer.Option(help="What the attacker sends whose acceptance is measured: 'foreign' or an attack preset.")
     ] = FOREIGN
     defense: Annotated[
         str, typer.Option(help="What these presets (a comma list) ask of honest frames; default: all that are shipped.")
@@ -234,7 +234,7 @@ def show(settings: Calibrate) -> None:
     for name, measure in made.measures.items():
         table.add_row(name, style="bold")
         row("  agreement asked for", measure.thresholds, 3)
-        row(f"  accepted with a liar ({measure.lie})", measure.lies_accepted, 3)
+        row(f"  accepted with an attacker ({measure.lie})", measure.lies_accepted, 3)
     console = Console()
     console.print(f"{made.detector}: {made.source['data']}", highlight=False, soft_wrap=True)
     console.print(table)
@@ -256,7 +256,7 @@ def guarantee(measure: Measure) -> str:
         f"A random honest subset of a further frame like these is refused with probability at most {measure.alpha:g} "
         f"({held}; conformal, each size by itself).\nWhat this one calibration may turn out to refuse, at most, with "
         f"{CONFIDENCE:.0%} confidence: {bounds}.\nNothing is promised for other traffic, sensors or weights. "
-        "What lies are let through is measured for this lie and promised for none."
+        "What attackers get accepted is measured for this attack and promised for none."
     )
 
 
