@@ -167,15 +167,8 @@ def plan(settings: Calibrate) -> tuple[list[Job], Path]:
     return [Job(settings, i, order[(n + half) % len(order)]) for n, i in enumerate(order)], path
 
 
-def measured(
-    settings: Calibrate, progress: Callable[[int, int], None] = lambda done, total: None
-) -> tuple[Calibration, Path]:
-    """Calibrate and save; `out` defaults to the file beside the detector's weights, which is replaced.
-
-    Raises:
-        InputError: as `Calibrate` and `plan`, before any frame is read.
-    """
-    work, path = plan(settings)
+def measured(settings: Calibrate, work: Sequence[Job], progress: Callable[[int, int], None]) -> Calibration:
+    """Thresholds of all the work."""
     found: dict[int, tuple[Scores, Scores]] = {}
     for position, one in make_executor(settings.jobs, threads=1).run(scores_of, work):
         found[position] = one
@@ -185,7 +178,7 @@ def measured(
         data = f"simulated, split calibration, {len(work)} scenes, one honest frame each"
     else:
         data = f"{settings.data}, {len(work)} honest frames drawn at random"
-    made = fit(
+    return fit(
         cached_detector(settings.detector, settings.device, settings.root).name,
         honest,
         alpha=settings.alpha,
@@ -194,8 +187,6 @@ def measured(
         attack=settings.attack,
         confidence=settings.confidence,
     )
-    made.save(path)
-    return made, path
 
 
 def _merged(parts: Sequence[Scores]) -> Scores:
@@ -212,9 +203,10 @@ def show(settings: Calibrate) -> None:
 
     Without --out, the thresholds beside the detector's weights, which every defence reads, are replaced.
     """
-    plan(settings)  # what is wrong is told before a bar appears
+    work, path = plan(settings)  # what is wrong is told before a bar appears
     with progress_bar("honest frames", quiet=settings.json) as tell:
-        made, path = measured(settings, tell)
+        made = measured(settings, work, tell)
+    made.save(path)
     if settings.json:
         measures = {name: {k: v for k, v in asdict(m).items() if k != "scores"} for name, m in made.measures.items()}
         print(dumps({"out": str(path), **asdict(made), "measures": measures}))

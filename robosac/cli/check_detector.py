@@ -10,12 +10,12 @@ import typer
 from rich.console import Console
 
 from robosac.cli.options import DETECTOR_HELP, Device, Json, Root, Seed
-from robosac.evaluation.conformance import AdapterReport, Check, verify_adapter
+from robosac.evaluation.conformance import AdapterReport, verify_adapter
 from robosac.registry.detectors import open_detector
 from robosac.registry.frames import frame_at, open_frames
 from robosac.types import RobosacError, keyed_rng
 
-SAID = {True: "yes", False: "NO", None: "n/a"}
+SAID = {True: ("yes", ""), False: ("NO", "bold red"), None: ("n/a", "dim")}
 
 
 class CheckFailedError(RobosacError):
@@ -69,7 +69,8 @@ def _print(report: AdapterReport) -> None:
     )
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     for c in report.checks:
-        table.add_row(SAID[c.passed], c.name, c.found, style=_style(c))
+        said, style = SAID[c.passed]
+        table.add_row(said, c.name, c.found, style=style)
     console.print(table)
     if report.ok:
         _print_costs(console, report)
@@ -86,7 +87,3 @@ def _print_costs(console: Console, report: AdapterReport) -> None:
     sizes = sorted(set(sent.values()))
     each = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
     console.print(f"Each teammate sends {each} bytes a frame.", highlight=False, soft_wrap=True)
-
-
-def _style(c: Check) -> str:
-    return {True: "", False: "bold red", None: "dim"}[c.passed]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from robosac.calibration import Calibration
-from robosac.registry.own import called, imported
+from robosac.registry.own import own
 from robosac.types import Detector, InputError
 
 
@@ -67,9 +67,7 @@ def _coperception(name: str, device: str, root: Path | None) -> Detector:
 
 
 def _own_detector(name: str) -> Detector:
-    found = imported(name)
-    if isinstance(found, type) or not isinstance(found, Detector):
-        found = called(found, name)
+    found = own(name, lambda it: isinstance(it, Detector) and not isinstance(it, type))
     if not isinstance(found, Detector):
         raise InputError(
             f"expected {name} to be a detector (name, grid, codec, request, encode, open; docs/own_detector.md) "

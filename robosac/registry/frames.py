@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, cast, runtime_checkable
 
 from robosac.registry.detectors import cached_detector
-from robosac.registry.own import called, imported
+from robosac.registry.own import own
 from robosac.types import Detector, Frame, InputError, keyed_rng
 
 SIMULATED: Final = "simulated"
@@ -49,9 +49,7 @@ def open_frames(name: str, detector: Detector, *, split: str = "calibration", se
         return _data_set(Path(name), detector)
     if ":" not in name:
         raise InputError(f"expected {SIMULATED!r}, an existing folder or MODULE:NAME for frames, got {name!r}")
-    found = imported(name)
-    if not hasattr(found, "__getitem__"):
-        found = called(found, name)
+    found = own(name, lambda it: hasattr(it, "__getitem__"))
     if isinstance(found, Iterator):
         found = list(found)
     if not (hasattr(found, "__len__") and hasattr(found, "__getitem__")) or not len(found):
