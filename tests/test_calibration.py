@@ -124,6 +124,7 @@ def test_a_confidence_is_kept_in_the_file(tmp_path):
     (a,), (b,) = sure.measures.values(), plain.measures.values()
     assert a.confidence == 0.9 and b.confidence is None
     assert all(a.thresholds[s] <= b.thresholds[s] for s in (1, 2)) and a.refusals(1, confidence=0.9) <= 0.1
+    assert all((a.thresholds[s], b.thresholds[s]) == (a.scores[s][1], b.scores[s][3]) for s in (1, 2))  # ranks 2 and 4
 
 
 # ------------------------------------------------------------------------------------------ scores and p-values
