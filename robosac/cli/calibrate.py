@@ -23,7 +23,7 @@ from robosac.calibration import (
     frames_needed,
     honest_scores,
 )
-from robosac.cli.options import DetectorName, Device, Jobs, Json, Root, Seed, command_of
+from robosac.cli.options import Delay, DetectorName, Device, Jobs, Json, PoseNoise, Root, Seed, command_of
 from robosac.cli.progress import progress_bar
 from robosac.evaluation.play import attacked_air
 from robosac.executors import make_executor
@@ -31,7 +31,7 @@ from robosac.files import check_writable_file
 from robosac.registry.attacks import open_attack
 from robosac.registry.defenses import statistics_of
 from robosac.registry.detectors import cached_detector, calibration_beside
-from robosac.registry.frames import SIMULATED, cached_frames, choose, frame_at
+from robosac.registry.frames import SIMULATED, cached_frames, choose, disturbance, frame_at
 from robosac.types import Detector, Frame, Id, InputError, Message, Request, keyed_rng
 
 CONFIDENCE: Final = 0.95
@@ -64,6 +64,8 @@ class Calibrate:
     defense: Annotated[
         str, typer.Option(help="What these presets (a comma list) ask of honest frames; default: all that are shipped.")
     ] = ""
+    pose_noise: PoseNoise = None
+    delay: Delay = 0
     device: Device = "cpu"
     root: Root = None
     json: Json = False
@@ -79,6 +81,11 @@ class Calibrate:
         """Names of the presets."""
         return [name.strip() for name in self.defense.split(",") if name.strip()]
 
+    def available(self, device: str) -> Sequence[Frame]:
+        """All the frames there are."""
+        disturbed = disturbance(self.pose_noise, self.delay, self.seed)
+        return cached_frames(self.data, self.detector, device, self.root, self.seed, disturbed)
+
     @property
     def needed(self) -> int:
         """The fewest frames that thresholds can be read from."""
@@ -92,6 +99,8 @@ class Calibrate:
         parts += ["--frames", str(self.frames), "--seed", str(self.seed), "--alpha", f"{self.alpha:g}"]
         parts += [] if self.confidence is None else ["--confidence", f"{self.confidence:g}"]
         parts += ["--defense", ",".join(self.defenses)] if self.defenses else []
+        parts += [] if self.pose_noise is None else ["--pose-noise", self.pose_noise]
+        parts += ["--delay", str(self.delay)] if self.delay else []
         parts += [] if self.device == "cpu" else ["--device", self.device]
         parts += [] if self.attack == FOREIGN else ["--attack", self.attack]
         return shlex.join(parts)
@@ -113,7 +122,7 @@ def scores_of(job: Job) -> tuple[Scores, Scores]:
     s = job.settings
     device = device_of_process(s.device)
     detector = cached_detector(s.detector, device, s.root)
-    frames = cached_frames(s.data, s.detector, device, s.root, s.seed)
+    frames = s.available(device)
     frame = frame_at(frames, job.index, s.data)
     where = () if s.data == SIMULATED else (frame.index,)  # a simulated scene gives one frame
     rng = keyed_rng(s.seed, frame.scenario, *where, "calibrate")
@@ -157,8 +166,7 @@ def plan(settings: Calibrate) -> tuple[list[Job], Path]:
         by_attack(detector, settings.attack)  # an unknown name is told now
     if not statistics_of(settings.defenses):
         raise InputError(f"expected a defence that asks for thresholds, got {settings.defense}, which asks for none")
-    frames = cached_frames(settings.data, settings.detector, settings.device, settings.root, settings.seed)
-    order = choose(settings.frames, frames, settings.seed)
+    order = choose(settings.frames, settings.available(settings.device), settings.seed)
     if len(order) < settings.needed:
         raise InputError(
             f"expected at least {settings.needed} frames for alpha={settings.alpha}, {settings.data} has {len(order)}"

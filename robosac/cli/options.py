@@ -25,6 +25,11 @@ Root = Annotated[
 ]
 Out = Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where it does not exist.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core. Changes no figure.")]
+PoseNoise = Annotated[
+    str | None,
+    typer.Option(metavar="METRES[,DEGREES]", help="Errors of all measured poses: their standard deviations."),
+]
+Delay = Annotated[int, typer.Option(min=0, help="Frames by which teammates are late.")]
 Threads = Annotated[int, typer.Option(min=1, help="Computing threads of each process.")]
 
 
