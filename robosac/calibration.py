@@ -287,6 +287,17 @@ def _add(
                 found[given.name].setdefault(len(subset), []).append(score)
 
 
+def merged(parts: Iterable[Scores]) -> dict[str, dict[int, list[float]]]:
+    """The scores of several frames in one, in this order."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for part in parts:
+        for statistic, by_size in part.items():
+            held = found.setdefault(statistic, {})
+            for size, values in by_size.items():
+                held.setdefault(size, []).extend(values)
+    return found
+
+
 def fit(
     detector: str,
     scores: Scores,

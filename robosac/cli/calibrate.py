@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Final
@@ -22,6 +23,7 @@ from robosac.calibration import (
     foreign,
     frames_needed,
     honest_scores,
+    merged,
 )
 from robosac.cli.options import Delay, DetectorName, Device, Jobs, Json, PoseNoise, Root, Seed, command_of
 from robosac.cli.progress import progress_bar
@@ -106,30 +108,24 @@ class Calibrate:
         return shlex.join(parts)
 
 
-@dataclass(frozen=True)
-class Job:
-    """One honest frame, and one from elsewhere."""
+def scores_of(s: Calibrate, job: tuple[int, int]) -> tuple[Scores, Scores]:
+    """Scores of an honest frame, a random subset of each size; the same with one attacker in each subset.
 
-    settings: Calibrate
-    index: int
-    elsewhere: int
-
-
-def scores_of(job: Job) -> tuple[Scores, Scores]:
-    """Scores of an honest frame, a random subset of each size; the same with one attacker in each subset."""
+    `job` is the number of the frame and of one from elsewhere.
+    """
     from robosac.detectors.device import device_of_process
 
-    s = job.settings
+    index, elsewhere = job
     device = device_of_process(s.device)
     detector = cached_detector(s.detector, device, s.root)
     frames = s.available(device)
-    frame = frame_at(frames, job.index, s.data)
+    frame = frame_at(frames, index, s.data)
     where = () if s.data == SIMULATED else (frame.index,)  # a simulated scene gives one frame
     rng = keyed_rng(s.seed, frame.scenario, *where, "calibrate")
     statistics = statistics_of(s.defenses)
     honest = honest_scores(detector, [frame], statistics, rng)
     if s.attack == FOREIGN:
-        malicious = foreign(detector, frame_at(frames, job.elsewhere, s.data))
+        malicious = foreign(detector, frame_at(frames, elsewhere, s.data))
     else:
         malicious = by_attack(detector, s.attack)
     return honest, attacked_scores(detector, [frame], statistics, malicious, rng)
@@ -149,8 +145,8 @@ def by_attack(detector: Detector, name: str) -> Malicious:
     return sent
 
 
-def plan(settings: Calibrate) -> tuple[list[Job], Path]:
-    """The work and the file that the thresholds go to, once what can be wrong beforehand has been looked at.
+def plan(settings: Calibrate) -> tuple[list[tuple[int, int]], Path]:
+    """The work, pairs of frames, and where the thresholds go, once what can be wrong beforehand was looked at.
 
     Raises:
         InputError: if the detector, the data or the file cannot be used, or there are too few frames.
@@ -172,16 +168,16 @@ def plan(settings: Calibrate) -> tuple[list[Job], Path]:
             f"expected at least {settings.needed} frames for alpha={settings.alpha}, {settings.data} has {len(order)}"
         )
     half = len(order) // 2  # frames follow each other at random, so that one half away is another scene, mostly
-    return [Job(settings, i, order[(n + half) % len(order)]) for n, i in enumerate(order)], path
+    return [(i, order[(n + half) % len(order)]) for n, i in enumerate(order)], path
 
 
-def measured(settings: Calibrate, work: Sequence[Job], progress: Callable[[int, int], None]) -> Calibration:
+def measured(settings: Calibrate, work: Sequence[tuple[int, int]], progress: Callable[[int, int], None]) -> Calibration:
     """Thresholds of all the work."""
     found: dict[int, tuple[Scores, Scores]] = {}
-    for position, one in make_executor(settings.jobs, threads=1).run(scores_of, work):
+    for position, one in make_executor(settings.jobs, threads=1).run(partial(scores_of, settings), work):
         found[position] = one
         progress(len(found), len(work))
-    honest, attacked = (_merged([found[n][side] for n in range(len(work))]) for side in (0, 1))
+    honest, attacked = (merged([found[n][side] for n in range(len(work))]) for side in (0, 1))
     if settings.data == SIMULATED:
         data = f"simulated, split calibration, {len(work)} scenes, one honest frame each"
     else:
@@ -195,15 +191,6 @@ def measured(settings: Calibrate, work: Sequence[Job], progress: Callable[[int, 
         attack=settings.attack,
         confidence=settings.confidence,
     )
-
-
-def _merged(parts: Sequence[Scores]) -> Scores:
-    merged: dict[str, dict[int, list[float]]] = {}
-    for part in parts:
-        for statistic, by_size in part.items():
-            for size, values in by_size.items():
-                merged.setdefault(statistic, {}).setdefault(size, []).extend(values)
-    return merged
 
 
 def show(settings: Calibrate) -> None:

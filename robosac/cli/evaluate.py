@@ -14,7 +14,7 @@ from robosac.cli.options import DETECTOR_HELP, Jobs, Json, Out, Root, Threads
 from robosac.cli.progress import progress_bar
 from robosac.executors import default_jobs
 from robosac.files import write_whole
-from robosac.grid.settings import make_grid
+from robosac.grid.settings import Grid, make_grid
 
 
 def evaluate(
@@ -54,22 +54,7 @@ def evaluate(
     Lists are repeated options or comma lists. A run that is stopped goes on where it was when the same command is given
     again; a grid that grows uses what is there.
     """
-    named = {
-        "dataset": dataset,
-        "detector": detector,
-        "attack": attack,
-        "defense": defense,
-        "attackers": attackers,
-        "epsilon": epsilon,
-        "trials": trials,
-        "seeds": seeds,
-        "scenes": scenes,
-        "frames": frames,
-        "frame_step": frame_step,
-        "vehicles": vehicles,
-        "comm_range_m": comm_range_m,
-        "device": device,
-    }
+    named = {option: value for option, value in locals().items() if option in Grid.model_fields}
     from robosac.demo.run import environment
     from robosac.grid.page import figures, page
     from robosac.grid.run import make_plan, run_plan
