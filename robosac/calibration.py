@@ -198,7 +198,7 @@ class Calibration:
 
     def save(self, path: Path) -> None:
         text = json.dumps(asdict(self), indent=2, sort_keys=True)
-        text = re.sub(r"\[[^][]*\]", lambda numbers: " ".join(numbers[0].split()), text)  # a list of scores, a line
+        text = re.sub(r"\[([^][]*)\]", lambda m: f"[{' '.join(m[1].split())}]", text)  # a list of scores, a line
         write_whole(path, f"{text}\n".encode())
 
     @staticmethod

@@ -19,6 +19,7 @@ from robosac.calibration import (
     honest_scores,
     refusal_bound,
 )
+from robosac.detectors import WEIGHTS
 from robosac.types import InputError
 from tests.toy import ToyDetector, frame
 
@@ -189,3 +190,12 @@ def test_a_statistic_of_ones_own_stands_beside_the_agreement():
     assert all(score in counts for score, counts in zip(found["objects"][1], sent, strict=True))
     alone = honest_scores(ToyDetector(), frames, (WithEgo(BoxJaccard()),), np.random.default_rng(0))
     assert found[BoxJaccard().name] == alone[BoxJaccard().name]  # the same subsets, whatever else is asked
+
+
+@pytest.mark.parametrize("path", sorted(WEIGHTS.glob("*.calibration.json")), ids=lambda p: p.name.partition(".")[0])
+def test_the_shipped_thresholds_are_read_off_the_scores_beside_them(path):
+    measures = Calibration.load(path).measures
+    assert len(measures) == 3 and path.stat().st_size < 150_000
+    for m in measures.values():
+        assert {size: len(s) for size, s in m.scores.items()} == m.frames
+        assert {size: conformal_threshold(np.array(s), m.alpha) for size, s in m.scores.items()} == m.thresholds
