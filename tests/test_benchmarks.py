@@ -14,8 +14,8 @@ from benchmarks import determinism, startup, trials
 from benchmarks.machine import Spread, describe, machine
 from benchmarks.reference import reference_frame
 from robosac import detectors
-from robosac.demo.settings import DemoSettings
 from robosac.detectors.bev.detector import BevDetector
+from robosac.experiments.demo import DemoSettings
 from robosac.types import EGO_ALONE, InputError, Request
 
 

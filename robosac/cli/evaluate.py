@@ -1,20 +1,18 @@
-"""`robosac evaluate`: a grid of attacks and defences, resumable."""
+"""`robosac evaluate`: an experiment of attacks and defences, resumable."""
 
 from __future__ import annotations
 
-import shlex
-import sys
 from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from robosac.cli.options import DETECTOR_HELP, Jobs, Json, Out, Root, Threads
-from robosac.cli.progress import progress_bar
-from robosac.executors import default_jobs
+from robosac.cli.options import DETECTOR_HELP, Jobs, Json, Out, PoseNoise, Root, Threads
+from robosac.cli.progress import kept_on_stop, progress_bar
+from robosac.executors import default_jobs, make_executor
+from robosac.experiments.settings import Grid, make_grid
 from robosac.files import write_whole
-from robosac.grid.settings import Grid, make_grid
 
 
 def evaluate(
@@ -42,10 +40,16 @@ def evaluate(
     frame_step: Annotated[int | None, typer.Option(min=1, help="Every how many-th frame.")] = None,
     vehicles: Annotated[int | None, typer.Option(min=1, help="Connected vehicles of a simulated scene.")] = None,
     comm_range_m: Annotated[float | None, typer.Option(help="Who is further from the ego is no teammate.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1.")] = None,
+    ego: Annotated[str | None, typer.Option(help="Of a recording: first, each, or an agent's name.")] = None,
+    pose_noise: PoseNoise = None,
+    delay: Annotated[int | None, typer.Option(min=0, help="Frames by which teammates are late.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda or cuda:1; with cuda, jobs take the GPUs in turn.")
+    ] = None,
     root: Root = None,
     jobs: Jobs = None,
     threads: Threads = 1,
+    executor: Annotated[str, typer.Option(help="Where work is done: serial or processes.")] = "processes",
     out: Out = Path("runs/evaluate"),
     json: Json = False,
 ) -> None:
@@ -55,40 +59,38 @@ def evaluate(
     again; a grid that grows uses what is there.
     """
     named = {option: value for option, value in locals().items() if option in Grid.model_fields}
-    from robosac.demo.run import environment
-    from robosac.grid.page import figures, page
-    from robosac.grid.run import make_plan, run_plan
-    from robosac.grid.table import LEGEND, rich_tables, row, skipped_lines, to_csv, to_markdown
+    named["pose_noise"] = None if pose_noise is None else [pose_noise]
+    from robosac.experiments import tables
+    from robosac.experiments.figures import figures
+    from robosac.experiments.provenance import command_line, versions
+    from robosac.experiments.report import page
+    from robosac.experiments.runner import make_plan, run_plan, write_entries
     from robosac.viz.report import write_report
 
-    plan = make_plan(make_grid(config, named), out, root=root)
     used = default_jobs() if jobs is None else jobs
-    try:
-        with progress_bar("attacks on scenes", quiet=json) as tell:
-            result = run_plan(plan, jobs=used, threads=threads, tell=tell)
-    except KeyboardInterrupt:
-        print(f"robosac: what is done is kept in {out}; the same command goes on from there", file=sys.stderr)
-        raise
-    pngs = figures(result.entries)
+    chosen = make_executor(used, threads=threads, name=executor)
+    plan = make_plan(make_grid(config, named), out, root=root)
+    with kept_on_stop(out), progress_bar("attacks on scenes", quiet=json) as tell:
+        entries = run_plan(plan, chosen, tell=tell)
+    files = write_entries(plan, entries, jobs=used, threads=threads)
+    pngs = figures(entries)
     for name, png in pngs.items():
         write_whole(out / f"{name}.png", png)
-    write_whole(out / "table.md", to_markdown(result.entries).encode())
-    write_whole(out / "table.csv", to_csv(result.entries).encode())
-    versions = environment(used, threads)["versions"]
-    command = f"robosac evaluate --config {shlex.quote(str(out / 'grid.yaml'))} --out {shlex.quote(str(out))}"
-    command += "" if root is None else f" --root {shlex.quote(str(root))}"
-    report = write_report(out / "report.html", page(result, pngs, command, versions))
+    write_whole(out / "table.md", tables.to_markdown(entries).encode())
+    write_whole(out / "table.csv", tables.to_csv(entries).encode())
+    command = command_line("robosac evaluate", config=out / "grid.yaml", out=out, root=root)
+    report = write_report(out / "report.html", page(plan.grid, entries, pngs, command, versions()))
     if json:
-        rows = [{**e.cell.labels(), **row(e)} for e in result.entries]
-        print(dumps({"out": str(out), "entries": [str(f) for f in result.files], "rows": rows}))
+        rows = [{**e.cell.labels(), **tables.row(e)} for e in entries]
+        print(dumps({"out": str(out), "entries": [str(f) for f in files], "rows": rows}))
         return
     from rich.console import Console
 
     console = Console()
-    for table in rich_tables(result.entries):
+    for table in tables.rich_tables(entries):
         console.print(table)
         console.print()
-    for line in skipped_lines(result.entries):
+    for line in tables.skipped_lines(entries):
         console.print(line, style="yellow", markup=False)
-    console.print(f"{LEGEND} out % a/h: attackers / honest left out.", style="dim")
+    console.print(f"{tables.LEGEND} out % a/h: attackers / honest left out.", style="dim")
     console.print(f"Entries in {out / 'entries'}, tables table.md and table.csv, report {report}", markup=False)

@@ -2,8 +2,8 @@
 
 Everything the defence concludes rests on one sentence: a result is a function of the ego and the *subset* of messages
 it was made from. An adapter that caches wrongly breaks it silently: a subset that was never fused as such looks clean,
-or a liar's message leaks into subsets that it is not in. `verify_adapter` compares with an unwrapped forward where the
-detector has one (`Verifiable`), and with a fresh session that never heard the other teammates where it has none.
+or an attacker's message leaks into subsets that it is not in. `verify_adapter` compares with an unwrapped forward where
+the detector has one (`Verifiable`), and with a fresh session that never heard the other teammates where it has none.
 """
 
 from __future__ import annotations

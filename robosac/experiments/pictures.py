@@ -1,4 +1,4 @@
-"""What a frame of the demo looks like: seen from above under each policy, and trial by trial."""
+"""What a frame looks like: seen from above under each policy, and trial by trial."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Final
 
 from robosac.evaluation.ap import counted
 from robosac.evaluation.play import Played
+from robosac.experiments.scenes import scene
+from robosac.experiments.work import SceneTask, play_frame
 from robosac.types import BevGrid, Verdict
 
 STRIP: Final = ("ego only", "no defence", "robosac, count unknown")
@@ -25,8 +27,14 @@ class Shot:
     rows: list[dict[str, str | int | float | None]]  # policy -> who was used, accused, and why
 
 
+def draw_scene(task: SceneTask) -> Shot:
+    """Play and draw the first frame of a scene, in whichever process: only PNG bytes travel."""
+    played = play_frame(task)
+    return shoot(played, task.detector.open().grid, scene(task.ref, task.grid).kind)
+
+
 def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str) -> Shot:
-    """Draw one frame under every policy. Runs where the scene was played, so that only PNG bytes travel."""
+    """Draw one frame under every policy."""
     from robosac.viz.bev import Picture, panel_figure
     from robosac.viz.canvas import png_bytes
     from robosac.viz.charts import agreement_figure
@@ -46,7 +54,7 @@ def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str) -> Shot:
             note=_note(p),
         )
         for p in played
-        if p.truth.attackers == attackers  # where nobody attacks, the picture would mark honest teammates as liars
+        if p.truth.attackers == attackers  # where nobody attacks, the picture would mark honest teammates as attackers
     ]
 
     def panels(shown: Sequence[Picture]) -> bytes:

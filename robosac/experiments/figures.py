@@ -1,22 +1,21 @@
-"""Pictures of a grid and its HTML report."""
+"""Pictures of an experiment: AP over attackers, budgets, trials and distance, and the demo's bars and frames."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from robosac.evaluation.bootstrap import Estimate
 from robosac.evaluation.ranges import BANDS_M, band_name
-from robosac.grid.entries import Cell, Entry
-from robosac.grid.settings import NOBODY
-from robosac.grid.table import COLUMNS, LEGEND, blocks, row
+from robosac.experiments.axes import NOBODY
+from robosac.experiments.demo import DemoResult
+from robosac.experiments.entries import Cell, Entry
+from robosac.viz.budget_plot import plot_budget
 from robosac.viz.canvas import png_bytes
+from robosac.viz.charts import ap_figure
 from robosac.viz.curves import Point, ap_over
-from robosac.viz.report import Column, Image, ReportData, Table
 
-if TYPE_CHECKING:
-    from robosac.grid.run import GridResult
-
+DEFAULTS: Final = ("robosac, count known", "robosac, count unknown")  # the demo's policies that stand out
 MOST_PANELS: Final = 12  # a picture of more cannot be read; the table has all
 Panels = dict[str, dict[str, list[Point]]]
 Title = Callable[[Cell], str]
@@ -131,48 +130,20 @@ def _few(panels: Panels) -> Panels:
     return dict(list(panels.items())[:MOST_PANELS])
 
 
-_SHOWN: Final = (
-    "defense", "attackers", "ap50", "ap50_low", "ap50_high", "ap70", "boxes", "tpr_excluded", "fpr_excluded",
-    "tpr_accused", "fpr_accused", "auc", "decodes", "kb", "ms", "skipped",
-)  # fmt: skip
-_TEXT: Final = ("defense", "skipped")
-_CAPTIONS: Final = {
-    "ap-over-attackers": "AP@0.5 against the number of attackers; bands are 95 % intervals over scenes.",
-    "ap-over-epsilon": "AP@0.5 against the attack's budget.",
-    "ap-over-trials": "AP@0.5 against the trials that a frame may take.",
-    "ap-over-range": "AP@0.5 by distance from the ego, with the most attackers that each attack was played with.",
-}
-
-
-def page(result: GridResult, pngs: dict[str, bytes], command: str, versions: dict[str, str]) -> ReportData:
-    """The report's content."""
-    played = [e for e in result.entries if e.summary is not None]
-    rows = []
-    for title, block in blocks(result.entries):
-        rows += [{"block": title, **{k: row(e)[k] for k in _SHOWN}} for e in block]
-    columns = []
-    for k in _SHOWN:
-        heading, spec = COLUMNS[k]
-        columns.append(Column(k, heading, numeric=k not in _TEXT, decimals=int(spec[1]) if spec.startswith(".") else 0))
-    charts = [Image(png, _CAPTIONS[name], _CAPTIONS[name], wide=True) for name, png in pngs.items()]
-    grid = result.grid
-    return ReportData(
-        title="What the defences survive",
-        subtitle=f"{len(result.entries)} cells, {', '.join(grid.dataset)}, detectors {', '.join(grid.detector)}",
-        summary=_summary(played, len(result.entries)),
-        table=Table(columns, rows, caption=LEGEND, group_by="block"),
-        charts=charts,
-        command=command,
-        config=grid.to_yaml(),
-        versions=versions,
-    )
-
-
-def _summary(played: Sequence[Entry], n_cells: int) -> list[str]:
-    lines = [f"{len(played)} of {n_cells} cells were played; one that cannot be says why in its last column."]
-    scored = [(ap.value, e) for e in played if e.cell.m and (ap := _ap50(e)) is not None]
-    for name in dict.fromkeys(e.cell.defense.label for _, e in scored):
-        value, worst = min((s for s in scored if s[1].cell.defense.label == name), key=lambda s: s[0])
-        where = f"{worst.cell.detector}, {worst.cell.attack_label}, {worst.cell.m} attackers"
-        lines.append(f"The worst that came of “{name}” is an AP@0.5 of {value:.3f} ({where}).")
-    return lines
+def demo_figures(result: DemoResult) -> dict[str, bytes]:
+    """All pictures of a demo by file name (without ending)."""
+    values: dict[str, dict[str, tuple[float, float, float] | None]] = {}
+    for r in result.rows:
+        e = r.summary.ap[0.5]
+        values.setdefault(r.summary.policy, {})[f"{r.attackers} attack"] = (
+            None if e is None else (e.value, e.low, e.high)
+        )
+    made = {
+        "ap": png_bytes(ap_figure(values, emphasise=DEFAULTS, reference="ego only")),
+        "budget": png_bytes(plot_budget(5, 2, 3)),
+    }
+    for k, shot in enumerate(result.shots):
+        made |= {f"frame-{k}": shot.panels, f"frame-{k}-strip": shot.strip}
+        for policy, png in shot.trials.items():
+            made[f"frame-{k}-trials-{policy.replace(', ', '-').replace(' ', '-')}"] = png
+    return made

@@ -1,13 +1,13 @@
-"""One table of a grid's cells: for the terminal, as Markdown, as CSV. Every column says its unit."""
+"""One table of the cells: for the terminal, as Markdown, as CSV. Every column says its unit."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
-from robosac.grid.entries import Entry
+from robosac.experiments.entries import Entry
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -131,33 +131,59 @@ def blocks(entries: Sequence[Entry]) -> list[tuple[str, list[Entry]]]:
     return [(f"{dataset}, {detector}, {attack}", block) for (dataset, detector, attack), block in groups.items()]
 
 
-def rich_tables(entries: Sequence[Entry]) -> list[Table]:
-    """For the terminal, 80 columns wide: a table for each data set, detector and attack; table.csv has all columns."""
+Text = Callable[[dict[str, Value]], str]
+
+
+def as_shown(key: str, spec: str | None = None) -> Text:
+    """What a terminal column shows of a row: one value; by the column's own format, unless another is given."""
+    return lambda made: shown(made[key], COLUMNS[key][1] if spec is None else spec)
+
+
+def pair(what: str) -> Text:
+    """A rate of attackers and of honest teammates, like `100/4`."""
+    return lambda made: "/".join(shown(made[f"{rate}_{what}"], ".0f") for rate in ("tpr", "fpr"))
+
+
+def _interval(made: dict[str, Value]) -> str:
+    return "–" if made["ap50_low"] is None else f"{made['ap50_low']:.2f}–{made['ap50_high']:.2f}"
+
+
+_TERMINAL: Final[dict[str, Text]] = {
+    "liars": as_shown("attackers"),
+    "defence": as_shown("defense"),
+    "AP@0.5": as_shown("ap50"),
+    "95 %": _interval,
+    "AP@0.7": as_shown("ap70"),
+    "out % a/h": pair("excluded"),
+    "AUC": as_shown("auc", ".2f"),
+    "decodes": as_shown("decodes"),
+    "kB": as_shown("kb"),
+    "ms": as_shown("ms"),
+}
+
+
+def empty_table(title: str, labels: Sequence[str], left: str, *, pad_edge: bool = True) -> Table:
+    """For the terminal, 80 columns wide: headings alone; the one called `left` is text."""
     from rich.markup import escape
     from rich.table import Table
 
+    look: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "box": None, "padding": (0, 1, 0, 0)}
+    table = Table(title=escape(title), pad_edge=pad_edge, **look)
+    for label in labels:
+        table.add_column(label, justify="left" if label == left else "right", no_wrap=True)
+    return table
+
+
+def rich_tables(entries: Sequence[Entry]) -> list[Table]:
+    """A table for each data set, detector and attack; table.csv has all columns."""
+    from rich.markup import escape
+
     tables = []
     for title, block in blocks(entries):
-        table = Table(title=escape(title), title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
-        for label in ("liars", "defence", "AP@0.5", "95 %", "AP@0.7", "out % a/h", "AUC", "decodes", "kB", "ms"):
-            table.add_column(label, justify="left" if label == "defence" else "right", no_wrap=True)
-        for entry in block:
-            made = row(entry)
-            if entry.skipped is not None:
-                table.add_row(shown(made["attackers"], "d"), escape(entry.cell.defense.label), "skipped")
-                continue
-            table.add_row(
-                shown(made["attackers"], "d"),
-                escape(entry.cell.defense.label),
-                shown(made["ap50"], ".3f"),
-                "–" if made["ap50_low"] is None else f"{made['ap50_low']:.2f}–{made['ap50_high']:.2f}",
-                shown(made["ap70"], ".3f"),
-                f"{shown(made['tpr_excluded'], '.0f')}/{shown(made['fpr_excluded'], '.0f')}",
-                shown(made["auc"], ".2f"),
-                shown(made["decodes"], ".1f"),
-                shown(made["kb"], ".0f"),
-                shown(made["ms"], ".0f"),
-            )
+        table = empty_table(title, list(_TERMINAL), "defence")
+        for made in map(row, block):
+            texts = [escape(text(made)) for text in _TERMINAL.values()]
+            table.add_row(*(texts if made["skipped"] is None else [*texts[:2], "skipped"]))
         tables.append(table)
     return tables
 

@@ -1,24 +1,17 @@
-"""What a grid is: lists of names whose every combination is a cell, and how much data each is judged on."""
+"""What an experiment is: lists of names whose every combination is a cell, and how much data each is judged on."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from robosac import plain_yaml
-from robosac.evaluation.play import Policy
-from robosac.gate import Gate
-from robosac.registry.attacks import open_attack
-from robosac.registry.defenses import defense_preset, policy
 from robosac.types import InputError
-
-NOBODY: Final = "nobody"  # the attack's name where nobody attacks
 
 
 class Grid(BaseModel):
@@ -30,14 +23,20 @@ class Grid(BaseModel):
         attack: presets, each with settings of its own where wanted, like `pgd:steps=5`.
         attackers: how many of a scenario's teammates attack.
         defense: presets of `configs/defenses`.
+        titles: what tables call the defences, one each; left out, their names. They key the random numbers, too.
         epsilon: budgets in place of the presets', in each attack's own unit: an axis of the grid.
         trials: trials a frame in place of the defences': an axis of the grid, for defences that make trials.
-        seeds: each with attackers, attacks and draws of its own, and in a simulation with scenes of its own.
+        seed, seeds: the first, and how many: each with attackers, attacks and draws of its own, and in a simulation
+            with scenes of its own.
+        split: of a simulated data set.
         scenes: of a data set, at most; left out, 20 of a simulation and all of a recording.
         frames, frame_step: of a scene, at most, and every how many-th; left out, 2 of a simulated scene, 5 apart, and
             all of a recorded one.
         vehicles: connected vehicles of a simulated scene, the ego included, in place of the simulation's.
         comm_range_m: who is further from the ego than this is not its teammate, in place of the data set's.
+        ego: of a recording: "first", "each" (every agent in turn, a scene of its own), or an agent's name.
+        pose_noise: standard deviations of the errors of all measured poses: metres, and degrees of the heading.
+        delay: teammates' scans and poses are this many frames old.
         device: what detectors compute on.
     """
 
@@ -48,17 +47,23 @@ class Grid(BaseModel):
     attack: tuple[str, ...] = ("pgd",)
     attackers: tuple[int, ...] = (0, 1, 2)
     defense: tuple[str, ...] = ("none", "robosac", "oracle")
+    titles: tuple[str, ...] = ()
     epsilon: tuple[float, ...] = ()
     trials: tuple[int, ...] = ()
-    seeds: int = Field(1, ge=1)
-    scenes: int | None = Field(None, ge=1)
-    frames: int | None = Field(None, ge=1)
-    frame_step: int | None = Field(None, ge=1)
-    vehicles: int | None = Field(None, ge=1)
-    comm_range_m: float | None = Field(None, gt=0)
+    seed: int = Field(default=0, ge=0)
+    seeds: int = Field(default=1, ge=1)
+    split: Literal["train", "val", "calibration", "test"] = "test"
+    scenes: int | None = Field(default=None, ge=1)
+    frames: int | None = Field(default=None, ge=1)
+    frame_step: int | None = Field(default=None, ge=1)
+    vehicles: int | None = Field(default=None, ge=1)
+    comm_range_m: float | None = Field(default=None, gt=0)
+    ego: str = "first"
+    pose_noise: tuple[float, ...] = Field(default=(), max_length=2)
+    delay: int = Field(default=0, ge=0)
     device: str = "cpu"
 
-    @field_validator("dataset", "detector", "attack", "defense", "attackers", "epsilon", "trials")
+    @field_validator("dataset", "detector", "attack", "defense", "titles", "attackers", "epsilon", "trials")
     @classmethod
     def _each_once(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(value)) != len(value):
@@ -73,6 +78,17 @@ class Grid(BaseModel):
         if not value:
             raise ValueError("expected at least one")
         return value
+
+    @field_validator("pose_noise")
+    @classmethod
+    def _sizes(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 <= v < math.inf for v in value):
+            raise ValueError(f"expected finite sizes >= 0, got {value}")
+        return value
+
+    @property
+    def every_seed(self) -> range:
+        return range(self.seed, self.seed + self.seeds)
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
@@ -103,68 +119,13 @@ def make_grid(config: Path | None, named: Mapping[str, Any]) -> Grid:
 
 def _listed(key: str, values: Sequence[str]) -> tuple[Any, ...]:
     """The values of a repeatable option, as numbers where they are."""
-    kind: type = {"attackers": int, "trials": int, "epsilon": float}.get(key, str)
+    kind: type = {"attackers": int, "trials": int, "epsilon": float, "pose_noise": float}.get(key, str)
     try:
         return tuple(kind(name) for name in names_of([str(v) for v in values]))
     except ValueError:
         wanted = "whole numbers" if kind is int else "numbers"
-        raise InputError(f"expected --{key} to be {wanted} like 0,1,2; got {', '.join(map(str, values))}") from None
-
-
-# ------------------------------------------------------------------------------------------------------ the axes
-@dataclasses.dataclass(frozen=True)
-class AttackSpec:
-    """One attack of a grid. `value` is None where nobody attacks."""
-
-    title: str  # as the grid names it
-    name: str
-    value: Any  # attacks.base.Measured
-    epsilon: float | None = None
-
-    @property
-    def label(self) -> str:
-        return self.title if self.epsilon is None else f"{self.title}@{self.epsilon:g}"
-
-
-@dataclasses.dataclass(frozen=True)
-class DefenseSpec:
-    """One defence of a grid, as plain names, so that it can go to another process."""
-
-    label: str
-    name: str
-    trials: int | None = None
-
-    def policy(self, gate: Gate | None = None) -> Policy:
-        """The row of the table that it is."""
-        return policy(self.name, title=self.label, trials=self.trials, gate=gate)
-
-
-def attack_specs(grid: Grid) -> list[AttackSpec]:
-    """Every attack at every budget, in the grid's order.
-
-    Raises:
-        InputError: an unknown preset or setting; says which there are.
-    """
-    return [
-        AttackSpec(text, text.partition(":")[0], open_attack(text, budget=budget), budget)
-        for text in grid.attack
-        for budget in grid.epsilon or (None,)
-    ]
-
-
-def defense_specs(grid: Grid) -> list[DefenseSpec]:
-    """Every defence, and with each number of trials where it makes trials, in the grid's order.
-
-    Raises:
-        InputError: an unknown name; says which there are.
-    """
-    specs = []
-    for name in grid.defense:
-        if defense_preset(name).makes_trials() and grid.trials:
-            specs += [DefenseSpec(f"{name}@{n} trials", name, n) for n in grid.trials]
-        else:
-            specs.append(DefenseSpec(name, name))
-    return specs
+        option = key.replace("_", "-")
+        raise InputError(f"expected --{option} to be {wanted} like 0,1,2; got {', '.join(map(str, values))}") from None
 
 
 def names_of(values: Sequence[str]) -> tuple[str, ...]:

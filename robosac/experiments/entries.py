@@ -1,4 +1,4 @@
-"""From parts to entries: one JSON for each cell of a grid, the same bytes however the parts came to be."""
+"""From result shards to entries: one JSON for each cell, the same bytes however the shards came to be."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from robosac.evaluation.ap import ap_replicates
 from robosac.evaluation.bootstrap import REPLICATES, Estimate, scene_weights
 from robosac.evaluation.metrics import FrameRecord, Summary, by_scene, summarise
 from robosac.evaluation.ranges import BANDS_M, THRESHOLD, band_name
 from robosac.evaluation.roc import Roc, roc
-from robosac.grid.data import SceneRef, described, gate_of
-from robosac.grid.parts import FORMAT, Done, digest
-from robosac.grid.settings import NOBODY, AttackSpec, DefenseSpec, Grid
-from robosac.registry.settings import plain
+from robosac.experiments.axes import NOBODY, AttackSpec, DefenseSpec
+from robosac.experiments.scenes import SceneRef, described
+from robosac.experiments.settings import Grid
+from robosac.experiments.store import FORMAT, Done
+from robosac.fingerprint import fingerprint
 from robosac.types import keyed_rng
 
 
@@ -61,13 +64,13 @@ class Cell:
         """Readable, and one's own even where names differ only in what no file name can hold."""
         names = (self.dataset, self.detector, self.attack_label, f"m{self.m}", self.defense.label)
         readable = "_".join(re.sub(r"[^A-Za-z0-9.@+-]+", "-", n).strip("-")[-40:] for n in names)
-        judged_on = [described(self.dataset, grid), grid.seeds, grid.device]
-        return f"{readable}_{digest([names, judged_on])[:8]}.json"
+        judged_on = (described(self.dataset, grid), grid.seed, grid.seeds, grid.device)
+        return f"{readable}_{fingerprint(names, judged_on)[:8]}.json"
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """What came of a cell. `summary` is None where it cannot be, and `skipped` says why.
+    """The results of a cell. `summary` is None where there are none, and `skipped` says why.
 
     Attributes:
         cell: which.
@@ -77,6 +80,8 @@ class Entry:
         summary: AP, rates and means with intervals.
         bands: AP@0.5 by distance from the ego; None where nothing counts there.
         roc: of suspicion; None where nobody attacks or nobody is honest.
+        kinds: what each scene shows that was played.
+        making_ms: what a frame took to be simulated or read.
         left_out: reason -> scenes that could not be played.
         skipped: why there is nothing, where there is nothing.
     """
@@ -88,32 +93,41 @@ class Entry:
     summary: Summary | None
     bands: dict[str, Estimate | None]
     roc: Roc | None
+    kinds: tuple[str, ...]
+    making_ms: float
     left_out: dict[str, list[str]]
     skipped: str | None
 
 
-def make_entry(cell: Cell, found: Sequence[tuple[SceneRef, Done]], *, replicates: int = REPLICATES) -> Entry:
-    """An entry of its scenes: each with its records, or with the reason why there are none."""
+def make_entry(
+    cell: Cell, found: Sequence[tuple[SceneRef, Done]], *, seed: int = 0, replicates: int = REPLICATES
+) -> Entry:
+    """An entry of its scenes: each with its records, or with the reason why there are none. `seed`: of intervals."""
     left_out: dict[str, list[str]] = {}
-    records: list[FrameRecord] = []
-    seeds: list[int] = []
     for ref, done in found:
         if done.cannot is not None:
             left_out.setdefault(done.cannot, []).append(f"{ref.scene} (seed {ref.seed})")
-        records += done.records
-        seeds += [ref.seed] * len(done.records)
+    records = tuple(r for _, done in found for r in done.records)
     if not records:
-        return Entry(cell, (), (), 0.0, None, {}, None, left_out, "; ".join(left_out) or "no frames")
-    rng = keyed_rng(0, "bootstrap")
-    summary = summarise(cell.defense.label, records, rng, replicates=replicates)
-    seconds = sum(done.seconds for _, done in found)
-    bands = _bands(records, replicates)
-    return Entry(cell, tuple(records), tuple(seeds), seconds, summary, bands, roc(records), left_out, None)
+        return Entry(cell, (), (), 0.0, None, {}, None, (), 0.0, left_out, "; ".join(left_out) or "no frames")
+    return Entry(
+        cell,
+        records,
+        seeds=tuple(ref.seed for ref, done in found for _ in done.records),
+        seconds=sum(done.seconds for _, done in found),
+        summary=summarise(cell.defense.label, records, keyed_rng(seed, "bootstrap"), replicates=replicates),
+        bands=_bands(records, seed, replicates),
+        roc=roc(records),
+        kinds=tuple(done.kind for _, done in found if done.records),
+        making_ms=float(np.mean([done.making_ms for _, done in found if done.records])),
+        left_out=left_out,
+        skipped=None,
+    )
 
 
-def _bands(records: Sequence[FrameRecord], replicates: int) -> dict[str, Estimate | None]:
+def _bands(records: Sequence[FrameRecord], seed: int, replicates: int) -> dict[str, Estimate | None]:
     groups = by_scene(records)
-    weights = scene_weights(len(groups), keyed_rng(0, "bootstrap"), replicates)
+    weights = scene_weights(len(groups), keyed_rng(seed, "bootstrap"), replicates)
     found = {}
     for k, band in enumerate(BANDS_M):
         ap = ap_replicates({name: [r.bands[k] for r in rows] for name, rows in groups.items()}, weights)[THRESHOLD]
@@ -125,25 +139,26 @@ def entry_json(
     entry: Entry,
     grid: Grid,
     *,
-    detector: dict[str, Any],
-    calibration: Any,
+    config: dict[str, Any],
     versions: dict[str, str],
     run: dict[str, Any],
 ) -> str:
-    """The file of an entry. All that differs from run to run is under `timings`, the last key."""
+    """The file of an entry. All that differs from run to run is under `timings`, the last key.
+
+    Args:
+        entry: the cell and its results.
+        grid: of which it is a cell.
+        config: everything that the cell's names stand for, spelled out.
+        versions: of what figures depend on.
+        run: processes, threads, machine.
+    """
     cell, s = entry.cell, entry.summary
     held: dict[str, Any] = {
         "format": FORMAT,
         "cell": cell.labels(),
-        "config": {
-            "data": described(cell.dataset, grid),
-            "detector": detector,
-            "calibration": calibration,
-            "attack": None if cell.attack is None else plain(cell.attack.value),
-            "defense": plain(cell.defense.policy(gate_of(cell.dataset)).defense(frozenset(map(str, range(cell.m))))),
-        },
+        "config": config,
         "versions": versions,
-        "seeds": list(range(grid.seeds)),
+        "seeds": list(grid.every_seed),
         "skipped": entry.skipped,
         "left_out": entry.left_out,
     }
