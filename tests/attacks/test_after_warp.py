@@ -48,7 +48,9 @@ def test_where_nobody_lies_results_are_bit_identical(fusion: Any, frame: Frame) 
     assert np.array_equal(a.logits({}, subsets).detach(), b.logits({}, subsets).detach())
     for x, y in zip(a.detect(subsets), b.detect(subsets), strict=True):
         assert x.boxes.tobytes() == y.boxes.tobytes() and x.scores.tobytes() == y.scores.tobytes()
-    assert [a.coverage(i) for i in sorted(everybody)] == [b.coverage(i) for i in sorted(everybody)]
+    for i in everybody:
+        x, y = a.contribution(i), b.contribution(i)
+        assert np.array_equal(x.valid, y.valid) and np.array_equal(x.features["features"], y.features["features"])
 
 
 def test_its_messages_pass_the_gate_and_no_others_do(frame: Frame) -> None:
