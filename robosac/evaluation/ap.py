@@ -30,9 +30,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Annotated, Any, Final, TypeAlias
 
 import numpy as np
+from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
 from robosac.boxes import iou_bev
 from robosac.evaluation.bootstrap import Replicated
@@ -43,6 +45,10 @@ MIN_POINTS: Final = 5
 TP, FP, IGNORED = 1, 0, -1
 
 Region: TypeAlias = BevGrid | float  # a detector's grid, or the half side in metres of a square about the ego
+
+
+def _listed(values: Array) -> Any:
+    return values.tolist()  # float32 -> float is exact, so the round trip is too
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +65,8 @@ class FrameMatches:
     """
 
     thresholds: tuple[float, ...]
-    scores: Array
-    outcome: Array
+    scores: Annotated[Array, PlainValidator(partial(np.asarray, dtype=np.float32)), PlainSerializer(_listed)]
+    outcome: Annotated[Array, PlainValidator(partial(np.asarray, dtype=np.int8)), PlainSerializer(_listed)]
     n_gt: int
 
     def __post_init__(self) -> None:
@@ -77,19 +83,17 @@ class FrameMatches:
         return np.asarray(self.outcome[self.thresholds.index(threshold)])
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "thresholds": list(self.thresholds),
-            "scores": [float(s) for s in self.scores],  # float32 -> float64 is exact, so the round trip is too
-            "outcome": self.outcome.tolist(),
-            "n_gt": self.n_gt,
-        }
+        """Plain JSON values."""
+        plain: dict[str, Any] = _MATCHES.dump_python(self, mode="json")
+        return plain
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> FrameMatches:
-        thresholds = tuple(float(t) for t in data["thresholds"])
-        scores = np.asarray(data["scores"], np.float32)
-        outcome = np.asarray(data["outcome"], np.int8).reshape(len(thresholds), len(scores))
-        return FrameMatches(thresholds, scores, outcome, int(data["n_gt"]))
+        """What `to_dict` gave, bit by bit."""
+        return _MATCHES.validate_python(data)
+
+
+_MATCHES: Final = TypeAdapter(FrameMatches)
 
 
 # ---------------------------------------------------------------------------------------------- one frame

@@ -122,15 +122,15 @@ def test_a_mapping_and_a_tuple_are_answered_as_their_site_would(model: Fusing) -
 
 
 def test_replacing_changes_one_row_as_an_ordinary_hook_would(model: Fusing) -> None:
-    lie = torch.tensor([7.0, -7.0])
+    malicious = torch.tensor([7.0, -7.0])
 
     def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
         changed = output.clone()
-        changed[1] = lie
+        changed[1] = malicious
         return changed
 
     for tap, module in ((Tap("e", "encoder"), model.encoder), (Tap("s", "head"), None)):
-        with intercepted(model, replacing((tap,), 1, {tap.name: lie})):
+        with intercepted(model, replacing((tap,), 1, {tap.name: malicious})):
             replaced = model(X)
         if module is not None:
             handle = module.register_forward_hook(hook)
@@ -143,7 +143,7 @@ def test_replacing_changes_one_row_as_an_ordinary_hook_would(model: Fusing) -> N
         assert torch.equal(model(X), model(X.clone()))  # its own rows put back: nothing changes
 
 
-def test_two_liars_are_both_replaced(model: Fusing) -> None:
+def test_two_attackers_are_both_replaced(model: Fusing) -> None:
     tap = Tap("e", "encoder")
     first, second = (replacing((tap,), i, {"e": torch.full((2,), float(i))}) for i in (0, 1))
     both = record(model, (tap,), lambda: model(X), acts=chained(first, second))["e"]
