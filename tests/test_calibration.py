@@ -181,6 +181,8 @@ def test_the_rank_with_a_confidence_by_hand():
     for wrong in (0.0, 1.0, -1.0):
         with pytest.raises(InputError, match="confidence inside"):
             conformal_threshold(values, 0.02, confidence=wrong)
+        with pytest.raises(InputError, match="alpha inside"):
+            conformal_threshold(values, wrong)
 
 
 @pytest.mark.parametrize(
