@@ -26,7 +26,8 @@ import torch
 from robosac import attacks, detectors
 from robosac.attacks.base import Measured
 from robosac.attacks.features.objectives import InvertedBce
-from robosac.attacks.features.problem import FullFusion, Problem
+from robosac.attacks.features.problem import Problem
+from robosac.attacks.features.target_subsets import FullFusion
 from robosac.detectors.bev.detector import BevDetector
 from robosac.evaluation.ap import FrameMatches, average_precision, match_truth
 from robosac.evaluation.play import Staged, attacked_air, choose_attackers, stage
@@ -79,8 +80,10 @@ class Scene:
         """The problem as the attacker posed it to itself."""
         s = self.staged
         air = attacked_air(s.frame, self.detector, s.request, s.honest, self.liars, attack.knowledge)
-        honest = attacker.crew.honest(air)
-        return Problem.pose(air, honest, attack.objective, attack.aim, attacker.crew.rng(air, "problem"))
+        honest = attacker.colluders.honest(air)
+        return Problem.on_frame(
+            air, honest, attack.objective, attack.target_subsets, attacker.colluders.rng(air, "problem")
+        )
 
     def fused(self, messages: Sequence[Message], subset: Subset | None = None) -> Detections:
         session = self.detector.open(self.staged.frame.ego, self.staged.request, messages)
@@ -94,7 +97,7 @@ class Scene:
         s = self.staged
         air = attacked_air(s.frame, self.detector, s.request, s.honest, self.liars, attacks.load("pgd").knowledge)
         honest = {i: s.honest[i] for i in sorted(self.liars)}
-        return InvertedBce().aim(Problem.pose(air, honest, InvertedBce(), FullFusion(), keyed_rng(0)).unattacked)
+        return InvertedBce().make_loss(Problem.on_frame(air, honest, InvertedBce(), FullFusion(), keyed_rng(0)).clean)
 
     def judged(self, messages: Sequence[Message], aim: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, Any]:
         """As `row`, of the full fusion, with the attack loss: minus the objective of its logits."""
@@ -145,11 +148,10 @@ def targets(scenes: Mapping[int, Scene], epsilon: float) -> dict[str, Any]:
 
 
 def aimed_at_one(scene: Scene, kind: str, epsilon: float = EPSILON) -> dict[str, Any]:
-    """Whether one object was faked or hidden; `hit` is None where there was nothing to aim at."""
+    """Whether one object was faked or hidden; `hit` is None where there was no target."""
     attack: Any = attack_of(kind, epsilon)
     sent, attacker = scene.lies(attack)
-    unattacked = scene.problem(attack, attacker).unattacked
-    cell = attack.objective.target(unattacked)
+    cell = attack.objective.target(scene.problem(attack, attacker).clean)
     if cell is None:
         return {"hit": None}
     found, honest = scene.fused(sent), scene.fused(list(scene.staged.honest.values()))

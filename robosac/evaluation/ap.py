@@ -37,7 +37,7 @@ import numpy as np
 from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
 from robosac.boxes import iou_bev
-from robosac.evaluation.bootstrap import LEVEL, REPLICATES, Estimate, Replicated, scene_weights
+from robosac.evaluation.bootstrap import Replicated
 from robosac.types import Array, BevGrid, Bool, Detections, Float64, Id, InputError, Int64, Truth
 
 THRESHOLDS: Final = (0.3, 0.5, 0.7)
@@ -203,11 +203,10 @@ class _Curve:
         """AP `(B,)` of each weighting `(B, S)` of the scenes with `n_gt (S,)` objects; 0 where none is left."""
         # Counts are integers below 2^53: the products are exact, so the result is the same on any BLAS.
         tp, fp, total = weights @ self.tp, weights @ self.fp, weights @ n_gt
-        precision = np.divide(tp, tp + fp, out=np.zeros_like(tp), where=tp > 0)
+        precision = tp / np.maximum(tp + fp, 1)
         envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        gain = np.diff(tp, axis=1, prepend=0.0)
-        found = (gain * envelope).sum(axis=1)
-        return np.asarray(np.divide(found, total, out=np.zeros_like(found), where=total > 0))
+        gain = np.diff(tp, prepend=0.0)
+        return np.asarray((gain * envelope).sum(axis=1) / np.maximum(total, 1))
 
 
 def average_precision(matches: Sequence[FrameMatches]) -> dict[float, float | None]:
@@ -252,18 +251,6 @@ def ap_replicates(by_scene: Mapping[str, Sequence[FrameMatches]], weights: Int64
         blocks = np.array_split(weights.astype(np.float64), max(1, len(weights) // 256))  # bounds the memory
         out[threshold] = Replicated(float(value), np.concatenate([curve.area(b, n_gt) for b in blocks]), defined)
     return out
-
-
-def bootstrap_ap(
-    by_scene: Mapping[str, Sequence[FrameMatches]],
-    rng: np.random.Generator,
-    *,
-    replicates: int = REPLICATES,
-    level: float = LEVEL,
-) -> dict[float, Estimate | None]:
-    """AP at each IoU threshold with its interval from resampled scenes; None where AP is undefined."""
-    replicated = ap_replicates(by_scene, scene_weights(len(by_scene), rng, replicates))
-    return {t: None if r is None else r.estimate(level) for t, r in replicated.items()}
 
 
 def _common_thresholds(matches: Sequence[FrameMatches]) -> tuple[float, ...]:

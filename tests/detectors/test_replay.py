@@ -90,6 +90,22 @@ def test_recording_stops_at_the_last_tap(model: Fusing) -> None:
     assert heads == [1, 1]
 
 
+def test_a_model_that_swallows_exceptions_is_stopped_all_the_same(model: Fusing) -> None:
+    reached: list[str] = []
+
+    def forward() -> None:
+        try:
+            model(X)
+        except Exception:
+            reached.append("handler")
+        reached.append("after")
+
+    assert torch.equal(
+        record(model, (SINGLE,), forward)["single"], model.head(model.body.levels(model.encoder(X) * 3)[0])
+    )
+    assert reached == []
+
+
 def test_calls_are_counted_in_one_forward(model: Fusing) -> None:
     second = record(model, (Tap("out", "head", recorded=1),), lambda: model(X))["out"]
     assert torch.equal(second, model(X))

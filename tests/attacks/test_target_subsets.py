@@ -1,4 +1,4 @@
-"""Which subsets the attackers have in mind: by counting them, and by what the attack then does."""
+"""Target subsets: by counting them, and by what the attack then does."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ import torch
 
 from robosac import attacks
 from robosac.attacks import Bim, FakeOne, FullFusion, InvertedBce, RandomSubsets, Subsets
-from robosac.attacks.features.problem import Aim, Problem
-from robosac.attacks.features.target_subsets import PARTS
+from robosac.attacks.features.problem import Problem
+from robosac.attacks.features.target_subsets import TargetSubsets
+from robosac.attacks.registry import kinds
 from robosac.types import InputError, Subset
 from tests.attacks.toy import ToyDetector, make_air
 
-LIARS = frozenset({"a", "b"})
+ATTACKERS = frozenset({"a", "b"})
 
 
-def drawn(aim: Aim, seed: int = 0) -> list[Subset]:
-    return aim.subsets(make_air(["a", "b"], ["x", "y"]), LIARS, np.random.default_rng(seed))
+def drawn(targets: TargetSubsets, seed: int = 0) -> list[Subset]:
+    return targets.subsets(make_air(["a", "b"], ["x", "y"]), ATTACKERS, np.random.default_rng(seed))
 
 
 def test_every_subset_with_an_attacker_is_equally_likely() -> None:
     """Of 16 subsets of a, b, x, y four hold neither a nor b."""
     counts = Counter(drawn(RandomSubsets(count=6000)))
-    assert len(counts) == 12 and all(s & LIARS for s in counts)
+    assert len(counts) == 12 and all(s & ATTACKERS for s in counts)
     assert max(abs(n - 500) for n in counts.values()) < 5 * 500**0.5
 
 
 def test_of_a_size_likewise() -> None:
     """Of the six pairs only x, y is honest; with three attackers' shares alone it would not be uniform."""
     counts = Counter(drawn(RandomSubsets(count=5000, size=2)))
-    assert len(counts) == 5 and all(len(s) == 2 and s & LIARS for s in counts)
+    assert len(counts) == 5 and all(len(s) == 2 and s & ATTACKERS for s in counts)
     assert max(abs(n - 1000) for n in counts.values()) < 5 * 1000**0.5
 
 
@@ -46,9 +47,9 @@ def test_the_same_frame_the_same_draw_another_frame_another() -> None:
 
 
 def test_named_subsets_lose_who_is_absent_and_those_without_an_attacker() -> None:
-    aim = Subsets(named=[["x", "a"], ["y", "x"], ["b", "gone"], ["gone"]])  # type: ignore[arg-type]
-    assert drawn(aim) == [frozenset("ax"), frozenset("b")]
-    assert aim == Subsets(named=(("a", "x"), ("x", "y"), ("b", "gone"), ("gone",)))
+    targets = Subsets(named=[["x", "a"], ["y", "x"], ["b", "gone"], ["gone"]])  # type: ignore[arg-type]
+    assert drawn(targets) == [frozenset("ax"), frozenset("b")]
+    assert targets == Subsets(named=(("a", "x"), ("x", "y"), ("b", "gone"), ("gone",)))
 
 
 def test_none_with_an_attacker_is_an_error() -> None:
@@ -62,14 +63,14 @@ def test_the_loss_is_the_mean_over_the_subsets_and_they_stay_fixed_over_the_step
 
     def loss(*subsets: tuple[str, ...]) -> float:
         rng = np.random.default_rng(0)
-        problem = Problem.pose(air, dict(air.honest), InvertedBce(), Subsets(named=subsets), rng)
+        problem = Problem.on_frame(air, dict(air.honest), InvertedBce(), Subsets(named=subsets), rng)
         arrays = {(i, "features"): torch.from_numpy(m.payload["features"]) for i, m in air.honest.items()}
         return problem.loss(arrays).item()
 
     assert loss(*named) == pytest.approx(np.mean([loss(s) for s in named]), rel=1e-6)
     detector = ToyDetector()
     air = make_air(["a", "b"], ["x", "y"], detector=detector)
-    Bim(steps=4, aim=RandomSubsets(count=5)).start("scene", LIARS, np.random.default_rng(0)).send(air)
+    Bim(steps=4, target_subsets=RandomSubsets(count=5)).start("scene", ATTACKERS, np.random.default_rng(0)).send(air)
     posed, steps = detector.calls[:11], detector.calls[11:]
     assert steps == posed[:5] * 4
 
@@ -79,34 +80,34 @@ def test_who_knows_the_subset_does_more_to_it() -> None:
     air = make_air(["a", "b"], ["x", "y"])
     fused = [frozenset({"a", "x", "y"})]
 
-    def harm(aim: Aim) -> float:
+    def harm(targets: TargetSubsets) -> float:
         objective = InvertedBce()
-        attack = Bim(epsilon=0.2, steps=10, aim=aim, objective=objective)
-        sent = attack.start("scene", LIARS, np.random.default_rng(0)).send(air)
-        problem = Problem.pose(
+        attack = Bim(epsilon=0.2, steps=10, target_subsets=targets, objective=objective)
+        sent = attack.start("scene", ATTACKERS, np.random.default_rng(0)).send(air)
+        problem = Problem.on_frame(
             air, dict(air.honest), objective, Subsets(named=(("a", "x", "y"),)), np.random.default_rng(0)
         )
         arrays = {(m.sender, "features"): torch.from_numpy(m.payload["features"]) for m in sent}
-        assert list(problem.unattacked.subsets) == fused
+        assert list(problem.clean.subsets) == fused
         return -problem.loss(arrays).item()
 
     assert harm(Subsets(named=(("a", "x", "y"),))) >= harm(FullFusion())
 
 
-def test_a_random_aim_leaves_the_target_the_same_however_often_it_is_asked() -> None:
+def test_random_subsets_leave_the_target_the_same_however_often_it_is_asked() -> None:
     air = make_air(["a", "b"], ["x", "y"])
     objective = FakeOne(clear_cells=0, background=0.9)
     posed = [
-        Problem.pose(air, dict(air.honest), objective, RandomSubsets(count=3), np.random.default_rng(5)).unattacked
+        Problem.on_frame(air, dict(air.honest), objective, RandomSubsets(count=3), np.random.default_rng(5)).clean
         for _ in range(2)
     ]
     assert posed[0].subsets == posed[1].subsets
     assert objective.target(posed[0]) == objective.target(posed[0]) == objective.target(posed[1])
 
 
-def test_the_preset_is_pgd_with_another_aim() -> None:
-    assert attacks.load("pgd_expectation") == attacks.load("pgd", aim=RandomSubsets(count=8))
-    assert all(issubclass(part, Aim) for part in PARTS.values())
+def test_the_preset_is_pgd_with_other_target_subsets() -> None:
+    assert attacks.load("pgd_expectation") == attacks.load("pgd", target_subsets=RandomSubsets(count=8))
+    assert all(issubclass(kinds()[name], TargetSubsets) for name in ("random_subsets", "subsets"))
 
 
 WRONG: list[tuple[Callable[[], object], str]] = [

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from json import dumps
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
+import typer
 
+from robosac.cli.options import Json
 from robosac.data.layout import Reports, open_recording
 from robosac.data.recording import DataError, Objects, Recording
 from robosac.data.truth import points_in_boxes
@@ -25,16 +27,7 @@ class BrokenDataError(RobosacError):
     """A data set holds files that cannot be read; they are listed above."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What to look at. `frames`: so many are read whole, spread over all; 0 reads every one."""
-
-    path: Path
-    layout: str | None = None
-    frames: int = 20
-    plot: Path | None = None
-    frame: int = 0
-    skip_bad: bool = False
+data = typer.Typer(help="Driving data sets on disk.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @dataclass(eq=False)
@@ -150,23 +143,35 @@ def _range(values: Sequence[int]) -> dict[str, float] | None:
 
 
 # ------------------------------------------------------------------------------------------------------- printing
-def show(settings: Settings, *, as_json: bool) -> None:
-    """Inspect and print; BrokenDataError (exit code 1) where files cannot be read, unless they are to be skipped."""
-    if settings.plot is not None:
-        check_writable_file(settings.plot)
-    recording = open_recording(settings.path, settings.layout)
-    found = inspect(recording, frames=settings.frames)
-    if not as_json:
-        _print(found)
-    if settings.plot is not None:
-        from robosac.commands.data_plot import plot_frame
+@data.command("inspect")
+def data_inspect(
+    path: Annotated[Path, typer.Argument(help="OPV2V, V2XSet, V2X-Sim (npy or pkl) or DAIR-V2X-C: the folder.")],
+    layout: Annotated[str | None, typer.Option(help="Its layout; default: what lies there tells it.")] = None,
+    frames: Annotated[int, typer.Option(min=0, help="Frames read whole, spread over all; 0: every one.")] = 20,
+    plot: Annotated[Path | None, typer.Option(dir_okay=False, help="Picture of a frame from above (.png).")] = None,
+    frame: Annotated[int, typer.Option(min=0, help="Which frame to draw.")] = 0,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Broken files are listed and are no failure.")] = False,
+    json: Json = False,
+) -> None:
+    """Say what lies there: scenarios, frames, agents, rates, points, objects, and what is broken or missing.
 
-        found["plot"] = str(plot_frame(recording, settings.frame, settings.plot, skip_bad=settings.skip_bad))
-    if as_json:
-        print(json.dumps(found, allow_nan=False))
-    elif settings.plot is not None:
+    Exit code 1 where files are broken, unless --skip-bad.
+    """
+    if plot is not None:
+        check_writable_file(plot)
+    recording = open_recording(path, layout)
+    found = inspect(recording, frames=frames)
+    if not json:
+        _print(found)
+    if plot is not None:
+        from robosac.cli.data_plot import plot_frame
+
+        found["plot"] = str(plot_frame(recording, frame, plot, skip_bad=skip_bad))
+    if json:
+        print(dumps(found, allow_nan=False))
+    elif plot is not None:
         print(f"\nPicture: {found['plot']}")
-    if found["broken"] and not settings.skip_bad:
+    if found["broken"] and not skip_bad:
         one = len(found["broken"]) == 1
         raise BrokenDataError(
             f"{len(found['broken'])} {'file is' if one else 'files are'} broken in {recording.root}; "
