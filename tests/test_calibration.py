@@ -80,11 +80,11 @@ def test_thresholds_are_fitted_by_hand():
     agreements = {"m": {2: [0.6, 0.4], 1: [0.5, 0.2, 0.9, 0.3], 3: [0.7]}, "other": {1: [0.1, 0.8]}}
     malicious = {"m": {1: [0.1, 0.2, 0.2, 0.9], 3: [0.0]}}
     fitted = fit("toy", agreements, alpha=0.5, source={"a": "b"}, attacked=malicious, attack="x", confidence=0.75)
-    kept = {1: (0.2, 0.3, 0.5, 0.9), 2: (0.4, 0.6)}
+    sizes = {1: (0.2, 0.3, 0.5, 0.9), 2: (0.4, 0.6), 3: (0.7,)}  # the scores are kept, sorted
     assert fitted == Calibration(
         "toy",
         {
-            "m": Measure(0.5, {1: 0.2, 2: 0.4}, {1: 4, 2: 2}, {1: 0.75}, "x", 0.75, kept),
+            "m": Measure(0.5, {1: 0.2, 2: 0.4}, {1: 4, 2: 2}, {1: 0.75}, "x", 0.75, {1: sizes[1], 2: sizes[2]}),
             "other": Measure(0.5, {1: 0.1}, {1: 2}, {}, "", 0.75, {1: (0.1, 0.8)}),
         },
         {"a": "b"},
@@ -92,7 +92,7 @@ def test_thresholds_are_fitted_by_hand():
     unnamed = fit("toy", agreements, alpha=0.5, attacked=malicious).measures["m"]
     assert unnamed.lie == "" and unnamed.lies_accepted == {1: 0.25, 3: 0.0}
     plain = fit("toy", agreements, alpha=0.5).measures["m"]
-    assert plain == Measure(0.5, {1: 0.3, 2: 0.4, 3: 0.7}, {1: 4, 2: 2, 3: 1}, scores={**kept, 3: (0.7,)})
+    assert plain == Measure(0.5, {1: 0.3, 2: 0.4, 3: 0.7}, {1: 4, 2: 2, 3: 1}, scores=sizes)
 
 
 @pytest.mark.parametrize(("by_size", "most"), [({}, 0), ({1: [0.5] * 3, 2: [0.5] * 5, 3: []}, 5)])
