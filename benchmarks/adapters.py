@@ -16,10 +16,8 @@ decode of the same five agents, the fastest of three each, in one run. Bar: 5 ti
 
 from __future__ import annotations
 
-import argparse
-import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -28,7 +26,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from benchmarks.machine import describe, machine, verdict
+from benchmarks.machine import Option, describe, machine, ms, options, verdict
 from benchmarks.opencood_models import (
     COMPRESSES,
     FULL,
@@ -167,26 +165,16 @@ def variants(names: Sequence[str]) -> Iterator[tuple[str, str, int, bool]]:
             yield title, name, compression, moved
 
 
-def fastest(run: Callable[[], object], times: int = 3) -> float:
-    """Seconds of the fastest of a few runs."""
-    seconds = []
-    for _ in range(times):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
-
-
 def speed(name: str, root: Path | None, frame: Frame) -> tuple[float, float]:
-    """Seconds of a trial from cached features and of a full forward and decode, five agents."""
+    """Milliseconds of a trial from cached features and of a full forward and decode, five agents."""
     detector = detector_of(name, root, frame, half=FULL)
     to = Request.of(frame.ego)
     ids = nearest(frame, 4)
     messages = [detector.encode(frame.others[i], to) for i in ids]
     views = [frame.others[i] for i in ids]
     sessions = iter([detector.open(frame.ego, to, messages) for _ in range(3)])  # a session decodes a subset once
-    cached = fastest(lambda: next(sessions).detect([frozenset(ids)]))
-    full = fastest(lambda: detector.decoder.decode(detector.full(frame.ego, views, to)))
+    cached = min(ms(lambda: next(sessions).detect([frozenset(ids)])) for _ in range(3))
+    full = min(ms(lambda: detector.decoder.decode(detector.full(frame.ego, views, to))) for _ in range(3))
     return cached, full
 
 
@@ -211,7 +199,7 @@ def opencood(root: Path | None, names: Sequence[str], *, timed: bool) -> bool:
             cached, full = speed(name, root, dense)
             ok &= full / cached >= SPEED_BAR
             print(
-                f"{name}, 704 x 200, 5 agents: trial {1e3 * cached:.0f} ms, full forward {1e3 * full:.0f} ms, "
+                f"{name}, 704 x 200, 5 agents: trial {cached:.0f} ms, full forward {full:.0f} ms, "
                 f"{full / cached:.1f} times, bar {SPEED_BAR:g}: {verdict(full / cached >= SPEED_BAR)}",
                 flush=True,
             )
@@ -219,12 +207,13 @@ def opencood(root: Path | None, names: Sequence[str], *, timed: bool) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--framework", choices=["opencood"], default="opencood")
-    parser.add_argument("--root", type=Path, help="a checkout of the framework; by default the installed one")
-    parser.add_argument("--models", nargs="+", choices=list(MODELS), help="default: those that the copy has")
-    parser.add_argument("--no-speed", action="store_true", help="leave the timings out")
-    args = parser.parse_args()
+    args = options(
+        __doc__,
+        framework=Option("opencood", choices=["opencood"]),
+        root=Option(None, "a checkout of the framework; by default the installed one", kind=Path),
+        models=Option((), "default: those that the copy has", choices=list(MODELS)),
+        no_speed=Option(False, "leave the timings out"),
+    )
     warnings.filterwarnings("ignore")  # the framework's own, of every model
     names = args.models or (list(MODELS) if args.root else list(LEGACY))
     print(describe(machine(threads=torch.get_num_threads())))

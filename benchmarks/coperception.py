@@ -15,11 +15,9 @@ Two tables, in one run:
 
 from __future__ import annotations
 
-import argparse
 import io
-import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.machine import Spread, describe, machine, verdict
+from benchmarks.machine import Option, Spread, describe, machine, ms, options, verdict
 from robosac.boxes import invert_pose, pose_xyz_rpy
 from robosac.capabilities import Outputs
 from robosac.detectors.adapters.coperception import CoperceptionDetector, bridges
@@ -244,7 +242,9 @@ def speed(model: Any, util: ModuleType, config: Any, batch: Batch, repeats: int)
     frame = _frame(detector, batch, 1)
     to = Request.of(frame.ego)
     messages = [detector.encode(v, to) for v in frame.others.values()]
-    anchors = torch.from_numpy(_their_anchors(config)).float()[None]
+    (obj_util,) = bridges.load(None, ["utils.obj_util"])
+    extents, voxel, code, size = config.area_extents, config.voxel_size, config.box_code_size, config.anchor_size
+    anchors = torch.from_numpy(obj_util.init_anchors_no_check(extents, voxel, code, size)).float()[None]
 
     def usual() -> None:
         result = plain_forward(model, batch)
@@ -256,8 +256,8 @@ def speed(model: Any, util: ModuleType, config: Any, batch: Batch, repeats: int)
     for _ in range(repeats):
         session = detector.open(frame.ego, to, messages)
         session.detect([EGO_ALONE])
-        trials = [_ms(partial(session.detect, [s])) for s in some_subsets(session.ids)[1:]]
-        rows.append((float(np.median(trials)), _ms(lambda: plain_forward(model, batch)), _ms(usual)))
+        trials = [ms(partial(session.detect, [s])) for s in some_subsets(session.ids)[1:]]
+        rows.append((float(np.median(trials)), ms(lambda: plain_forward(model, batch)), ms(usual)))
     trial, forward, whole = np.array(rows).T
     values = {
         "trial, ms": trial,
@@ -269,26 +269,17 @@ def speed(model: Any, util: ModuleType, config: Any, batch: Batch, repeats: int)
     return {name: Spread.of(list(v)) for name, v in values.items()}
 
 
-def _their_anchors(config: Any) -> Any:
-    (util,) = bridges.load(None, ["utils.obj_util"])
-    return util.init_anchors_no_check(config.area_extents, config.voxel_size, config.box_code_size, config.anchor_size)
-
-
-def _ms(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return 1e3 * (time.perf_counter() - start)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--root", help="a checkout of coperception; the installed one without it")
-    parser.add_argument("--agents", type=int, default=6)
-    parser.add_argument("--models", help="words, comma-separated; all without it")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", choices=["exact", "speed"], help="one of the two tables")
-    chosen = parser.parse_args(arguments)
+    chosen = options(
+        __doc__,
+        arguments,
+        root=Option(None, "a checkout of coperception; the installed one without it"),
+        agents=6,
+        models=Option(None, "words, comma-separated; all without it"),
+        threads=1,
+        repeats=5,
+        only=Option(None, "one of the two tables", choices=["exact", "speed"]),
+    )
     warnings.filterwarnings("ignore", message="Default grid_sample")  # coperception's, at every warp
     torch.set_num_threads(chosen.threads)
     det, configs, util = bridges.load(chosen.root, ["models.det", "configs", "utils.detection_util"])

@@ -34,17 +34,28 @@ class Option(NamedTuple):
     kind: Callable[[str], Any] | None = None  # where the default does not say it
 
 
+class Rest(NamedTuple):
+    """What stands without an option's name: any number of words."""
+
+    help: str
+
+
 def options(doc: str | None, args: Sequence[str] | None = None, **asked: Any) -> Any:
-    """A benchmark's arguments: `--NAME` for each option, of its default's type; False is a flag, a tuple takes several."""
+    """A benchmark's arguments: `--NAME` for each, of its default's type; False is a flag, a tuple takes several."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, given in asked.items():
+        if isinstance(given, Rest):
+            parser.add_argument(name, nargs="*", help=given.help)
+            continue
         default, about, choices, kind = given if isinstance(given, Option) else Option(given)
         about += "" if default in (None, False, ()) else f" (default: {default})"
         flag: dict[str, Any] = {"action": "store_true"}
         one = default[0] if isinstance(default, tuple) and default else default
         typed = {"type": kind or _kind(one), "choices": choices, "default": default}
         several = {"nargs": "+"} if isinstance(default, tuple) else {}
-        parser.add_argument(f"--{name.replace('_', '-')}", help=about, **(flag if default is False else typed | several))
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", help=about, **(flag if default is False else typed | several)
+        )
     return parser.parse_args(args)
 
 

@@ -6,6 +6,7 @@ The arguments are those of the models' published configurations, less what only 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,10 +135,6 @@ def _where2comm(half: Half, compression: int, max_cav: int, *, multi_scale: bool
     )
 
 
-def _where2comm_single(half: Half, compression: int, max_cav: int) -> dict[str, Any]:
-    return _where2comm(half, compression, max_cav, multi_scale=False)
-
-
 def _cobevt(half: Half, compression: int, max_cav: int) -> dict[str, Any]:
     fusion = {
         "input_dim": 256,
@@ -187,7 +184,7 @@ MODELS: Final[Mapping[str, tuple[str, int, Callable[[Half, int, int], dict[str, 
     "V2VNet": ("point_pillar_v2vnet", 4, _v2vnet),
     "V2X-ViT": ("point_pillar_transformer", 4, _v2xvit),
     "Where2comm": ("point_pillar_where2comm", 4, _where2comm),
-    "Where2comm, one scale": ("point_pillar_where2comm", 4, _where2comm_single),
+    "Where2comm, one scale": ("point_pillar_where2comm", 4, partial(_where2comm, multi_scale=False)),
     "CoBEVT": ("point_pillar_cobevt", 4, _cobevt),
     "CoAlign": ("point_pillar_coalign", 2, _coalign),
     "PIXOR": ("pixor_intermediate", 4, _pixor),

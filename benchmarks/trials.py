@@ -17,22 +17,19 @@ repeats, with the quartiles beside it.
 
 from __future__ import annotations
 
-import argparse
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any, Final
 
-import torch
-
-from benchmarks.machine import Spread, describe, machine, verdict
+from benchmarks.machine import Option, Spread, describe, machine, ms, options, refusing, verdict
 from benchmarks.reference import reference_frame
 from robosac import detectors
 from robosac.agreement import SeenScoreMap
 from robosac.defenses import Known, Robosac
 from robosac.detectors.bev.detector import BevDetector
+from robosac.executors import Serial, set_threads
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, Frame, InputError, Message, Received, Request, Subset, Verdict, keyed_rng
 
@@ -139,13 +136,6 @@ def reference_run(detector: BevDetector, case: Case) -> float:
     return rasterising
 
 
-def ms(work: Callable[[], object]) -> float:
-    """Milliseconds that `work` takes."""
-    start = time.perf_counter()
-    work()
-    return 1e3 * (time.perf_counter() - start)
-
-
 def trial_ms(detector: BevDetector, case: Case) -> float:
     """Milliseconds of a trial, one subset at a time, from a session that stands ready; mean over the subsets."""
     session = detector.open(case.frame.ego, case.request, case.inbox)
@@ -158,17 +148,16 @@ def measure(detector: BevDetector, case: Case, *, defended_first: bool) -> tuple
     before = ms(lambda: ego_pass(detector, case))
     trial = trial_ms(detector, case)
     ego = (before + ms(lambda: ego_pass(detector, case))) / 2
-    times, stages, rasterising = {}, {}, 0.0
-    for side in ("defended", "reference") if defended_first else ("reference", "defended"):
-        start = time.perf_counter()
-        if side == "defended":
-            stages = dict(defended(detector, case).ms)
-        else:
-            rasterising = reference_run(detector, case)
-        times[side] = 1e3 * (time.perf_counter() - start)
+    first, second = ("defended", "reference") if defended_first else ("reference", "defended")
+    found: dict[str, Any] = {}
+    runs = {
+        "defended": lambda: found.update(stages=dict(defended(detector, case).ms)),
+        "reference": lambda: found.update(rasterising=reference_run(detector, case)),
+    }
+    times = {side: ms(runs[side]) for side in (first, second)}
     passes = len(case.subsets) + 1
-    kept = times["reference"] - rasterising * (passes - 1) / passes
-    return Round(ego, trial, times["defended"], times["reference"], kept), stages
+    kept = times["reference"] - found["rasterising"] * (passes - 1) / passes
+    return Round(ego, trial, times["defended"], times["reference"], kept), found["stages"]
 
 
 def run(detector: BevDetector, *, frames: int, repeats: int, seed: int = 0) -> Report:
@@ -218,22 +207,20 @@ def as_json(report: Report, facts: dict[str, Any]) -> dict[str, Any]:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Print both ratios; the bars are information, so the exit code is 0 unless the arguments are wrong (2)."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--detector", default="mean", help="a shipped name or a .safetensors file")
-    parser.add_argument("--frames", type=int, default=8, help="held-out frames, one a scene")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1, help="computing threads of torch")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    given = parser.parse_args(args)
-    try:
-        if given.threads < 1:
-            raise InputError(f"expected threads >= 1, got {given.threads}")
-        torch.set_num_threads(given.threads)
+    given = options(
+        __doc__,
+        args,
+        detector=Option("mean", "a shipped name or a .safetensors file"),
+        frames=Option(8, "held-out frames, one a scene"),
+        repeats=5,
+        threads=Option(1, "computing threads of torch"),
+        seed=0,
+        json=Option(False, "print JSON instead of text"),
+    )
+    with refusing():
+        set_threads(Serial(threads=given.threads).threads)
         detector = detectors.load(given.detector)
         report = run(detector, frames=given.frames, repeats=given.repeats, seed=given.seed)
-    except InputError as error:
-        parser.error(str(error))
     facts = {"detector": detector.name, **machine(given.threads)}
     print(json.dumps(as_json(report, facts), indent=1) if given.json else show(report, facts))
     return 0
