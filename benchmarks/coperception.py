@@ -22,15 +22,15 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.adapters import Exactness, compared
 from benchmarks.machine import Option, Spread, describe, machine, ms, options, verdict
 from robosac.boxes import invert_pose, pose_xyz_rpy
-from robosac.capabilities import Outputs
 from robosac.detectors.adapters.coperception import CoperceptionDetector, bridges
 from robosac.detectors.adapters.coperception.models import build
 from robosac.evaluation.conformance import difference, tamper
@@ -147,20 +147,17 @@ def plain_forward(model: Any, batch: Batch, **options: Any) -> dict[str, Tensor]
 
 
 # ------------------------------------------------------------------------------------------------------- exactness
-@dataclass(frozen=True)
-class Exactness:
-    """Largest absolute differences of raw outputs, and how far the tampered message moved them."""
+class Row(NamedTuple):
+    """Largest absolute differences of raw outputs for one model."""
 
     title: str
-    subsets: float
-    tampered: float
-    moved: float
+    subsets: Exactness
     egos: float
     by_hand: float
 
     @property
     def worst(self) -> float:
-        return max(self.subsets, self.tampered, self.egos, self.by_hand)
+        return max(self.subsets.honest, self.subsets.tampered, self.egos, self.by_hand)
 
 
 def some_subsets(ids: Sequence[str]) -> list[Subset]:
@@ -176,7 +173,7 @@ def some_subsets(ids: Sequence[str]) -> list[Subset]:
     return list(dict.fromkeys(found))
 
 
-def exactness(model: nn.Module, variant: Variant, batch: Batch, *, thorough: bool = True) -> Exactness:
+def exactness(model: nn.Module, variant: Variant, batch: Batch, *, thorough: bool = True) -> Row:
     """All comparisons for one model. The ego is agent 1, then every other agent in turn.
 
     Less than `thorough`: no other egos, and all teammates together are compared with the call by hand alone.
@@ -186,23 +183,16 @@ def exactness(model: nn.Module, variant: Variant, batch: Batch, *, thorough: boo
     to = Request.of(frame.ego)
     messages = [detector.encode(v, to) for v in frame.others.values()]
     session = detector.open(frame.ego, to, messages)
-
-    def full(subset: Subset, tampered: Sequence[Any] = ()) -> Outputs:
-        return detector.full(frame.ego, [frame.others[i] for i in sorted(subset)], to, tampered)
-
-    lie = tamper(messages[0], detector.codec, keyed_rng(0, "lie"))
-    lied = detector.open(frame.ego, to, [lie, *messages[1:]])
     every = frozenset(session.ids)
+    malicious = tamper(messages[0], detector.codec, keyed_rng(0, "lie"))
+    holding = [frozenset({malicious.sender}), every] if thorough else [every]
     subsets = [s for s in some_subsets(session.ids) if thorough or s != every]
-    holding = [frozenset({lie.sender}), every] if thorough else [every]
     others = [i for i in range(int(batch.num_agent[0, 0])) if i != 1] if thorough else []
     options = {"training": False, "inference": variant.inference} if variant.word == "when2com" else {}
     by_hand = {k: v[1].numpy() for k, v in plain_forward(model, batch, **options).items()}
-    return Exactness(
+    return Row(
         variant.title,
-        max(difference(session.outputs(s), full(s)) for s in subsets),
-        max(difference(lied.outputs(s), full(s, [lie])) for s in holding),
-        min(difference(lied.outputs(s), session.outputs(s)) for s in holding),
+        compared(detector, frame, malicious, subsets, holding),
         max((_other_ego(detector, batch, i) for i in others), default=0.0),
         difference(session.outputs(every), by_hand),
     )
@@ -221,17 +211,18 @@ def _other_ego(detector: CoperceptionDetector, batch: Batch, ego: int) -> float:
     return difference(session.outputs(frozenset(session.ids)), detector.full(frame.ego, others, to))
 
 
-def print_exactness(rows: Iterable[Exactness], agents: int) -> None:
+def print_exactness(rows: Iterable[Row], agents: int) -> None:
     """The table, line by line as it comes: every line is a score of forwards."""
     print(f"\nmax |difference| of raw outputs, cached subset against full forward, {agents} slots")
     print(
-        f"{'model':32} {'subsets':>9} {'tampered':>9} {'egos':>9} {'by hand':>9}   a lie moves outputs by", flush=True
+        f"{'model':32} {'subsets':>9} {'tampered':>9} {'egos':>9} {'by hand':>9}   tampering moves outputs by",
+        flush=True,
     )
     worst = 0.0
     for r in rows:
         worst = max(worst, r.worst)
-        figures = f"{r.subsets:9.1g} {r.tampered:9.1g} {r.egos:9.1g} {r.by_hand:9.1g}"
-        print(f"{r.title:32} {figures}   {r.moved:.2g}", flush=True)
+        figures = f"{r.subsets.honest:9.1g} {r.subsets.tampered:9.1g} {r.egos:9.1g} {r.by_hand:9.1g}"
+        print(f"{r.title:32} {figures}   {r.subsets.effect:.2g}", flush=True)
     print(f"exact (all 0.0): {verdict(worst == 0)}")
 
 

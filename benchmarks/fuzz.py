@@ -30,19 +30,9 @@ from robosac.data import safe
 from robosac.data.recording import DataError
 
 _TELLING: Final = (
-    b"\x00",
-    b"\xff",
-    b"\x7f\xff\xff\xff",
-    b"\xff\xff\xff\xff",
-    b"\x80",
-    b"-1",
-    b"9999999999",
-    b"nan",
-    b"[",
-    b"{",
-    b"&a",
-    b"*a",
-)
+    b"\x00", b"\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\x80", b"-1", b"9999999999", b"nan", b"[", b"{",
+    b"&a", b"*a",
+)  # fmt: skip
 _VALUE: Final = {
     "a": [1, 2.5, "x", None, True],
     "b": {"c": [[3.0, -4.0], {"d": "e"}]},

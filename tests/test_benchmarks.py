@@ -71,11 +71,11 @@ def test_the_defended_frame_takes_ten_trials(detector: BevDetector, case: trials
 
 def test_ratios_are_taken_round_by_round() -> None:
     rounds = [trials.Round(10, 5, 100, 1000, 500), trials.Round(100, 10, 100, 2000, 400)]
-    report = trials.Report.of(2, 1, rounds, [{"decode": 1.0}, {"decode": 3.0}])
-    assert report.trial_over_ego.median == pytest.approx((0.5 + 0.1) / 2)
-    assert report.defended_over_reference.median == pytest.approx((0.1 + 0.05) / 2)
-    assert report.defended_over_rasters_kept.median == pytest.approx((0.2 + 0.25) / 2)
-    assert trials.as_json(report, {})["passed"] == {"trial_over_ego": True, "defended_over_reference": True}
+    report = trials.report_of(rounds, [{"decode": 1.0}, {"decode": 3.0}])
+    assert report["ratios"]["trial_over_ego"].median == pytest.approx((0.5 + 0.1) / 2)
+    assert report["ratios"]["defended_over_reference"].median == pytest.approx((0.1 + 0.05) / 2)
+    assert report["ratios"]["defended_over_rasters_kept"].median == pytest.approx((0.2 + 0.25) / 2)
+    assert trials.passed(report) == {"trial_over_ego": True, "defended_over_reference": True}
 
 
 def test_trials_print_both_ratios(
