@@ -201,14 +201,16 @@ def main() -> None:
             for name in args.detectors
             for split in args.splits
         }
-    for alpha, sure in ((a, c) for a in args.alphas for c in (None, args.confidence)):
-        cells = [c for (name, split), a in found.items() for c in draws(name, split, a, args.frames, alpha, sure)]
-        held = "on average" if sure is None else f"with {sure:.0%} confidence"
-        print(f"alpha {alpha:g} {held}: share refused of {args.frames} honest frames, thresholds from as many others")
-        print(table(cells, expected=sure is None))
-        for name in args.detectors:
-            print(resplit(name, [found[name, s] for s in args.splits], args.frames, alpha, confidence=sure))
-        print()
+        for alpha, sure in ((a, c) for a in args.alphas for c in (None, args.confidence)):
+            cells = [c for (name, split), a in found.items() for c in draws(name, split, a, args.frames, alpha, sure)]
+            held = "on average" if sure is None else f"with {sure:.0%} confidence"
+            print(
+                f"alpha {alpha:g} {held}: share refused of {args.frames} honest frames, thresholds from as many others"
+            )
+            print(table(cells, expected=sure is None))
+            for name in args.detectors:
+                print(resplit(name, [found[name, s] for s in args.splits], args.frames, alpha, confidence=sure))
+            print()
 
 
 if __name__ == "__main__":

@@ -98,8 +98,8 @@ def count_hits(rng: np.random.Generator, law: Law, runs: int, n_trials: int, tea
     hits = 0
     for start in range(0, runs, step := max(1, CHUNK // width)):
         members = draw(rng, (min(step, runs - start), n_trials), teammates, subset)
-        liars = rng.permutation(teammates)[:attackers]  # who attacks must not matter
-        hits += int((~members[..., liars].any(axis=-1)).any(axis=-1).sum())
+        malicious = rng.permutation(teammates)[:attackers]  # who attacks must not matter
+        hits += int((~members[..., malicious].any(axis=-1)).any(axis=-1).sum())
     return hits
 
 
