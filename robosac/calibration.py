@@ -89,7 +89,7 @@ class Malicious(Protocol):
 
 
 def conformal_threshold(agreements: Array, alpha: float, *, confidence: float | None = None) -> float:
-    """The threshold `(n,)` honest agreements give at level alpha. A further one lies below with P <= alpha: on average
+    """The threshold `(n,)` honest agreements give at level alpha. A further one is below with P <= alpha: on average
     over calibrations, or, with a confidence, for that share of all calibrations.
 
     Needs `frames_needed(alpha, confidence)`; with fewer no finite threshold keeps the promise, and InputError says so.
@@ -102,7 +102,7 @@ def frames_needed(alpha: float, confidence: float | None = None) -> int:
     """The fewest honest frames that a threshold at level alpha can be read from.
 
     Raises:
-        InputError: if alpha or confidence lies outside of (0, 1).
+        InputError: if alpha or confidence is outside of (0, 1).
     """
     for name, value in (("alpha", alpha), ("confidence", confidence)):
         if value is not None and not 0 < value < 1:
@@ -169,7 +169,7 @@ class Measure:
         """How unusual a score is for a random honest subset of `size`: `(1 + #{honest scores <= score}) / (n + 1)`.
 
         Of a further honest frame it is at most p with a probability of at most p, for every p; it is at most alpha
-        where the score lies below the threshold at alpha. Sizes never calibrated as in `threshold`.
+        where the score is below the threshold at alpha. Sizes never calibrated as in `threshold`.
 
         Source: conformal p-values, Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World" (2005), 2.2.
 

@@ -75,7 +75,7 @@ def test_the_nearest_smaller_size_stands_in():
 
 def test_thresholds_are_fitted_by_hand():
     """At alpha 1/2 and confidence 3/4 at least 2 frames are needed, and of 4 the smallest is asked for: the second
-    lies below the median of Beta(2, 3) with too small a chance. What equals the threshold passes."""
+    is below the median of Beta(2, 3) with too small a chance. What equals the threshold passes."""
     agreements = {"m": {2: [0.6, 0.4], 1: [0.5, 0.2, 0.9, 0.3], 3: [0.7]}, "other": {1: [0.1, 0.8]}}
     malicious = {"m": {1: [0.1, 0.2, 0.2, 0.9], 3: [0.0]}}
     fitted = fit("toy", agreements, alpha=0.5, source={"a": "b"}, attacked=malicious, attack="x", confidence=0.75)

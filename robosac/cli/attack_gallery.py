@@ -77,7 +77,7 @@ def draw_all(
     from robosac.viz.gallery import gallery_page
 
     check_writable(settings.out)
-    open_detector(settings.detector)  # a wrong name is told before the work
+    open_detector(settings.detector)  # a wrong name is reported before the work
     entries: list[Entry] = []
     progress(0, len(names))
     for k, name in enumerate(names):

@@ -155,11 +155,11 @@ def plan(settings: Calibrate) -> tuple[list[tuple[int, int]], Path]:
     path = calibration_beside(detector) if settings.out is None else settings.out
     if path is None:
         raise InputError(
-            f"expected --out FILE: {detector.name!r} came from no file that its thresholds could lie beside"
+            f"expected --out FILE: {detector.name!r} came from no file that its thresholds could be kept beside"
         )
     check_writable_file(path)
     if settings.attack != FOREIGN:
-        by_attack(detector, settings.attack)  # an unknown name is told now
+        by_attack(detector, settings.attack)  # an unknown name is reported now
     if not statistics_of(settings.defenses):
         raise InputError(f"expected a defence that asks for thresholds, got {settings.defense}, which asks for none")
     order = choose(settings.frames, settings.available(settings.device), settings.seed)
@@ -198,7 +198,7 @@ def show(settings: Calibrate) -> None:
 
     Without --out, the thresholds beside the detector's weights, which every defence reads, are replaced.
     """
-    work, path = plan(settings)  # what is wrong is told before a bar appears
+    work, path = plan(settings)  # what is wrong is reported before a bar appears
     with progress_bar("honest frames", quiet=settings.json) as tell:
         made = measured(settings, work, tell)
     made.save(path)

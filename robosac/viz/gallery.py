@@ -1,6 +1,6 @@
 """What an attack does to a frame, seen from above: without it, with it, the difference; and a page of such pictures.
 
-Blue is what the ego saw and sees no more, orange what it sees now and did not; the score map lies under the boxes.
+Blue is what the ego saw and sees no more, orange what it sees now and did not; the score map is under the boxes.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class Entry:
 
 
 def gallery_page(title: str, subtitle: str, entries: Sequence[Entry]) -> str:
-    """The page, in HTML; every text is escaped, pictures lie beside it."""
+    """The page, in HTML; every text is escaped, pictures are beside it."""
     template = resources.files("robosac.viz").joinpath("gallery.html").read_text(encoding="utf-8")
     links = " ".join(f'<a href="#{html.escape(e.name)}">{html.escape(e.name)}</a>' for e in entries)
     return Template(template).substitute(
