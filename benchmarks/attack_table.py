@@ -30,7 +30,7 @@ from robosac.attacks.features.problem import Problem
 from robosac.attacks.features.target_subsets import FullFusion
 from robosac.detectors.bev.detector import BevDetector
 from robosac.evaluation.ap import FrameMatches, average_precision, match_truth
-from robosac.evaluation.play import Staged, attacked_air, choose_attackers, stage
+from robosac.evaluation.play import EncodedFrame, attacked_air, choose_attackers, encode_frames
 from robosac.executors import Processes
 from robosac.experiments.studies import study
 from robosac.simulation import scenario
@@ -65,7 +65,7 @@ class Scene:
     """One frame under one detector, and its attackers."""
 
     detector: BevDetector
-    staged: Staged
+    staged: EncodedFrame
     liars: Subset
     seed: int
 
@@ -115,7 +115,7 @@ def play(item: tuple[str, int], *, split: str, seed: int, names: Sequence[str], 
     lines = []
     for name in names:
         detector = detector_of(name)
-        staged = next(stage([made], detector))
+        staged = next(encode_frames([made], detector))
         scenes = {
             m: Scene(
                 detector, staged, choose_attackers(seed, staged.frame.scenario, list(staged.frame.others), m), seed

@@ -8,7 +8,7 @@ may end up with is wider: its own refusal rate is distributed as Beta(k, n + 1 -
 `refusal_bound` gives the quantile. Who wants that rate itself below alpha with a stated confidence takes the largest k
 whose quantile is; it costs laxer thresholds. Thresholds belong to a detector and a statistic together.
 
-The scores are kept, for defences that ask how unusual one is (`Measure.p_value`).
+The scores are kept, for defences that ask how unusual one is (`Thresholds.p_value`).
 
 How often an attack passes depends on the attack. `attacked_scores` measures it for one that is given; it promises
 nothing about another. One that passes often may do little harm, as `foreign` messages do where fusion averages.
@@ -140,7 +140,7 @@ def _rank(frames: int, alpha: float, confidence: float | None = None) -> int:
 
 
 @dataclass(frozen=True)
-class Measure:
+class Thresholds:
     """What honest frames said about one statistic, by subset size: `thresholds` of `frames` honest frames each.
 
     Attributes:
@@ -193,7 +193,7 @@ class Calibration:
     """What honest data says about one detector, by name of the agreement measure."""
 
     detector: str
-    measures: Mapping[str, Measure]
+    measures: Mapping[str, Thresholds]
     source: Mapping[str, str] = field(default_factory=dict)  # how it was made: data, seed, command
 
     def save(self, path: Path) -> None:
@@ -313,7 +313,7 @@ def fit(
     With `attacked`, those of `attacked_scores`, the share of these that the thresholds let pass; `attack` names them.
     """
     needed = frames_needed(alpha, confidence)
-    fitted: dict[str, Measure] = {}
+    fitted: dict[str, Thresholds] = {}
     for name, by_size in scores.items():
         enough = {size: values for size, values in sorted(by_size.items()) if len(values) >= needed}
         if not enough:
@@ -323,7 +323,7 @@ def fit(
             size: conformal_threshold(np.array(v), alpha, confidence=confidence) for size, v in enough.items()
         }
         tried = (attacked or {}).get(name, {})
-        fitted[name] = Measure(
+        fitted[name] = Thresholds(
             alpha=alpha,
             thresholds=thresholds,
             frames={size: len(v) for size, v in enough.items()},

@@ -42,7 +42,9 @@ def test_one_malicious_message_is_in_every_subset_measured():
         return [honest[attacker].with_payload(centres=np.array([[20, 20]], np.float32))]
 
     measure = BoxJaccard()
-    found = attacked_scores(ToyDetector(), [alone, silent] + [here] * 20, [measure], malicious, np.random.default_rng(0))
+    found = attacked_scores(
+        ToyDetector(), [alone, silent] + [here] * 20, [measure], malicious, np.random.default_rng(0)
+    )
     assert found == {measure.name: {1: [0.5] * 20, 2: [0.5] * 20, 3: [0.5] * 20}}
     assert set(attacked) == {"a", "b", "c"}
 

@@ -20,7 +20,7 @@ from robosac.cli.attack_words import acts, said_by, wrapped
 from robosac.defenses import NoDefense, Robosac
 from robosac.defenses.protocol import Defender, Surrogate
 from robosac.evaluation.ap import counted, match_truth
-from robosac.evaluation.play import Moment, Staged, attacked_air, choose_attackers, stage
+from robosac.evaluation.play import EncodedFrame, Moment, attacked_air, choose_attackers, encode_frames
 from robosac.files import check_writable, write_whole
 from robosac.registry.attacks import described, open_attack
 from robosac.registry.detectors import open_detector, saved_calibration
@@ -43,14 +43,14 @@ from robosac.types import (
 
 if TYPE_CHECKING:
     from robosac.attacks.base import Measured
-    from robosac.viz.gallery import Entry, Seen
+    from robosac.viz.gallery import Drawn, Seen
 
 
 IN_EGO_FRAME: Final = " in the ego's frame"  # after a detector's name: the form of it whose senders warp
 
 
 @dataclass(frozen=True)
-class Settings:
+class GallerySettings:
     """What is drawn, and where it goes."""
 
     out: Path
@@ -67,8 +67,8 @@ class Settings:
 
 
 def draw_all(
-    settings: Settings, names: Sequence[str], *, progress: Callable[[int, int], None] = lambda done, total: None
-) -> list[Entry]:
+    settings: GallerySettings, names: Sequence[str], *, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[Drawn]:
     """Write NAME.png for every preset named and index.html; says of each what was drawn, or why not.
 
     Raises:
@@ -78,7 +78,7 @@ def draw_all(
 
     check_writable(settings.out)
     open_detector(settings.detector)  # a wrong name is reported before the work
-    entries: list[Entry] = []
+    entries: list[Drawn] = []
     progress(0, len(names))
     for k, name in enumerate(names):
         entries.append(draw(settings, name))
@@ -92,10 +92,10 @@ def draw_all(
     return entries
 
 
-def draw(settings: Settings, name: str) -> Entry:
+def draw(settings: GallerySettings, name: str) -> Drawn:
     """The picture of one attack, written; or the reason why there is none."""
     from robosac.viz.canvas import save_png
-    from robosac.viz.gallery import Entry, attack_figure
+    from robosac.viz.gallery import Drawn, attack_figure
 
     row = described(name)
     attack = open_attack(name)
@@ -110,7 +110,7 @@ def draw(settings: Settings, name: str) -> Entry:
         victim = victim_of(attack, settings.detector)
         shot = play(settings, attack, victim)
     except RobosacError as error:
-        return Entry(name, facts, reason=" ".join(str(error).split()))
+        return Drawn(name, facts, reason=" ".join(str(error).split()))
     facts |= {"detector": victim, "frame": str(shot.frame.index), "sent": "; ".join(shot.said)}
     figure = attack_figure(
         shot.clean,
@@ -123,7 +123,7 @@ def draw(settings: Settings, name: str) -> Entry:
     )
     save_png(figure, settings.out / f"{name}.png")
     alt = f"{name} from above: without the attack {shot.clean.note}; with it {shot.attacked.note}"
-    return Entry(name, facts, picture=f"{name}.png", alt=alt)
+    return Drawn(name, facts, picture=f"{name}.png", alt=alt)
 
 
 def victim_of(attack: Measured, detector: str) -> str:
@@ -136,7 +136,7 @@ def victim_of(attack: Measured, detector: str) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Shot:
+class BeforeAfter:
     """One frame without and with an attack.
 
     `attackers` as labelled; `said` is what they sent in words; `points` whether points were sent.
@@ -152,17 +152,17 @@ class Shot:
     points: bool
 
 
-def play(settings: Settings, attack: Measured, victim: str) -> Shot:
+def play(settings: GallerySettings, attack: Measured, victim: str) -> BeforeAfter:
     """Play the scene until the attack has acted."""
     detector = _detector(victim)
     if detector.grid is None:
         raise InputError(f"expected a detector with a BEV grid, got {victim!r} without one")
-    first = _staged(victim, settings, 0).frame
+    first = _encoded(victim, settings, 0).frame
     attackers = choose_attackers(settings.seed, first.scenario, list(first.others), settings.n_attackers)
     attacker = attack.start(first.scenario, attackers, keyed_rng(settings.seed, first.scenario, "attack"))
     acted: tuple[int, Sequence[Message]] = (0, ())
     for index in range(_scenario(settings.scene, settings.seed).n_frames):
-        s = _staged(victim, settings, index)
+        s = _encoded(victim, settings, index)
         present = attackers & set(s.frame.others)
         air = attacked_air(
             s.frame,
@@ -184,15 +184,17 @@ def play(settings: Settings, attack: Measured, victim: str) -> Shot:
     return _shot(settings, victim, attackers, *acted)
 
 
-def _shot(settings: Settings, victim: str, attackers: Subset, index: int, sent: Sequence[Message]) -> Shot:
+def _shot(
+    settings: GallerySettings, victim: str, attackers: Subset, index: int, sent: Sequence[Message]
+) -> BeforeAfter:
     detector = _detector(victim)
-    s = _staged(victim, settings, index)
+    s = _encoded(victim, settings, index)
     frame, truth, honest = s.frame, s.truth, s.honest
     present = attackers & set(frame.others)
     inbox = [*(m for i, m in honest.items() if i not in present), *sent]
     clean, attacked = _fused(detector, frame, list(honest.values())), _fused(detector, frame, inbox)
     labels = {link: f"#{k}" for k, link in enumerate(sorted({m.sender for m in sent} - set(frame.others)))}
-    past = {k: _staged(victim, settings, k).honest for k in range(index)}
+    past = {k: _encoded(victim, settings, k).honest for k in range(index)}
     said = []
     for who in sorted(present):
         own = [m for m in sent if m.sender.partition("#")[0] == who]
@@ -202,7 +204,7 @@ def _shot(settings: Settings, victim: str, attackers: Subset, index: int, sent: 
     before = _seen(frame, frame, truth, detector, clean)
     after = _seen(frame, claimed(frame, honest, inbox, labels), truth, detector, attacked, labels)
     points = any("points" in m.payload for m in inbox)
-    return Shot(frame, truth, before, after, present | set(labels.values()), said, detector.grid, points)
+    return BeforeAfter(frame, truth, before, after, present | set(labels.values()), said, detector.grid, points)
 
 
 def _fused(detector: Detector, frame: Frame, inbox: Sequence[Message]) -> Verdict:
@@ -275,15 +277,15 @@ def _moment(scene: int, seed: int, index: int) -> Moment:
 
 
 @lru_cache(maxsize=64)
-def _staged(victim: str, settings: Settings, index: int) -> Staged:
-    return next(stage([_moment(settings.scene, settings.seed, index)], _detector(victim)))
+def _encoded(victim: str, settings: GallerySettings, index: int) -> EncodedFrame:
+    return next(encode_frames([_moment(settings.scene, settings.seed, index)], _detector(victim)))
 
 
 def _surrogate(detector: Detector) -> Surrogate:
     return Robosac().surrogate(saved_calibration(detector), detector.name)
 
 
-def _defender(settings: Settings, frame: Frame, detector: Detector) -> Defender:
+def _defender(settings: GallerySettings, frame: Frame, detector: Detector) -> Defender:
     """The very defence that an attack with its random numbers simulates."""
     rng = keyed_rng(settings.seed, frame.scenario, "defense")
     return Robosac().start(frame.scenario, saved_calibration(detector), rng)

@@ -16,8 +16,8 @@ import typer
 from robosac.calibration import (
     Calibration,
     Malicious,
-    Measure,
     Scores,
+    Thresholds,
     attacked_scores,
     fit,
     foreign,
@@ -229,7 +229,7 @@ def show(settings: Calibrate) -> None:
     console.print(f"Written to {path}", highlight=False, soft_wrap=True)
 
 
-def guarantee(measure: Measure) -> str:
+def guarantee(measure: Thresholds) -> str:
     """What the thresholds promise, and under which condition, in plain words."""
     by_frames: dict[int, list[int]] = {}
     for size, n in measure.frames.items():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from robosac.agreement import BoxJaccard, ScoreMapOverlap
-from robosac.calibration import Calibration, Measure
+from robosac.calibration import Calibration, Thresholds
 from robosac.defenses import EgoOnly, Known, NoDefense, Oracle, Robosac, Unknown
 from robosac.facade import wrap
 from robosac.types import EGO_ALONE, Detections, InputError, Request
@@ -142,7 +142,7 @@ def test_baselines():
 
 def calibration(detector="toy"):
     name = DEFAULT.agreement.name
-    return Calibration(detector, {name: Measure(0.05, {1: 0.9, 3: 0.5, 5: 0.45}, {1: 99, 3: 99, 5: 99})})
+    return Calibration(detector, {name: Thresholds(0.05, {1: 0.9, 3: 0.5, 5: 0.45}, {1: 99, 3: 99, 5: 99})})
 
 
 def test_calibrated_thresholds_are_used_by_size():

@@ -160,7 +160,7 @@ class _Finder(MetaPathFinder):
             for finder in sys.meta_path:
                 found = None if finder is self else finder.find_spec(fullname, path, target)
                 if found is not None and found.loader is not None:
-                    found.loader = _Trial(found.loader, self)
+                    found.loader = _OriginalOrStandIn(found.loader, self)
                     return found
         return ModuleSpec(fullname, _StandIn(self), is_package="__path__" in self.stand_in(fullname).__dict__)
 
@@ -185,7 +185,7 @@ class _StandIn(Loader):
         """Nothing to run: the module is complete."""
 
 
-class _Trial(Loader):
+class _OriginalOrStandIn(Loader):
     """Loads the original; should it fail (open3d without libusb, a wheel built for an older numpy), the stand-in."""
 
     def __init__(self, original: Loader, finder: _Finder) -> None:
