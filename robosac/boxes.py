@@ -148,7 +148,10 @@ def iou_bev(a: Array, b: Array) -> Float64:
 
 
 def nms_bev(boxes: Array, scores: Array, iou_threshold: float) -> Int64:
-    """Greedy rotated non-maximum suppression. Returns the kept indices, best score first (ties by index)."""
+    """Greedy rotated non-maximum suppression of boxes `(N, 7)` with scores `(N,)`.
+
+    Returns the indices kept `(K,)`, best score first (ties by index).
+    """
     return nms_bev_batch([boxes], [scores], iou_threshold)[0]
 
 

@@ -332,7 +332,7 @@ class Codec:
 
 def keyed_rng(*key: Hashable) -> np.random.Generator:
     """A generator keyed by (seed, scenario, frame, role, ...): the same key gives the same stream in any order,
-    process or machine. Key parts are int or str.
+    process or machine. Key parts are int or str; anything else is an InputError.
     """
     words: list[int] = []
     for part in key:

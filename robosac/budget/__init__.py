@@ -199,6 +199,9 @@ def a2cp_limits(teammates: int, confidence: Probability = 0.99, *, law: Law = La
 
     A2CP assumes m = 0, 1, ..., A-1 attackers in turn and tries subsets of all A-m teammates that would be honest. The
     paper's law gives its reference limits; `Law.NO_REPEATS` the tries that suffice when no subset is tried twice.
+
+    Raises:
+        InputError: the confidence is 1 where subsets can return.
     """
     limits = {}
     for attackers in range(teammates):

@@ -47,7 +47,10 @@ class Calibrate:
     detector: DetectorName = "mean"
     data: Annotated[
         str,
-        typer.Option(help="Honest frames: 'simulated', a data set's folder (OpenCOOD), or MODULE:NAME of your own."),
+        typer.Option(
+            help="Honest frames: 'simulated', a data set's folder, framework:FOLDER (read by the detector's own "
+            "framework), or MODULE:NAME of your own."
+        ),
     ] = SIMULATED
     frames: Annotated[int, typer.Option(min=1, help="Honest frames to read thresholds from.")] = 250
     alpha: Annotated[float, typer.Option(help="Share of honest subsets that may be refused.")] = 0.02

@@ -35,7 +35,9 @@ _T = TypeVar("_T")
 class MovingWorld(Protocol):
     """A recording whose world frame is not the same at every tick; only ticks of one name can be brought together."""
 
-    def world(self, scenario: str, tick: str) -> str: ...
+    def world(self, scenario: str, tick: str) -> str:
+        """Names the world frame of a tick."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,11 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
     # ----------------------------------------------------------------------------------------------- what there is
     @cached_property
     def entries(self) -> tuple[FrameRef, ...]:
-        """All frames there are, in order: by scenario, by ego, by tick. Opens no scan."""
+        """All frames there are, in order: by scenario, by ego, by tick. Opens no scan.
+
+        Raises:
+            InputError: `agents` or `ego` are not in the recording.
+        """
         found: list[FrameRef] = []
         seen: set[Id] = set()
         for scenario in self.recording.scenarios() if self.scenarios is None else self.scenarios:

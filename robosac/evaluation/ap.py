@@ -77,7 +77,11 @@ class FrameMatches:
             raise InputError(f"expected n_gt >= 0, got {self.n_gt}")
 
     def hits(self, threshold: float = 0.5) -> Array:
-        """`(D,)` int8 outcome of each detection at one of the thresholds."""
+        """`(D,)` int8 outcome of each detection at one of the thresholds.
+
+        Raises:
+            InputError: frames were not matched at this threshold.
+        """
         if threshold not in self.thresholds:
             raise InputError(f"expected an IoU threshold among {self.thresholds}, got {threshold}")
         return np.asarray(self.outcome[self.thresholds.index(threshold)])
@@ -133,6 +137,9 @@ def match_frame(
     """Match one frame's detections to its counted objects `(G, 7)`, then to the ignorable ones `(I, 7)`.
 
     All boxes are in the ego frame. Detections centred outside of `region` are left out.
+
+    Raises:
+        InputError: a threshold is outside of (0, 1], or a score is not finite.
     """
     if not thresholds or not all(0 < t <= 1 for t in thresholds):
         raise InputError(f"expected IoU thresholds in (0, 1], got {tuple(thresholds)}; use {THRESHOLDS}")

@@ -104,7 +104,11 @@ class Played:
 
 
 def choose_attackers(seed: int, scenario: str, teammates: Sequence[Id], n_attackers: int) -> Subset:
-    """The attackers of a scenario: uniform among its teammates, nested (those of m - 1 are among those of m)."""
+    """The attackers of a scenario: uniform among its teammates, nested (those of m - 1 are among those of m).
+
+    Raises:
+        InputError: there are fewer teammates than attackers.
+    """
     if n_attackers > len(teammates):
         raise InputError(f"expected at most {len(teammates)} attackers in {scenario}, got {n_attackers}")
     order = keyed_rng(seed, scenario, "attackers").permutation(sorted(teammates))

@@ -71,7 +71,7 @@ def _own_detector(name: str) -> Detector:
     found = own(name, lambda it: isinstance(it, Detector) and not isinstance(it, type))
     if not isinstance(found, Detector):
         raise InputError(
-            f"expected {name} to be a detector (name, grid, codec, request, encode, open; docs/own_detector.md) "
+            f"expected {name} to be a detector (name, grid, codec, encode, open; docs/own_detector.md) "
             f"or to make one, got {type(found).__name__}"
         )
     return found
