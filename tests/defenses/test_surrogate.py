@@ -1,4 +1,4 @@
-"""What an adaptive attacker is told of ROBOSAC is what ROBOSAC does, on real results; and it moves nothing of it."""
+"""What an adaptive attacker knows of ROBOSAC is what ROBOSAC does, on real results; and it moves nothing of it."""
 
 from __future__ import annotations
 
