@@ -7,7 +7,6 @@ else runs beside it. `--atheris SECONDS` needs the package atheris, which nothin
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import pickle
@@ -25,24 +24,15 @@ from typing import Any, Final
 import numpy as np
 import yaml
 
+from benchmarks.machine import Option, options
 from robosac import pcd
 from robosac.data import safe
 from robosac.data.recording import DataError
 
 _TELLING: Final = (
-    b"\x00",
-    b"\xff",
-    b"\x7f\xff\xff\xff",
-    b"\xff\xff\xff\xff",
-    b"\x80",
-    b"-1",
-    b"9999999999",
-    b"nan",
-    b"[",
-    b"{",
-    b"&a",
-    b"*a",
-)
+    b"\x00", b"\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\x80", b"-1", b"9999999999", b"nan", b"[", b"{",
+    b"&a", b"*a",
+)  # fmt: skip
 _VALUE: Final = {
     "a": [1, 2.5, "x", None, True],
     "b": {"c": [[3.0, -4.0], {"d": "e"}]},
@@ -192,11 +182,8 @@ def coverage_guided(seconds: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--atheris", type=int, metavar="SECONDS", help="coverage-guided instead, for so long")
-    arguments = parser.parse_args()
+    atheris = Option(None, "coverage-guided instead, for so many seconds", kind=int)
+    arguments = options(__doc__, files=100_000, seed=0, atheris=atheris)
     if arguments.atheris:
         coverage_guided(arguments.atheris)
         return
