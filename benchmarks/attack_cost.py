@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from benchmarks.machine import Option, first_frame, in_turns, options, verdict
 from robosac import attacks, detectors
-from robosac.evaluation.play import attacked_air, choose_attackers, stage
+from robosac.evaluation.play import attacked_air, choose_attackers, encode_frames
 from robosac.types import keyed_rng
 
 BAR: Final = 1.25
@@ -39,7 +39,7 @@ def main() -> int:
     torch.set_num_threads(args.threads)
 
     detector = detectors.load(args.detector)
-    (staged,) = stage([first_frame("val", 0)], detector)
+    (staged,) = encode_frames([first_frame("val", 0)], detector)
     frame, request, honest = staged.frame, staged.request, staged.honest
     chosen = choose_attackers(0, frame.scenario, sorted(honest), args.attackers)
     attack = attacks.load(args.attack, steps=args.steps)

@@ -16,7 +16,7 @@ from typing import Final
 from benchmarks.machine import Option, options
 from robosac import attacks
 from robosac.executors import make_executor
-from robosac.experiments.runner import make_plan, run_plan
+from robosac.experiments.runner import open_experiment, run_experiment
 from robosac.experiments.settings import Grid
 from robosac.experiments.tables import row, shown
 
@@ -48,7 +48,7 @@ def main() -> None:
     )
     print(f"{args.detector}, {args.scenes} validation scenes, undefended")
     print(f"{'attack':<28}{'attackers':>10}{'AP@0.3':>8}{'AP@0.5':>8}{'AP@0.7':>8}{'boxes':>8}")
-    for entry in run_plan(make_plan(grid, args.out), make_executor(args.jobs, threads=1)):
+    for entry in run_experiment(open_experiment(grid, args.out), make_executor(args.jobs, threads=1)):
         if entry.cell.m and entry.cell.defense.name == "ego-only":
             continue  # nobody's message reaches it
         made = row(entry)

@@ -204,9 +204,8 @@ def main() -> None:
         for alpha, sure in ((a, c) for a in args.alphas for c in (None, args.confidence)):
             cells = [c for (name, split), a in found.items() for c in draws(name, split, a, args.frames, alpha, sure)]
             held = "on average" if sure is None else f"with {sure:.0%} confidence"
-            print(
-                f"alpha {alpha:g} {held}: share refused of {args.frames} honest frames, thresholds from as many others"
-            )
+            shares = f"share refused of {args.frames} honest frames, thresholds from as many others"
+            print(f"alpha {alpha:g} {held}: {shares}")
             print(table(cells, expected=sure is None))
             for name in args.detectors:
                 print(resplit(name, [found[name, s] for s in args.splits], args.frames, alpha, confidence=sure))

@@ -27,7 +27,7 @@ from robosac.detectors.fusion.late import LateFusion
 from robosac.detectors.fusion.single import single
 from robosac.executors import make_executor, set_threads
 from robosac.experiments.opened import DetectorRef
-from robosac.experiments.runner import make_plan, run_plan
+from robosac.experiments.runner import open_experiment, run_experiment
 from robosac.experiments.settings import Grid
 from robosac.experiments.tables import to_markdown
 from robosac.registry.detectors import open_detector
@@ -169,9 +169,9 @@ def main() -> None:
             grid = Grid(
                 split="val", detector=(detector,), attack=strikes, defense=POLICIES, scenes=args.scenes, frames=1
             )
-            plan = make_plan(grid, args.out)
-            refs = {named: calibrated(ref, args.calibrating) for named, ref in plan.detectors.items()}
-            entries = run_plan(replace(plan, detectors=refs), make_executor(args.jobs, threads=1))
+            experiment = open_experiment(grid, args.out)
+            refs = {named: calibrated(ref, args.calibrating) for named, ref in experiment.detectors.items()}
+            entries = run_experiment(replace(experiment, detectors=refs), make_executor(args.jobs, threads=1))
             print(to_markdown(entries), flush=True)
 
 

@@ -32,7 +32,7 @@ from robosac.evaluation.ap import average_precision, recall
 from robosac.executors import make_executor
 from robosac.experiments.entries import Entry
 from robosac.experiments.pictures import draw_scene
-from robosac.experiments.runner import Plan, make_plan, picture_tasks, run_plan
+from robosac.experiments.runner import Experiment, open_experiment, picture_tasks, run_experiment
 from robosac.experiments.settings import Grid
 from robosac.experiments.tables import shown
 from robosac.files import write_whole
@@ -56,7 +56,7 @@ def samples() -> list[Path]:
     return [home / name for name in SAMPLES if (home / name).is_dir()]
 
 
-def plan_of(name: str, ego: str, detector: str, attack: str, out: Path) -> Plan:
+def plan_of(name: str, ego: str, detector: str, attack: str, out: Path) -> Experiment:
     """A data set, one of the teammates attacking and none."""
     simulated = name == SIMULATED
     grid = Grid(
@@ -69,7 +69,7 @@ def plan_of(name: str, ego: str, detector: str, attack: str, out: Path) -> Plan:
         attackers=(0, 1),
         defense=("ego-only", "none", "robosac"),
     )
-    return make_plan(grid, out)
+    return open_experiment(grid, out)
 
 
 def show(title: str, entries: Sequence[Entry]) -> None:
@@ -103,7 +103,7 @@ def main() -> None:
     for name in args.data or [SIMULATED, *map(str, samples())]:
         title = Path(name).name
         plan, executor = plan_of(name, args.ego, args.detector, args.attack, args.out / title), make_executor(args.jobs)
-        show(title, run_plan(plan, executor))
+        show(title, run_experiment(plan, executor))
         for _, shot in executor.run(draw_scene, picture_tasks(plan, 1)):
             write_whole(args.out / f"{title}.png", shot.panels)
             print(f"  {args.out / title}.png")

@@ -45,7 +45,15 @@ class Agreement(Protocol):
         """What is asked for where no calibration is at hand."""
         ...
 
-    def against(self, reference: Detections, ego: View | None = None, grid: BevGrid | None = None) -> Compare: ...
+    def against(self, reference: Detections, ego: View | None = None, grid: BevGrid | None = None) -> Compare:
+        """What compares a result with `reference`, the ego's own: a function from a result to [0, 1].
+
+        `ego` and `grid` are for measures that look at what the ego saw.
+
+        Raises:
+            InputError: the measure needs `ego` or `grid` and got none.
+        """
+        ...
 
 
 # ------------------------------------------------------------------------------------------------------ boxes
@@ -86,6 +94,9 @@ def overlap(a: Array, b: Array, *, weight: Array | None = None, floor: float = 0
 
     Scores below `floor` count as nothing. `slack` (in cells of full score) keeps a frame with hardly any evidence
     from being judged by noise. Two maps without any score agree fully.
+
+    Raises:
+        InputError: the maps differ in shape.
     """
     if a.shape != b.shape:
         raise InputError(f"expected score maps of one shape, got {a.shape} and {b.shape}")
@@ -141,6 +152,11 @@ class SeenScoreMap:
         return f"seen-score-map(floor={self.floor:g},slack={self.slack:g},unseen={self.unseen_weight:g})"
 
     def against(self, reference: Detections, ego: View | None = None, grid: BevGrid | None = None) -> Compare:
+        """As `Agreement.against`.
+
+        Raises:
+            InputError: `ego` is None, or `grid` is although results hold score maps.
+        """
         if ego is None or (grid is None and reference.score_map is not None):
             raise InputError("SeenScoreMap needs the ego's view and the detector's grid; use ScoreMapOverlap instead")
         grid = grid or DEFAULT_GRID

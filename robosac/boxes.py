@@ -56,7 +56,7 @@ def pairs_touch(a: Array, b: Array) -> Bool:
 def pairs_may_exceed(a: Array, b: Array, iou: float) -> Bool:
     """Which boxes `a[i]` and `b[i]`, both `(P, 7)`, may have a BEV IoU above `iou`; False only where they cannot.
 
-    What they share lies within what each side of one covers of the other's shadow on it, a rectangle that is quickly
+    What they share is within what each side of one covers of the other's shadow on it, a rectangle that is quickly
     measured. A flood of boxes that overlap a little costs a bound a pair so, and no polygon.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
@@ -64,7 +64,7 @@ def pairs_may_exceed(a: Array, b: Array, iou: float) -> Bool:
     cos, sin = np.abs(np.cos(turn)), np.abs(np.sin(turn))
 
     def most(box: Float64, other: Float64) -> Float64:
-        """Area of `box` within the rectangle about `other` that lies as `box` does."""
+        """Area `(P,)` of `box` within the rectangle about `other` with the sides along those of `box`."""
         ahead, across = np.cos(box[:, 6]), np.sin(box[:, 6])
         (length, width), (long, wide) = box[:, 3:5].T, other[:, 3:5].T
         shared_l = _shared(length, cos * long + sin * wide, np.abs(ahead * dx + across * dy))
@@ -148,7 +148,10 @@ def iou_bev(a: Array, b: Array) -> Float64:
 
 
 def nms_bev(boxes: Array, scores: Array, iou_threshold: float) -> Int64:
-    """Greedy rotated non-maximum suppression. Returns the kept indices, best score first (ties by index)."""
+    """Greedy rotated non-maximum suppression of boxes `(N, 7)` with scores `(N,)`.
+
+    Returns the indices kept `(K,)`, best score first (ties by index).
+    """
     return nms_bev_batch([boxes], [scores], iou_threshold)[0]
 
 

@@ -1,4 +1,4 @@
-"""The containers and protocols that pass between the rooms.
+"""The containers and protocols that pass between the packages.
 
 A collaborative detector is a function of the ego and a *subset* of its teammates' messages; everything here is
 built on that sentence. A teammate is named by an `Id`, never indexed, and the ego is never part of a subset.
@@ -63,13 +63,13 @@ class BevGrid:
         return self.y_min_m + self.rows * self.cell_m
 
     def contains(self, xy: Array) -> Bool:
-        """Which points `(N, >=2)` in the ego frame lie on the grid. Returns `(N,)` bool."""
+        """Which points `(N, >=2)` in the ego frame are on the grid. Returns `(N,)` bool."""
         x, y = xy[:, 0], xy[:, 1]
         inside = (x >= self.x_min_m) & (x < self.x_max_m) & (y >= self.y_min_m) & (y < self.y_max_m)
         return np.asarray(inside, dtype=np.bool_)
 
     def cells(self, xy: Array) -> tuple[Int64, Int64]:
-        """Row and column `(N,)` of points `(N, >=2)` that lie on the grid (see `contains`)."""
+        """Row and column `(N,)` of points `(N, >=2)` that are on the grid (see `contains`)."""
         col = np.floor((xy[:, 0] - self.x_min_m) / self.cell_m).astype(np.int64)
         row = np.floor((xy[:, 1] - self.y_min_m) / self.cell_m).astype(np.int64)
         return row, col
@@ -332,7 +332,7 @@ class Codec:
 
 def keyed_rng(*key: Hashable) -> np.random.Generator:
     """A generator keyed by (seed, scenario, frame, role, ...): the same key gives the same stream in any order,
-    process or machine. Key parts are int or str.
+    process or machine. Key parts are int or str; anything else is an InputError.
     """
     words: list[int] = []
     for part in key:

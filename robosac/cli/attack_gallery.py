@@ -19,7 +19,7 @@ from robosac.air import Knowledge, attacker_of
 from robosac.cli.attack_words import acts, said_by, wrapped
 from robosac.defenses import NoDefense
 from robosac.evaluation.ap import counted, match_truth
-from robosac.evaluation.play import Moment, Played, Staged, play_staged, stage
+from robosac.evaluation.play import EncodedFrame, Moment, Played, encode_frames, play_encoded
 from robosac.files import check_writable, write_whole
 from robosac.registry.attacks import described, open_attack
 from robosac.registry.defenses import policy
@@ -43,14 +43,14 @@ from robosac.types import (
 
 if TYPE_CHECKING:
     from robosac.attacks.base import Measured
-    from robosac.viz.gallery import Entry, Seen
+    from robosac.viz.gallery import Drawn, Seen
 
 
 IN_EGO_FRAME: Final = " in the ego's frame"  # after a detector's name: the form of it whose senders warp
 
 
 @dataclass(frozen=True)
-class Settings:
+class GallerySettings:
     """What is drawn, and where it goes."""
 
     out: Path
@@ -67,8 +67,8 @@ class Settings:
 
 
 def draw_all(
-    settings: Settings, names: Sequence[str], *, progress: Callable[[int, int], None] = lambda done, total: None
-) -> list[Entry]:
+    settings: GallerySettings, names: Sequence[str], *, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[Drawn]:
     """Write NAME.png for every preset named and index.html; says of each what was drawn, or why not.
 
     Raises:
@@ -77,8 +77,8 @@ def draw_all(
     from robosac.viz.gallery import gallery_page
 
     check_writable(settings.out)
-    open_detector(settings.detector)  # a wrong name is told before the work
-    entries: list[Entry] = []
+    open_detector(settings.detector)  # a wrong name is reported before the work
+    entries: list[Drawn] = []
     progress(0, len(names))
     for k, name in enumerate(names):
         entries.append(draw(settings, name))
@@ -92,10 +92,10 @@ def draw_all(
     return entries
 
 
-def draw(settings: Settings, name: str) -> Entry:
+def draw(settings: GallerySettings, name: str) -> Drawn:
     """The picture of one attack, written; or the reason why there is none."""
     from robosac.viz.canvas import save_png
-    from robosac.viz.gallery import Entry, attack_figure
+    from robosac.viz.gallery import Drawn, attack_figure
 
     row = described(name)
     attack = open_attack(name)
@@ -110,7 +110,7 @@ def draw(settings: Settings, name: str) -> Entry:
         victim = victim_of(attack, settings.detector)
         shot = play(settings, attack, victim)
     except RobosacError as error:
-        return Entry(name, facts, reason=" ".join(str(error).split()))
+        return Drawn(name, facts, reason=" ".join(str(error).split()))
     facts |= {"detector": victim, "frame": str(shot.frame.index), "sent": "; ".join(shot.said)}
     figure = attack_figure(
         shot.clean,
@@ -123,7 +123,7 @@ def draw(settings: Settings, name: str) -> Entry:
     )
     save_png(figure, settings.out / f"{name}.png")
     alt = f"{name} from above: without the attack {shot.clean.note}; with it {shot.attacked.note}"
-    return Entry(name, facts, picture=f"{name}.png", alt=alt)
+    return Drawn(name, facts, picture=f"{name}.png", alt=alt)
 
 
 def victim_of(attack: Measured, detector: str) -> str:
@@ -136,7 +136,7 @@ def victim_of(attack: Measured, detector: str) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Shot:
+class BeforeAfter:
     """One frame without and with an attack.
 
     `attackers` as labelled; `said` is what they sent in words; `points` whether points were sent.
@@ -152,14 +152,14 @@ class Shot:
     points: bool
 
 
-def play(settings: Settings, attack: Measured, victim: str) -> Shot:
+def play(settings: GallerySettings, attack: Measured, victim: str) -> BeforeAfter:
     """Play the scene until the attack has acted; against the default defence, if the attack knows it."""
     detector = _detector(victim)
     if detector.grid is None:
         raise InputError(f"expected a detector with a BEV grid, got {victim!r} without one")
-    staged = (_staged(victim, settings, k) for k in range(_scenario(settings.scene, settings.seed).n_frames))
+    staged = (_encoded(victim, settings, k) for k in range(_scenario(settings.scene, settings.seed).n_frames))
     knows = attack.knowledge & (Knowledge.DEFENSE | Knowledge.SEED)
-    played = play_staged(
+    played = play_encoded(
         staged,
         detector,
         attack,
@@ -171,7 +171,7 @@ def play(settings: Settings, attack: Measured, victim: str) -> Shot:
     )
     acted: list[tuple[int, Played]] = []
     for index, p in enumerate(played):
-        active = acts(_staged(victim, settings, index).honest, _sent(p), p.truth.attackers)
+        active = acts(_encoded(victim, settings, index).honest, _sent(p), p.truth.attackers)
         if index == 0 or active:
             acted.append((index, p))
         if index == 0 and active:
@@ -184,8 +184,8 @@ def _sent(p: Played) -> list[Message]:
     return [r.message for r in p.inbox if attacker_of(r.link) in p.truth.attackers]
 
 
-def _shot(settings: Settings, victim: str, index: int, p: Played) -> Shot:
-    detector, honest, sent = _detector(victim), _staged(victim, settings, index).honest, _sent(p)
+def _shot(settings: GallerySettings, victim: str, index: int, p: Played) -> BeforeAfter:
+    detector, honest, sent = _detector(victim), _encoded(victim, settings, index).honest, _sent(p)
     frame, truth, present = p.frame, p.truth, p.truth.attackers
     to = Request.of(frame.ego)
     clean, attacked = (
@@ -193,7 +193,7 @@ def _shot(settings: Settings, victim: str, index: int, p: Played) -> Shot:
         for inbox in ([Received.honest(m, to) for m in honest.values()], p.inbox)
     )
     labels = {link: f"#{k}" for k, link in enumerate(sorted({m.sender for m in sent} - set(frame.others)))}
-    past = {k: _staged(victim, settings, k).honest for k in range(index)}
+    past = {k: _encoded(victim, settings, k).honest for k in range(index)}
     said = []
     for who in sorted(present):
         own = [m for m in sent if attacker_of(m.sender) == who]
@@ -204,7 +204,7 @@ def _shot(settings: Settings, victim: str, index: int, p: Played) -> Shot:
     before = _seen(frame, frame, truth, detector, clean)
     after = _seen(frame, claimed(frame, honest, inbox, labels), truth, detector, attacked, labels)
     points = any("points" in m.payload for m in inbox)
-    return Shot(frame, truth, before, after, present | set(labels.values()), said, detector.grid, points)
+    return BeforeAfter(frame, truth, before, after, present | set(labels.values()), said, detector.grid, points)
 
 
 def _seen(
@@ -271,5 +271,5 @@ def _moment(scene: int, seed: int, index: int) -> Moment:
 
 
 @lru_cache(maxsize=64)
-def _staged(victim: str, settings: Settings, index: int) -> Staged:
-    return next(stage([_moment(settings.scene, settings.seed, index)], _detector(victim)))
+def _encoded(victim: str, settings: GallerySettings, index: int) -> EncodedFrame:
+    return next(encode_frames([_moment(settings.scene, settings.seed, index)], _detector(victim)))

@@ -1,4 +1,4 @@
-"""`robosac data inspect`: what lies in a data set's folder, and what is wrong or missing there."""
+"""`robosac data inspect`: what a data set's folder holds, and what is wrong or missing there."""
 
 from __future__ import annotations
 
@@ -146,14 +146,14 @@ def _range(values: Sequence[int]) -> dict[str, float] | None:
 @data.command("inspect")
 def data_inspect(
     path: Annotated[Path, typer.Argument(help="OPV2V, V2XSet, V2X-Sim (npy or pkl) or DAIR-V2X-C: the folder.")],
-    layout: Annotated[str | None, typer.Option(help="Its layout; default: what lies there tells it.")] = None,
+    layout: Annotated[str | None, typer.Option(help="Its layout; default: recognised from the files.")] = None,
     frames: Annotated[int, typer.Option(min=0, help="Frames read whole, spread over all; 0: every one.")] = 20,
     plot: Annotated[Path | None, typer.Option(dir_okay=False, help="Picture of a frame from above (.png).")] = None,
     frame: Annotated[int, typer.Option(min=0, help="Which frame to draw.")] = 0,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Broken files are listed and are no failure.")] = False,
     json: Json = False,
 ) -> None:
-    """Say what lies there: scenarios, frames, agents, rates, points, objects, and what is broken or missing.
+    """Say what a data set holds: scenarios, frames, agents, rates, points, objects, and what is broken or missing.
 
     Exit code 1 where files are broken, unless --skip-bad.
     """

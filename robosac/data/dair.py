@@ -134,7 +134,7 @@ class DairV2XC:
         return int(pair.vehicle) * _PERIOD_NS if pair.vehicle.isdigit() and len(pair.vehicle) < 10 else 0
 
     def _cloud(self, pair: Pair, agent: Id) -> Path | None:
-        """Where a cloud lies; None where it is missing."""
+        """Where a cloud is; None where it is missing."""
         path = safe.inside(self.root, pair.clouds[agent])
         return path if path.is_file() else None
 

@@ -1,4 +1,4 @@
-"""Which layout lies in a folder: found by what lies there, never by the folder's name.
+"""Which layout a folder has: found by its files, never by its name.
 
 | layout | what tells it | what may be named |
 |---|---|---|
@@ -31,7 +31,7 @@ _STAMP: Final = re.compile(r"\d+\.yaml")
 
 
 class UnknownLayoutError(InputError):
-    """What lies there is no data set of a layout that is known."""
+    """The folder holds no data set of a known layout."""
 
 
 @runtime_checkable
@@ -42,11 +42,11 @@ class Reports(Protocol):
 
 
 def recognise(path: Path) -> Recording:
-    """The recording that a path names, its layout found by what lies there.
+    """The recording that a path names, its layout found by its files.
 
     Raises:
         UnknownLayoutError: if no layout is found; the message lists what was looked for.
-        InputError: if nothing lies there, or several splits do: one of them is to be named.
+        InputError: if there is nothing, or there are several splits: one of them is to be named.
     """
     path = _existing(path)
     for find in _FINDERS.values():
@@ -64,7 +64,7 @@ def open_recording(path: Path, layout: str | None = None) -> Recording:
     """The recording of a path, its layout named (`opv2v`, `v2xsim-npy`, ...) or recognised.
 
     Raises:
-        InputError: as `recognise`, or if the layout is unknown or not the one that lies there.
+        InputError: as `recognise`, or if the layout is unknown or not the folder's.
     """
     if layout is None:
         return recognise(path)
@@ -123,7 +123,7 @@ _FINDERS: Final[Mapping[str, Callable[[Path], Iterator[Recording]]]] = MappingPr
 # ------------------------------------------------------------------------------------------------------- folders
 def _existing(path: Path) -> Path:
     if not path.exists():
-        raise InputError(f"expected a data set's folder, got {path}, where nothing lies")
+        raise InputError(f"expected a data set's folder, got {path}, which does not exist")
     return path
 
 

@@ -70,7 +70,7 @@ class OPV2V:
     # -------------------------------------------------------------------------------------------------- listing
     @cached_property
     def _places(self) -> Mapping[str, Path]:
-        """Scenarios by name, where they lie."""
+        """Scenarios by name, where they are."""
         if self.scenario_names is not None:
             return {name: safe.inside(self.root, name) for name in self.scenario_names}
         if _has_agents(self.root):

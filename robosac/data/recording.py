@@ -51,6 +51,7 @@ class Objects:
 
     @staticmethod
     def none() -> Objects:
+        """No objects."""
         return Objects((), np.zeros((0, 4, 4)), np.zeros((0, 3), np.float32))
 
 
@@ -73,15 +74,25 @@ class Recording(Protocol):
         ...
 
     @property
-    def root(self) -> Path: ...
+    def root(self) -> Path:
+        """The folder on disk."""
+        ...
 
-    def scenarios(self) -> Sequence[str]: ...
+    def scenarios(self) -> Sequence[str]:
+        """Names of all scenarios, in order."""
+        ...
 
     def agents(self, scenario: str) -> Sequence[AgentInfo]:
         """All agents with a scan at any tick, in the data set's own order: the field's default ego first."""
         ...
 
-    def ticks(self, scenario: str) -> Sequence[str]: ...
+    def ticks(self, scenario: str) -> Sequence[str]:
+        """Names of a scenario's moments, in order of time.
+
+        Raises:
+            InputError: there is no such scenario.
+        """
+        ...
 
     def present(self, scenario: str, tick: str) -> Sequence[Id]:
         """The agents that have a scan at a tick."""

@@ -36,7 +36,7 @@ def array(value: Any, shape: tuple[int, ...], path: Path, what: str) -> Float64:
 
 
 def pose_of(rotation: Float64, translation: Float64, path: Path, what: str) -> Float64:
-    """A pose `(4, 4)` from a rotation `(3, 3)` and a translation `(3,)`; rounding of the rotation is mended.
+    """A pose `(4, 4)` from a rotation `(3, 3)` and a translation `(3,)`; rounding of the rotation is repaired.
 
     Raises:
         DataError: if the rotation is none: not orthonormal, or a mirror.

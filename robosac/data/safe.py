@@ -78,7 +78,7 @@ def read_bytes(path: Path, root: Path, *, limit: int = FILE_LIMIT) -> bytes:
     """A whole file of at most `limit` bytes.
 
     Raises:
-        DataError: if it is missing, no ordinary file, too large, cannot be read, or lies outside of `root`.
+        DataError: if it is missing, no ordinary file, too large, cannot be read, or is outside of `root`.
     """
     _within(path, root)
     try:

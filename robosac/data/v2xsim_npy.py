@@ -5,7 +5,7 @@
 - **Points are the centres of occupied voxels** of 0.25 x 0.25 x 0.4 m within 32 m of the sensor, one each however many
   returns fell in; the scans themselves are not in this layout. Intensity is 0.
 - **Boxes are flat**: the layout holds outlines only. Each is given `HEIGHT_M` and stood on the road of a sensor
-  `MOUNT_M` above it (5 m more on the road-side unit, whose voxels lie 5 m lower too). IoU from above does not mind;
+  `MOUNT_M` above it (5 m more on the road-side unit, whose voxels are 5 m lower too). IoU from above does not mind;
   points in a box are those of its voxels from above the road up to that height.
 - Objects have no names: outlines that different agents list and that overlap are one object, named by its first lister,
   and every tick's are its own. The list is that of evaluation (`gt_max_iou`), cars only, within an agent's voxels.

@@ -108,7 +108,7 @@ class V2XSimPkl:
         return moment.info[name]
 
     def _scan(self, scenario: str, tick: str, agent: Id) -> Path:
-        """Where a scan lies; DataError if nowhere."""
+        """Where a scan is; DataError if nowhere."""
         found = self._found(scenario, tick, agent)
         if isinstance(found, DataError):
             raise found

@@ -1,6 +1,6 @@
 """Average precision (AP), seen from above, sorted over all frames.
 
-**Truth of a frame.** An object counts when its centre lies in the evaluation region and at least `MIN_POINTS` = 5
+**Truth of a frame.** An object counts when its centre is in the evaluation region and at least `MIN_POINTS` = 5
 points fell on it, summed over the agents taking part (the ego and all its teammates, whatever a policy uses of
 them: one truth for all policies, or their APs could not be compared). Every other real object (seen by too few
 points, or outside of the region) is *ignorable*: finding it is no merit and no mistake.
@@ -8,7 +8,7 @@ points, or outside of the region) is *ignorable*: finding it is no merit and no 
 **Matching, one frame, one IoU threshold t.** Detections are visited by descending score, equal scores in the order
 given. Each takes, among the counted objects still free whose rotated BEV IoU with it is >= t, the one with the
 largest IoU (then the smallest index), and is a true positive (TP). One that takes nothing may take a free ignorable
-object by the same rule and is then left out. So is one whose centre lies outside the region. All others are false
+object by the same rule and is then left out. So is one whose centre is outside the region. All others are false
 positives (FP): a second box on one car is an FP, and an object is found at most once.
 
 **AP, all frames.** With G counted objects in all frames, TP(s) and FP(s) the numbers of TPs and FPs with a score >= s
@@ -77,7 +77,11 @@ class FrameMatches:
             raise InputError(f"expected n_gt >= 0, got {self.n_gt}")
 
     def hits(self, threshold: float = 0.5) -> Array:
-        """`(D,)` int8 outcome of each detection at one of the thresholds."""
+        """`(D,)` int8 outcome of each detection at one of the thresholds.
+
+        Raises:
+            InputError: frames were not matched at this threshold.
+        """
         if threshold not in self.thresholds:
             raise InputError(f"expected an IoU threshold among {self.thresholds}, got {threshold}")
         return np.asarray(self.outcome[self.thresholds.index(threshold)])
@@ -98,7 +102,7 @@ _MATCHES: Final = TypeAdapter(FrameMatches)
 
 # ---------------------------------------------------------------------------------------------- one frame
 def in_region(region: Region, xy: Array) -> Bool:
-    """Which points `(N, >=2)` in the ego frame lie in the evaluation region."""
+    """Which points `(N, >=2)` in the ego frame are in the evaluation region."""
     if isinstance(region, BevGrid):
         return region.contains(xy)
     return np.asarray((np.abs(xy[:, :2]) < region).all(axis=1))
@@ -133,6 +137,9 @@ def match_frame(
     """Match one frame's detections to its counted objects `(G, 7)`, then to the ignorable ones `(I, 7)`.
 
     All boxes are in the ego frame. Detections centred outside of `region` are left out.
+
+    Raises:
+        InputError: a threshold is outside of (0, 1], or a score is not finite.
     """
     if not thresholds or not all(0 < t <= 1 for t in thresholds):
         raise InputError(f"expected IoU thresholds in (0, 1], got {tuple(thresholds)}; use {THRESHOLDS}")

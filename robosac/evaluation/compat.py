@@ -21,7 +21,7 @@ mistakes included (`tests/adapters/test_ap_compat.py` compares). Our own figure 
 In all three IoU is seen from above and rounded to float32 before it is compared, and equal scores stay in the order
 in which numpy's default sort leaves them: saturated scores make AP a matter of chance, which ours is not.
 
-Not reproduced, since it comes before: which boxes count. OpenCOOD keeps detections and objects whose corners all lie
+Not reproduced, since it comes before: which boxes count. OpenCOOD keeps detections and objects whose corners are all
 in [-140, 140] x [-40, 40] x [-3, 1] m; coperception keeps detections scored above 0.7 after suppression at IoU 0.01,
 and averages the APs of every agent as ego. These modes know no ignorable objects: hand them what shall count.
 """

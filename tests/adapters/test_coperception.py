@@ -133,7 +133,7 @@ def test_boxes_are_those_of_its_own_decoding_and_suppression(capsys: Any) -> Non
 def test_labels_that_its_own_code_made_are_read_as_they_were_meant() -> None:
     """A car of the real world, mirrored as its data preparation mirrors labels, coded by its targets, read by ours."""
     x, y, length, width, yaw = 10.3, -4.7, 4.6, 1.9, 0.7
-    box = np.array([-x, y, width, length])  # its prepared labels lie at -x ...
+    box = np.array([-x, y, width, length])  # its prepared labels are at -x ...
     label_yaw = -yaw  # ... and were turned half about the x axis
     layout = Layout()
     row, col = int((y + 32) / 0.25), int((-x + 32) / 0.25)

@@ -1,4 +1,4 @@
-"""A flood of proposals: what it lifts, that the suppression it aims at measures few pairs."""
+"""A flood of proposals: what it lifts, that the suppression that it targets measures few pairs."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_boxes_of_no_score_are_averaged_evenly() -> None:
 
 @given(st.integers(0, 200), st.integers(0, 40), st.sampled_from([0.0, 0.15, 0.5, 1.0]))
 def test_survivors_are_those_of_greedy_suppression(seed: int, n: int, iou: float) -> None:
-    """Of any subset, from the overlaps of all; against the room's other implementation."""
+    """Of any subset, from the overlaps of all; against the package's other implementation."""
     boxes, scores = several(seed, n)
     order = rank(scores)
     member = np.random.default_rng(seed).random(n) < 0.6
