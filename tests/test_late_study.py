@@ -13,7 +13,7 @@ from robosac.air import Knowledge
 from robosac.boxes import iou_bev
 from robosac.detectors.fusion.late import LateFusion
 from robosac.evaluation.play import attacked_air
-from robosac.experiments.runner import make_plan
+from robosac.experiments.runner import open_experiment
 from robosac.experiments.settings import Grid
 from robosac.gate import Gate
 from robosac.registry.attacks import open_attack
@@ -87,6 +87,8 @@ def test_moved_boxes_suppress_and_do_not_match() -> None:
 
 def test_every_table_can_be_planned(tmp_path: Path) -> None:
     for detector, strikes in TABLES.values():
-        plan = make_plan(Grid(detector=(detector,), attack=strikes, defense=POLICIES, scenes=1, frames=1), tmp_path)
+        plan = open_experiment(
+            Grid(detector=(detector,), attack=strikes, defense=POLICIES, scenes=1, frames=1), tmp_path
+        )
         assert len(plan.blocks) == 1 + 2 * len(strikes)
     assert weighted().merge == "wbf"
