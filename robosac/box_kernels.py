@@ -54,7 +54,8 @@ def prepared(boxes: Array) -> Float64:
 def _near(a: Float64, i: int, b: Float64, j: int) -> bool:
     """Whether the circles about `a[i]` and `b[j]` meet."""
     dx, dy, reach = b[j, 0] - a[i, 0], b[j, 1] - a[i, 1], a[i, 6] + b[j, 6]
-    return dx * dx + dy * dy < reach * reach
+    near: bool = dx * dx + dy * dy < reach * reach
+    return near
 
 
 @_compiled
@@ -105,7 +106,8 @@ def _iou(a: Float64, i: int, b: Float64, j: int) -> float:
     x, y = x - gx + fx, y - gy + fy
     twice += _inside(x, y, gx, gy, half_l, half_w, -c, -s, 0.0) * (x * gy - y * gx)
     shared = max(0.5 * (twice + of_a * a[i, 7] / 2), 0.0)
-    return min(shared / (a[i, 7] + b[j, 7] - shared), 1.0)
+    iou: float = min(shared / (a[i, 7] + b[j, 7] - shared), 1.0)
+    return iou
 
 
 @_compiled

@@ -93,7 +93,8 @@ def nms_bev(boxes: Array, scores: Array, iou_threshold: float) -> Int64:
     kernels = _kernels()
     order = np.argsort(-np.asarray(scores), kind="stable").astype(np.int64)
     kept = kernels.kept_of(kernels.prepared(np.asarray(boxes)[order]), iou_threshold + IOU_TOLERANCE)
-    return order[kept]
+    found: Int64 = order[kept]
+    return found
 
 
 def _kernels() -> ModuleType:

@@ -12,8 +12,9 @@ and the second the number 0.01, as in YAML 1.2.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import yaml
 
@@ -28,6 +29,9 @@ _DIGITS: Final = 70  # of 64 bits in base 2, its sign and prefix
 _BITS: Final = 64
 _INDICATORS: Final = (b":", b",", b"-", b"[", b"{", b"?")  # one for every value, or key and value
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # PyYAML may have been built without libyaml
+
+
+Only: TypeAlias = Mapping[str, Any] | None  # key -> what of its value: all (None), or a mapping again
 
 
 class _PlainLoader(_Safe):  # type: ignore[misc]
@@ -63,8 +67,11 @@ _PlainLoader.add_implicit_resolver(  # an exponent without a point or without a 
 )
 
 
-def parse(data: bytes) -> Any:
+def parse(data: bytes, only: Only = None) -> Any:
     """The plain value of a YAML document.
+
+    Where `only` is given, mappings keep its keys alone, those below a key as its value says ("*" stands for every other
+    key), and what is under others is not looked at: whatever tags and texts a program wrote there are no mistake.
 
     Raises:
         ValueError, yaml.YAMLError and others that its constructors raise: if it is broken or holds anything else.
@@ -73,10 +80,38 @@ def parse(data: bytes) -> Any:
         raise ValueError(f"may hold more than {NODES_LIMIT} values")
     if not _shallow(data):
         _check_depth(data)
-    loaded = yaml.load(data, Loader=_PlainLoader)
+    loaded = _loaded(data, only)
     if b"&" in data:  # the same value may be referred to many times
         _check_size(loaded)
     return loaded
+
+
+def _loaded(data: bytes, only: Only) -> Any:
+    loader = _PlainLoader(data)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if only is not None:
+            _keep(node, only, set())
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _keep(node: Any, only: Mapping[str, Any], done: set[int]) -> None:
+    if not isinstance(node, yaml.MappingNode) or id(node) in done:
+        return
+    done.add(id(node))
+    kept = []
+    for key, value in node.value:
+        name = str(key.value) if isinstance(key, yaml.ScalarNode) else "*"
+        wanted = name if name in only else "*"
+        if wanted in only:
+            kept.append((key, value))
+            if only[wanted] is not None:
+                _keep(value, only[wanted], done)
+    node.value = kept
 
 
 def parse_text(text: str, what: str) -> Any:
