@@ -205,7 +205,7 @@ class DairV2XC:
         listed = safe.read_json(path, self.root)
         if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
             raise DataError(path, "expected a list of objects, got something else")
-        kept, told = sort_out([class_of(entry.get("type")) for entry in listed], self.classes)
+        kept, told = sort_out([class_of(entry.get("type")) or None for entry in listed], self.classes)
         chosen = [(k, entry) for k, (entry, keep) in enumerate(zip(listed, kept.tolist(), strict=True)) if keep]
         values = [entry.get("world_8_points") for _, entry in chosen]
         corners = numbers(values, (len(values), 8, 3), path, "world_8_points") if values else np.zeros((0, 8, 3))

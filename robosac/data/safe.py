@@ -118,7 +118,7 @@ def names(folder: Path) -> list[str] | None:
     """Names of all that lies in a folder, as text in order; None where it cannot be listed."""
     try:
         return sorted(entry.name for entry in folder.iterdir())
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 
