@@ -10,7 +10,7 @@ PIP_ADAPTERS := $(ADAPTERS)/bin/python -m pip install --quiet --disable-pip-vers
 # So do those of Open3D, 900 MB, which `robosac view` draws with and which is a second opinion on rays and files.
 OPEN3D := .venv-open3d
 
-.PHONY: demo test test-adapters test-open3d check format clean
+.PHONY: demo test test-adapters test-open3d check format mutants clean
 demo: $(VENV)/.installed
 	$(BIN)/robosac demo
 
@@ -33,6 +33,10 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# ONLY='robosac.gate.*' tests the mutants of one module
+mutants: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.mutation $(if $(ONLY),'$(ONLY)')
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -62,4 +66,4 @@ $(OPEN3D)/.installed: setup.py constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(ADAPTERS) $(OPEN3D) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(ADAPTERS) $(OPEN3D) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache mutants

@@ -59,7 +59,7 @@ setup(
             "ipykernel>=6.29",
             "setuptools>=77",
         ],
-        "dev": ["ruff>=0.6", "mypy>=1.11", "types-PyYAML"],
+        "dev": ["ruff>=0.6", "mypy>=1.11", "types-PyYAML", "mutmut>=3.8"],
     },
     entry_points={"console_scripts": ["robosac=robosac.cli:main"]},
 )

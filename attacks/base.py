@@ -1,8 +1,8 @@
-"""What every attack says of itself beside its settings: where it acts, what its budget is, how much of it was spent.
+"""What every attack says beside its settings: where it acts, what its budget is, how large its perturbation became.
 
-An attack is a frozen dataclass that derives from `Budgeted` and names one of its settings as its budget. At budget 0 it
-sends what its agents honestly would, bit by bit; `spent` reads from the messages how much of the budget went into them,
-in the budget's own unit.
+An attack is a frozen dataclass that names one of its settings as its budget. At budget 0 it sends what its agents
+honestly would, bit by bit; `perturbation_size` reads from the messages how much of the budget went into them, in the
+budget's own unit. Attacks that remember nothing from frame to frame derive from `Stateless` or `Altering`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from robosac.air import Attack, attacker_of
-from robosac.types import Array, Id, Message
+from robosac.air import Air, Attack, Attacker, Knowledge
+from robosac.attacks.colluders import Colluders
+from robosac.attacks.settings import Settings
+from robosac.types import Id, Message, Subset
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -51,7 +54,7 @@ class Measured(Attack, Protocol):
 
     def with_budget(self, budget: float) -> Self: ...
 
-    def spent(self, honest: Message, sent: Sequence[Message]) -> float:
+    def perturbation_size(self, honest: Message, sent: Sequence[Message]) -> float:
         """How much of the budget one attacker used: `sent` are its messages (sybils included), `honest` its honest one.
 
         Exactly 0 for the honest message alone; `inf` where something moved that no budget of this attack allows.
@@ -60,7 +63,7 @@ class Measured(Attack, Protocol):
 
 
 @dataclass(frozen=True)
-class Budgeted:
+class Budgeted(Settings, ABC):
     """A base for attacks: `BUDGET` is the name of the setting that is the budget, `UNIT` what it counts."""
 
     STAGE: ClassVar[Stage]
@@ -79,55 +82,64 @@ class Budgeted:
     def budget(self) -> float:
         return float(getattr(self, self.BUDGET))
 
+    @property
+    def knowledge(self) -> Knowledge:
+        """Its own agents' data alone, unless a subclass says more."""
+        return Knowledge.NONE
+
     def with_budget(self, budget: float) -> Self:
         """The same attack with another budget; a budget that is counted is rounded down."""
         kind = type(getattr(self, self.BUDGET))
         return dataclasses.replace(self, **{self.BUDGET: math.floor(budget) if kind is int else float(budget)})
 
+    @abstractmethod
+    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> Attacker: ...
 
-# ---------------------------------------------------------------------------------------------- measuring messages
-def by_attacker(who: Id, messages: Iterable[Message]) -> list[Message]:
-    """What one attacker sent, under its own name and under invented ones."""
-    return [m for m in messages if attacker_of(m.sender) == who]
-
-
-def same_array(a: Any, b: Any) -> bool:
-    """Bit-identical: shape, dtype and every byte, so that -0.0 is not 0.0 and a NaN is itself."""
-    a, b = np.asarray(a), np.asarray(b)
-    return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
+    @abstractmethod
+    def perturbation_size(self, honest: Message, sent: Sequence[Message]) -> float:
+        """See `Measured`."""
 
 
-def same_but(honest: Message, sent: Message, *allowed: str) -> bool:
-    """Whether two messages are bit-identical but for the fields and payload arrays named in `allowed`."""
-    fields = [f.name for f in dataclasses.fields(Message) if f.name not in ("payload", "world_T_payload", *allowed)]
-    if any(getattr(honest, name) != getattr(sent, name) for name in fields):
-        return False
-    if "world_T_payload" not in allowed and not same_array(honest.world_T_payload, sent.world_T_payload):
-        return False
-    if "payload" in allowed:
-        return True
-    if set(honest.payload) != set(sent.payload):
-        return False
-    return all(n in allowed or same_array(honest.payload[n], sent.payload[n]) for n in honest.payload)
+@dataclass(frozen=True)
+class Stateless(Budgeted):
+    """An attack whose attackers remember nothing from frame to frame and act together: override `send`."""
+
+    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> Attacker:
+        return StatelessAttacker(self, Colluders.gather(attackers, rng))
+
+    @abstractmethod
+    def send(self, honest: Mapping[Id, Message], air: Air, colluders: Colluders) -> Sequence[Message]:
+        """What the attackers of a frame send, at least one present and the budget above 0.
+
+        Args:
+            honest: what each attacker that is present would honestly send, in the order of their ids.
+
+        Raises:
+            InputError: the detector, or what it sends, is not what this attack needs.
+        """
 
 
-def floats(message: Message) -> list[str]:
-    """Names of the float arrays of a payload: what can be perturbed. Indices and masks are nobody's to perturb."""
-    return [n for n, a in message.payload.items() if np.issubdtype(np.asarray(a).dtype, np.floating)]
+@dataclass(frozen=True)
+class Altering(Stateless):
+    """A stateless attack of each attacker by itself, one message for one message: override `altered`."""
+
+    def send(self, honest: Mapping[Id, Message], air: Air, colluders: Colluders) -> Sequence[Message]:
+        return [self.altered(message, air, colluders) for message in honest.values()]
+
+    @abstractmethod
+    def altered(self, honest: Message, air: Air, colluders: Colluders) -> Message:
+        """What one attacker sends instead of its honest message. Raises as `send`."""
 
 
-def difference(honest: Message, sent: Message) -> list[Array] | None:
-    """Sent minus honest in float64, a float array each; None where anything else differs, or a shape or dtype."""
-    names = floats(honest)
-    if not same_but(honest, sent, *names):
-        return None
-    pairs = [(np.asarray(honest.payload[n]), np.asarray(sent.payload[n])) for n in names]
-    if any(a.shape != b.shape or a.dtype != b.dtype for a, b in pairs):
-        return None
-    return [b.astype(np.float64) - a.astype(np.float64) for a, b in pairs]
+@dataclass(frozen=True)
+class StatelessAttacker:
+    """One scenario of a `Stateless` attack."""
 
+    attack: Stateless
+    colluders: Colluders
 
-def linf_spent(honest: Message, sent: Sequence[Message]) -> float:
-    """Largest change of a feature; `inf` where it is not one message whose float arrays alone differ."""
-    moved = difference(honest, sent[0]) if len(sent) == 1 else None
-    return math.inf if moved is None else max((float(np.abs(d).max(initial=0.0)) for d in moved), default=0.0)
+    def send(self, air: Air) -> Sequence[Message]:
+        honest = self.colluders.honest(air)
+        if not honest or self.attack.budget == 0:
+            return list(honest.values())
+        return self.attack.send(honest, air, self.colluders)

@@ -12,7 +12,7 @@ from robosac.types import Id, Message, Subset, keyed_rng
 
 
 @dataclass(frozen=True)
-class Crew:
+class Colluders:
     """The colluding attackers of one scenario.
 
     Attributes:
@@ -24,9 +24,9 @@ class Crew:
     seed: int
 
     @staticmethod
-    def gather(attackers: Subset, rng: np.random.Generator) -> Crew:
-        """The crew of a scenario; takes one number from `rng`."""
-        return Crew(frozenset(attackers), int(rng.integers(2**62)))
+    def gather(attackers: Subset, rng: np.random.Generator) -> Colluders:
+        """The colluders of a scenario; takes one number from `rng`."""
+        return Colluders(frozenset(attackers), int(rng.integers(2**62)))
 
     def honest(self, air: Air) -> dict[Id, Message]:
         """What those present in this frame would honestly send, in the order of their ids."""
@@ -34,4 +34,4 @@ class Crew:
 
     def rng(self, air: Air, *role: Hashable) -> np.random.Generator:
         """The stream of one role (for instance attacker and array name) in one frame."""
-        return keyed_rng(self.seed, air.scenario, air.index, 0, *role)
+        return keyed_rng(self.seed, air.scenario, air.index, 0, *role)  # 0 keeps the streams of published figures

@@ -5,69 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from robosac import plain_yaml
-from robosac.attacks.adaptive import agreement as adaptive
-from robosac.attacks.adaptive import blind, framing
-from robosac.attacks.adaptive import knows_seed as rehearsed
-from robosac.attacks.base import Measured
-from robosac.attacks.boxes import edits as boxes
-from robosac.attacks.features import (
-    apgd,
-    carlini,
-    geometry,
-    goals,
-    gradient,
-    noise,
-    norms,
-    objectives,
-    problem,
-    targeted,
-)
-from robosac.attacks.features import flood as flooding
-from robosac.attacks.features import target_subsets as aims
-from robosac.attacks.link import messages as link
-from robosac.attacks.link import staleness
-from robosac.attacks.points import cars as points
-from robosac.attacks.pose import offsets as pose
-from robosac.attacks.pose import pose_gradient, posepert
-from robosac.attacks.wrappers import after_warp as warped
-from robosac.attacks.wrappers import schedules, transfer
+from robosac.attacks.registry import attack_kinds, kinds
 from robosac.types import InputError
 
-_MODULES: Final[tuple[Any, ...]] = (  # each names its attacks and parts itself
-    adaptive,
-    aims,
-    apgd,
-    blind,
-    carlini,
-    boxes,
-    flooding,
-    framing,
-    geometry,
-    goals,
-    gradient,
-    link,
-    noise,
-    norms,
-    objectives,
-    points,
-    pose,
-    pose_gradient,
-    posepert,
-    problem,
-    rehearsed,
-    schedules,
-    staleness,
-    targeted,
-    transfer,
-    warped,
-)
-ATTACKS: Final[Mapping[str, type[Any]]] = {k: v for m in _MODULES for k, v in getattr(m, "ATTACKS", {}).items()}
-PARTS: Final[Mapping[str, type[Any]]] = {k: v for m in _MODULES for k, v in getattr(m, "PARTS", {}).items()}
+if TYPE_CHECKING:
+    from robosac.attacks.base import Measured
+
 Novelty = Literal["seen", "unseen", "hard"]
 
 
@@ -75,12 +23,11 @@ class Preset(BaseModel):
     """One file of `configs/attacks`.
 
     Attributes:
-        attack: the name of a class in `ATTACKS`.
+        attack: the registered name of an attack.
         source: where the settings come from: paper, section or table; or that they are ours.
         novelty: "seen" where defences were tuned against it (PGD, BIM, C&W), "unseen" where hardly any was, "hard"
             for those made to pass a consensus.
-        settings: the class's settings; a nested value is a mapping with its `kind` (one of `PARTS`, or of `ATTACKS`
-            where an attack wraps another).
+        settings: the class's settings; a nested value is a mapping with its `kind`, another registered name.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -92,7 +39,7 @@ class Preset(BaseModel):
 
     def build(self, **overrides: Any) -> Measured:
         """The attack's value; overrides replace settings by name (plain values, mappings with `kind`, or objects)."""
-        made: Measured = _make(_pick(ATTACKS, "attack", self.attack), {**self.settings, **overrides})
+        made: Measured = _make(_pick(attack_kinds(), "attack", self.attack), {**self.settings, **overrides})
         return made
 
 
@@ -102,13 +49,19 @@ def names() -> list[str]:
 
 
 def preset(name: str) -> Preset:
-    """Read and check a preset.
+    """Read and check a preset; for a registered attack without one, its defaults.
 
     Raises:
-        InputError: there is no such preset, or its file says something it must not.
+        InputError: there is no such preset or attack, or its file says something it must not.
     """
     if name not in names():
-        raise InputError(f"expected an attack preset, one of {', '.join(names())}; got {name!r}")
+        if name not in attack_kinds():
+            without = sorted(set(attack_kinds()) - set(names()))
+            raise InputError(
+                f"expected an attack preset, one of {', '.join(names())}, or an attack by its registered name, one of "
+                f"{', '.join(without)}; got {name!r}"
+            )
+        return Preset(attack=name, source="no preset: the defaults of its class", novelty="unseen", settings={})
     path = _folder() / f"{name}.yaml"
     try:
         return Preset.model_validate(plain_yaml.read(path))
@@ -122,7 +75,7 @@ def load(name: str, **overrides: Any) -> Measured:
     """The attack of a preset, some of its settings replaced: `load("pgd", epsilon=0.1)`.
 
     Raises:
-        InputError: unknown preset or setting, or a value out of range.
+        InputError: unknown preset or setting, a value out of range or missing.
     """
     return preset(name).build(**overrides)
 
@@ -140,17 +93,21 @@ def _pick(registry: Mapping[str, type[Any]], what: str, name: object) -> type[An
 
 
 def _make(kind: type[Any], settings: Mapping[str, Any]) -> Any:
-    known = [f.name for f in dataclasses.fields(kind)]
+    known = {f.name: f for f in dataclasses.fields(kind)}
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise InputError(f"expected settings of {kind.__name__} among {', '.join(known)}; got {', '.join(unknown)}")
+    missing = [n for n, f in known.items() if f.default is f.default_factory is dataclasses.MISSING]
+    if missing := [n for n in missing if n not in settings]:
+        raise InputError(
+            f"expected {kind.__name__} to be given {', '.join(missing)}, got {', '.join(settings) or 'nothing'}"
+        )
     return kind(**{name: _value(value) for name, value in settings.items()})
 
 
 def _value(value: Any) -> Any:
     """YAML's mappings with a `kind` become objects, its lists tuples."""
     if isinstance(value, Mapping):
-        return _make(
-            _pick({**ATTACKS, **PARTS}, "kind", value.get("kind")), {k: v for k, v in value.items() if k != "kind"}
-        )
+        kind = _pick(kinds(), "kind", value.get("kind"))
+        return _make(kind, {k: v for k, v in value.items() if k != "kind"})
     return tuple(_value(v) for v in value) if isinstance(value, (list, tuple)) else value

@@ -1,19 +1,77 @@
-"""Checks of attack settings: plain Python numbers, so that a `repr` round-trips and can be the key of a result."""
+"""Settings that check themselves: plain Python numbers, so that a `repr` round-trips and can be the key of a result.
+
+A setting says beside its default what it may be: `steps: int = number(15, low=0)`. What depends on several settings is
+checked in a `__post_init__` that calls `super().__post_init__()` first.
+"""
 
 from __future__ import annotations
 
 import math
 import numbers
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 from robosac.types import InputError
 
+_CHECK: Final = "check"
+Check: TypeAlias = Callable[[object, str], None]  # the owner and the name of a setting
 
-def real(owner: object, name: str, *, low: float = -math.inf, high: float = math.inf) -> None:
-    """Check the setting `name` of a frozen dataclass and store it as a Python float.
+
+def number(default: float | None, *, low: float = -math.inf, high: float = math.inf, whole: bool = False) -> Any:
+    """A setting that is a finite number in [low, high], a whole one where its default is; None where that is."""
+    kind = partial(_integer, low=low) if whole or type(default) is int else partial(real, low=low, high=high)
+    return field(default=default, metadata={_CHECK: partial(_unless_none, check=kind) if default is None else kind})
+
+
+def choice(default: str, *options: str) -> Any:
+    """A setting that is one of these words."""
+    return field(default=default, metadata={_CHECK: partial(_one_of, options=options)})
+
+
+def part(protocol: Any, make: Any = MISSING) -> Any:
+    """A setting that does what `protocol` (a runtime-checkable one) asks; `make` makes its default."""
+    return field(default_factory=make, metadata={_CHECK: partial(instance, protocol=protocol)})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A base for values that are made of settings.
 
     Raises:
-        InputError: it is no finite number in [low, high].
+        InputError: (when it is made) a setting is not what it may be.
+    """
+
+    def __post_init__(self) -> None:
+        for name, check in _checks_of(type(self)).items():
+            check(self, name)
+
+
+def _checks_of(kind: type[Any]) -> Mapping[str, Check]:
+    """By setting; a subclass that gives another default keeps the check of its base."""
+    known = [getattr(c, "__dataclass_fields__", {}) for c in reversed(kind.__mro__)]
+    return {name: f.metadata[_CHECK] for fields in known for name, f in fields.items() if _CHECK in f.metadata}
+
+
+def instance(owner: object, name: str, protocol: Any) -> None:
+    """Check that a setting is a value that does what `protocol` asks.
+
+    Raises:
+        InputError: it does not, or it is the class instead of a value of it.
+    """
+    value = getattr(owner, name)
+    if isinstance(value, type) or not isinstance(value, protocol):
+        noun = "bool" if protocol is bool else f"{protocol.__name__} value"
+        article = "an" if noun[0] in "AEIOU" else "a"
+        raise InputError(f"expected {_label(owner, name)} to be {article} {noun}, got {value!r}")
+
+
+def real(owner: object, name: str, *, low: float = -math.inf, high: float = math.inf) -> None:
+    """Check that a setting is a finite number in [low, high], and store it as a Python float.
+
+    Raises:
+        InputError: it is not.
     """
     value = getattr(owner, name)
     ok = not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
@@ -22,27 +80,22 @@ def real(owner: object, name: str, *, low: float = -math.inf, high: float = math
     object.__setattr__(owner, name, float(value))
 
 
-def integer(owner: object, name: str, *, low: int) -> None:
-    """Check the setting `name` of a frozen dataclass and store it as a Python int.
-
-    Raises:
-        InputError: it is no integer >= low.
-    """
+def _integer(owner: object, name: str, *, low: float) -> None:
     value = getattr(owner, name)
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
         raise InputError(f"expected {_label(owner, name)} to be an integer >= {low}, got {value!r}")
     object.__setattr__(owner, name, int(value))
 
 
-def instance(owner: object, name: str, protocol: Any) -> None:
-    """Check that the setting `name` does what `protocol` (a runtime-checkable one) asks.
+def _one_of(owner: object, name: str, *, options: Sequence[str]) -> None:
+    if getattr(owner, name) not in options:
+        words = " or ".join([", ".join(map(repr, options[:-1])), repr(options[-1])])
+        raise InputError(f"expected {_label(owner, name)} to be {words}, got {getattr(owner, name)!r}")
 
-    Raises:
-        InputError: it does not, or it is the class instead of a value of it.
-    """
-    value = getattr(owner, name)
-    if isinstance(value, type) or not isinstance(value, protocol):
-        raise InputError(f"expected {_label(owner, name)} to be {_article(protocol.__name__)} value, got {value!r}")
+
+def _unless_none(owner: object, name: str, *, check: Check) -> None:
+    if getattr(owner, name) is not None:
+        check(owner, name)
 
 
 def _label(owner: object, name: str) -> str:
@@ -53,7 +106,3 @@ def _range(low: float, high: float) -> str:
     if math.isinf(high):
         return "" if math.isinf(low) else f">= {low:g}"
     return f"in [{low:g}, {high:g}]"
-
-
-def _article(noun: str) -> str:
-    return f"{'an' if noun[0] in 'AEIOU' else 'a'} {noun}"

@@ -1,107 +1,101 @@
 """How far attacks get that know the defence, or guess how they will be judged: `python -m benchmarks.adaptive`
 
-One frame of each of the first validation scenes, 1 and 2 of the teammates lying, the default defence with the shipped
-calibration (nothing here is read off the test scenes). The same messages, adapted to that defence, are judged by it
-and fused undefended:
+One frame of each of the first validation scenes, 1 and 2 of the teammates attacking, the default defence with the
+shipped calibration (nothing here is read off the test scenes). The same messages, adapted to that defence, are judged
+by it and fused undefended:
 
 - `jaccard`, `map`, `seen`: share of subsets with an attacker that each calibrated measure accepts, over random ones;
 - `took in`: frames in which the subset that ROBOSAC fused holds an attacker;
 - AP at IoU 0.5 under ROBOSAC and with everybody fused, mean boxes a frame with everybody fused;
-- `blamed`: frames in which ROBOSAC accuses an honest teammate; `ms`: what the attack costs a frame.
+- `blamed`: frames in which ROBOSAC accuses an honest teammate.
 
-`--shift` prints how far `pose_pert` really moves an object, by budget.
+`--shift` prints how far `pose_pert` really moves an object, by budget. Stopped, it goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
+from itertools import product
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.attack_strength import Scene, scenes
-from robosac import attacks, detectors
-from robosac.agreement import BoxJaccard, Compare, ScoreMapOverlap, SeenScoreMap
-from robosac.attacks.base import Measured
-from robosac.calibration import Calibration
-from robosac.defenses import Robosac
+from robosac import attacks
+from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.evaluation.ap import FrameMatches, average_precision, match_truth
-from robosac.evaluation.play import attacked_air, choose_attackers, region_of
-from robosac.registry.detectors import saved_calibration
+from robosac.evaluation.play import Moment, Played, play, region_of
+from robosac.executors import make_executor
+from robosac.experiments.opened import DetectorRef, look_up
+from robosac.experiments.studies import study
+from robosac.registry.attacks import open_attack
+from robosac.registry.defenses import policy
+from robosac.simulation import scenario
 from robosac.subsets import draw
-from robosac.types import EGO_ALONE, Detections, Detector, Message, Received, Subset, Verdict, keyed_rng
+from robosac.types import EGO_ALONE, Detections, Detector, Request, keyed_rng
 
 NAMES: Final = ("none", "pgd_balanced", "adaptive_pgd", "knows_seed", "pretend_benign", "bac", "pose_pert", "frame_up")
 MEASURES: Final = (BoxJaccard(), ScoreMapOverlap(), SeenScoreMap())
-SUBSETS: Final = 6  # polluted ones that are judged a frame
+SUBSETS: Final = 6  # subsets with an attacker that are judged a frame
 EPSILONS: Final = (0.1, 0.25, 0.5)
+Item = tuple[str, int, int]  # attack, attackers, scene
 
 
-@dataclass(frozen=True, eq=False)
-class Attacked:
-    """A scene under attack: who lies, what came in, what ROBOSAC said, what all of it fused would be."""
-
-    scene: Scene
-    liars: Subset
-    inbox: Sequence[Message]
-    verdict: Verdict
-    everybody: Detections
-    ms: float
-    accepted: dict[str, list[bool]] = field(default_factory=dict)  # by measure, for polluted subsets
+@lru_cache(maxsize=1)
+def opened(ref: DetectorRef) -> Detector:
+    return ref.open()
 
 
-def attacked(
-    attack: Measured | None, m: int, scene: Scene, detector: Detector, calibration: Calibration, seed: int
-) -> Attacked:
-    """One frame of one cell."""
-    frame, defense = scene.frame, Robosac()
-    liars = choose_attackers(seed, frame.scenario, sorted(scene.honest), m)
-    defender = defense.start(frame.scenario, calibration, keyed_rng(seed, frame.scenario, "defense", m))
-    inbox, began = list(scene.honest.values()), time.perf_counter()
-    if attack is not None:
-        told = defense.surrogate(calibration, detector.name)
-        knows = attack.knowledge
-        air = attacked_air(
-            frame, detector, scene.request, scene.honest, liars, knowledge=knows, defense=told, defender=defender
-        )
-        lies = attack.start(frame.scenario, liars, keyed_rng(seed, frame.scenario, "attack", m)).send(air)
-        inbox = [*(x for i, x in scene.honest.items() if i not in liars), *lies]
-    ms = 1e3 * (time.perf_counter() - began)
-    session = detector.open(frame.ego, scene.request, inbox)
+def attacked(item: Item, *, ref: DetectorRef, seed: int) -> dict[str, Any]:
+    """One frame under one attack, judged and fused by each measure, as plain data."""
+    name, m, index = item
+    detector, attack = opened(ref), None if name == "none" else open_attack(name)
+    snapshot = scenario("val", index).snapshot(0)
+    moment = Moment(*snapshot.frame(), snapshot.world)
+    (p,) = play([moment], detector, attack, (m,), [policy("robosac")], seed=seed, calibration=ref.calibration)
+    return judged(p, detector, ref, keyed_rng(seed, p.frame.scenario, "subsets", m))
+
+
+def judged(p: Played, detector: Detector, ref: DetectorRef, rng: np.random.Generator) -> dict[str, Any]:
+    """What the measures accept of subsets with an attacker, and the harm done with and without ROBOSAC."""
+    request, truth = Request.of(p.frame.ego), p.truth
+    attackers, inbox = truth.attackers, [r.message for r in p.inbox]
+    session = detector.open(p.frame.ego, request, inbox)
     everybody = frozenset(session.ids)
-    rng = keyed_rng(seed, frame.scenario, "subsets", m)
     drawn = [draw(session.ids, int(rng.integers(1, len(everybody) + 1)), rng) for _ in range(4 * SUBSETS)]
-    polluted = [everybody, *(s for s in drawn if s & liars)][:SUBSETS]
-    alone, *results = session.detect([EGO_ALONE, *polluted])
-    accepted = {}
+    malicious = [everybody, *(s for s in drawn if s & attackers)][:SUBSETS]
+    alone, *results = session.detect([EGO_ALONE, *malicious])
+    accepted: dict[str, list[bool]] = {}
     for measure in MEASURES:
-        compare: Compare = measure.against(alone, frame.ego, detector.grid)
-        asked = calibration.measures[measure.name].threshold
-        accepted[measure.name] = [compare(r) >= asked(len(s)) for s, r in zip(polluted, results, strict=True)]
-    verdict = defender.step(detector, frame.ego, scene.request, [Received.honest(m, scene.request) for m in inbox])
-    return Attacked(scene, liars, inbox, verdict, results[0], ms, accepted)
+        compare = measure.against(alone, p.frame.ego, detector.grid)
+        assert ref.calibration is not None
+        asked = ref.calibration.measures[measure.name].threshold
+        accepted[measure.name] = [bool(compare(r) >= asked(len(s))) for s, r in zip(malicious, results, strict=True)]
+    honest = [detector.encode(view, request) for view in p.frame.others.values()]
+    clean = detector.open(p.frame.ego, request, honest).detect([frozenset(p.frame.others)])[0]
+    return {
+        "accepted": accepted,
+        "took": bool(p.verdict.used & attackers),
+        "blamed": bool(p.verdict.accused - attackers),
+        "defended": p.record.matches.to_dict(),
+        "undefended": match_truth(results[0], truth, region_of(detector)).to_dict(),
+        "boxes": len(results[0]),
+        "shift": shift(clean, results[0]),
+    }
 
 
-def line(name: str, m: int, played: Sequence[Attacked], detector: Detector) -> str:
+def line(name: str, m: int, rows: Sequence[Mapping[str, Any]]) -> str:
     """One row of the table."""
 
-    def ap(results: Sequence[Detections]) -> float:
-        matches: list[FrameMatches] = [
-            match_truth(r, p.scene.truth, region_of(detector)) for r, p in zip(results, played, strict=True)
-        ]
-        return average_precision(matches)[0.5] or 0.0
+    def ap(key: str) -> float:
+        return average_precision([FrameMatches.from_dict(r[key]) for r in rows])[0.5] or 0.0
 
-    passed = "".join(f"{np.mean([a for p in played for a in p.accepted[x.name]]):>9.2f}" for x in MEASURES)
-    took = np.mean([bool(p.verdict.used & p.liars) for p in played])
-    blamed = np.mean([bool(p.verdict.accused - p.liars) for p in played])
-    defended, undefended = ap([p.verdict.result for p in played]), ap([p.everybody for p in played])
-    boxes = np.mean([len(p.everybody) for p in played])
-    ms = np.median([p.ms for p in played])
+    passed = "".join(f"{np.mean([a for r in rows for a in r['accepted'][x.name]]):>9.2f}" for x in MEASURES)
+    took, boxes, blamed = (float(np.mean([r[key] for r in rows])) for key in ("took", "boxes", "blamed"))
     return (
-        f"{name:<16}{m:>2}{passed}{took:>9.2f}{defended:>9.3f}{undefended:>9.3f}{boxes:>7.1f}{blamed:>8.2f}{ms:>7.0f}"
+        f"{name:<16}{m:>2}{passed}{took:>9.2f}{ap('defended'):>9.3f}{ap('undefended'):>9.3f}{boxes:>7.1f}{blamed:>8.2f}"
     )
 
 
@@ -114,21 +108,6 @@ def shift(clean: Detections, moved: Detections) -> float:
     return float(along[apart.min(axis=1) < 1.5].max(initial=0.0))
 
 
-def shifts(data: Sequence[Scene], detector: Detector, calibration: Calibration, seed: int) -> None:
-    """Print how far `pose_pert` moves one object of the full fusion that it wants 0.9 m further along +x."""
-    print("\npose_pert, metres moved of 0.9, by budget and attackers: 10 %, median, 90 %")
-    for epsilon in EPSILONS:
-        for m in (1, 2):
-            attack = attacks.load("pose_pert", epsilon=epsilon, bearing_deg=0.0)
-            got = []
-            for scene in data:
-                session = detector.open(scene.frame.ego, scene.request, list(scene.honest.values()))
-                clean = session.detect([frozenset(session.ids)])[0]
-                got.append(shift(clean, attacked(attack, m, scene, detector, calibration, seed).everybody))
-            low, median, high = np.quantile(got, [0.1, 0.5, 0.9])
-            print(f"  eps {epsilon:<5g} {m} of 5: {low:5.2f} {median:5.2f} {high:5.2f}", flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--detector", default="mean", help="a shipped name")
@@ -137,26 +116,36 @@ def main() -> None:
     parser.add_argument("--attacks", nargs="+", choices=("none", *attacks.names()), default=NAMES)
     parser.add_argument("--attackers", nargs="+", type=int, default=(1, 2))
     parser.add_argument("--shift", action="store_true", help="how far pose_pert gets, too")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("runs/adaptive"))
     args = parser.parse_args()
-    detector = detectors.load(args.detector)
-    calibration = saved_calibration(detector)
-    if calibration is None:
-        raise SystemExit(f"expected thresholds beside the weights of {detector.name}; run `robosac calibrate`")
-    data = list(scenes(detector, args.scenes))
+    ref = look_up(args.detector, "cpu", None)
+    if ref.calibration is None:
+        raise SystemExit(f"expected thresholds beside the weights of {ref.called}; run `robosac calibrate`")
+
+    def measure(names: Sequence[str], counts: Sequence[int]) -> dict[tuple[str, int], list[dict[str, Any]]]:
+        items = list(product(names, counts, range(args.scenes)))
+        work = partial(attacked, ref=ref, seed=args.seed)
+        found: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        for (name, m, _), made in zip(items, study(work, items, args.out, make_executor(args.jobs)), strict=True):
+            found.setdefault((name, m), []).append(made)
+        return found
+
     print(
-        f"{detector.name}, {len(data)} validation scenes, seed {args.seed}; share accepted of subsets with an attacker"
+        f"{ref.called}, {args.scenes} validation scenes, seed {args.seed}; share accepted of subsets with an attacker"
     )
     print(
         f"{'attack':<16}{'m':>2}{'jaccard':>9}{'map':>9}{'seen':>9}{'took in':>9}{'robosac':>9}{'nobody':>9}"
-        f"{'boxes':>7}{'blamed':>8}{'ms':>7}"
+        f"{'boxes':>7}{'blamed':>8}"
     )
-    for m in args.attackers:
-        for name in args.attacks:
-            attack = None if name == "none" else attacks.load(name)
-            played = [attacked(attack, m, scene, detector, calibration, args.seed) for scene in data]
-            print(line(name, m, played, detector), flush=True)
+    found = measure(args.attacks, args.attackers)
+    print("\n".join(line(name, m, found[name, m]) for m in args.attackers for name in args.attacks))
     if args.shift:
-        shifts(data, detector, calibration, args.seed)
+        print("\npose_pert, metres moved of 0.9, by budget and attackers: 10 %, median, 90 %")
+        shifts = measure([f"pose_pert:epsilon={e},bearing_deg=0" for e in EPSILONS], (1, 2))
+        for (name, m), rows in shifts.items():
+            low, median, high = np.quantile([r["shift"] for r in rows], [0.1, 0.5, 0.9])
+            print(f"  {name:<36} {m} of 5: {low:5.2f} {median:5.2f} {high:5.2f}")
 
 
 if __name__ == "__main__":

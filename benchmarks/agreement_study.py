@@ -16,10 +16,11 @@ import numpy as np
 from robosac import attacks, detectors
 from robosac.agreement import Agreement, BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.air import Attack
-from robosac.evaluation.play import attacked_air, choose_attackers
+from robosac.evaluation.play import Moment, play
 from robosac.executors import set_threads
+from robosac.registry.defenses import policy
 from robosac.simulation import scenario
-from robosac.types import EGO_ALONE, Detector, Request, keyed_rng
+from robosac.types import EGO_ALONE, Detector, Request
 
 MEASURES: dict[str, Agreement] = {
     "box Jaccard": BoxJaccard(),
@@ -33,22 +34,16 @@ def agreements(
     detector: Detector, index: int, strikes: Mapping[str, Attack], sizes: Sequence[int]
 ) -> Iterator[tuple[Key, float]]:
     """Agreements of all honest and all contaminated subsets of one validation frame."""
-    frame, _ = scenario("val", index).snapshot(0).frame()
-    request = Request.of(frame.ego)
-    honest = {i: detector.encode(view, request) for i, view in frame.others.items()}
-    subsets = [frozenset(c) for size in sizes for c in combinations(sorted(honest), size)]
-    cells = [("", 0), *((name, m) for name in strikes for m in (1, 2))]
-    for name, m in cells:
-        liars = choose_attackers(0, frame.scenario, list(honest), m)
-        inbox = [honest[i] for i in honest if i not in liars]
-        if m:
-            attack = strikes[name]
-            air = attacked_air(frame, detector, request, honest, liars, attack.knowledge)
-            inbox += attack.start(frame.scenario, liars, keyed_rng(0, frame.scenario, "attack", m)).send(air)
-        tried = [s for s in subsets if s & liars or not m]
-        reference, *results = detector.open(frame.ego, request, inbox).detect([EGO_ALONE, *tried])
+    moment = Moment(*scenario("val", index).snapshot(0).frame())
+    for name, m in [("", 0), *((name, m) for name in strikes for m in (1, 2))]:
+        (p,) = play([moment], detector, strikes.get(name), (m,), [policy("none")], seed=0)
+        inbox, attackers = [r.message for r in p.inbox], p.truth.attackers
+        subsets = [frozenset(c) for size in sizes for c in combinations(sorted(p.frame.others), size)]
+        tried = [s for s in subsets if s & attackers or not m]
+        session = detector.open(p.frame.ego, Request.of(p.frame.ego), inbox)
+        reference, *results = session.detect([EGO_ALONE, *tried])
         for measure, agreement in MEASURES.items():
-            compare = agreement.against(reference, frame.ego, detector.grid)
+            compare = agreement.against(reference, p.frame.ego, detector.grid)
             for subset, result in zip(tried, results, strict=True):
                 yield (measure, name, m, len(subset)), compare(result)
 

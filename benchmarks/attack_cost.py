@@ -5,7 +5,7 @@
 
 `pass` is one forward and one backward pass through fusion and decoder, `session.logits` of the full fusion with free
 attackers' features and a loss's `backward`; `attack` is `send` as a whole: opening the session (which encodes the ego),
-the look at the unattacked frame, every step, the messages. Both in turns, medians, on one thread unless --threads says
+the look at the clean frame, every step, the messages. Both in turns, medians, on one thread unless --threads says
 otherwise. The bar: the attack costs at most 1.25 times as much as its passes.
 """
 

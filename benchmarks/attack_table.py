@@ -1,7 +1,6 @@
 """What attacks on features do where nobody defends: three fusions, bounded and unbounded, 1 to 3 of 5 attackers.
 
-    python -m benchmarks.attack_table --jobs 2 --out FILE.jsonl    # 100 held-out scenes; goes on if stopped
-    python -m benchmarks.attack_table --render FILE.jsonl          # the tables, as Markdown
+    python -m benchmarks.attack_table --jobs 2    # 100 held-out scenes; goes on if stopped, prints Markdown
 
 One frame a scene, everybody fused. *Attack loss* is minus the objective that PGD, FGSM and APGD minimise (binary
 cross-entropy towards inverted pseudo-labels, mean over cells): higher is stronger. All take the same number of steps,
@@ -13,7 +12,7 @@ or hide within the attackers' reach is not counted. `--what` runs one half: `str
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -27,11 +26,13 @@ import torch
 from robosac import attacks, detectors
 from robosac.attacks.base import Measured
 from robosac.attacks.features.objectives import InvertedBce
-from robosac.attacks.features.problem import FullFusion, Problem
+from robosac.attacks.features.problem import Problem
+from robosac.attacks.features.target_subsets import FullFusion
 from robosac.detectors.bev.detector import BevDetector
 from robosac.evaluation.ap import FrameMatches, average_precision, match_truth
 from robosac.evaluation.play import Staged, attacked_air, choose_attackers, stage
 from robosac.executors import Processes
+from robosac.experiments.studies import study
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, BevGrid, Detections, Message, Subset, keyed_rng
 
@@ -79,8 +80,10 @@ class Scene:
         """The problem as the attacker posed it to itself."""
         s = self.staged
         air = attacked_air(s.frame, self.detector, s.request, s.honest, self.liars, attack.knowledge)
-        honest = attacker.crew.honest(air)
-        return Problem.pose(air, honest, attack.objective, attack.aim, attacker.crew.rng(air, "problem"))
+        honest = attacker.colluders.honest(air)
+        return Problem.on_frame(
+            air, honest, attack.objective, attack.target_subsets, attacker.colluders.rng(air, "problem")
+        )
 
     def fused(self, messages: Sequence[Message], subset: Subset | None = None) -> Detections:
         session = self.detector.open(self.staged.frame.ego, self.staged.request, messages)
@@ -94,7 +97,7 @@ class Scene:
         s = self.staged
         air = attacked_air(s.frame, self.detector, s.request, s.honest, self.liars, attacks.load("pgd").knowledge)
         honest = {i: s.honest[i] for i in sorted(self.liars)}
-        return InvertedBce().aim(Problem.pose(air, honest, InvertedBce(), FullFusion(), keyed_rng(0)).unattacked)
+        return InvertedBce().make_loss(Problem.on_frame(air, honest, InvertedBce(), FullFusion(), keyed_rng(0)).clean)
 
     def judged(self, messages: Sequence[Message], aim: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, Any]:
         """As `row`, of the full fusion, with the attack loss: minus the objective of its logits."""
@@ -120,8 +123,7 @@ def play(item: tuple[str, int], *, split: str, seed: int, names: Sequence[str], 
             for m in (0, *ATTACKERS)
         }
         rows = targets(scenes, epsilon) if what == "targets" else strength(scenes, epsilon)
-        key = {"split": split, "seed": seed, "scene": index, "what": what, "epsilon": epsilon}
-        lines.append({**key, "detector": name, "rows": rows})
+        lines.append({"scene": index, "what": what, "detector": name, "rows": rows})
     return lines
 
 
@@ -146,11 +148,10 @@ def targets(scenes: Mapping[int, Scene], epsilon: float) -> dict[str, Any]:
 
 
 def aimed_at_one(scene: Scene, kind: str, epsilon: float = EPSILON) -> dict[str, Any]:
-    """Whether one object was faked or hidden; `hit` is None where there was nothing to aim at."""
+    """Whether one object was faked or hidden; `hit` is None where there was no target."""
     attack: Any = attack_of(kind, epsilon)
     sent, attacker = scene.lies(attack)
-    unattacked = scene.problem(attack, attacker).unattacked
-    cell = attack.objective.target(unattacked)
+    cell = attack.objective.target(scene.problem(attack, attacker).clean)
     if cell is None:
         return {"hit": None}
     found, honest = scene.fused(sent), scene.fused(list(scene.staged.honest.values()))
@@ -181,12 +182,12 @@ def near(found: Detections, cell: tuple[int, int], grid: BevGrid) -> np.ndarray[
 Lines = Sequence[Mapping[str, Any]]
 
 
-def render(lines: Lines) -> Iterator[str]:
+def render(lines: Lines, epsilon: float = EPSILON) -> Iterator[str]:
     """Markdown: harm and attack loss, whether their order is as it should be, one object faked or hidden."""
     scenes = {w: len({line["scene"] for line in lines if line["what"] == w}) for w in HALVES}
     yield (
         f"{scenes['strength']} scenes ({scenes['targets']} for one object faked or hidden), one frame each, "
-        f"undefended; eps {_epsilon(lines):g}, {STEPS} steps."
+        f"undefended; eps {epsilon:g}, {STEPS} steps."
     )
     for table, what in ((_strengths, "strength"), (_targets, "targets")):
         rows = {d: found for d in DETECTORS if (found := _rows(lines, d, what))}
@@ -230,14 +231,6 @@ def _targets(rows: Mapping[str, Lines]) -> Iterator[str]:
             )
 
 
-def _epsilon(lines: Lines) -> float:
-    """The one budget of a file: tables of two would have to say which."""
-    found = {float(line.get("epsilon", EPSILON)) for line in lines}
-    if len(found) > 1:
-        raise SystemExit(f"expected lines of one epsilon, got {sorted(found)}; give each a file of its own")
-    return found.pop() if found else EPSILON
-
-
 def _rows(lines: Lines, name: str, what: str) -> list[Any]:
     return [line["rows"] for line in lines if line["detector"] == name and line["what"] == what]
 
@@ -257,12 +250,6 @@ def _row(name: str, m: int, kind: str, rows: Lines, order: str) -> str:
     return f"| {name} | {m} | {kind} | {shown[0]} | {shown[1]} | {boxes:.1f} | {loss} | {order} |"
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file; one that was cut off by a kill is left out and done again."""
-    texts = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(text) for text in texts if text.endswith("}") and text.count('"rows"') == 1]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--scenes", type=int, default=100)
@@ -270,27 +257,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=DETECTORS)
     parser.add_argument("--what", choices=HALVES, help="one half of the work; default: both")
-    parser.add_argument("--epsilon", type=float, default=EPSILON, help="one budget a file")
+    parser.add_argument("--epsilon", type=float, default=EPSILON, help="budget of all attacks")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("runs/attack_table.jsonl"))
-    parser.add_argument("--render", type=Path, help="print the tables of this file and do nothing else")
+    parser.add_argument("--out", type=Path, default=Path("runs/attack_table"), help="folder where results are kept")
     args = parser.parse_args()
-    if args.render is not None:
-        print("\n".join(render(read(args.render))))
-        return
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    kept = read(args.out)
-    args.out.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    done = {(line["what"], line["scene"]) for line in kept}
     halves = HALVES if args.what is None else (args.what,)
-    todo = [item for item in product(halves, range(args.scenes)) if item not in done]
     work = partial(play, split=args.split, seed=args.seed, names=tuple(args.detectors), epsilon=args.epsilon)
-    with args.out.open("a") as file:
-        for position, lines in Processes(jobs=args.jobs, threads=1).run(work, todo):
-            file.write("".join(json.dumps(line) + "\n" for line in lines))
-            file.flush()
-            print(*todo[position], f"({len(todo)} to do)", flush=True)
-    print("\n".join(render(read(args.out))))
+    found = study(
+        work,
+        list(product(halves, range(args.scenes))),
+        args.out,
+        Processes(jobs=args.jobs, threads=1),
+        decides=[detector_of(name) for name in args.detectors],
+        tell=lambda done, total: print(f"{done} of {total}", file=sys.stderr, flush=True),
+    )
+    print("\n".join(render([line for lines in found for line in lines], args.epsilon)))
 
 
 if __name__ == "__main__":

@@ -15,16 +15,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.machine import describe, machine, verdict
-from robosac.demo.run import run_demo
-from robosac.demo.settings import DemoSettings
+from robosac.executors import Processes
+from robosac.experiments.demo import DemoSettings, run_demo
+from robosac.experiments.provenance import environment
 from robosac.types import InputError
 
 AP_BAR: Final = 1e-3
@@ -144,7 +147,9 @@ def fresh(settings: DemoSettings, jobs: int, threads: int) -> Result:
 
 
 def _play(settings: DemoSettings, jobs: int, threads: int) -> dict[str, Any]:
-    return run_demo(settings, jobs=jobs, threads=threads).to_dict()
+    with tempfile.TemporaryDirectory() as folder:  # a new one: what is done there is not done again
+        result = run_demo(settings, Path(folder), Processes(jobs=jobs, threads=threads))
+        return result.to_dict("robosac demo", environment(jobs, threads))
 
 
 def run(settings: DemoSettings) -> tuple[Digests, list[Comparison]]:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.machine import describe, machine
-from robosac.grid.entries import without_timings
+from robosac.experiments.entries import without_timings
 
 SMALL = (
     *("--scenes", "8", "--frames", "1", "--attack", "noise,pgd:steps=2", "--attackers", "0,1,2"),
@@ -36,12 +36,12 @@ LARGE = ("--frames", "2", "--attack", "pgd", "--attackers", "0,1,2", "--defense"
 
 @dataclass(frozen=True)
 class Kills:
-    """What came of the kills.
+    """The kills and their outcome.
 
     Attributes:
         kills: how many there were.
         rounds: grids that got through in the end.
-        during: kills after which some parts, but not all of the entries, were there: those that hit the work itself.
+        during: kills after which some shards, but not all of the entries, were there: those that hit the work itself.
         differing: files of entries that are not what they should be.
     """
 
@@ -93,10 +93,10 @@ def kill_and_resume(
                 os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
                 killed += 1
-                n_parts, n_entries = len(list(out.glob("parts/*.json"))), len(list(out.glob("entries/*.json")))
-                during += n_parts > 0 and n_entries < len(wanted)
+                n_shards, n_entries = len(list(out.glob("shards/*.json"))), len(list(out.glob("entries/*.json")))
+                during += n_shards > 0 and n_entries < len(wanted)
                 if show:
-                    print(f"kill {killed}: {n_parts} parts, {n_entries} of {len(wanted)} entries", flush=True)
+                    print(f"kill {killed}: {n_shards} shards, {n_entries} of {len(wanted)} entries", flush=True)
             else:
                 if process.returncode:
                     raise RuntimeError(f"expected a resumed grid to go on, got: {told.decode()[-2000:]}")
@@ -131,7 +131,7 @@ def main(args: Sequence[str] | None = None) -> None:
             rng = random.Random(chosen.seed)
             k = kill_and_resume(SMALL, folder, kills=chosen.kills, jobs=chosen.jobs, rng=rng, show=True)
             print(
-                f"{k.kills} kills, {k.during} of them between the first part and the last entry; {k.rounds} grids of "
+                f"{k.kills} kills, {k.during} of them between the first shard and the last entry; {k.rounds} grids of "
                 f"{len(entries(folder / 'undisturbed'))} entries got through; "
                 f"{len(k.differing)} entries differ {', '.join(k.differing)}"
             )

@@ -89,7 +89,7 @@ def outputs(detector: Any, inbox: Inbox, messages: Sequence[Message]) -> tuple[T
         seen.append((output.detach().clone(), ground))
         return decode(output, ground, config)
 
-    with mock.patch("robosac.detectors.bev.detector.decode", spy):
+    with mock.patch("robosac.detectors.bev.session.decode", spy):
         session = detector.open(inbox.frame.ego, inbox.request, messages)
         session.detect([frozenset(session.ids)])
     return seen[-1]

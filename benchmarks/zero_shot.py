@@ -1,14 +1,13 @@
 """How well does a shipped detector, trained on the simulator alone, do on driving data it never saw?
 
-    python -m benchmarks.zero_shot                          # every sample that is there
+    python -m benchmarks.zero_shot                          # every sample that is there; one frame of each is drawn
     python -m benchmarks.zero_shot FOLDER --ego first       # a data set of one's own
-    python -m benchmarks.zero_shot --out runs/zero_shot     # and one attacked, defended frame of each drawn
 
 AP seen from above by `robosac.evaluation.ap`: objects with at least 5 points of the agents taking part, centred in the
 detector's map (+-38.4 m about the ego; published figures of these data sets are for a larger region and are another
 thing). Rows: the ego alone; everybody fused; with one teammate attacking, everybody fused and the default defence;
 and that where nobody attacks. Its thresholds are the shipped ones, from simulated frames. Nothing is trained, tuned or
-calibrated on the data. Where the only teammate lies, the best a defence can do is the ego alone.
+calibrated on the data. Where the only teammate attacks, the best a defence can do is the ego alone.
 
 What differs from the simulator and what is done about it:
 - sensor heights (1.9 m on cars of OPV2V, a levelled "virtual" lidar at DAIR's crossing): nothing; the raster measures
@@ -17,43 +16,37 @@ What differs from the simulator and what is done about it:
 - world frames that are mirrored (OPV2V's are left-handed): nothing; only relative poses are used;
 - the ego's own roof, which OPV2V's scans show: nothing; a box that is found there is a mistake a frame;
 - clocks: DAIR's road-side scan is up to 50 ms later than the vehicle's, half a period, and the default gate lets a
-  clock run 20 ms ahead. For all rows and data sets it is let run 50 ms ahead.
+  clock run 20 ms ahead. There it is let run 50 ms ahead.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from robosac import attacks
-from robosac.data.dataset import EACH, DataSet
-from robosac.data.layout import recognise
-from robosac.defenses import NoDefense, Robosac
-from robosac.defenses.baselines import EgoOnly
-from robosac.demo.pictures import shoot
+from robosac.data.dataset import EACH
 from robosac.evaluation.ap import average_precision, recall
-from robosac.evaluation.play import Played, Policy, play
-from robosac.files import check_writable, write_whole
-from robosac.gate import Gate
-from robosac.registry.detectors import open_detector, saved_calibration
-from robosac.simulation import scenario
-from robosac.types import Frame, InputError, Truth
+from robosac.executors import make_executor
+from robosac.experiments.entries import Entry
+from robosac.experiments.pictures import draw_scene
+from robosac.experiments.runner import Plan, make_plan, picture_tasks, run_plan
+from robosac.experiments.settings import Grid
+from robosac.files import write_whole
+from robosac.types import InputError
 
 SAMPLES: Final = ("opv2v/validate", "opv2v_two_cars", "dair_v2x_c")
-SIMULATED: Final = "simulated"
+SIMULATED: Final = "sim:mixed"
 SIMULATED_FRAMES: Final = 20
-GATE: Final = Gate(max_ahead_ms=50.0)
-POLICIES: Final = (
-    Policy("ego only", lambda m: EgoOnly(), honest_air=True),
-    Policy("all honest", lambda m: NoDefense(gate=GATE), honest_air=True),
-    Policy("no defence", lambda m: NoDefense(gate=GATE)),
-    Policy("robosac", lambda m: Robosac(gate=GATE)),
-    Policy("robosac, no liar", lambda m: Robosac(gate=GATE), honest_air=True),
-)
+ROWS: Final = {  # title -> defence, attackers
+    "ego only": ("ego-only", 0),
+    "all honest": ("none", 0),
+    "no defence": ("none", 1),
+    "robosac": ("robosac", 1),
+    "robosac, no attacker": ("robosac", 0),
+}
 
 
 def samples() -> list[Path]:
@@ -62,74 +55,62 @@ def samples() -> list[Path]:
     return [home / name for name in SAMPLES if (home / name).is_dir()]
 
 
-def frames_of(name: str, ego: str) -> Iterator[tuple[Frame, Truth]]:
-    """Frames and truth of a folder, or the first frames of held-out simulated scenes."""
-    if name == SIMULATED:
-        yield from (scenario("test", k).snapshot(0).frame() for k in range(SIMULATED_FRAMES))
-    else:
-        yield from DataSet(recognise(Path(name)), ego=ego)
+def plan_of(name: str, ego: str, detector: str, attack: str, out: Path) -> Plan:
+    """A data set, one of the teammates attacking and none."""
+    simulated = name == SIMULATED
+    grid = Grid(
+        dataset=(name if simulated else f"data:{name}",),
+        ego=ego,
+        scenes=SIMULATED_FRAMES if simulated else None,
+        frames=1 if simulated else None,
+        detector=(detector,),
+        attack=(attack,),
+        attackers=(0, 1),
+        defense=("ego-only", "none", "robosac"),
+    )
+    return make_plan(grid, out)
 
 
-def measure(name: str, ego: str, detector_name: str, attack_name: str) -> list[Played]:
-    """Every policy on every frame that has a teammate, one of them attacking."""
-    detector = open_detector(detector_name)
-    attack, calibration = attacks.load(attack_name), saved_calibration(detector)
-    found: list[Played] = []
-    for _, group in groupby(frames_of(name, ego), key=lambda pair: pair[0].scenario):
-        shared = [(frame, truth) for frame, truth in group if frame.others]
-        if shared:
-            found += play(shared, detector, attack, (1,), POLICIES, seed=0, calibration=calibration)
-    if not found:
-        raise InputError(f"expected frames with teammates in {name}, got none; look at it with robosac data inspect")
-    return found
-
-
-def show(title: str, played: Sequence[Played]) -> None:
-    """One table."""
-    first = [p for p in played if p.policy == POLICIES[0].name]
-    objects = sum(p.record.matches.n_gt for p in first)
-    mean = sum(len(p.frame.others) for p in first) / len(first)
-    print(f"\n{title}: {len(first)} frames, {mean:.1f} teammates, {objects} objects")
-    print(f"  {'':18}{'AP@0.3':>8}{'AP@0.5':>8}{'AP@0.7':>8}{'recall@0.5':>12}{'used':>6}{'liar used':>11}")
-    for policy in POLICIES:
-        rows = [p for p in played if p.policy == policy.name]
-        matches = [p.record.matches for p in rows]
-        ap, found = average_precision(matches), recall(matches)
-        used = sum(len(p.verdict.used) for p in rows) / len(rows)
-        lied = sum(bool(p.verdict.used & p.truth.attackers) for p in rows) / len(rows)
-        print(
-            f"  {policy.name:18}" + "".join(f"{_said(ap[t]):>8}" for t in (0.3, 0.5, 0.7)) + f"{_said(found[0.5]):>12}"
-            f"{used:6.2f}" + ("" if policy.honest_air else f"{lied:11.2f}")
-        )  # fmt: skip
+def show(title: str, entries: Sequence[Entry]) -> None:
+    """One table, of the frames that have a teammate."""
+    cells = {(e.cell.defense.name, e.cell.m): [r for r in e.records if r.teammates] for e in entries}
+    first = cells[ROWS["ego only"]]
+    if not first:
+        raise InputError(f"expected frames with teammates in {title}, got none; look at it with robosac data inspect")
+    mean = sum(len(r.teammates) for r in first) / len(first)
+    print(f"\n{title}: {len(first)} frames, {mean:.1f} teammates, {sum(r.matches.n_gt for r in first)} objects")
+    print(f"  {'':20}{'AP@0.3':>8}{'AP@0.5':>8}{'AP@0.7':>8}{'recall@0.5':>12}{'used':>6}{'attacker used':>15}")
+    for policy, (defense, m) in ROWS.items():
+        rows = cells[defense, m]
+        ap, found = average_precision([r.matches for r in rows]), recall([r.matches for r in rows])
+        aps = "".join(f"{_said(ap[t]):>8}" for t in (0.3, 0.5, 0.7))
+        used = sum(len(r.used) for r in rows) / len(rows)
+        taken = f"{sum(bool(r.used & r.attackers) for r in rows) / len(rows):15.2f}" if m else ""
+        print(f"  {policy:20}{aps}{_said(found[0.5]):>12}{used:6.2f}{taken}")
 
 
 def _said(value: float | None) -> str:
     return "none" if value is None else f"{value:.3f}"
 
 
-def draw(name: str, played: Sequence[Played], detector_name: str, out: Path) -> Path:
-    """The first frame under every policy, one teammate attacking."""
-    first = [p for p in played if p.frame is played[0].frame]
-    path = out / f"{Path(name).name}.png"
-    write_whole(path, shoot(first, open_detector(detector_name).grid, Path(name).name).panels)
-    return path
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folders", nargs="*", help="data sets; default: the simulator's test split and the samples")
+    parser.add_argument(
+        "data", nargs="*", help="folders of data sets; default: the simulator's test split and the samples"
+    )
     parser.add_argument("--detector", default="mean", help="a shipped detector")
     parser.add_argument("--attack", default="pgd", help="an attack preset")
     parser.add_argument("--ego", default=EACH, help="first, each, or an agent's name")
-    parser.add_argument("--out", type=Path, help="folder for a picture of each data set")
+    parser.add_argument("--out", type=Path, default=Path("runs/zero_shot"))
+    parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
-    if args.out is not None:
-        check_writable(args.out)
-    for name in args.folders or [SIMULATED, *map(str, samples())]:
-        played = measure(name, args.ego, args.detector, args.attack)
-        show(Path(name).name, played)
-        if args.out is not None:
-            print(f"  {draw(name, played, args.detector, args.out)}")
+    for name in args.data or [SIMULATED, *map(str, samples())]:
+        title = Path(name).name
+        plan, executor = plan_of(name, args.ego, args.detector, args.attack, args.out / title), make_executor(args.jobs)
+        show(title, run_plan(plan, executor))
+        for _, shot in executor.run(draw_scene, picture_tasks(plan, 1)):
+            write_whole(args.out / f"{title}.png", shot.panels)
+            print(f"  {args.out / title}.png")
 
 
 if __name__ == "__main__":

@@ -6,30 +6,39 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from robosac.types import Detections, Detector, Float32, Id, Message, Outputs, Request, Session, Subset, View
+from robosac.types import Bool, Detections, Detector, Float32, Id, Message, Outputs, Request, Session, Subset, View
 
 
 @dataclass(frozen=True, eq=False)
 class Contribution:
-    """What one teammate's message shows, in the ego's frame: features, boxes or points, whichever the detector sends.
+    """What one agent shows by itself, in the ego's frame: features, boxes or points, whichever the detector sends.
 
     Attributes:
-        features: name -> map `(C, H, W)` on the ego's grid, as the detector brings it there before it fuses.
-        detections: boxes and scores, where the teammate sent boxes.
-        points: `(N, 4)` `[x y z intensity]`, where it sent points.
+        features: name -> map `(C, H, W)`, as it is just before fusion. Rows run along +y and columns along +x over the
+            area of the detector's grid; a map may have coarser cells than the grid, or finer ones.
+        valid: `(H, W)`, where the maps hold what the agent sent and not filling; None where this is not known.
+        detections: boxes and scores, where agents send boxes.
+        points: `(N, 4)` `[x y z intensity]`, where they send points.
     """
 
     features: Mapping[str, Float32] = field(default_factory=dict)
+    valid: Bool | None = None
     detections: Detections | None = None
     points: Float32 | None = None
 
 
 @runtime_checkable
 class Contributing(Session, Protocol):
-    """A session that shows what each teammate contributes by itself, before anything is fused."""
+    """A session that shows what each agent contributes by itself, before anything is fused."""
 
-    def contribution(self, teammate: Id) -> Contribution:
-        """What the message of one teammate shows. InputError where nothing came from it."""
+    def contribution(self, teammate: Id | None) -> Contribution:
+        """What the message of one teammate shows; None: what the ego itself does, to compare with.
+
+        It depends on nobody else's message.
+
+        Raises:
+            InputError: nothing came from that teammate, or the model fuses what is not in the ego's frame.
+        """
         ...
 
 

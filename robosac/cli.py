@@ -184,10 +184,19 @@ def evaluate(
     frame_step: Annotated[int | None, typer.Option(min=1, help="Every how many-th frame.")] = None,
     vehicles: Annotated[int | None, typer.Option(min=1, help="Connected vehicles of a simulated scene.")] = None,
     comm_range_m: Annotated[float | None, typer.Option(help="Who is further from the ego is no teammate.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1.")] = None,
+    ego: Annotated[str | None, typer.Option(help="Of a recording: first, each, or an agent's name.")] = None,
+    pose_noise: Annotated[
+        str | None,
+        typer.Option(metavar="METRES[,DEGREES]", help="Errors of all measured poses: their standard deviations."),
+    ] = None,
+    delay: Annotated[int | None, typer.Option(min=0, help="Frames by which teammates are late.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda or cuda:1; with cuda, jobs take the GPUs in turn.")
+    ] = None,
     root: Root = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core. Changes no figure.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Computing threads of each process.")] = 1,
+    executor: Annotated[str, typer.Option(help="Where work is done: serial or processes.")] = "processes",
     out: Out = Path("runs/evaluate"),
     json: Json = False,
 ) -> None:
@@ -212,9 +221,12 @@ def evaluate(
         "frame_step": frame_step,
         "vehicles": vehicles,
         "comm_range_m": comm_range_m,
+        "ego": ego,
+        "pose_noise": None if pose_noise is None else [pose_noise],
+        "delay": delay,
         "device": device,
     }
-    run(named, config=config, out=out, jobs=jobs, threads=threads, root=root, as_json=json)
+    run(named, config=config, out=out, jobs=jobs, threads=threads, executor=executor, root=root, as_json=json)
 
 
 @app.command()

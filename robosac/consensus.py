@@ -53,8 +53,8 @@ def search(
     reference = trial([EGO_ALONE])[0]  # line 1: the ego's own result Y_0
     known = {EGO_ALONE: reference}
     history: list[Trial] = []
-    while len(history) < budget:  # line 2: at most N times
-        subsets = proposer.propose(ids, tuple(history), rng, min(batch, budget - len(history)))  # line 3: draw
+    while count := min(batch, budget - len(history)):  # line 2: at most N times
+        subsets = proposer.propose(ids, tuple(history), rng, count)[:count]  # line 3: draw
         if not subsets:
             break
         new = [s for s in dict.fromkeys(subsets) if s not in known]

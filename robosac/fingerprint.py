@@ -4,7 +4,10 @@ Settings, arrays, weights and files are read to the bottom: a network inside a l
 class changes the name of what holds it when one of its weights changes. A file is named by its bytes and not by its
 path, so that other weights under an old name are noticed, and the same weights elsewhere are the same.
 
-What knows better says so with a method `fingerprint()`, whose plain answer takes the place of its attributes.
+An object is its attributes and the code of its class, inherited methods of the same package included; a function is its
+code, its defaults and what it closes over. Values of module-level names that a function reads are not part of it: who
+opens code by name adds the file (`file_fingerprint`). What knows better says so with a method `fingerprint()`, whose
+plain answer takes the place of its attributes. Names are the same in every process and on every GPU.
 """
 
 from __future__ import annotations
@@ -13,14 +16,19 @@ import dataclasses
 import enum
 import hashlib
 import json
+import logging
 import math
-from collections.abc import Mapping
+import os
+import re
+import types
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 _CHUNK: Final = 1 << 20
-_CODE: Final = ("co_code", "co_consts", "co_names", "co_varnames", "co_freevars")
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
+_CALLABLE: Final = ("func", "args", "keywords", "__self__", "__func__", "__name__")  # partial, bound, built in
 
 
 def fingerprint(*values: Any) -> str:
@@ -31,9 +39,7 @@ def fingerprint(*values: Any) -> str:
     Raises:
         OSError: a file among the values cannot be read.
     """
-    digest = hashlib.sha256()
-    _add(digest, list(values), [])
-    return digest.hexdigest()[:20]
+    return _Reader().name(list(values), ()).hex()[:20]
 
 
 def file_fingerprint(path: Path) -> str:
@@ -41,73 +47,92 @@ def file_fingerprint(path: Path) -> str:
 
     Folders of recordings are too large to be read whole, so their files are named by size and time of last change.
     """
-    digest = hashlib.sha256()
-    _add_path(digest, path)
-    return digest.hexdigest()[:20]
+    return _file(path).hex()[:20]
 
 
-def _add(digest: Any, value: Any, above: list[int]) -> None:
-    """Feed one value, its type first, so that 1, True and "1" differ. `above` holds what is being read already."""
-    digest.update(f"<{type(value).__qualname__}>".encode())
-    if value is None or isinstance(value, (bool, int, str, bytes)):
-        digest.update(value if isinstance(value, bytes) else repr(value).encode())
-    elif isinstance(value, float):
-        digest.update((value.hex() if math.isfinite(value) else repr(value)).encode())
-    elif isinstance(value, enum.Enum):
-        digest.update(value.name.encode())
-    elif isinstance(value, Path):
-        _add_path(digest, value)
-    elif id(value) in above:
-        digest.update(b"again")  # an object that holds itself
-    else:
-        _add_parts(digest, value, [*above, id(value)])
-    digest.update(b";")
+class _Reader:
+    """Names values one by one; what was named once is not read again, however often it is referred to."""
+
+    def __init__(self) -> None:
+        self._named: dict[int, tuple[Any, bytes]] = {}  # the object is kept, so that its id stays its own
+
+    def name(self, value: Any, above: tuple[int, ...]) -> bytes:
+        """The digest of one value; `above` are the objects that are being read already."""
+        if (found := self._named.get(id(value))) is not None:
+            return found[1]
+        if id(value) in above:
+            return b"an object that holds itself"
+        digest = hashlib.sha256(f"<{type(value).__qualname__}>".encode())  # 1, True and "1" differ
+        for part in self._parts(value, (*above, id(value))):
+            digest.update(part)
+        if not isinstance(value, (bool, int, float, str, bytes, type(None))):
+            self._named[id(value)] = value, digest.digest()
+        return digest.digest()
+
+    def _parts(self, value: Any, above: tuple[int, ...]) -> Iterator[bytes]:
+        if value is None or isinstance(value, (bool, int, str)):
+            yield repr(value).encode()
+        elif isinstance(value, bytes):
+            yield value
+        elif isinstance(value, float):
+            yield (float.hex(value) if math.isfinite(value) else repr(float(value))).encode()
+        elif isinstance(value, enum.Enum):
+            yield f"{value.name} {value.value!r}".encode()
+        elif isinstance(value, Path):
+            yield _file(value)
+        elif isinstance(value, Mapping):
+            for key in sorted(value, key=lambda k: (str(k), type(k).__qualname__)):
+                yield self.name(key, above)
+                yield self.name(value[key], above)
+        elif isinstance(value, (list, tuple)):
+            yield from (self.name(v, above) for v in value)
+        elif isinstance(value, (set, frozenset)):
+            yield from sorted(self.name(v, above) for v in value)
+        elif callable(own := getattr(value, "fingerprint", None)) and not isinstance(value, type):
+            yield self.name(own(), above)
+        elif hasattr(value, "__array__") and not isinstance(value, type):
+            array = _array(value)
+            yield f"{array.dtype} {array.shape}".encode()
+            plain = array.dtype == object
+            yield json.dumps(array.tolist(), default=repr).encode() if plain else array.tobytes()
+        elif isinstance(value, (types.ModuleType, logging.Logger)):
+            yield value.__name__.encode() if isinstance(value, types.ModuleType) else value.name.encode()
+        elif type(value).__module__ == "torch" and type(value).__name__ == "device":
+            yield value.type.encode()  # which of the GPUs computes decides nothing
+        elif isinstance(value, type):
+            yield self.name(list(_code_of_class(value)), above)
+        elif isinstance(value, types.FunctionType):
+            closed = [c.cell_contents for c in (value.__closure__ or ()) if _filled(c)]
+            yield self.name([value.__qualname__, value.__defaults__, value.__kwdefaults__, closed], above)
+            yield _code(value.__code__)
+        else:
+            yield from self._object(value, above)
+
+    def _object(self, value: Any, above: tuple[int, ...]) -> Iterator[bytes]:
+        """An object of any class: what it holds and what its methods do."""
+        yield self.name(type(value), above)
+        held = _held(value)
+        if not held:  # nothing that can be looked into, like a dtype or a compiled pattern
+            yield _ADDRESS.sub("", repr(value)).encode()
+        yield self.name(held, above)
+        if hasattr(value, "_c") and callable(state := getattr(value, "state_dict", None)):
+            yield self.name(dict(state()), above)  # TorchScript keeps its weights out of sight
 
 
-def _add_parts(digest: Any, value: Any, above: list[int]) -> None:
-    if isinstance(value, Mapping):
-        for key in sorted(value, key=str):
-            _add(digest, key, above)
-            _add(digest, value[key], above)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            _add(digest, part, above)
-    elif isinstance(value, (set, frozenset)):
-        for part in sorted(fingerprint(v) for v in value):
-            digest.update(part.encode())
-    elif callable(own := getattr(value, "fingerprint", None)) and not isinstance(value, type):
-        _add(digest, own(), above)
-    elif hasattr(value, "state_dict") and not isinstance(value, type):  # a network: what it learnt, and what it is
-        _add(digest, {k: _array(v) for k, v in value.state_dict().items()}, above)
-        _add(digest, _code_of(type(value)), above)
-    elif hasattr(value, "__array__"):
-        array = _array(value)
-        digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(array.tobytes() if array.dtype != object else json.dumps(array.tolist(), default=repr).encode())
-    elif isinstance(value, type) or hasattr(value, "__code__"):
-        _add(digest, _code_of(value), above)
-    elif dataclasses.is_dataclass(value):
-        _add(digest, {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.compare}, above)
-    else:
-        _add_object(digest, value, above)
-
-
-def _add_object(digest: Any, value: Any, above: list[int]) -> None:
-    """An object of any class: what it holds and what its methods do."""
-    _add(digest, _code_of(type(value)), above)
-    held = {k: v for k, v in getattr(value, "__dict__", {}).items() if not _cached(type(value), k)}
-    for name in (n for c in type(value).__mro__ for n in getattr(c, "__slots__", ())):
-        if isinstance(name, str) and hasattr(value, name):
+def _held(value: Any) -> dict[str, Any]:
+    """An object's attributes, without those that were only computed from others or that do not make it another."""
+    aside = {f.name for f in dataclasses.fields(value) if not f.compare} if dataclasses.is_dataclass(value) else set()
+    aside |= {k for k in getattr(value, "__dict__", {}) if isinstance(getattr(type(value), k, None), cached_property)}
+    held = {k: v for k, v in getattr(value, "__dict__", {}).items() if k not in aside}
+    for name in (n for c in type(value).__mro__ for n in _listed(getattr(c, "__slots__", ()))):
+        if name not in aside and hasattr(value, name):
             held[name] = getattr(value, name)
-    for name in ("func", "args", "keywords", "__self__", "__func__"):  # functools.partial and bound methods
-        if name not in held and hasattr(value, name):
-            held[name] = getattr(value, name)
-    _add(digest, held, above)
+    return held | {n: getattr(value, n) for n in _CALLABLE if n not in held and hasattr(value, n)}
 
 
-def _cached(kind: type, name: str) -> bool:
-    """Whether an attribute was only computed from the others."""
-    return isinstance(getattr(kind, name, None), cached_property)
+def _listed(slots: Any) -> list[str]:
+    names = [slots] if isinstance(slots, str) else list(slots)
+    return [n for n in names if n not in ("__dict__", "__weakref__")]
 
 
 def _array(value: Any) -> Any:
@@ -120,20 +145,29 @@ def _array(value: Any) -> Any:
     return np.ascontiguousarray(np.asarray(value))
 
 
-def _code_of(thing: Any) -> list[Any]:
-    """The name and code of a function with its defaults and what it closes over, or of a class's own methods."""
-    if not isinstance(thing, type):
-        closed = [c.cell_contents for c in (getattr(thing, "__closure__", None) or ()) if _filled(c)]
-        return [thing.__qualname__, _plain_code(thing.__code__), thing.__defaults__, thing.__kwdefaults__, closed]
-    methods = {k: _plain_code(v.__code__) for k, v in vars(thing).items() if hasattr(v, "__code__")}
-    return [f"{thing.__module__}.{thing.__qualname__}", methods]
+def _code_of_class(kind: type) -> Iterator[Any]:
+    """The names, methods and plain constants of a class and of its bases in the same package."""
+    package = kind.__module__.partition(".")[0]
+    for base in kind.__mro__:
+        yield f"{base.__module__}.{base.__qualname__}"
+        if base.__module__.partition(".")[0] != package or package == "builtins":
+            continue
+        for name, held in sorted(vars(base).items()):
+            parts = (held, *(getattr(held, a, None) for a in ("__func__", "fget", "func")))  # properties and the like
+            yield from ((name, _code(p.__code__)) for p in parts if hasattr(p, "__code__"))
+            if isinstance(held, (bool, int, float, str, bytes)) and not name.startswith("__"):
+                yield name, held
 
 
-def _plain_code(code: Any) -> list[Any]:
-    """Byte code without line numbers and file names."""
-    parts: list[Any] = [getattr(code, name) for name in _CODE]
-    parts[1] = [_plain_code(c) if hasattr(c, "co_code") else repr(c) for c in code.co_consts]
-    return parts
+def _code(code: types.CodeType) -> bytes:
+    """Byte code without line numbers and file names; sets among its constants in an order of their own."""
+    digest = hashlib.sha256(repr((code.co_names, code.co_varnames, code.co_freevars)).encode() + code.co_code)
+    for held in code.co_consts:
+        if isinstance(held, types.CodeType):
+            digest.update(_code(held))
+        else:
+            digest.update(repr(sorted(map(repr, held)) if isinstance(held, frozenset) else held).encode())
+    return digest.digest()
 
 
 def _filled(cell: Any) -> bool:
@@ -144,15 +178,25 @@ def _filled(cell: Any) -> bool:
     return True
 
 
-def _add_path(digest: Any, path: Path) -> None:
+def _file(path: Path) -> bytes:
+    digest = hashlib.sha256()
     if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        for file in sorted(_files_in(path)):
             stat = file.stat()
             digest.update(f"{file.relative_to(path)} {stat.st_size} {stat.st_mtime_ns}\n".encode(errors="replace"))
-        return
-    if not path.exists():
+    elif not path.exists():
         digest.update(b"absent")
-        return
-    with path.open("rb") as opened:
-        while chunk := opened.read(_CHUNK):
-            digest.update(chunk)
+    else:
+        with path.open("rb") as opened:
+            while chunk := opened.read(_CHUNK):
+                digest.update(chunk)
+    return digest.digest()
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    """All files below a folder; links to folders are followed, each folder once."""
+    seen: set[str] = set()
+    for here, inside, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(here))
+        inside[:] = [name for name in inside if os.path.realpath(Path(here) / name) not in seen]
+        yield from (Path(here) / name for name in names if (Path(here) / name).is_file())

@@ -16,6 +16,7 @@ Two walks down the sizes:
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import comb
@@ -66,11 +67,8 @@ class Passes:
         return [draw(ids, size, rng) for size in sizes]
 
     def _order(self, n_ids: int) -> list[int]:
-        left = {s: n for s, n in self.open_tries.items() if n > 0 and s <= n_ids}
-        order: list[int] = []
-        for turn in range(max(left.values(), default=0)):
-            order += [s for s in sorted(left, reverse=True) if left[s] > turn]
-        return order
+        passes = sorted((n, -s) for s, tries in self.open_tries.items() if s <= n_ids for n in range(tries))
+        return [-s for _, s in passes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +135,7 @@ class PassesMemory:
             size = len(t.subset)
             if t.accepted:
                 self.estimated_size = max(self.estimated_size, size)
-            elif size > self.estimated_size:
+            else:
                 self.spent[size] = self.spent.get(size, 0) + 1
 
 
@@ -155,12 +153,12 @@ class WalkMemory:
         top = len(ids) if largest is None else min(largest, len(ids))
         newcomers = present - self.known if self.last else frozenset()
         first = next((f for f in ((self.last & present) | newcomers, self.last & present) if len(f) <= top), EGO_ALONE)
-        order = sorted(present - first)
-        turn = self.turn % len(order) if order else 0
+        outside = deque(sorted(present - first))
+        outside.rotate(-self.turn)
         # Once an estimate exists, the walk starts one size above it; above that, only the steps up probe.
         start = min(top, len(first) + 1) if first else top
         shares = tries_per_size(len(ids), max(0, budget - bool(first)), largest=start)
-        return Walk(tries=shares, first=first or None, outside=(*order[turn:], *order[:turn]), largest=top)
+        return Walk(tries=shares, first=first or None, outside=tuple(outside), largest=top)
 
     def learn(self, ids: Sequence[Id], used: Subset) -> None:
         """Keep what one frame found; a frame without consensus leaves the memory as it was."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import combinations, islice
+from itertools import combinations
 from math import comb
 from typing import Protocol
 
@@ -38,8 +38,7 @@ def draw(ids: Sequence[Id], size: int, rng: np.random.Generator) -> Subset:
 def draw_new(ids: Sequence[Id], size: int, tried: Collection[Subset], rng: np.random.Generator) -> Subset | None:
     """One subset of `size` of the `ids`, uniformly among those not yet tried; None when none is left.
 
-    Few subsets are enumerated; of many, draws are repeated until a new one comes, which is quick because at most
-    half of them can have been tried before the enumeration limit takes over.
+    Few subsets are enumerated, and many where more than half were tried; else draws are repeated until a new one comes.
     """
     if not 0 <= size <= len(ids):
         return None
@@ -47,26 +46,17 @@ def draw_new(ids: Sequence[Id], size: int, tried: Collection[Subset], rng: np.ra
     total = comb(len(ids), size)
     if len(done) >= total:
         return None
-    if total <= _ENUMERATE_UP_TO:
+    if total <= _ENUMERATE_UP_TO or 2 * len(done) > total:
         left = [s for s in map(frozenset, combinations(ids, size)) if s not in done]
         return left[int(rng.integers(len(left)))]
-    while len(done) <= total // 2:
-        candidate = draw(ids, size, rng)
-        if candidate not in done:
-            return candidate
-    skip = int(rng.integers(total - len(done)))  # over 2048 trials of one size: only a study gets here
-    return next(islice((s for s in map(frozenset, combinations(ids, size)) if s not in done), skip, None))
+    while (candidate := draw(ids, size, rng)) in done:
+        pass
+    return candidate
 
 
 def accepted(history: Sequence[Trial]) -> bool:
     """Whether any trial was accepted."""
     return any(t.accepted for t in history)
-
-
-def _size(size: int, ids: Sequence[Id]) -> int:
-    if size < 0:
-        raise InputError(f"expected the subset size to be >= 0, got {size}")
-    return min(size, len(ids))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,34 +68,8 @@ class Uniform:
     def propose(
         self, ids: Sequence[Id], history: Sequence[Trial], rng: np.random.Generator, count: int = 1
     ) -> list[Subset]:
+        if self.size < 0:
+            raise InputError(f"expected the subset size to be >= 0, got {self.size}")
         if accepted(history):
             return []
-        return [draw(ids, _size(self.size, ids), rng) for _ in range(count)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class WithoutRepeats:
-    """No subset twice, until one is accepted: all of `size`, in random order, then smaller ones down to `smallest`.
-
-    Attributes:
-        size: the largest size tried; teammates that are not there count for none.
-        smallest: the last size tried; None = only `size`.
-    """
-
-    size: int
-    smallest: int | None = None
-
-    def propose(
-        self, ids: Sequence[Id], history: Sequence[Trial], rng: np.random.Generator, count: int = 1
-    ) -> list[Subset]:
-        if accepted(history):
-            return []
-        largest = _size(self.size, ids)
-        smallest = largest if self.smallest is None else self.smallest
-        tried = {t.subset for t in history}
-        chosen: list[Subset] = []
-        for size in range(largest, smallest - 1, -1):
-            while len(chosen) < count and (subset := draw_new(ids, size, tried, rng)) is not None:
-                chosen.append(subset)
-                tried.add(subset)
-        return chosen
+        return [draw(ids, min(self.size, len(ids)), rng) for _ in range(count)]

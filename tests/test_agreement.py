@@ -31,6 +31,7 @@ def at(*xs):
         (at(0, 10, 20), at(10, 30), 1 / 4),
         (at(0), at(1), 1.0),  # IoU 3/5
         (at(0), at(2), 0.0),  # IoU 1/3
+        (at(0, 2.5), at(1, -1.5), 1 / 3),  # IoU 3/5 counts; the two pairs at 5/11 would sum to more and do not
     ],
 )
 def test_jaccard_by_hand(a, b, expected):
@@ -44,10 +45,18 @@ def test_matching_is_one_to_one_and_best_overall():
     assert jaccard(at(0.0), at(0.0, 0.1), iou=0.5) == 1 / 2
 
 
+def test_limits_of_iou_and_score_are_inclusive():
+    assert jaccard(at(0), at(1), iou=0.6) == 1.0 and jaccard(at(0), at(1), iou=0.61) == 0.0
+    both = Detections(at(0, 10), np.array([0.5, 0.5], np.float32))
+    compare = BoxJaccard(min_score=0.5).against(both)
+    assert compare(both) == 1.0 and compare(Detections(at(0), np.array([0.5], np.float32))) == 1 / 2
+
+
 def test_boxes_below_the_score_are_not_compared():
     d = Detections(at(0, 10), np.array([0.9, 0.2], np.float32))
     compare = BoxJaccard(min_score=0.3).against(d)
     assert compare(Detections(at(0), np.array([0.5], np.float32))) == 1.0
+    assert compare(Detections(at(0, 20), np.array([0.3, 0.29], np.float32))) == 1.0  # of the other side neither
 
 
 maps = arrays(np.float32, (4, 4), elements=st.floats(0, 1, width=32))
@@ -67,6 +76,7 @@ def test_overlap_by_hand():
     assert overlap(a, b, slack=1.0) == pytest.approx(1.4 / 2.2)
     assert overlap(a, b, weight=np.array([[1.0, 0.0]])) == pytest.approx(0.5)
     assert overlap(a, b, floor=0.5) == 0.0
+    assert overlap(np.array([[0.5, 0.4]]), np.array([[0.5, 0.5]]), floor=0.5) == 0.5  # inclusive
     assert overlap(np.zeros((2, 2)), np.zeros((2, 2))) == 1.0
 
 
@@ -199,6 +209,9 @@ def test_what_teammates_add_out_of_sight_is_no_contradiction():
     assert seen(result(hidden)) == pytest.approx(1.0) and whole(result(hidden)) == pytest.approx(0.5)
     assert seen(result(phantom)) == partly(result(phantom)) == pytest.approx(0.5)
     assert partly(result(hidden)) == pytest.approx(1 / 1.25)
+    for measure in (SeenScoreMap, ScoreMapOverlap):
+        assert measure(slack=0.0, floor=0.91).against(result(own), ego, GRID)(result(phantom)) == 1.0
+        assert measure(slack=0.9).against(result(own), ego, GRID)(result(phantom)) == pytest.approx(2 / 3)
 
 
 def test_an_ego_that_sees_nothing_vouches_for_nobody():

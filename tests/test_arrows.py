@@ -59,7 +59,7 @@ BESIDE = {  # rooms beside the floors, and all that they may import
 APPLICATION: tuple[frozenset[str], ...] = (
     frozenset({"registry"}),
     frozenset({"facade"}),
-    frozenset({"demo", "grid"}),
+    frozenset({"experiments"}),
     frozenset({"commands", "cli"}),
 )
 ENTRANCES = frozenset({"", "__main__"})  # `import robosac`, whose names anybody above may use, and `python -m robosac`
@@ -237,8 +237,8 @@ FORBIDDEN = [
     ("robosac.simulation.lidar", "from robosac.facade import wrap", "runs up"),
     ("robosac.simulation.lidar", "from robosac.files import write_whole", "across"),
     ("robosac.evaluation.play", "from robosac.registry.defenses import policy", "runs up"),
-    ("robosac.registry.defenses", "from robosac.grid.settings import Grid", "runs up"),
-    ("robosac.grid.work", "from robosac.cli import main", "runs up"),
+    ("robosac.registry.defenses", "from robosac.experiments.settings import Grid", "runs up"),
+    ("robosac.experiments.work", "from robosac.cli import main", "runs up"),
     ("robosac.viz.bev", "from robosac.evaluation.play import Played", "across"),
     ("robosac.agreement", "if True:\n    import torch", "inside the function"),
     ("robosac.cli", "import matplotlib.pyplot as plt", "inside the function"),
@@ -294,7 +294,7 @@ LIGHT = [
     ),
     ("from robosac.defenses import Robosac; from robosac.facade import wrap", ("torch", "open3d", "matplotlib")),
     ("import robosac.simulation, robosac.detectors", ("torch", "open3d", "matplotlib")),
-    ("from robosac.demo.run import run_demo", ("torch", "open3d", "matplotlib")),
+    ("from robosac.experiments.demo import run_demo", ("torch", "open3d", "matplotlib")),
 ]
 
 

@@ -6,7 +6,6 @@ import inspect
 import json
 import re
 import sys
-import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +13,13 @@ import numpy as np
 import pytest
 
 from robosac import attacks
+from robosac.attacks import features, registry
+from robosac.attacks.registry import kinds
 from robosac.cli import main
 from robosac.commands import attack_gallery
 from robosac.commands.attack_words import acts, differs, said_by, wrapped
 from robosac.commands.attacks import brief
+from robosac.registry.attacks import open_attack
 from robosac.types import Detections, InputError
 from robosac.viz.gallery import Entry, changes, gallery_page
 from tests.attacks import test_every_attack
@@ -182,18 +184,24 @@ def test_the_docs_have_the_table_as_it_is(capsys):
     assert said == set(attacks.names())
 
 
-def test_the_attack_in_the_docs_keeps_every_law(monkeypatch):
+def test_the_attack_in_the_docs_is_one_file_and_keeps_every_law(tmp_path, monkeypatch):
     (block,) = [b for b in re.findall(r"^```python\n(.*?)^```", DOCS, re.MULTILINE | re.DOTALL) if "class Fade" in b]
-    module = types.ModuleType("attacks_of_the_docs")
-    monkeypatch.setitem(sys.modules, module.__name__, module)  # where dataclasses look for their module
-    exec(compile(block, "docs/attacks.md", "exec"), module.__dict__)
-    monkeypatch.setattr(attacks, "Fade", module.Fade, raising=False)
-    case = Case(module.Fade())
-    laws = [f for name, f in vars(test_every_attack).items() if name.startswith("test_") and takes_a_case(f)]
-    assert len(laws) >= 8
-    for law in laws:
-        for count in range(5) if "count" in inspect.signature(law).parameters else [None]:
-            law(case) if count is None else law(case, count)
+    assert f"`attacks/features/fade.py`, has {len(block.splitlines())} lines" in DOCS
+    (tmp_path / "fade.py").write_text(block)
+    monkeypatch.setattr(registry, "_KINDS", dict(kinds()))
+    monkeypatch.setattr(features, "__path__", [*features.__path__, str(tmp_path)])  # as if the file were in it
+    registry._import_all.cache_clear()
+    try:
+        case = Case(attacks.load("fade"))
+        assert type(case.attack) is attacks.Fade is kinds()["fade"]
+        assert open_attack("fade:epsilon=0.05") == attacks.Fade(epsilon=0.05)
+        laws = [f for name, f in vars(test_every_attack).items() if name.startswith("test_") and takes_a_case(f)]
+        assert len(laws) >= 8
+        for law in laws:
+            for count in range(5) if "count" in inspect.signature(law).parameters else [None]:
+                law(case) if count is None else law(case, count)
+    finally:
+        del sys.modules["robosac.attacks.features.fade"]
 
 
 def takes_a_case(law):

@@ -14,8 +14,8 @@ from benchmarks import determinism, startup, trials
 from benchmarks.machine import Spread, describe, machine
 from benchmarks.reference import reference_frame
 from robosac import detectors
-from robosac.demo.settings import DemoSettings
 from robosac.detectors.bev.detector import BevDetector
+from robosac.experiments.demo import DemoSettings
 from robosac.types import EGO_ALONE, InputError, Request
 
 
@@ -152,7 +152,7 @@ def test_runs_of_other_frames_are_not_compared() -> None:
 
 
 def test_a_small_demo_is_the_same_twice_and_other_seeds_are_not() -> None:
-    policies = {"ego only": "ego only", "robosac": "robosac"}
+    policies = {"ego only": "ego-only", "robosac": "robosac"}
     small = DemoSettings(scenes=1, frames=1, attack="noise", attackers=(1,), policies=policies, pictures=0)
     first = determinism.fresh(small, 1, 1)
     again, other = (determinism._play(settings, 1, 1) for settings in (small, replace(small, seed=1)))

@@ -224,6 +224,30 @@ def test_a_box_is_carried_along_by_hand():
     assert yaw_of(pose) == pytest.approx(np.pi / 2)
 
 
+@pytest.mark.parametrize(
+    ("pose", "centre", "heading"),
+    [
+        (pose_xyz_rpy(0, 0, 0, pitch_rad=np.pi / 3), [1.5, 0, -1.5 * np.sqrt(3)], np.arctan2(1, 1 / 2)),
+        (pose_xyz_rpy(0, 0, 0, roll_rad=np.pi / 3), [3, 0, 0], np.arctan2(1 / 2, 1)),
+        (pose_xyz_rpy(0, 0, 5, roll_rad=np.pi), [3, 0, 5], -np.pi / 4),
+    ],
+    ids=["pitched", "rolled", "upside down"],
+)
+def test_a_box_in_a_tilted_frame_is_carried_along_by_hand(pose, centre, heading):
+    moved = transform_boxes(pose, box(x=3.0, yaw=np.pi / 4)[None])[0]
+    np.testing.assert_allclose(moved, [*centre, 4, 2, 1.5, heading], atol=1e-6)
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1), angles, angles)
+def test_a_box_is_carried_along_as_its_axis_is(roll, pitch, yaw, heading):
+    pose = pose_xyz_rpy(1, 2, 3, roll, pitch, yaw)
+    ends = np.array([[3.0, 1, 0], [3 + np.cos(heading), 1 + np.sin(heading), 0]])
+    back, front = transform_points(pose, ends).astype(np.float64)
+    moved = transform_boxes(pose, box(x=3.0, y=1.0, yaw=heading)[None])[0]
+    np.testing.assert_allclose(moved[:3], back, atol=1e-5)
+    assert abs(wrap_angle(moved[6] - np.arctan2(*(front - back)[1::-1]))) < 1e-4
+
+
 @given(arrays(np.float64, 5, elements=st.floats(-100, 100)))
 def test_wrapped_angles_point_the_same_way(angle):
     wrapped = wrap_angle(angle)

@@ -1,11 +1,14 @@
 """Conformal thresholds: by hand, by simulation, and the file round trip."""
 
 import json
+import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import beta
 
 from robosac.agreement import BoxJaccard, ScoreMapOverlap
 from robosac.calibration import (
@@ -13,11 +16,15 @@ from robosac.calibration import (
     Measure,
     calibrate,
     conformal_threshold,
+    fit,
+    foreign,
     frames_needed,
+    honest_agreements,
+    lying_agreements,
     refusal_bound,
 )
-from robosac.types import InputError
-from tests.toy import ToyDetector, frame
+from robosac.types import InputError, Request
+from tests.toy import GRID, ToyDetector, ToySession, frame
 
 
 def test_threshold_by_hand():
@@ -53,8 +60,9 @@ def honest_frames(n):
 
 def test_calibrate_gives_every_measure_a_threshold_a_size():
     measures = (BoxJaccard(), ScoreMapOverlap())
-    made = calibrate(ToyDetector(), honest_frames(40), measures, alpha=0.1, rng=np.random.default_rng(0))
-    assert made.detector == "toy" and set(made.measures) == {m.name for m in measures}
+    rng, source = np.random.default_rng(0), {"data": "toys"}
+    made = calibrate(ToyDetector(), honest_frames(40), measures, alpha=0.1, rng=rng, source=source)
+    assert made.detector == "toy" and set(made.measures) == {m.name for m in measures} and made.source == source
     for measure in made.measures.values():
         assert measure.frames == {1: 40, 2: 40}
         assert measure.thresholds[1] >= measure.thresholds[2]  # more teammates, more that the ego did not see
@@ -65,10 +73,84 @@ def test_the_nearest_smaller_size_stands_in():
     assert [measure.threshold(s) for s in (1, 2, 3, 4, 9)] == [0.5, 0.5, 0.5, 0.3, 0.3]
 
 
+def test_thresholds_are_fitted_by_hand():
+    """At alpha 1/2 and confidence 3/4 at least 2 frames are needed, and of 4 the smallest is asked for: the second
+    lies below the median of Beta(2, 3) with too small a chance. What equals the threshold passes."""
+    agreements = {"m": {2: [0.6, 0.4], 1: [0.5, 0.2, 0.9, 0.3], 3: [0.7]}, "other": {1: [0.1, 0.8]}}
+    malicious = {"m": {1: [0.1, 0.2, 0.2, 0.9], 3: [0.0]}}
+    fitted = fit("toy", agreements, alpha=0.5, source={"a": "b"}, lies=malicious, lie="x", confidence=0.75)
+    assert fitted == Calibration(
+        "toy",
+        {
+            "m": Measure(0.5, {1: 0.2, 2: 0.4}, {1: 4, 2: 2}, {1: 0.75}, "x", 0.75),
+            "other": Measure(0.5, {1: 0.1}, {1: 2}, {}, "", 0.75),
+        },
+        {"a": "b"},
+    )
+    unnamed = fit("toy", agreements, alpha=0.5, lies=malicious).measures["m"]
+    assert unnamed.lie == "" and unnamed.lies_accepted == {1: 0.25, 3: 0.0}
+    assert fit("toy", agreements, alpha=0.5).measures["m"] == Measure(0.5, {1: 0.3, 2: 0.4, 3: 0.7}, {1: 4, 2: 2, 3: 1})
+
+
+@pytest.mark.parametrize(("by_size", "most"), [({}, 0), ({1: [0.5] * 3, 2: [0.5] * 5, 3: []}, 5)])
+def test_a_fit_to_too_few_frames_says_how_many_there_are(by_size, most):
+    with pytest.raises(InputError, match=f"at least 9 honest frames for alpha=0.1, got {most}"):
+        fit("toy", {"m": by_size}, alpha=0.1)
+
+
+def test_the_default_confidence_about_refusals():
+    assert Measure(0.01, {2: 0.5}, {2: 99}).refusals(2) == refusal_bound(99, 0.01)
+    sure = Measure(0.1, {2: 0.5}, {2: 60}, confidence=0.9)
+    assert sure.refusals(2) == refusal_bound(60, 0.1, promised=0.9) < refusal_bound(60, 0.1)
+
+
 def test_round_trip(tmp_path):
-    made = Calibration("toy", {"m": Measure(0.1, {1: 0.25, 2: 1 / 3}, {1: 40, 2: 40})}, {"seed": "0"})
+    measures = {
+        "m": Measure(0.1, {1: 0.25, 2: 1 / 3}, {1: 40, 2: 40}),
+        "told": Measure(0.1, {2: 0.5, 1: 0.25}, {2: 40, 1: 40}, {2: 0.125, 1: 0.5}, "noise", 0.9),
+    }
+    made = Calibration("toy", measures, {"seed": "0"})
     made.save(tmp_path / "c.json")
     assert Calibration.load(tmp_path / "c.json") == made
+    text = (tmp_path / "c.json").read_text()  # the same calibration is the same bytes, a line a figure
+    assert text == json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n"
+
+
+def test_a_file_without_figures_of_attacks_or_confidence_is_read(tmp_path):
+    plain = {"detector": "toy", "measures": {"m": {"alpha": 0.1, "thresholds": {"1": 0.5}, "frames": {"1": 9}}}}
+    (tmp_path / "c.json").write_text(json.dumps({**plain, "source": {}}))
+    assert Calibration.load(tmp_path / "c.json") == Calibration("toy", {"m": Measure(0.1, {1: 0.5}, {1: 9})})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A measure and a detector that check what they are asked with."""
+
+    name: str = "asked"
+    default_threshold: float = 0.5
+
+    def against(self, reference, ego=None, grid=None):
+        assert ego.id == "ego" and grid is GRID
+        return lambda other: len(reference) / len(other)
+
+
+class Careful(ToyDetector):
+    def open(self, ego, to, messages):
+        assert to.ego == ego.id and to.world_T_ego is ego.world_T_sensor
+        return super().open(ego, to, messages)
+
+
+def test_every_size_is_measured_once_a_frame_against_the_ego_alone():
+    frames = [frame({"ego": [(0, 0)], "a": [(9, 9)], "b": [(-9, 9)]}), frame({"ego": [(0, 0)], "a": [(0, 0)]})]
+    got = honest_agreements(Careful(), frames, [Asked()], np.random.default_rng(0))
+    assert got == {"asked": {1: [1 / 2, 1.0], 2: [1 / 3]}}
+
+
+def test_a_detector_that_gives_too_few_results_is_noticed(monkeypatch):
+    whole = ToySession.detect
+    monkeypatch.setattr(ToySession, "detect", lambda self, subsets: whole(self, subsets)[:-1])
+    with pytest.raises(ValueError, match="shorter"):
+        honest_agreements(Careful(), honest_frames(1), [Asked()], np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
@@ -101,6 +183,16 @@ def test_the_rank_with_a_confidence_by_hand():
             conformal_threshold(values, 0.02, confidence=wrong)
 
 
+@pytest.mark.parametrize(
+    ("n", "alpha", "confidence"),
+    [(149, 0.02, 0.95), (300, 0.05, 0.9), (1000, 0.1, 0.99), (1000, 0.02, 0.5), (99, 0.1, 0.1), (1, 0.5, 0.5)],
+)
+def test_the_rank_with_a_confidence_is_the_largest_that_keeps_the_promise(n, alpha, confidence):
+    held = [k for k in range(1, int(alpha * (n + 1)) + 1) if beta.ppf(confidence, k, n + 1 - k) <= alpha]
+    values = np.arange(1, n + 1)
+    assert conformal_threshold(values, alpha, confidence=confidence) == held[-1] == len(held)
+
+
 @pytest.mark.parametrize(("n", "alpha"), [(60, 0.1), (200, 0.05), (400, 0.02)])
 def test_the_promise_with_a_confidence_holds_for_that_share_of_calibrations(n, alpha):
     rng = np.random.default_rng(0)
@@ -121,3 +213,64 @@ def test_a_confidence_is_kept_in_the_file(tmp_path):
     (a,), (b,) = sure.measures.values(), plain.measures.values()
     assert a.confidence == 0.9 and b.confidence is None
     assert all(a.thresholds[s] <= b.thresholds[s] for s in (1, 2)) and a.refusals(1, confidence=0.9) <= 0.1
+
+
+def test_the_bound_on_refusals_by_hand_and_by_simulation():
+    assert refusal_bound(99, 0.01) == pytest.approx(1 - 0.05 ** (1 / 99))  # k = 1: the smallest of 99
+    assert refusal_bound(3, 0.5, confidence=0.5) == pytest.approx(0.5)  # k = 2: the middle one of three
+    rng, n, alpha = np.random.default_rng(0), 60, 0.1
+    realised = [beta.cdf(conformal_threshold(rng.beta(5, 2, n), alpha), 5, 2) for _ in range(4000)]
+    above = np.mean(np.array(realised) > refusal_bound(n, alpha))
+    assert abs(above - 0.05) < 4 * math.sqrt(0.05 * 0.95 / 4000)
+
+
+# --------------------------------------------------------------------------------------------------- malicious messages
+def test_foreign_messages_by_hand():
+    here = frame({"ego": [(0, 0)], "a": [(0, 0)]})
+    elsewhere = frame({"ego": [], "z": [(20, 20), (-20, 20), (20, -20)]})
+    measure = BoxJaccard()
+    lie = foreign(ToyDetector(), elsewhere)
+    found = lying_agreements(ToyDetector(), [here], [measure], lie, np.random.default_rng(0))
+    assert found == {measure.name: {1: [0.25]}}  # one box agrees, three are invented
+    made = fit("toy", {measure.name: {1: [0.2] * 20}}, alpha=0.1, lies={measure.name: {1: [0.1, 0.2, 0.25, 0.9]}})
+    assert made.measures[measure.name].lies_accepted == {1: 0.75}
+
+
+def test_frames_without_teammates_say_nothing_of_lies():
+    alone, both = frame({"ego": [(0, 0)]}), frame({"ego": [(0, 0)], "a": []})
+    measure = BoxJaccard()
+    for here, elsewhere in ((alone, both), (both, alone)):
+        lie = foreign(ToyDetector(), elsewhere)
+        found = lying_agreements(ToyDetector(), [here], [measure], lie, np.random.default_rng(0))
+        assert found == {measure.name: {}}
+
+
+def test_one_malicious_message_is_in_every_subset_measured():
+    # everybody sees the same car but the attacker, a random teammate that invents another
+    here = frame({"ego": [(0, 0)], "a": [(0, 0)], "b": [(0, 0)], "c": [(0, 0)]})
+    alone, silent = frame({"ego": [(0, 0)]}), frame({"ego": [(0, 0)], "d": []})
+    attacked = []
+
+    def lie(frame, request, honest, liar, rng):
+        if frame is silent:
+            return []
+        attacked.append(liar)
+        assert frame is here and set(honest) == {"a", "b", "c"} and request.ego == "ego"
+        return [honest[liar].with_payload(centres=np.array([[20, 20]], np.float32))]
+
+    measure = BoxJaccard()
+    found = lying_agreements(Careful(), [alone, silent] + [here] * 20, [measure], lie, np.random.default_rng(0))
+    assert found == {measure.name: {1: [0.5] * 20, 2: [0.5] * 20, 3: [0.5] * 20}}
+    assert set(attacked) == {"a", "b", "c"}
+
+
+def test_foreign_messages_keep_name_pose_and_time():
+    here, elsewhere = frame({"ego": [], "a": [(1, 1)]}), frame({"ego": [], "y": [(5, 6)], "z": [(7, 8)]})
+    detector, request = ToyDetector(), Request.of(here.ego)
+    honest = {"a": detector.encode(here.others["a"], request)}
+    seen = set()
+    for seed in range(9):
+        (sent,) = foreign(detector, elsewhere)(here, request, honest, "a", np.random.default_rng(seed))
+        seen.add(tuple(sent.payload["centres"][0]))
+        assert {**vars(sent), "payload": None} == {**vars(honest["a"]), "payload": None}
+    assert seen == {(5, 6), (7, 8)}

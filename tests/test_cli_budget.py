@@ -304,7 +304,7 @@ def test_wrong_names_are_told_before_a_bar_appears(
 
 def test_the_demos_command_can_be_typed_again() -> None:
     from robosac.commands.demo import _command
-    from robosac.demo.settings import DemoSettings
+    from robosac.experiments.demo import DemoSettings
 
     changes = {"seed": 0, "detector": "my weights/it's.safetensors", "attack": "pgd", "epsilon": 0.25}
     typed = _command(True, Path("my runs"), changes, DemoSettings.fast())

@@ -6,8 +6,11 @@ from html.parser import HTMLParser
 import pytest
 
 from robosac.cli import main
-from robosac.demo.run import run_demo, write_demo
-from robosac.demo.settings import POLICIES, DemoSettings
+from robosac.executors import Processes
+from robosac.experiments import work
+from robosac.experiments.demo import POLICIES, DemoSettings, run_demo
+from robosac.experiments.provenance import environment
+from robosac.experiments.report import write_demo
 from robosac.types import InputError
 
 SETTINGS = DemoSettings(scenes=2, frames=1, pictures=1, attackers=(0, 2))
@@ -15,7 +18,7 @@ SETTINGS = DemoSettings(scenes=2, frames=1, pictures=1, attackers=(0, 2))
 
 def untimed(result):
     """Everything a run found, timings aside."""
-    plain = result.to_dict()
+    plain = result.to_dict("robosac demo", environment(1, 1))
     for row in plain["rows"]:
         row.pop("ms")
     for frame in plain["frames"]:
@@ -24,8 +27,13 @@ def untimed(result):
 
 
 @pytest.fixture(scope="module")
-def result():
-    return run_demo(SETTINGS, jobs=1)
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def result(folder):
+    return run_demo(SETTINGS, folder, Processes(jobs=1, threads=1))
 
 
 def test_every_cell_is_there(result):
@@ -33,11 +41,18 @@ def test_every_cell_is_there(result):
     assert all(r.summary.frames == 2 for r in result.rows)
 
 
-def test_two_processes_find_the_same(result):
-    assert untimed(run_demo(SETTINGS, jobs=2)) == untimed(result)
+def test_two_processes_find_the_same(result, tmp_path):
+    assert untimed(run_demo(SETTINGS, tmp_path, Processes(jobs=2, threads=1))) == untimed(result)
 
 
-def test_without_attackers_nobody_lies_and_collaboration_helps(result):
+def test_what_is_done_is_not_done_again(result, folder, monkeypatch):
+    """The same demo in the same folder plays no scene, draws its pictures, and finds what it found."""
+    monkeypatch.setattr(work, "play_scene", None)
+    again = run_demo(SETTINGS, folder, Processes(jobs=1, threads=1))
+    assert untimed(again) == untimed(result) and [s.panels for s in again.shots] == [s.panels for s in result.shots]
+
+
+def test_without_attackers_nobody_attacks_and_collaboration_helps(result):
     ap = {(r.attackers, r.summary.policy): r.summary.ap[0.5].value for r in result.rows}
     assert ap[0, "no defence"] == ap[0, "oracle"] == ap[0, "all honest"] == ap[2, "all honest"]
     assert ap[0, "ego only"] == ap[2, "ego only"] < ap[0, "all honest"]
@@ -57,7 +72,7 @@ class Links(HTMLParser):
 
 
 def test_files(result, tmp_path):
-    files = write_demo(result, tmp_path)
+    files = write_demo(result, tmp_path, command="robosac demo", environment=environment(1, 1))
     assert files[0] == tmp_path / "report.html" and all(f.exists() for f in files)
     page = Links()
     page.feed(files[0].read_text())

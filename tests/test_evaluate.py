@@ -13,9 +13,11 @@ import pytest
 from benchmarks.grid import entries, kill_and_resume
 from robosac.cli import main
 from robosac.evaluation.metrics import FrameRecord
-from robosac.grid import reel, work
-from robosac.grid.run import alone_in
-from robosac.grid.settings import attack_specs, defense_specs, make_grid, names_of
+from robosac.experiments import frame_cache, work
+from robosac.experiments.axes import attack_specs, defense_specs
+from robosac.experiments.frame_cache import FrameCache
+from robosac.experiments.lock import alone_in
+from robosac.experiments.settings import make_grid, names_of
 from robosac.simulation import SimConfig, scenario
 from robosac.types import InputError
 from tests.data.samples import DAIR, OPV2V, TWO_CARS, needs
@@ -54,8 +56,8 @@ def read(out):
     return {(e["cell"]["attack"], e["cell"]["attackers"], e["cell"]["defense"]): e for e in found}
 
 
-def parts(out):
-    return {p.name: p.read_bytes() for p in (Path(out) / "parts").glob("*.json")}
+def shards(out):
+    return {p.name: p.read_bytes() for p in (Path(out) / "shards").glob("*.json")}
 
 
 @pytest.fixture(scope="module")
@@ -91,18 +93,18 @@ def test_two_processes_write_the_same(done, tmp_path):
 
 
 def test_what_is_done_is_not_done_again(done, tmp_path, monkeypatch):
-    """A folder that lost some parts, one of them to an editor: only these are played, and nothing differs."""
-    (tmp_path / "parts").mkdir()
-    kept = parts(done)
+    """A folder that lost some shards, one of them to an editor: only these are played, and nothing differs."""
+    (tmp_path / "shards").mkdir()
+    kept = shards(done)
     lost, broken, *whole = sorted(kept)
     for name in whole:
-        (tmp_path / "parts" / name).write_bytes(kept[name])
-    (tmp_path / "parts" / broken).write_bytes(kept[broken][:99])
-    (tmp_path / "parts" / f".{lost}.x1y2").write_text("half")
+        (tmp_path / "shards" / name).write_bytes(kept[name])
+    (tmp_path / "shards" / broken).write_bytes(kept[broken][:99])
+    (tmp_path / "shards" / f".{lost}.x1y2").write_text("half")
     calls = count_plays(monkeypatch)
     evaluate(tmp_path, *SMALL)
     assert len(calls) <= 2 and entries(tmp_path) == entries(done)
-    assert sorted(p.name for p in (tmp_path / "parts").iterdir()) == sorted(kept)
+    assert sorted(p.name for p in (tmp_path / "shards").iterdir()) == sorted(kept)
 
 
 def test_a_grid_that_grows_plays_what_is_new(tmp_path, monkeypatch):
@@ -149,10 +151,10 @@ def test_stopped_by_ctrl_c(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(work, "play_staged", stopping)
     evaluate(tmp_path, *args, code=130)
-    assert "the same command goes on from there" in capsys.readouterr().err and len(parts(tmp_path)) == 1
+    assert "the same command goes on from there" in capsys.readouterr().err and len(shards(tmp_path)) == 1
     monkeypatch.setattr(work, "play_staged", real)
     evaluate(tmp_path, *args)
-    assert len(parts(tmp_path)) == len(read(tmp_path)) == 2
+    assert len(shards(tmp_path)) == len(read(tmp_path)) == 2
 
 
 def test_one_run_at_a_time(tmp_path):
@@ -329,13 +331,13 @@ def test_frames_are_made_once_while_they_fit(monkeypatch):
     def maker(k):
         return lambda: (calls.append(k), made.snapshot(k).frame())[1]
 
-    frames = reel.Reel([maker(k) for k in range(3)], Sparse())
+    frames = FrameCache([maker(k) for k in range(3)], Sparse())
     twice = [[s.frame.index for s in frames] for _ in range(2)]
     assert twice == [[0, 1, 2]] * 2 and calls == [0, 1, 2]
     other = frames.under(Sparse(name="other"))
     assert other.at(1).frame is frames.at(1).frame and other.at(1).honest != frames.at(1).honest and calls == [0, 1, 2]
-    monkeypatch.setattr(reel, "KEPT_BYTES", 0)
-    tight = reel.Reel([maker(k) for k in range(3)], Sparse())
+    monkeypatch.setattr(frame_cache, "KEPT_BYTES", 0)
+    tight = FrameCache([maker(k) for k in range(3)], Sparse())
     assert [s.frame.index for s in tight] == [s.frame.index for s in tight] and len(calls) == 9
 
 

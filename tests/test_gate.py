@@ -77,13 +77,53 @@ def test_each_reason(bad, why):
     assert re.search(why, inbox.rejected[bad.link])
 
 
-def test_a_clock_may_run_a_little_ahead():
-    assert Gate().admit(TO, CODEC, [message(sensed_ns=105 * MS)]).rejected == {}
+NARROW = Gate(max_age_ms=30, max_ahead_ms=10, max_distance_m=50, max_tilt_deg=20)
+
+
+@pytest.mark.parametrize(
+    ("within", "beyond", "why"),
+    [
+        ({"sensed_ns": 70 * MS}, {"sensed_ns": 70 * MS - MS}, "sensed 31 ms ago, allowed -10 to 30"),
+        ({"sensed_ns": 110 * MS}, {"sensed_ns": 111 * MS}, "sensed -11 ms ago, allowed -10 to 30"),
+        ({"received_ns": 130 * MS}, {"received_ns": 131 * MS}, "came 31 ms late, allowed 30"),
+        ({"pose": (30, 40, 0)}, {"pose": (30, 40, 9)}, "51 m away, allowed 50"),
+        ({"pose": (0, 0, 0, 0, 0.34)}, {"pose": (0, 0, 0, 0, 0.36)}, "tilted by more than 20 degrees"),
+        ({"pose": (0, 0, 0, -0.34)}, {"pose": (0, 0, 0, -0.36)}, "tilted by more than 20 degrees"),
+        ({"payload": centres(-200)}, {"payload": centres(-200.1)}, r"outside \[-200, 200\]"),
+        ({"payload": centres(200)}, {"payload": centres(200.1)}, r"outside \[-200, 200\]"),
+    ],
+    ids=["old", "ahead", "late", "far", "pitched", "rolled", "low", "high"],
+)
+def test_each_limit_is_inclusive_and_just_beyond_it_is_refused(within, beyond, why):
+    def refused(changes):
+        pose = changes.get("pose", (0, 0, 0))
+        rest = {k: v for k, v in changes.items() if k != "pose"}
+        return NARROW.refusal(
+            TO, CODEC, message(**{"sensed_ns": 90 * MS, "world_T_payload": pose_xyz_rpy(*pose), **rest})
+        )
+
+    assert refused(within) is None
+    assert re.search(why, refused(beyond))
+
+
+def test_the_distance_is_from_the_ego_and_a_level_sensor_passes_any_tilt():
+    far = Request("ego", 100 * MS, pose_xyz_rpy(1000, -1000, 5))
+    sent = message(world_T_payload=pose_xyz_rpy(1030, -960, 5, yaw_rad=2.0))
+    strict = Gate(max_distance_m=50, max_tilt_deg=0)
+    assert strict.refusal(far, CODEC, sent) is None
+    assert "2000 m away" in str(strict.refusal(far, CODEC, message(world_T_payload=pose_xyz_rpy(1000, 1000, 5))))
+
+
+@pytest.mark.parametrize(("scale", "rigid"), [(1 + 1e-4, True), (1 - 1e-4, True), (1.01, False), (0.99, False)])
+def test_rotations_may_be_rounded_but_not_scaled(scale, rigid):
+    pose = np.diag([scale, scale, scale, 1.0])
+    assert (Gate().refusal(TO, CODEC, message(world_T_payload=pose)) is None) == rigid
 
 
 def test_what_is_no_message_is_reported():
     inbox = Gate().admit(TO, CODEC, [None, message("a"), message(7)])
     assert [m.sender for m in inbox.messages] == ["a"] and set(inbox.rejected) == {"inbox[0]", "inbox[2]"}
+    assert "NoneType" in inbox.rejected["inbox[0]"]
 
 
 def test_two_messages_on_one_link_are_both_refused():
@@ -133,6 +173,11 @@ def found(boxes, scores):
 def test_arrays_that_share_a_length(payload, why):
     rejected = Gate().admit(TO, BOXES, [message(payload=payload)]).rejected
     assert not rejected if why is None else re.search(why, rejected["a"])
+
+
+def test_a_shared_length_need_not_be_bounded():
+    unbounded = replace(BOXES, longest={})
+    assert Gate().refusal(TO, unbounded, message(payload=found(600, 600))) is None
 
 
 def test_a_detector_may_take_fewer_messages_than_the_gate():

@@ -4,7 +4,7 @@ import pytest
 
 from robosac import plain_yaml
 from robosac.detectors.bev.config import TrainConfig
-from robosac.grid.settings import make_grid
+from robosac.experiments.settings import make_grid
 from robosac.registry.attacks import open_attack
 from robosac.types import InputError
 

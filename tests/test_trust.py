@@ -1,5 +1,7 @@
 """Suspicion against Bayes' rule by hand."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -71,7 +73,15 @@ def test_too_many_hypotheses_accuse_nobody_and_trust_the_accepted():
     assert all(got[i] == 0.2 for i in ids[12:])
 
 
+def test_evidence_that_contradicts_itself_leaves_the_prior_however_much_there_is():
+    subsets = [s for size in range(1, 6) for s in combinations("abcde", size)]
+    trials = [trial(s, accepted) for s in subsets for accepted in (True, False)]
+    belief = Belief(attack_rate=0.2, false_accept=1e-9, false_reject=1e-9)
+    assert belief.suspicion("abcde", trials) == pytest.approx(dict.fromkeys("abcde", 0.2))
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, 1.5])
 @pytest.mark.parametrize("name", ["attack_rate", "false_accept", "false_reject"])
-def test_rates_of_zero_and_one_are_refused(name):
+def test_rates_of_zero_and_one_are_refused(name, rate):
     with pytest.raises(InputError, match=name):
-        Belief(**{name: 0.0})
+        Belief(**{name: rate})

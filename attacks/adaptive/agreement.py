@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from robosac.air import Air, Attacker, Knowledge
-from robosac.attacks.adaptive.penalised import WHITE_BOX, Steered
-from robosac.attacks.features.objectives import Loss, Unattacked
-from robosac.attacks.features.problem import Aim, FullFusion, Problem
-from robosac.attacks.settings import integer, real
+from robosac.air import Air, Knowledge
+from robosac.attacks.adaptive.penalised import PenalisedPgd
+from robosac.attacks.features.gradient import WHITE_BOX
+from robosac.attacks.features.objectives import CleanFrame, Loss
+from robosac.attacks.features.problem import Problem
+from robosac.attacks.features.target_subsets import DrawnSubsets, TargetSubsets
+from robosac.attacks.registry import register
+from robosac.attacks.settings import Settings, number
 from robosac.attacks.wrappers.base import Wrapping
-from robosac.types import Message, Subset
 
 
-def likeness(frame: Unattacked, weight: Tensor | None = None) -> Callable[[Tensor], Tensor]:
-    """A measure of one's own, for who knows no defence: logits `(S, H, W)` -> likeness `(S,)` to the ego's result.
+def similarity(frame: CleanFrame, weight: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+    """A measure of one's own, for who knows no defence: logits `(S, H, W)` -> similarity `(S,)` to the ego's result.
 
     Overlap of the score maps, `sum(min) / sum(max)`, cells counting with `weight (H, W)`. One cell of full score is
     added on either side, so that an ego that finds nothing is not unlike everything.
@@ -37,8 +37,9 @@ def likeness(frame: Unattacked, weight: Tensor | None = None) -> Callable[[Tenso
     return overlap
 
 
+@register("keeps_agreement")
 @dataclass(frozen=True, kw_only=True)
-class KeepsAgreement:
+class KeepsAgreement(Settings):
     """By how much the agreement that the defence measures misses what it asks for, mean over subsets; an objective.
 
     `max(threshold + margin - agreement, 0)`: nothing is gained by agreeing more than needed. 0 for an attack that does
@@ -48,41 +49,18 @@ class KeepsAgreement:
         margin: agreement to spare.
     """
 
-    margin: float = 0.01
+    margin: float = number(0.01, low=-1.0, high=1.0)
 
-    def __post_init__(self) -> None:
-        real(self, "margin", low=-1.0, high=1.0)
-
-    def aim(self, unattacked: Unattacked) -> Loss:
-        agreement, thresholds = unattacked.agreement, unattacked.thresholds
+    def make_loss(self, clean: CleanFrame) -> Loss:
+        agreement, thresholds = clean.agreement, clean.thresholds
         if agreement is None or thresholds is None:
             return lambda logits: 0.0 * logits.sum()
         return lambda logits: (thresholds.to(logits) + self.margin - agreement(logits)).clamp(min=0.0).mean()
 
 
+@register("adaptive_pgd")
 @dataclass(frozen=True, kw_only=True)
-class DrawnSubsets:
-    """Subsets as the defence would draw them, those without an attacker left out; the full fusion without a defence.
-
-    Attributes:
-        count: how many are drawn.
-    """
-
-    count: int = 4
-
-    def __post_init__(self) -> None:
-        integer(self, "count", low=1)
-
-    def subsets(self, air: Air, attackers: Subset, rng: np.random.Generator) -> list[Subset]:
-        everybody = FullFusion().subsets(air, attackers, rng)
-        if air.defense is None:
-            return everybody
-        drawn = air.defense.draw(sorted(everybody[0]), self.count, rng)
-        return [s for s in dict.fromkeys(drawn) if s & attackers] or everybody
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdaptivePgd(Steered):
+class AdaptivePgd(PenalisedPgd):
     """PGD that the defence is to accept: in expectation over the subsets it may draw, their agreement is kept.
 
     Against no defence it is the plain objective on the full fusion. What adaptive attacks owe a defence: Tramer et al.,
@@ -93,28 +71,24 @@ class AdaptivePgd(Steered):
         margin: agreement to spare above what the defence asks for.
     """
 
-    drawn: int = 4
-    margin: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        integer(self, "drawn", low=1)
-        real(self, "margin", low=-1.0, high=1.0)
+    drawn: int = number(4, low=1)
+    margin: float = number(0.01, low=-1.0, high=1.0)
 
     @property
     def knowledge(self) -> Knowledge:
         return WHITE_BOX | Knowledge.DEFENSE
 
-    def in_mind(self) -> Aim:
+    def targets(self) -> TargetSubsets:
         return DrawnSubsets(count=self.drawn)
 
     def penalty(self, air: Air, problem: Problem) -> Loss | None:
-        return KeepsAgreement(margin=self.margin).aim(problem.unattacked)
+        return KeepsAgreement(margin=self.margin).make_loss(problem.clean)
 
 
+@register("informed")
 @dataclass(frozen=True, kw_only=True)
 class Informed(Wrapping):
-    """Any attack, told of the defence: what objectives like `KeepsAgreement` and aims like `DrawnSubsets` need in it.
+    """Any attack that may know the defence: objectives like `KeepsAgreement` and `DrawnSubsets` need that inside it.
 
     Where `AdaptivePgd` sends the most harmful of what is accepted, the inner attack weighs agreement against harm.
     """
@@ -123,26 +97,7 @@ class Informed(Wrapping):
     def knowledge(self) -> Knowledge:
         return self.attack.knowledge | Knowledge.DEFENSE
 
-    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> Attacker:
-        return InformedAttacker(self.attack.start(scenario, attackers, rng))
-
-
-@dataclass(frozen=True)
-class InformedAttacker:
-    """One scenario of `Informed`."""
-
-    inner: Attacker
-
-    def send(self, air: Air) -> Sequence[Message]:
-        """What the inner attack sends.
-
-        Raises:
-            KnowledgeError: the air hands out nothing of the defence.
-        """
+    def check(self, air: Air) -> None:
+        """KnowledgeError where the air hands out nothing of the defence."""
         if Knowledge.DEFENSE not in air.knowledge:
             _ = air.defense  # raises: the inner attack would take it for an undefended frame
-        return self.inner.send(air)
-
-
-ATTACKS: Final[Mapping[str, type[Any]]] = {"adaptive_pgd": AdaptivePgd, "informed": Informed}
-PARTS: Final[Mapping[str, type[Any]]] = {"drawn_subsets": DrawnSubsets, "keeps_agreement": KeepsAgreement}

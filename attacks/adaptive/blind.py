@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
 
 import torch
 
 from robosac.air import Air
-from robosac.attacks.adaptive.agreement import KeepsAgreement, likeness
-from robosac.attacks.adaptive.penalised import Reaches, Steered
+from robosac.attacks.adaptive.agreement import KeepsAgreement, similarity
+from robosac.attacks.adaptive.penalised import PenalisedPgd
 from robosac.attacks.features.objectives import Loss
 from robosac.attacks.features.problem import Problem
+from robosac.attacks.features.projection import Reaches
 from robosac.attacks.features.regions import regional_reach
-from robosac.attacks.settings import real
+from robosac.attacks.registry import register
+from robosac.attacks.settings import number
 from robosac.types import Message
 from robosac.visibility import seen_cells
 
 
+@register("blind_area")
 @dataclass(frozen=True, kw_only=True)
-class BlindArea(Steered):
+class BlindArea(PenalisedPgd):
     """BAC: blind-area confusion (GCP, arXiv 2501.02450): `epsilon` inside the ego's blind area, a share of it outside.
 
     Who cannot look cannot disagree. No agreement is kept on purpose.
@@ -29,16 +30,13 @@ class BlindArea(Steered):
         seen_share: budget where the ego sees for itself, as a share of `epsilon`.
     """
 
-    seen_share: float = 0.2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        real(self, "seen_share", low=0.0, high=1.0)
+    seen_share: float = number(0.2, low=0.0, high=1.0)
 
     def reach(self, air: Air, message: Message) -> Reaches:
         return regional_reach(air, message, blind=self.epsilon, seen=self.seen_share * self.epsilon)
 
 
+@register("pretend_benign")
 @dataclass(frozen=True, kw_only=True)
 class PretendBenign(BlindArea):
     """Pretend-Benign (ICCV 2025): budgets by region, and the result kept as close to the ego's as if all were honest.
@@ -52,22 +50,14 @@ class PretendBenign(BlindArea):
     """
 
     steps: int = 40
-    honest_share: float = 0.9
-    blind_weight: float = 0.3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        real(self, "honest_share", low=0.0)
-        real(self, "blind_weight", low=0.0, high=1.0)
+    honest_share: float = number(0.9, low=0.0)
+    blind_weight: float = number(0.3, low=0.0, high=1.0)
 
     def penalty(self, air: Air, problem: Problem) -> Loss | None:
-        frame, weight = problem.unattacked, None
+        frame, weight = problem.clean, None
         if frame.grid is not None:
             seen = torch.from_numpy(seen_cells(air.ego.points, frame.grid)).to(frame.logits)
             weight = seen + self.blind_weight * (1 - seen)
-        measure = likeness(frame, weight)
+        measure = similarity(frame, weight)
         wanted = self.honest_share * measure(frame.logits)
-        return KeepsAgreement(margin=0.0).aim(replace(frame, agreement=measure, thresholds=wanted))
-
-
-ATTACKS: Final[Mapping[str, type[Any]]] = {"blind_area": BlindArea, "pretend_benign": PretendBenign}
+        return KeepsAgreement(margin=0.0).make_loss(replace(frame, agreement=measure, thresholds=wanted))

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from robosac.air import Air, Attacker, Knowledge
-from robosac.attacks.adaptive.agreement import likeness
-from robosac.attacks.adaptive.knows_seed import Exactly
-from robosac.attacks.adaptive.penalised import WHITE_BOX, Steered, by_logits, steer_messages
-from robosac.attacks.colluders import Crew
-from robosac.attacks.features.objectives import Loss, Unattacked
-from robosac.attacks.features.problem import Problem
-from robosac.attacks.settings import real
-from robosac.types import Id, Message, Subset, keyed_rng
+from robosac.air import Air, Knowledge
+from robosac.attacks.adaptive.agreement import similarity
+from robosac.attacks.adaptive.penalised import PenalisedPgd, by_logits
+from robosac.attacks.colluders import Colluders
+from robosac.attacks.features.gradient import WHITE_BOX
+from robosac.attacks.features.objectives import CleanFrame, Loss
+from robosac.attacks.features.target_subsets import Subsets
+from robosac.attacks.registry import register
+from robosac.attacks.settings import number
+from robosac.types import Id, Message, keyed_rng
 
 
+@register("frame_up")
 @dataclass(frozen=True, kw_only=True)
-class FrameUp(Steered):
+class FrameUp(PenalisedPgd):
     """After TrustFlip: subsets that hold attackers and one honest teammate are to disagree with the ego, those without
     that teammate to agree; a defence that asks who was in what it refused then points at the honest one.
 
-    The teammate is chosen once a scenario. The subsets in mind are those that a search meets first: everybody, and
+    The teammate is chosen once a scenario. The target subsets are those that a search meets first: everybody, and
     everybody but one. Without a defence to know, the overlap of the score maps with the ego's stands for its measure,
     and `guessed_threshold` for what it asks for. The attack on the objects themselves, `objective`, is not in play.
 
@@ -36,55 +36,36 @@ class FrameUp(Steered):
     """
 
     steps: int = 30
-    margin: float = 0.02
-    guessed_threshold: float = 0.4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        real(self, "margin", low=0.0, high=1.0)
-        real(self, "guessed_threshold", low=0.0, high=1.0)
+    margin: float = number(0.02, low=0.0, high=1.0)
+    guessed_threshold: float = number(0.4, low=0.0, high=1.0)
 
     @property
     def knowledge(self) -> Knowledge:
         return WHITE_BOX | Knowledge.DEFENSE
 
-    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> Attacker:
-        return FramingAttacker(self, Crew.gather(attackers, rng))
-
-    def framed(self, others: Sequence[Id], scenario: str, crew: Crew) -> Id:
-        """The honest teammate that is made to look guilty: the same whoever else comes and goes."""
-        return min(others, key=lambda i: int(keyed_rng(crew.seed, scenario, "framed", i).integers(2**62)))
-
-
-@dataclass(frozen=True)
-class FramingAttacker:
-    """One scenario of `FrameUp`; whom it frames follows from the crew's seed."""
-
-    attack: FrameUp
-    crew: Crew
-
-    def send(self, air: Air) -> Sequence[Message]:
-        """One message an attacker that is present; the honest one where there is nobody to frame."""
-        attack, honest = self.attack, self.crew.honest(air)
-        if not honest or attack.epsilon == 0 or not air.others:
+    def send(self, honest: Mapping[Id, Message], air: Air, colluders: Colluders) -> Sequence[Message]:
+        if not air.others:  # nobody to frame
             return list(honest.values())
-        victim = attack.framed(sorted(air.others), air.scenario, self.crew)
+        victim = self.framed(sorted(air.others), air.scenario, colluders)
         everybody = frozenset(honest) | frozenset(air.others)
         but_one = [everybody - {i} for i in sorted(everybody)]
         subsets = [s for s in (everybody, *but_one) if s & frozenset(honest)]
-        rng = self.crew.rng(air, "problem")
-        problem = Problem.pose(air, honest, attack.objective, Exactly(wanted=tuple(subsets)), rng)
+        problem = self.problem(honest, air, colluders, Subsets(named=tuple(map(tuple, subsets))))
         suspect = torch.tensor([victim in s for s in subsets])
-        harm, penalty = _goals(problem.unattacked, suspect, attack, knows=air.defense is not None)
-        reach = dict.fromkeys(honest, attack.epsilon)
-        return steer_messages(attack, air, honest, by_logits(problem, harm, penalty), reach)
+        harm, penalty = _goals(problem.clean, suspect, self, knows=air.defense is not None)
+        reach = dict.fromkeys(honest, self.epsilon)
+        return self.optimised(honest, air, by_logits(problem, harm, penalty), reach)
+
+    def framed(self, others: Sequence[Id], scenario: str, colluders: Colluders) -> Id:
+        """The honest teammate that is made to look guilty: the same whoever else comes and goes."""
+        return min(others, key=lambda i: int(keyed_rng(colluders.seed, scenario, "framed", i).integers(2**62)))
 
 
-def _goals(frame: Unattacked, suspect: Tensor, attack: FrameUp, *, knows: bool) -> tuple[Loss, Loss]:
+def _goals(frame: CleanFrame, suspect: Tensor, attack: FrameUp, *, knows: bool) -> tuple[Loss, Loss]:
     """How much the subsets with the victim `suspect (S,)` still agree, and by how much those without fail to."""
     measure, asked = frame.agreement, frame.thresholds
     if not knows or measure is None or asked is None:
-        measure, asked = likeness(frame), torch.full((len(suspect),), attack.guessed_threshold)
+        measure, asked = similarity(frame), torch.full((len(suspect),), attack.guessed_threshold)
     agreement, thresholds = measure, asked
 
     def harm(logits: Tensor) -> Tensor:
@@ -96,6 +77,3 @@ def _goals(frame: Unattacked, suspect: Tensor, attack: FrameUp, *, knows: bool) 
         return below.clamp(min=0.0).mean() if len(below) else 0.0 * logits.sum()
 
     return harm, penalty
-
-
-ATTACKS: Final[Mapping[str, type[Any]]] = {"frame_up": FrameUp}

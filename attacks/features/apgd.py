@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
 
 from torch import Tensor
 
-from robosac.attacks.features.gradient import FeatureGradient, Loss, lowest, slopes_of, value_of
-from robosac.attacks.features.norms import Ball, Rng
+from robosac.attacks.features.ball import Ball, Rng
+from robosac.attacks.features.descent import ArrayLoss, Look, Visit, best, by_autograd, by_loss, descend
+from robosac.attacks.features.gradient import FeatureGradient
 from robosac.attacks.features.problem import Problem
-from robosac.attacks.settings import integer, real
+from robosac.attacks.registry import register
+from robosac.attacks.settings import number
 
 
+@register("apgd")
 @dataclass(frozen=True, kw_only=True)
 class Apgd(FeatureGradient):
     """Auto-PGD: long steps with momentum, halved at checkpoints where they gained little; the best iterate is sent.
@@ -30,62 +32,64 @@ class Apgd(FeatureGradient):
         restarts: searches after the first, each from another start; that of the lowest loss is sent.
     """
 
-    steps: int = 15
-    first_step_per_epsilon: float = 0.5
-    share_kept: float = 0.75
-    gains_wanted: float = 0.75
-    restarts: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        integer(self, "steps", low=1)
-        real(self, "first_step_per_epsilon", low=0.0)
-        real(self, "share_kept", low=0.0, high=1.0)
-        real(self, "gains_wanted", low=0.0, high=1.0)
-        integer(self, "restarts", low=0)
+    steps: int = number(15, low=1)
+    first_step_per_epsilon: float = number(0.5, low=0.0)
+    share_kept: float = number(0.75, low=0.0, high=1.0)
+    gains_wanted: float = number(0.75, low=0.0, high=1.0)
+    restarts: int = number(0, low=0)
 
     def search(self, problem: Problem, ball: Ball, rng: Rng) -> list[Tensor]:
-        def once(turn: int) -> list[Tensor]:
-            return self.climb_down(problem.loss, ball.random(rng, "start", turn), ball)
+        starts = (ball.random(rng, "start", turn) for turn in range(self.restarts + 1))
+        return best(self.found(problem.loss, start, ball) for start in starts).arrays
 
-        return lowest(problem.loss, ball, once, self.restarts)
+    def found(self, loss: ArrayLoss, start: Sequence[Tensor], ball: Ball) -> Visit:
+        """Algorithm 1, signs turned: the loss is minimised. The iterate of the lowest loss."""
+        rule = _HalvedSteps(self, ball)
+        look = rule.watched(by_autograd(by_loss(loss), ball.keys))
+        return best(descend(look, start, rule.step, rule.project, self.steps))
 
-    def climb_down(self, loss: Loss, start: Sequence[Tensor], ball: Ball) -> list[Tensor]:
-        """Algorithm 1, signs turned: the loss is minimised. Returns the iterate of the lowest loss.
 
-        Raises:
-            InputError: a gradient is NaN or inf.
-        """
-        back, alpha = ball.project(), self.share_kept
-        checkpoints = set(checkpoints_of(self.steps))
-        step, current, previous = self.first_step_per_epsilon * self.epsilon, list(start), list(start)
-        best, best_slopes, least = current, None, math.inf
-        last, gains, since = math.inf, 0, 0  # loss of the last iterate; steps that lowered it, of how many
-        halved, least_then = False, math.inf  # at the last checkpoint
-        for k in range(self.steps):
-            value, slopes = slopes_of(loss, ball, current)
-            if slopes is None:
-                return current
-            gains, since = gains + (k > 0 and value < last), since + (k > 0)
-            last = value
-            if value < least:
-                best, best_slopes, least = current, slopes, value
-            if k in checkpoints:
-                stuck = not halved and least == least_then  # condition 2: the step was kept and nothing came of it
-                halved = gains < self.gains_wanted * since or stuck  # condition 1: too few steps gained
-                if halved:
-                    step, current, previous = step / 2, best, best
-                    slopes = best_slopes or slopes
-                least_then, gains, since = least, 0, 0
-            plain = back([x - step * d for x, d in zip(current, ball.steepest(slopes), strict=True)])
-            if k == 0:  # no last move yet
-                previous, current = current, plain
-                continue
-            mixed = [
-                x + alpha * (z - x) + (1 - alpha) * (x - p) for x, z, p in zip(current, plain, previous, strict=True)
-            ]
-            previous, current = current, back(mixed)
-        return current if value_of(loss, ball, current) < least else best
+class _HalvedSteps:
+    """The step rule of one search: how long a step is depends on the losses so far."""
+
+    def __init__(self, attack: Apgd, ball: Ball) -> None:
+        self.attack, self.steepest, self.project = attack, ball.steepest, ball.project()
+        self.checkpoints = set(checkpoints_of(attack.steps))
+        self.length = attack.first_step_per_epsilon * attack.epsilon
+        self.previous: list[Tensor] | None = None
+        self.losses: list[float] = []
+        self.lowest = Visit([], (math.inf,))
+        self.gains, self.since = 0, 0  # steps since the last checkpoint that lowered the loss, of how many
+        self.halved, self.least_then = False, math.inf  # at the last checkpoint
+
+    def watched(self, look: Look) -> Look:
+        """`look`, with the losses and the best iterate kept."""
+
+        def looking(arrays: list[Tensor], slopes: bool) -> Visit:
+            visit = look(arrays, slopes)
+            if self.losses:
+                self.gains, self.since = self.gains + (visit.marks[0] < self.losses[-1]), self.since + 1
+            self.losses.append(visit.marks[0])
+            self.lowest = best(iter([self.lowest, visit]))
+            return visit
+
+        return looking
+
+    def step(self, turn: int, arrays: list[Tensor], slopes: list[Tensor]) -> list[Tensor]:
+        least = self.lowest.marks[0]
+        if turn in self.checkpoints:
+            stuck = not self.halved and least == self.least_then  # condition 2: the step was kept and gained nothing
+            self.halved = self.gains < self.attack.gains_wanted * self.since or stuck  # condition 1: too few gained
+            if self.halved:
+                self.length, arrays, self.previous = self.length / 2, self.lowest.arrays, self.lowest.arrays
+                slopes = self.lowest.slopes or slopes
+            self.least_then, self.gains, self.since = least, 0, 0
+        moved = [x - self.length * d for x, d in zip(arrays, self.steepest(slopes), strict=True)]
+        previous, self.previous = self.previous, arrays
+        if previous is None:  # no last move to repeat
+            return moved
+        alpha, plain = self.attack.share_kept, self.project(moved)
+        return [x + alpha * (z - x) + (1 - alpha) * (x - p) for x, z, p in zip(arrays, plain, previous, strict=True)]
 
 
 def checkpoints_of(steps: int) -> list[int]:
@@ -94,6 +98,3 @@ def checkpoints_of(steps: int) -> list[int]:
     while shares[-1] < 1.0:
         shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
     return [k for k in dict.fromkeys(math.ceil(round(p * steps, 9)) for p in shares[1:]) if k < steps]
-
-
-ATTACKS: Final[Mapping[str, type[Any]]] = {"apgd": Apgd}

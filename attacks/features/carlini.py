@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from robosac.air import Knowledge
-from robosac.attacks.base import Budgeted, Stage
-from robosac.attacks.colluders import Crew
-from robosac.attacks.features.gradient import WHITE_BOX, GradientAttacker, slopes_of
-from robosac.attacks.features.norms import L2, Ball, Norm, Rng, spent
-from robosac.attacks.features.objectives import Labels, Margin, Objective, Threshold
-from robosac.attacks.features.problem import Aim, Arrays, FullFusion, Problem
-from robosac.attacks.settings import instance, integer, real
-from robosac.types import Message, Subset
+from robosac.air import Air
+from robosac.attacks.colluders import Colluders
+from robosac.attacks.features.ball import Ball
+from robosac.attacks.features.descent import Arrays, Judge, Rule, by_autograd, descend
+from robosac.attacks.features.gradient import WhiteBox
+from robosac.attacks.features.norms import L2, Norm
+from robosac.attacks.features.objectives import Labels, Margin, Threshold
+from robosac.attacks.features.problem import Problem
+from robosac.attacks.features.target_subsets import FullFusion, TargetSubsets
+from robosac.attacks.registry import register
+from robosac.attacks.settings import number, part
+from robosac.types import Id, Message
 
 
+@register("cw_l2")
 @dataclass(frozen=True, kw_only=True)
-class CwL2(Budgeted):
+class CwL2(WhiteBox):
     """The smallest L2 perturbation that turns enough cells: Adam on `size^2 + c * margin`, c by binary search.
 
     A cell is turned where its logit lies on the other side of 0 by `kappa` or more; the margin is the sum over cells of
@@ -36,8 +38,8 @@ class CwL2(Budgeted):
         turned: share of the cells that must be turned; objects cover about 0.003 of a map, and two attackers of five
             hardly turn 0.1 of it with any budget.
         kappa: confidence wanted of a turned cell, in logits.
-        labels: which cells are objects, in the unattacked output.
-        aim: on which subsets.
+        labels: which cells are objects, in the clean output.
+        target_subsets: on which subsets.
         rate: learning rate of Adam, in the units of the features.
         steps: steps of one search; each costs one forward and one backward pass, the search one forward pass more.
         searches: how many values of c are tried; each search starts at the honest message.
@@ -45,110 +47,76 @@ class CwL2(Budgeted):
             that failed and the smallest that did not.
     """
 
-    STAGE: ClassVar = Stage.FEATURES
-    BUDGET: ClassVar = "epsilon"
-    UNIT: ClassVar = "L2 a message"
-
     epsilon: float = 50.0
-    turned: float = 0.01
-    kappa: float = 0.0
-    labels: Labels = field(default_factory=Threshold)
-    aim: Aim = field(default_factory=FullFusion)
-    rate: float = 0.02
-    steps: int = 25
-    searches: int = 4
-    first_c: float = 1.0
+    turned: float = number(0.01, low=1e-9, high=1.0)
+    kappa: float = number(0.0, low=0.0)
+    labels: Labels = part(Labels, Threshold)
+    target_subsets: TargetSubsets = part(TargetSubsets, FullFusion)
+    rate: float = number(0.02, low=0.0)
+    steps: int = number(25, low=1)
+    searches: int = number(4, low=1)
+    first_c: float = number(1.0, low=0.0)
 
-    def __post_init__(self) -> None:
-        real(self, "epsilon", low=0.0)
-        real(self, "turned", low=1e-9, high=1.0)
-        real(self, "kappa", low=0.0)
-        instance(self, "labels", Labels)
-        instance(self, "aim", Aim)
-        real(self, "rate", low=0.0)
-        integer(self, "steps", low=1)
-        integer(self, "searches", low=1)
-        real(self, "first_c", low=0.0)
-
-    @property
-    def knowledge(self) -> Knowledge:
-        return WHITE_BOX
-
-    @property
-    def norm(self) -> Norm:
+    def counted_by(self) -> Norm:
         return L2()
 
     @property
-    def objective(self) -> Objective:
-        """The margin alone, mean over cells: what `Problem` judges by."""
+    def objective(self) -> Margin:
+        """The margin alone, mean over cells: what its harm is measured by."""
         return Margin(labels=self.labels, c=1.0, kappa=self.kappa)
 
-    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> GradientAttacker:
-        return GradientAttacker(self, Crew.gather(attackers, rng))
+    def send(self, honest: Mapping[Id, Message], air: Air, colluders: Colluders) -> Sequence[Message]:
+        ball = Ball.around(honest, air.codec, L2(), self.epsilon)
+        rng = colluders.rng(air, "problem")
+        problem = Problem.on_frame(air, honest, self.objective, self.target_subsets, rng)
+        return ball.messages(honest, self.search(problem, ball))
 
-    def spent(self, honest: Message, sent: Sequence[Message]) -> float:
-        return spent(self.norm, honest, sent)
-
-    def search(self, problem: Problem, ball: Ball, rng: Rng) -> list[Tensor]:
+    def search(self, problem: Problem, ball: Ball) -> list[Tensor]:
         """The smallest success over all values of c, or else the lowest margin."""
         fails, succeeds, c = 0.0, math.inf, self.first_c
+        clean, project = ball.tensors(ball.clean), ball.project()
         smallest, success = math.inf, None
-        least, nearest = math.inf, ball.tensors(ball.clean)
+        least, nearest = math.inf, clean
         for _ in range(self.searches):
             succeeded = False
-            for found in self._iterates(c, problem, ball):
-                if found.turned >= self.turned:
+            look = by_autograd(self._judge(c, problem, clean), ball.keys)
+            for found in descend(look, clean, _adam(clean, self.rate), project, self.steps):
+                size, margin, turned = found.marks
+                if turned >= self.turned:
                     succeeded = True
-                    if found.size < smallest:
-                        smallest, success = found.size, found.arrays
-                if found.margin < least:
-                    least, nearest = found.margin, found.arrays
+                    if size < smallest:
+                        smallest, success = size, found.arrays
+                if margin < least:
+                    least, nearest = margin, found.arrays
             fails, succeeds = (fails, c) if succeeded else (c, succeeds)
             c = 10.0 * c if math.isinf(succeeds) else (fails + succeeds) / 2.0
         return nearest if success is None else success
 
-    def _iterates(self, c: float, problem: Problem, ball: Ball) -> Iterator[_Iterate]:
-        """One search, the honest arrays first."""
-        sign = torch.where(self.labels.mark(problem.unattacked.logits), 1.0, -1.0)
-        clean, back = ball.tensors(ball.clean), ball.project()
-        leaves = [x.clone().requires_grad_() for x in clean]
-        adam = torch.optim.Adam(leaves, lr=self.rate)
-        seen: dict[str, Any] = {}
+    def _judge(self, c: float, problem: Problem, clean: Sequence[Tensor]) -> Judge:
+        """Arrays -> `size^2 + c * margin`, and size^2, margin and share of cells turned as marks."""
+        sign = torch.where(self.labels.mark(problem.clean.logits), 1.0, -1.0)
 
-        def total(arrays: Arrays) -> Tensor:
+        def judge(arrays: Arrays) -> tuple[Tensor, tuple[float, ...]]:
             lacking = (sign * problem.logits(arrays)).clamp(min=-self.kappa)
             sizes = [(x - x0).square().sum() for x, x0 in zip(arrays.values(), clean, strict=True)]
             size, margin = torch.stack(sizes).sum(), lacking.sum() / len(sign)
-            share = (lacking <= -self.kappa).float().mean()
-            seen.update(size=size.item(), margin=margin.item(), turned=share.item())
-            return size + c * margin
+            turned = (lacking <= -self.kappa).float().mean()
+            return size + c * margin, (size.item(), margin.item(), turned.item())
 
-        for k in range(self.steps + 1):
-            if k == self.steps:
-                with torch.no_grad():
-                    total(dict(zip(ball.keys, leaves, strict=True)))
-                slopes = None
-            else:
-                _, slopes = slopes_of(total, ball, leaves)
-            yield _Iterate(arrays=[x.detach().clone() for x in leaves], **seen)
-            if slopes is None:
-                return
-            for x, g in zip(leaves, slopes, strict=True):
-                x.grad = g
-            adam.step()
-            with torch.no_grad():
-                for x, inside in zip(leaves, back(leaves), strict=True):
-                    x.copy_(inside)
+        return judge
 
 
-@dataclass(frozen=True, eq=False)
-class _Iterate:
-    """Arrays in a search, their squared L2 distance from honest, margin, and share of cells turned."""
+def _adam(start: Sequence[Tensor], rate: float) -> Rule:
+    """Steps of Adam (Kingma and Ba, arXiv 1412.6980)."""
+    leaves = [x.clone().requires_grad_() for x in start]
+    optimiser = torch.optim.Adam(leaves, lr=rate)
 
-    arrays: list[Tensor]
-    size: float
-    margin: float
-    turned: float
+    def rule(turn: int, arrays: list[Tensor], slopes: list[Tensor]) -> list[Tensor]:
+        with torch.no_grad():
+            for leaf, x, g in zip(leaves, arrays, slopes, strict=True):
+                leaf.copy_(x)  # projected since the last step
+                leaf.grad = g
+        optimiser.step()
+        return [x.detach().clone() for x in leaves]
 
-
-ATTACKS: Final[Mapping[str, type[Any]]] = {"cw_l2": CwL2}
+    return rule

@@ -1,26 +1,25 @@
-"""Work for the victim instead of lies: as many proposals above the score threshold as possible (CP-Freezer).
+"""Work for the victim: as many proposals above the score threshold as possible (CP-Freezer).
 
 Suppression compares pairs of boxes, and a consensus defence suppresses once a trial. `Flood` is an objective for any
-gradient attack; late fusion is flooded by `robosac.attacks.boxes.edits.BoxFlood`.
+gradient attack; late fusion is flooded by `robosac.attacks.boxes.counted.BoxFlood`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from robosac.attacks.features.objectives import Loss, Unattacked
-from robosac.attacks.settings import integer, real
+from robosac.attacks.features.objectives import CleanFrame, Loss, logit
+from robosac.attacks.registry import register
+from robosac.attacks.settings import Settings, number
 
 
+@register("flood")
 @dataclass(frozen=True, kw_only=True)
-class Flood:
-    """Every cell of a lattice becomes a peak above the threshold: as many boxes as a map has room for.
+class Flood(Settings):
+    """Every cell of a lattice becomes a peak above the threshold: as many boxes as fit on a map.
 
     A hinge lifts the lattice's cells to `score` with a margin, another keeps the cells between them lower: a decoder
     that reads boxes from local maxima takes no two cells side by side. With `spacing` 1 all cells are lifted.
@@ -32,21 +31,15 @@ class Flood:
         lead: in logits, by which the cells between stay lower.
     """
 
-    score: float = 0.3
-    spacing: int = 2
-    margin: float = 1.0
-    lead: float = 0.3
+    score: float = number(0.3, low=1e-6, high=1 - 1e-6)
+    spacing: int = number(2, low=1)
+    margin: float = number(1.0, low=0.0)
+    lead: float = number(0.3, low=0.0)
 
-    def __post_init__(self) -> None:
-        real(self, "score", low=1e-6, high=1 - 1e-6)
-        integer(self, "spacing", low=1)
-        real(self, "margin", low=0.0)
-        real(self, "lead", low=0.0)
-
-    def aim(self, unattacked: Unattacked) -> Loss:
-        high, wide = unattacked.logits.shape[-2:]
-        wanted = math.log(self.score / (1 - self.score)) + self.margin
-        lattice = torch.zeros(high, wide, dtype=torch.bool, device=unattacked.logits.device)
+    def make_loss(self, clean: CleanFrame) -> Loss:
+        high, wide = clean.logits.shape[-2:]
+        wanted = logit(self.score) + self.margin
+        lattice = torch.zeros(high, wide, dtype=torch.bool, device=clean.logits.device)
         lattice[:: self.spacing, :: self.spacing] = True
 
         def loss(logits: Tensor) -> Tensor:
@@ -56,6 +49,3 @@ class Flood:
             return total
 
         return loss
-
-
-PARTS: Final[Mapping[str, type[Any]]] = {"flood": Flood}

@@ -2,57 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from robosac.attacks.features.objectives import Labels, Loss, Threshold, Unattacked
-from robosac.attacks.settings import instance, real
+from robosac.attacks.features.objectives import CleanFrame, Labelled, Loss
+from robosac.attacks.registry import register
+from robosac.attacks.settings import Settings, number
 from robosac.types import InputError
 
 
+@register("hide")
 @dataclass(frozen=True, kw_only=True)
-class Hide:
+class Hide(Labelled):
     """All objects vanish: cross-entropy of the cells marked as objects towards background, mean over those.
 
     Cells of background are free. A map without objects weighs nothing.
     """
 
-    labels: Labels = field(default_factory=Threshold)
-
-    def __post_init__(self) -> None:
-        instance(self, "labels", Labels)
-
-    def aim(self, unattacked: Unattacked) -> Loss:
-        marked = self.labels.mark(unattacked.logits)
-        return _towards(marked, value=0.0)
+    def make_loss(self, clean: CleanFrame) -> Loss:
+        return _towards(self.labels.mark(clean.logits), value=0.0)
 
 
+@register("spoof")
 @dataclass(frozen=True, kw_only=True)
-class Spoof:
+class Spoof(Labelled):
     """Objects everywhere: cross-entropy of the cells marked as background towards an object, mean over those.
 
     Nothing is hidden: the cells of objects are left out.
     """
 
-    labels: Labels = field(default_factory=Threshold)
-
-    def __post_init__(self) -> None:
-        instance(self, "labels", Labels)
-
-    def aim(self, unattacked: Unattacked) -> Loss:
-        return _towards(~self.labels.mark(unattacked.logits), value=1.0)
+    def make_loss(self, clean: CleanFrame) -> Loss:
+        return _towards(~self.labels.mark(clean.logits), value=1.0)
 
 
+@register("tu")
 @dataclass(frozen=True, kw_only=True)
-class Tu:
+class Tu(Settings):
     """Tu et al., "Adversarial attacks on multi-agent communication" (arXiv 2101.06784), section on the objective.
 
-    Proposals of the unattacked output that are confident are to lose their score, `-log(1 - s)`; those that were
+    Proposals of the clean output that are confident are to lose their score, `-log(1 - s)`; those that were
     rejected, but not out of the question, are to gain one, `-weight * (1 - s)^gamma * log(s)`; the rest are free. Both
     are means over the cells they concern. The paper multiplies by the overlap of a box with itself before the attack;
     here a proposal stays in its cell and the overlap is taken as 1.
@@ -64,24 +55,21 @@ class Tu:
         gamma: of the focal factor, which leaves alone those that have gained enough.
     """
 
-    confident: float = 0.7
-    rejected: float = 0.001
-    weight: float = 1.0
-    gamma: float = 1.0
+    confident: float = number(0.7, low=1e-6, high=1 - 1e-6)
+    rejected: float = number(0.001, low=0.0, high=1 - 1e-6)
+    weight: float = number(1.0, low=0.0)
+    gamma: float = number(1.0, low=0.0)
 
     def __post_init__(self) -> None:
-        real(self, "confident", low=1e-6, high=1 - 1e-6)
-        real(self, "rejected", low=0.0, high=1 - 1e-6)
-        real(self, "weight", low=0.0)
-        real(self, "gamma", low=0.0)
+        super().__post_init__()
         if self.rejected > self.confident:
             raise InputError(
                 f"expected rejected of Tu to be at most confident, {self.confident}, got {self.rejected}; a proposal "
                 "cannot be both"
             )
 
-    def aim(self, unattacked: Unattacked) -> Loss:
-        scores = unattacked.logits.sigmoid()
+    def make_loss(self, clean: CleanFrame) -> Loss:
+        scores = clean.logits.sigmoid()
         lose = scores > self.confident
         gain = (scores > self.rejected) & ~lose
 
@@ -107,6 +95,3 @@ def _mean(values: Tensor, where: Tensor) -> Tensor:
     """Mean of `values (S, H, W)` over the cells `where`, map by map; a map with none counts 0. Then over maps."""
     weight = where.to(values.dtype)
     return ((values * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2)).clamp(min=1.0)).mean()
-
-
-PARTS: Final[Mapping[str, type[Any]]] = {"hide": Hide, "spoof": Spoof, "tu": Tu}

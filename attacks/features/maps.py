@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from robosac.attacks.base import floats, same_but
+from robosac.attacks.measures import floats, pairs
 from robosac.types import Array, Bool, Codec, InputError, Message
 
 
@@ -38,18 +38,14 @@ def changed(a: Array, b: Array) -> Bool:
     return np.asarray(np.ascontiguousarray(a).view(bits) != np.ascontiguousarray(b).view(bits))
 
 
-def pairs(honest: Message, sent: Sequence[Message], *, maps: bool) -> list[tuple[Array, Array]] | None:
-    """The float arrays of both, maps alone or all; None where anything else differs, or a shape or dtype."""
-    names = [n for n in floats(honest) if honest.payload[n].ndim >= 3 or not maps]
-    if len(sent) != 1 or not same_but(honest, sent[0], *names) or set(honest.payload) != set(sent[0].payload):
-        return None
-    both = [(honest.payload[n], sent[0].payload[n]) for n in names]
-    return both if all(a.shape == b.shape and a.dtype == b.dtype for a, b in both) else None
+def map_pairs(honest: Message, sent: Sequence[Message]) -> list[tuple[Array, Array]] | None:
+    """The maps of both, one by one; None where anything else differs, or a shape or dtype."""
+    return pairs(honest, sent, [n for n in floats(honest) if honest.payload[n].ndim >= 3])
 
 
 def share_of_cells(honest: Message, sent: Sequence[Message]) -> float:
     """Largest share of a map's cells in which a feature changed; `inf` where anything but maps changed."""
-    both = pairs(honest, sent, maps=True)
+    both = map_pairs(honest, sent)
     if both is None:
         return math.inf
     shares = [changed(a, b).reshape(-1, *a.shape[-2:]).any(axis=0).mean() for a, b in both if a.size]
@@ -58,7 +54,7 @@ def share_of_cells(honest: Message, sent: Sequence[Message]) -> float:
 
 def share_of_features(honest: Message, sent: Sequence[Message]) -> float:
     """Largest share of an array's features that changed; `inf` where anything else did."""
-    both = pairs(honest, sent, maps=False)
+    both = pairs(honest, sent, floats(honest))
     if both is None:
         return math.inf
     return float(max((changed(a, b).mean() for a, b in both if a.size), default=0.0))

@@ -1,6 +1,6 @@
 """What an attack wants of the detector's class logits. Objectives are values that compose; a loss is to be minimised.
 
-An objective sees only the unattacked logits of the same fusion, never the ground truth: the paper's attacks run on
+An objective sees only the clean logits of the same fusion, never the ground truth: the paper's attacks run on
 pseudo-labels (ROBOSAC, arXiv 2303.09495, section on attacks). Logits are `(S, H, W)`, one map a subset in the loop,
 and every loss is a mean over subsets, so that the expectation over random subsets needs no other objective.
 """
@@ -8,24 +8,26 @@ and every loss is a mean over subsets, so that the expectation over random subse
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from robosac.attacks.settings import instance, real
+from robosac.attacks.registry import register
+from robosac.attacks.settings import Settings, number, part
 from robosac.types import BevGrid, InputError, Subset
 
 Loss: TypeAlias = Callable[[Tensor], Tensor]  # logits (S, H, W) -> scalar
 
 
 @dataclass(frozen=True, eq=False)
-class Unattacked:
-    """One frame without the attack: all that an objective may aim by.
+class CleanFrame:
+    """One frame without the attack: all that an objective may read.
 
     Attributes:
         logits: `(S, H, W)` class logits of the subsets in the loop, all honest, without gradient.
@@ -50,6 +52,11 @@ class Unattacked:
     rng: np.random.Generator | None = None
 
 
+def logit(score: float) -> float:
+    """The class logit of a score in (0, 1)."""
+    return math.log(score / (1 - score))
+
+
 # ---------------------------------------------------------------------------------------------- pseudo-labels
 @runtime_checkable
 class Labels(Protocol):
@@ -60,27 +67,23 @@ class Labels(Protocol):
         ...
 
 
+@register("threshold")
 @dataclass(frozen=True, kw_only=True)
-class Threshold:
+class Threshold(Settings):
     """A cell is an object where its score (the sigmoid of its logit) exceeds `score`."""
 
-    score: float = 0.5
-
-    def __post_init__(self) -> None:
-        real(self, "score", low=1e-6, high=1 - 1e-6)
+    score: float = number(0.5, low=1e-6, high=1 - 1e-6)
 
     def mark(self, logits: Tensor) -> Tensor:
-        return logits > math.log(self.score / (1 - self.score))
+        return logits > logit(self.score)
 
 
+@register("peaks")
 @dataclass(frozen=True, kw_only=True)
-class Peaks:
+class Peaks(Settings):
     """As `Threshold`, but only the local maxima of each 3x3 neighbourhood: one cell an object."""
 
-    score: float = 0.5
-
-    def __post_init__(self) -> None:
-        real(self, "score", low=1e-6, high=1 - 1e-6)
+    score: float = number(0.5, low=1e-6, high=1 - 1e-6)
 
     def mark(self, logits: Tensor) -> Tensor:
         highest = F.max_pool2d(logits[:, None], 3, stride=1, padding=1)[:, 0]
@@ -90,40 +93,46 @@ class Peaks:
 # ------------------------------------------------------------------------------------------------- objectives
 @runtime_checkable
 class Objective(Protocol):
-    """A goal; `aim` fixes it on one frame."""
+    """A goal; `make_loss` fixes it on one frame."""
 
-    def aim(self, unattacked: Unattacked) -> Loss: ...
+    def make_loss(self, clean: CleanFrame) -> Loss: ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvertedBce:
+class Labelled(Settings, ABC):
+    """A base for objectives that read pseudo-labels from the clean frame.
+
+    Attributes:
+        labels: which cells count as an object.
+    """
+
+    labels: Labels = part(Labels, Threshold)
+
+    @abstractmethod
+    def make_loss(self, clean: CleanFrame) -> Loss: ...
+
+
+@register("inverted_bce")
+@dataclass(frozen=True, kw_only=True)
+class InvertedBce(Labelled):
     """Binary cross-entropy towards the inverted pseudo-labels, mean over all cells (PGD and BIM in ROBOSAC).
 
     Nearly all cells are background, so it mostly floods the map with objects.
     """
 
-    labels: Labels = Threshold()
-
-    def __post_init__(self) -> None:
-        instance(self, "labels", Labels)
-
-    def aim(self, unattacked: Unattacked) -> Loss:
-        target = (~self.labels.mark(unattacked.logits)).to(unattacked.logits.dtype)
+    def make_loss(self, clean: CleanFrame) -> Loss:
+        target = (~self.labels.mark(clean.logits)).to(clean.logits.dtype)
         return lambda logits: F.binary_cross_entropy_with_logits(logits, target)
 
 
+@register("balanced_inverted_bce")
 @dataclass(frozen=True, kw_only=True)
-class BalancedInvertedBce:
+class BalancedInvertedBce(Labelled):
     """As `InvertedBce`, but objects and background weigh the same: hides as hard as it floods."""
 
-    labels: Labels = Threshold()
-
-    def __post_init__(self) -> None:
-        instance(self, "labels", Labels)
-
-    def aim(self, unattacked: Unattacked) -> Loss:
-        marked = self.labels.mark(unattacked.logits)
-        target = (~marked).to(unattacked.logits.dtype)
+    def make_loss(self, clean: CleanFrame) -> Loss:
+        marked = self.labels.mark(clean.logits)
+        target = (~marked).to(clean.logits.dtype)
         objects = marked.sum(dim=(1, 2), keepdim=True)
         background = marked[0].numel() - objects
         # each class sums to a half in every map; a class that is absent weighs nothing
@@ -131,8 +140,9 @@ class BalancedInvertedBce:
         return lambda logits: F.binary_cross_entropy_with_logits(logits, target, weight, reduction="sum")
 
 
+@register("margin")
 @dataclass(frozen=True, kw_only=True)
-class Margin:
+class Margin(Labelled):
     """Carlini and Wagner's margin as ROBOSAC uses it: `c * max(z_true - z_other, -kappa)`, mean over all cells.
 
     With one logit z a cell, `z_true - z_other` is z where the pseudo-label is an object and -z where it is background.
@@ -143,20 +153,15 @@ class Margin:
         kappa: confidence (in logits) wanted of a flipped cell.
     """
 
-    labels: Labels = Threshold()
-    c: float = 0.1
-    kappa: float = 0.0
+    c: float = number(0.1, low=0.0)
+    kappa: float = number(0.0, low=0.0)
 
-    def __post_init__(self) -> None:
-        instance(self, "labels", Labels)
-        real(self, "c", low=0.0)
-        real(self, "kappa", low=0.0)
-
-    def aim(self, unattacked: Unattacked) -> Loss:
-        sign = torch.where(self.labels.mark(unattacked.logits), 1.0, -1.0)
+    def make_loss(self, clean: CleanFrame) -> Loss:
+        sign = torch.where(self.labels.mark(clean.logits), 1.0, -1.0)
         return lambda logits: self.c * (sign * logits).clamp(min=-self.kappa).mean()
 
 
+@register("weighted_sum")
 @dataclass(frozen=True, kw_only=True)
 class WeightedSum:
     """Several objectives at once: `sum(weight * loss)` over `terms`, pairs of weight and objective.
@@ -172,20 +177,10 @@ class WeightedSum:
             raise InputError(f"expected terms to be one or more (finite weight, Objective) pairs, got {self.terms!r}")
         object.__setattr__(self, "terms", pairs)
 
-    def aim(self, unattacked: Unattacked) -> Loss:
-        losses = [(weight, objective.aim(unattacked)) for weight, objective in self.terms]
+    def make_loss(self, clean: CleanFrame) -> Loss:
+        losses = [(weight, objective.make_loss(clean)) for weight, objective in self.terms]
 
         def total(logits: Tensor) -> Tensor:
             return torch.stack([weight * loss(logits) for weight, loss in losses]).sum()
 
         return total
-
-
-PARTS: Final[Mapping[str, type[Any]]] = {  # what a setting may be made of: a mapping with `kind` and its own settings
-    "balanced_inverted_bce": BalancedInvertedBce,
-    "inverted_bce": InvertedBce,
-    "margin": Margin,
-    "peaks": Peaks,
-    "threshold": Threshold,
-    "weighted_sum": WeightedSum,
-}

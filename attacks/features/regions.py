@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from robosac.air import Air
-from robosac.attacks.base import floats
 from robosac.attacks.features.projection import Reach
+from robosac.attacks.measures import floats
 from robosac.boxes import invert_pose, transform_points
 from robosac.types import Array, BevGrid, Bool, Float64, InputError, Message
 from robosac.visibility import seen_cells

@@ -1,25 +1,63 @@
-"""Which fusions the attackers have in mind where they know that only some teammates will be fused.
+"""Target subsets: the fusions that an attack is optimised for.
 
-Both aims are drawn or looked up once a frame and stay fixed over the steps of an attack: its loss is one function of
-what is sent, so that step rules which compare losses (APGD) may be used. Neither needs to know the defence.
+They are drawn or looked up once a frame and stay fixed over the steps of an attack: its loss is one function of what is
+sent, so that step rules which compare losses (APGD) may be used. `DrawnSubsets` alone needs to know the defence.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from robosac.air import Air
-from robosac.attacks.settings import integer
+from robosac.attacks.registry import register
+from robosac.attacks.settings import Settings, number
 from robosac.types import Id, InputError, Subset
 
 
+@runtime_checkable
+class TargetSubsets(Protocol):
+    """Which subsets an attack is optimised for."""
+
+    def subsets(self, air: Air, attackers: Subset, rng: np.random.Generator) -> list[Subset]:
+        """One or more subsets of the teammates in the air; each holds an attacker."""
+        ...
+
+
+@register("full_fusion")
 @dataclass(frozen=True, kw_only=True)
-class RandomSubsets:
+class FullFusion:
+    """The ego and all its teammates: what is fused where nobody defends."""
+
+    def subsets(self, air: Air, attackers: Subset, rng: np.random.Generator) -> list[Subset]:
+        return [frozenset(air.others) | attackers]
+
+
+@register("drawn_subsets")
+@dataclass(frozen=True, kw_only=True)
+class DrawnSubsets(Settings):
+    """Subsets as the defence would draw them, those without an attacker left out; the full fusion without a defence.
+
+    Attributes:
+        count: how many are drawn.
+    """
+
+    count: int = number(4, low=1)
+
+    def subsets(self, air: Air, attackers: Subset, rng: np.random.Generator) -> list[Subset]:
+        everybody = FullFusion().subsets(air, attackers, rng)
+        if air.defense is None:
+            return everybody
+        drawn = air.defense.draw(sorted(everybody[0]), self.count, rng)
+        return [s for s in dict.fromkeys(drawn) if s & attackers] or everybody
+
+
+@register("random_subsets")
+@dataclass(frozen=True, kw_only=True)
+class RandomSubsets(Settings):
     """In expectation over random subsets: the mean over `count` independent draws of subsets that hold an attacker.
 
     Every subset of the teammates in the air with at least one attacker is equally likely, or every such subset of
@@ -30,26 +68,22 @@ class RandomSubsets:
         size: teammates in a subset, all of them where fewer are in the air; None for any number.
     """
 
-    count: int = 8
-    size: int | None = None
-
-    def __post_init__(self) -> None:
-        integer(self, "count", low=1)
-        if self.size is not None:
-            integer(self, "size", low=1)
+    count: int = number(8, low=1)
+    size: int | None = number(None, low=1, whole=True)
 
     def subsets(self, air: Air, attackers: Subset, rng: np.random.Generator) -> list[Subset]:
-        liars, honest = sorted(attackers), sorted(frozenset(air.others) - attackers)
-        size = None if self.size is None else min(self.size, len(liars) + len(honest))
-        # how many liars and honest teammates: as likely as there are such subsets; then which, all alike
+        bad, honest = sorted(attackers), sorted(frozenset(air.others) - attackers)
+        size = None if self.size is None else min(self.size, len(bad) + len(honest))
+        # how many attackers and honest teammates: as likely as there are such subsets; then which, all alike
         counts = [
-            (k, j) for k in range(1, len(liars) + 1) for j in range(len(honest) + 1) if size is None or k + j == size
+            (k, j) for k in range(1, len(bad) + 1) for j in range(len(honest) + 1) if size is None or k + j == size
         ]
-        ways = np.array([math.comb(len(liars), k) * math.comb(len(honest), j) for k, j in counts], np.float64)
+        ways = np.array([math.comb(len(bad), k) * math.comb(len(honest), j) for k, j in counts], np.float64)
         drawn = rng.choice(len(counts), size=self.count, p=ways / ways.sum())
-        return [_some(liars, counts[c][0], rng) | _some(honest, counts[c][1], rng) for c in drawn]
+        return [_some(bad, counts[c][0], rng) | _some(honest, counts[c][1], rng) for c in drawn]
 
 
+@register("subsets")
 @dataclass(frozen=True, kw_only=True)
 class Subsets:
     """Exactly these subsets, by the names of their teammates: what an attacker does who knows which will be fused.
@@ -77,7 +111,7 @@ class Subsets:
         object.__setattr__(self, "named", tuple(tuple(sorted(set(s))) for s in given))
 
     def subsets(self, air: Air, attackers: Subset, rng: np.random.Generator) -> list[Subset]:
-        """As `Aim.subsets`; draws nothing.
+        """As `TargetSubsets.subsets`; draws nothing.
 
         Raises:
             InputError: none of them holds an attacker.
@@ -87,7 +121,7 @@ class Subsets:
         if not kept:
             raise InputError(
                 f"expected a subset with one of the attackers {sorted(attackers)} in named of Subsets, got "
-                f"{self.named!r}; name the attackers' own links, or aim at FullFusion()"
+                f"{self.named!r}; name the attackers' own links, or take FullFusion()"
             )
         return kept
 
@@ -98,6 +132,3 @@ def _some(names: list[Id], count: int, rng: np.random.Generator) -> Subset:
 
 def _is_list(value: object) -> bool:
     return isinstance(value, (list, tuple, set, frozenset))
-
-
-PARTS: Final[Mapping[str, type[Any]]] = {"random_subsets": RandomSubsets, "subsets": Subsets}

@@ -5,20 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final
+from typing import ClassVar
 
 import numpy as np
 
 from robosac.air import Air, Attacker, Knowledge, attacker_of, invented
-from robosac.attacks.base import Budgeted, Measured, Stage, same_but
-from robosac.attacks.colluders import Crew
-from robosac.attacks.pose.offsets import moved
-from robosac.attacks.settings import instance, integer, real
+from robosac.attacks.base import Budgeted, Measured, Stage, Stateless
+from robosac.attacks.colluders import Colluders
+from robosac.attacks.measures import same_but
+from robosac.attacks.pose.claims import moved
+from robosac.attacks.registry import register
+from robosac.attacks.settings import instance, number
 from robosac.types import Id, InputError, Message, Subset, keyed_rng
 
 
+@register("duplicate")
 @dataclass(frozen=True, kw_only=True)
-class Duplicate(Budgeted):
+class Duplicate(Stateless):
     """Every attacker sends its honest message several times over, on its one link: who counts messages counts it twice.
 
     Attributes:
@@ -29,39 +32,22 @@ class Duplicate(Budgeted):
     BUDGET: ClassVar = "copies"
     UNIT: ClassVar = "messages more"
 
-    copies: int = 3
+    copies: int = number(3, low=0)
 
-    def __post_init__(self) -> None:
-        integer(self, "copies", low=0)
+    def send(self, honest: Mapping[Id, Message], air: Air, colluders: Colluders) -> Sequence[Message]:
+        return [m for m in honest.values() for _ in range(1 + self.copies)]
 
-    @property
-    def knowledge(self) -> Knowledge:
-        return Knowledge.NONE
-
-    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> DuplicateAttacker:
-        return DuplicateAttacker(self, Crew.gather(attackers, rng))
-
-    def spent(self, honest: Message, sent: Sequence[Message]) -> float:
+    def perturbation_size(self, honest: Message, sent: Sequence[Message]) -> float:
         return float(len(sent) - 1) if sent and all(same_but(honest, m) for m in sent) else math.inf
 
 
-@dataclass(frozen=True)
-class DuplicateAttacker:
-    """One scenario of `Duplicate`."""
-
-    attack: Duplicate
-    crew: Crew
-
-    def send(self, air: Air) -> Sequence[Message]:
-        return [m for m in self.crew.honest(air).values() for _ in range(1 + self.attack.copies)]
-
-
+@register("sybil")
 @dataclass(frozen=True, kw_only=True)
 class Sybil(Budgeted):
-    """Every attacker invents teammates, each with a link of its own, that tell what it tells from places beside it.
+    """Every attacker invents teammates, each with a link of its own, that send what it sends, from places beside it.
 
     Their places keep their distance to the attacker for a whole scenario, so that they drive as cars do. The attacker
-    itself stays honest: it is the invented majority that lies, or that bears witness for another attack's lie.
+    itself stays honest: it is the invented majority that is malicious, or that confirms what another attack sends.
 
     Attributes:
         identities: invented senders an attacker.
@@ -73,13 +59,12 @@ class Sybil(Budgeted):
     BUDGET: ClassVar = "identities"
     UNIT: ClassVar = "identities"
 
-    identities: int = 3
-    spread_m: float = 8.0
+    identities: int = number(3, low=0)
+    spread_m: float = number(8.0, low=0.0)
     carries: Measured | None = None
 
     def __post_init__(self) -> None:
-        integer(self, "identities", low=0)
-        real(self, "spread_m", low=0.0)
+        super().__post_init__()
         if self.carries is not None:
             instance(self, "carries", Measured)
             if self.carries.stage in (Stage.LINK, Stage.POSE, Stage.TIME):
@@ -90,10 +75,12 @@ class Sybil(Budgeted):
         return Knowledge.NONE if self.carries is None else self.carries.knowledge
 
     def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> SybilAttacker:
-        crew = Crew.gather(attackers, rng)
-        return SybilAttacker(self, crew, None if self.carries is None else self.carries.start(scenario, attackers, rng))
+        colluders = Colluders.gather(attackers, rng)
+        return SybilAttacker(
+            self, colluders, None if self.carries is None else self.carries.start(scenario, attackers, rng)
+        )
 
-    def spent(self, honest: Message, sent: Sequence[Message]) -> float:
+    def perturbation_size(self, honest: Message, sent: Sequence[Message]) -> float:
         """Invented identities; `inf` where the attacker's own message or what an invented one may not say changed."""
         own = [m for m in sent if m.sender == honest.sender]
         invented = [m for m in sent if m.sender != honest.sender]
@@ -108,7 +95,7 @@ class Sybil(Budgeted):
         if self.carries is None:
             return same_but(honest, said, "world_T_payload")
         home = replace(said, world_T_payload=honest.world_T_payload)
-        return self.carries.spent(honest, [home]) <= self.carries.budget
+        return self.carries.perturbation_size(honest, [home]) <= self.carries.budget
 
 
 @dataclass(frozen=True)
@@ -116,12 +103,12 @@ class SybilAttacker:
     """One scenario of `Sybil`; what is remembered is the carried attack's."""
 
     attack: Sybil
-    crew: Crew
+    colluders: Colluders
     carried: Attacker | None
 
     def send(self, air: Air) -> Sequence[Message]:
         """An attacker's honest message, followed by those of the identities it invents."""
-        honest = self.crew.honest(air)
+        honest = self.colluders.honest(air)
         if not self.attack.identities:
             return list(honest.values())
         said = dict(honest)
@@ -130,7 +117,7 @@ class SybilAttacker:
         return [m for who in honest for m in (honest[who], *self._invented(who, said[who], air))]
 
     def _invented(self, who: Id, said: Message, air: Air) -> list[Message]:
-        rng = keyed_rng(self.crew.seed, air.scenario, who, "places")
+        rng = keyed_rng(self.colluders.seed, air.scenario, who, "places")
         angle = rng.uniform(-np.pi, np.pi, self.attack.identities)
         away = self.attack.spread_m * np.sqrt(rng.uniform(0.25, 1.0, self.attack.identities))  # an even ring
         return [
@@ -144,9 +131,10 @@ class SybilAttacker:
         ]
 
 
+@register("drop")
 @dataclass(frozen=True, kw_only=True)
-class Drop(Budgeted):
-    """Attackers that fall silent: no lie at all, and no help either. In a share of frames by `Scheduled`.
+class Drop(Stateless):
+    """Attackers that fall silent: nothing malicious, and no help either. In a share of frames by `Scheduled`.
 
     Attributes:
         messages: withheld by each attacker a frame, 0 or its only one.
@@ -156,35 +144,17 @@ class Drop(Budgeted):
     BUDGET: ClassVar = "messages"
     UNIT: ClassVar = "messages fewer"
 
-    messages: int = 1
+    messages: int = number(1, low=0)
 
     def __post_init__(self) -> None:
-        integer(self, "messages", low=0)
+        super().__post_init__()
         if self.messages > 1:
             raise InputError(
                 f"expected messages of Drop to be 0 or 1, got {self.messages}; nobody has more to withhold"
             )
 
-    @property
-    def knowledge(self) -> Knowledge:
-        return Knowledge.NONE
+    def send(self, honest: Mapping[Id, Message], air: Air, colluders: Colluders) -> Sequence[Message]:
+        return []
 
-    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> DropAttacker:
-        return DropAttacker(self, Crew.gather(attackers, rng))
-
-    def spent(self, honest: Message, sent: Sequence[Message]) -> float:
+    def perturbation_size(self, honest: Message, sent: Sequence[Message]) -> float:
         return 1.0 - len(sent) if len(sent) < 2 and all(same_but(honest, m) for m in sent) else math.inf
-
-
-@dataclass(frozen=True)
-class DropAttacker:
-    """One scenario of `Drop`."""
-
-    attack: Drop
-    crew: Crew
-
-    def send(self, air: Air) -> Sequence[Message]:
-        return [] if self.attack.messages else list(self.crew.honest(air).values())
-
-
-ATTACKS: Final[Mapping[str, type[Any]]] = {"drop": Drop, "duplicate": Duplicate, "sybil": Sybil}

@@ -1,24 +1,27 @@
 """Messages that are older than they should be: replayed, sold as fresh, frozen. No paper of the field evaluates them.
 
-A message holds no frame number, so that how many frames old a payload is cannot be read from it. `spent` is therefore
-coarse, the least it can have been: 0 for the honest message, one frame for a message that differs from it in nothing
-but what the attack may make old, `inf` for any other.
+A message holds no frame number, so that how many frames old a payload is cannot be read from it. `perturbation_size` is
+therefore coarse, the least it can have been: 0 for the honest message, one frame for a message that differs from it in
+nothing but what the attack may make old, `inf` for any other.
 """
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Final
+from typing import ClassVar
 
 import numpy as np
 
-from robosac.air import Air, Knowledge
-from robosac.attacks.base import Budgeted, Stage, same_but
-from robosac.attacks.colluders import Crew
-from robosac.attacks.settings import integer
+from robosac.air import Air
+from robosac.attacks.base import Budgeted, Stage
+from robosac.attacks.colluders import Colluders
+from robosac.attacks.measures import same_but
+from robosac.attacks.registry import register
+from robosac.attacks.settings import number
 from robosac.types import Id, Message, Subset
 
 
@@ -38,19 +41,12 @@ class Stale(Budgeted):
     UNIT: ClassVar = "frames"
     OLD: ClassVar[tuple[str, ...]]  # what may differ from the honest message
 
-    frames: int = 5
-
-    def __post_init__(self) -> None:
-        integer(self, "frames", low=0)
-
-    @property
-    def knowledge(self) -> Knowledge:
-        return Knowledge.NONE
+    frames: int = number(5, low=0)
 
     def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> StaleAttacker:
-        return StaleAttacker(self, Crew.gather(attackers, rng))
+        return StaleAttacker(self, Colluders.gather(attackers, rng))
 
-    def spent(self, honest: Message, sent: Sequence[Message]) -> float:
+    def perturbation_size(self, honest: Message, sent: Sequence[Message]) -> float:
         if len(sent) != 1 or not same_but(honest, sent[0], *self.OLD) or sent[0].sensed_ns > honest.sensed_ns:
             return math.inf
         return 0.0 if same_but(honest, sent[0]) else 1.0
@@ -59,11 +55,12 @@ class Stale(Budgeted):
         """How many frames old a message shall be, `lived` frames after the attacker's first."""
         return self.frames if lived >= self.frames else 0
 
+    @abstractmethod
     def blend(self, now: Message, old: Message) -> Message:
         """What is sent in place of `now`, the honest message, by who still has `old`."""
-        raise NotImplementedError
 
 
+@register("replay")
 @dataclass(frozen=True, kw_only=True)
 class Replay(Stale):
     """The message of some frames ago with its own time and pose: true, but late. A check of freshness sees it."""
@@ -74,6 +71,7 @@ class Replay(Stale):
         return replace(old, to=now.to)
 
 
+@register("sold_as_fresh")
 @dataclass(frozen=True, kw_only=True)
 class SoldAsFresh(Stale):
     """The payload and pose of some frames ago, claimed to be of now: what moved since then is in the wrong place."""
@@ -84,6 +82,7 @@ class SoldAsFresh(Stale):
         return replace(now, payload=old.payload, world_T_payload=old.world_T_payload)
 
 
+@register("freeze")
 @dataclass(frozen=True, kw_only=True)
 class Freeze(Stale):
     """A LiDAR that hangs while the GPS goes on: one payload for `frames + 1` frames under the poses and times of now.
@@ -105,25 +104,22 @@ class StaleAttacker:
     """One scenario of a `Stale` attack. It remembers its honest messages, as many as the budget asks."""
 
     attack: Stale
-    crew: Crew
+    colluders: Colluders
     _kept: dict[Id, deque[Message]] = field(default_factory=dict)
     _lived: dict[Id, int] = field(default_factory=dict)  # messages ever
 
     def watch(self, air: Air) -> None:
         """Live through a frame in which nothing is sent: what will be old is recorded all the same."""
-        for who, message in self.crew.honest(air).items():
+        for who, message in self.colluders.honest(air).items():
             self._kept.setdefault(who, deque(maxlen=self.attack.frames + 1)).append(message)
             self._lived[who] = self._lived.get(who, 0) + 1
 
     def send(self, air: Air) -> Sequence[Message]:
         """One message an attacker that is present."""
         self.watch(air)
-        return [self._old(who, now) for who, now in self.crew.honest(air).items()]
+        return [self._old(who, now) for who, now in self.colluders.honest(air).items()]
 
     def _old(self, who: Id, now: Message) -> Message:
         kept, lived = self._kept[who], self._lived[who] - 1
         age = self.attack.age(lived)
         return now if age == 0 else self.attack.blend(now, kept[-1 - age])
-
-
-ATTACKS: Final[Mapping[str, type[Any]]] = {"freeze": Freeze, "replay": Replay, "sold_as_fresh": SoldAsFresh}

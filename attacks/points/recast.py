@@ -89,11 +89,11 @@ class BoxWorld:
     """`robosac.air.World` from a scan alone.
 
     Attributes:
-        glow: intensity of returns from cars that are not there.
+        intensity: of returns from cars that are not there.
         max_range_m: rays that would go on further are lost.
     """
 
-    glow: float = 0.35
+    intensity: float = 0.35
     max_range_m: float = 100.0
 
     def seen(self, view: View, *, added: Float32, removed: Float32) -> Float32:
@@ -104,7 +104,7 @@ class BoxWorld:
         points = view.points.astype(np.float64)
         distance = np.linalg.norm(points[:, :3], axis=1)
         rays = points[:, :3] / np.maximum(distance, 1e-6)[:, None]
-        reach, glow, plane = distance.copy(), points[:, 3].copy(), ground_plane(points)
+        reach, power, plane = distance.copy(), points[:, 3].copy(), ground_plane(points)
         if len(removed):
             freed = in_boxes(points, removed, margin_m=_MARGIN_M).any(axis=1)
             if plane is not None:
@@ -114,15 +114,15 @@ class BoxWorld:
             else:
                 ground = np.full(len(rays), np.inf)
             reach = np.where(freed, np.where(ground <= self.max_range_m, ground, np.inf), distance)
-            bare = np.median(glow[~freed]) if (~freed).any() else 0.0
-            glow = np.where(freed, bare, glow)
+            bare = np.median(power[~freed]) if (~freed).any() else 0.0
+            power = np.where(freed, bare, power)
         if len(added):
             enter, leave = box_spans(rays, added)
             meets = np.where((enter <= leave) & (enter > 0), enter, np.inf).min(axis=1)
             stopped = meets < reach
-            reach, glow = np.where(stopped, meets, reach), np.where(stopped, self.glow, glow)
+            reach, power = np.where(stopped, meets, reach), np.where(stopped, self.intensity, power)
         out: Float32 = view.points.copy()
         moved = reach != distance
         out[moved, :3] = rays[moved] * np.where(np.isfinite(reach[moved]), reach[moved], 0.0)[:, None]
-        out[moved, 3] = glow[moved]
+        out[moved, 3] = power[moved]
         return np.asarray(out[np.isfinite(reach)])

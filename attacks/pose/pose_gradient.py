@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Final
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from robosac.air import Air, Knowledge, invented
-from robosac.attacks.base import Budgeted, Stage
-from robosac.attacks.colluders import Crew
+from robosac.attacks.base import Stage, Stateless
+from robosac.attacks.colluders import Colluders
+from robosac.attacks.features.descent import Visit, best, descend, steps_of
 from robosac.attacks.features.gradient import WHITE_BOX
 from robosac.attacks.features.objectives import InvertedBce, Loss, Objective
-from robosac.attacks.features.problem import Aim, FullFusion, Problem, open_session
-from robosac.attacks.pose.offsets import Move, moved, pose_change, within
-from robosac.attacks.settings import instance, integer, real
-from robosac.types import Array, Float64, Id, Message, Subset
+from robosac.attacks.features.problem import Problem, open_session
+from robosac.attacks.features.target_subsets import FullFusion, TargetSubsets
+from robosac.attacks.pose.claims import Move, moved, pose_change, within
+from robosac.attacks.registry import register
+from robosac.attacks.settings import number, part
+from robosac.types import Array, Id, Message, Subset
 
 
+@register("pose_gradient")
 @dataclass(frozen=True, kw_only=True)
-class PoseGradient(Budgeted):
+class PoseGradient(Stateless):
     """Sign steps on (x, y, yaw) of every attacker together; of the poses visited the most harmful is claimed.
 
     A step costs one session and `(6 A + 1) S` decodes for A attackers and S subsets, fewer at once where the detector
@@ -40,40 +45,27 @@ class PoseGradient(Budgeted):
         probe_per_limit: half the width of the finite differences, likewise.
         start_per_limit: the search begins at random within this share: at the true pose a slope may well be zero.
         objective: what is minimised.
-        aim: on which subsets.
+        target_subsets: on which subsets.
     """
 
     STAGE: ClassVar = Stage.POSE
     BUDGET: ClassVar = "limit_m"
     UNIT: ClassVar = "m"
 
-    limit_m: float = 2.0
-    degrees_per_m: float = 2.5
-    steps: int = 10
-    step_per_limit: float = 0.2
-    probe_per_limit: float = 0.1
-    start_per_limit: float = 0.2
-    objective: Objective = field(default_factory=InvertedBce)
-    aim: Aim = field(default_factory=FullFusion)
-
-    def __post_init__(self) -> None:
-        real(self, "limit_m", low=0.0)
-        real(self, "degrees_per_m", low=0.0)
-        integer(self, "steps", low=0)
-        real(self, "step_per_limit", low=0.0, high=1.0)
-        real(self, "probe_per_limit", low=1e-6, high=1.0)
-        real(self, "start_per_limit", low=0.0, high=1.0)
-        instance(self, "objective", Objective)
-        instance(self, "aim", Aim)
+    limit_m: float = number(2.0, low=0.0)
+    degrees_per_m: float = number(2.5, low=0.0)
+    steps: int = number(10, low=0)
+    step_per_limit: float = number(0.2, low=0.0, high=1.0)
+    probe_per_limit: float = number(0.1, low=1e-6, high=1.0)
+    start_per_limit: float = number(0.2, low=0.0, high=1.0)
+    objective: Objective = part(Objective, InvertedBce)
+    target_subsets: TargetSubsets = part(TargetSubsets, FullFusion)
 
     @property
     def knowledge(self) -> Knowledge:
         return WHITE_BOX
 
-    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> PoseGradientAttacker:
-        return PoseGradientAttacker(self, Crew.gather(attackers, rng))
-
-    def spent(self, honest: Message, sent: Sequence[Message]) -> float:
+    def perturbation_size(self, honest: Message, sent: Sequence[Message]) -> float:
         """Metres off, or the metres to which the degrees off are tied, whichever is more."""
         change = pose_change(honest, sent[0]) if len(sent) == 1 else None
         if change is None:
@@ -86,71 +78,50 @@ class PoseGradient(Budgeted):
         yaw = math.radians(self.limit_m * self.degrees_per_m) * float(offset[2])
         return self.limit_m * float(offset[0]), self.limit_m * float(offset[1]), yaw
 
+    def send(self, honest: Mapping[Id, Message], air: Air, colluders: Colluders) -> Sequence[Message]:
+        rng = colluders.rng(air, "problem")
+        problem = Problem.on_frame(air, honest, self.objective, self.target_subsets, rng)
+        trials = PoseTrials(air, problem.clean.subsets, problem.objective_loss)
+        drawn = [self.start_per_limit * colluders.rng(air, who, "pose").uniform(-1.0, 1.0, 3) for who in honest]
 
-@dataclass(frozen=True)
-class PoseGradientAttacker:
-    """One scenario of `PoseGradient`. It remembers nothing from frame to frame."""
+        def look(at: list[Tensor], slopes: bool) -> Visit:
+            return self._looked(trials, honest, at[0], differences=slopes)
 
-    attack: PoseGradient
-    crew: Crew
+        start = _inside([torch.from_numpy(np.stack(drawn))])
+        found = best(descend(look, start, steps_of(self.step_per_limit), _inside, self.steps))
+        return list(self._claimed(honest, found.arrays[0]).values())
 
-    def send(self, air: Air) -> Sequence[Message]:
-        """One message an attacker that is present, honest but for its pose.
-
-        Raises:
-            InputError: the detector's session is not `Differentiable`.
-        """
-        attack, honest = self.attack, self.crew.honest(air)
-        if not honest or attack.limit_m == 0:
-            return list(honest.values())
-        problem = Problem.pose(air, honest, attack.objective, attack.aim, self.crew.rng(air, "problem"))
-        trial = Trial(air, problem.unattacked.subsets, attack.objective.aim(problem.unattacked))
-        at = np.stack([_inside(attack.start_per_limit * self._drawn(air, who)) for who in honest])
-        best, lowest = at, math.inf
-        for step in range(attack.steps + 1):
-            value, slope = self._slope(trial, honest, at, differences=step < attack.steps)
-            if value < lowest:
-                best, lowest = at, value
-            at = np.stack([_inside(row) for row in at - attack.step_per_limit * np.sign(slope)])
-        return list(self._claimed(honest, best).values())
-
-    def _drawn(self, air: Air, who: Id) -> Float64:
-        return self.crew.rng(air, who, "pose").uniform(-1.0, 1.0, 3)
-
-    def _claimed(self, honest: Mapping[Id, Message], at: Float64) -> dict[Id, Message]:
-        attack = self.attack
+    def _claimed(self, honest: Mapping[Id, Message], at: Tensor) -> dict[Id, Message]:
         return {
-            who: within(m, attack.move(row), attack.spent, attack.budget)
-            for (who, m), row in zip(honest.items(), at, strict=True)
+            who: within(m, self.move(row), self.perturbation_size, self.budget)
+            for (who, m), row in zip(honest.items(), at.numpy(), strict=True)
         }
 
-    def _slope(
-        self, trial: Trial, honest: Mapping[Id, Message], at: Float64, *, differences: bool
-    ) -> tuple[float, Float64]:
-        """The loss at the offsets `at (A, 3)`, and its central differences `(A, 3)`, 0 where not asked for."""
+    def _looked(self, trials: PoseTrials, honest: Mapping[Id, Message], at: Tensor, *, differences: bool) -> Visit:
+        """The loss at the offsets `at (A, 3)`, and its central differences `(A, 3)` where asked for."""
         claimed = self._claimed(honest, at)
         if not differences:
-            return trial.losses(claimed, [])[0], np.zeros_like(at)
-        probe = self.attack.probe_per_limit * np.eye(3)
-        # probes may leave the limits by their width: they are tried at home and never sent
+            return Visit([at], (trials.losses(claimed, [])[0],))
+        probe = self.probe_per_limit * np.eye(3)
+        # probes may leave the limits by their width: they are only tried, never sent
         tried = [
-            moved(honest[who], self.attack.move(row + side * along))
-            for who, row in zip(honest, at, strict=True)
+            moved(honest[who], self.move(row + side * along))
+            for who, row in zip(honest, at.numpy(), strict=True)
             for along in probe
             for side in (1.0, -1.0)
         ]
-        value, *around = trial.losses(claimed, tried)
-        pairs = np.reshape(around, (len(at), 3, 2))
-        return value, pairs[..., 0] - pairs[..., 1]
+        value, *around = trials.losses(claimed, tried)
+        pairs = torch.tensor(around, dtype=torch.float64).reshape(len(at), 3, 2)
+        return Visit([at], (value,), [pairs[..., 0] - pairs[..., 1]])
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
-    """Messages tried out against the victim, in the attacker's head.
+class PoseTrials:
+    """Messages tried out on the attacker's copy of the victim's detector.
 
     Attributes:
         air: the frame.
-        subsets: the S subsets that the attackers aim at.
+        subsets: the S target subsets.
         loss: of their logits `(S, H, W)`.
     """
 
@@ -164,10 +135,10 @@ class Trial:
         Messages that are tried share a session with the others under invented names: the ego is encoded once for all.
         """
         most, present = self.air.codec.max_messages, len(self.air.others) + len(claimed)
-        room = len(tried) if most is None else min(len(tried), most - present)
-        if tried and room < 1:  # no place beside the others: one session each
+        fit = len(tried) if most is None else min(len(tried), most - present)
+        if tried and fit < 1:  # no place beside the others: one session each
             return [self._opened(who, [])[0] for who in (claimed, *({**claimed, m.sender: m} for m in tried))]
-        first, *rest = list(_chunks(tried, room)) or [[]]
+        first, *rest = list(_chunks(tried, fit)) or [[]]
         found = self._opened(claimed, first)
         return found + [value for chunk in rest for value in self._opened(claimed, chunk)[1:]]
 
@@ -185,10 +156,9 @@ def _chunks(messages: Sequence[Message], size: int) -> Iterator[Sequence[Message
     return (messages[k : k + size] for k in range(0, len(messages), max(size, 1)))
 
 
-def _inside(offset: Array) -> Float64:
-    """The nearest offset `(3,)` within the limits: a disc of positions, an interval of headings."""
-    distance = max(float(np.hypot(offset[0], offset[1])), 1.0)
-    return np.array([offset[0] / distance, offset[1] / distance, np.clip(offset[2], -1.0, 1.0)])
-
-
-ATTACKS: Final[Mapping[str, type[Any]]] = {"pose_gradient": PoseGradient}
+def _inside(arrays: Sequence[Tensor]) -> list[Tensor]:
+    """The nearest offsets `(A, 3)` within the limits: a disc of positions, an interval of headings."""
+    (at,) = (x.numpy() for x in arrays)
+    distance = np.maximum(np.hypot(at[:, 0], at[:, 1]), 1.0)
+    made = np.stack([at[:, 0] / distance, at[:, 1] / distance, np.clip(at[:, 2], -1.0, 1.0)], axis=1)
+    return [torch.from_numpy(made)]

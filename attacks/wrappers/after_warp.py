@@ -3,19 +3,19 @@ that warps what it receives."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
 
 import numpy as np
 
-from robosac.air import Air, Attacker
+from robosac.air import Air
 from robosac.attacks.base import Measured, Stage
 from robosac.attacks.features.gradient import Pgd
+from robosac.attacks.registry import register
 from robosac.attacks.wrappers.base import Wrapping
-from robosac.types import InputError, Message, Subset
+from robosac.types import InputError
 
 
+@register("after_warp")
 @dataclass(frozen=True, kw_only=True)
 class AfterWarp(Wrapping):
     """An attack on features where the maps lie in the ego's frame, as ROBOSAC's code has it (arXiv 2303.09495).
@@ -39,28 +39,10 @@ class AfterWarp(Wrapping):
     def needs_ego_frame(self) -> bool:
         return True
 
-    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> AfterWarpAttacker:
-        return AfterWarpAttacker(self.attack.start(scenario, attackers, rng))
-
-
-@dataclass(frozen=True)
-class AfterWarpAttacker:
-    """One scenario of `AfterWarp`. What is remembered is the inner attacker's."""
-
-    inner: Attacker
-
-    def send(self, air: Air) -> Sequence[Message]:
-        """What the inner attack sends.
-
-        Raises:
-            InputError: honest messages do not lie in the ego's frame.
-        """
+    def check(self, air: Air) -> None:
+        """InputError where honest messages do not lie in the ego's frame."""
         if not all(np.array_equal(m.world_T_payload, air.to.world_T_ego) for m in air.honest.values()):
             raise InputError(
                 "expected messages in the ego's frame, got some in their senders' own, which the ego warps; play "
                 "AfterWarp on `detector.in_ego_frame()`, or its inner attack as it is"
             )
-        return self.inner.send(air)
-
-
-ATTACKS: Final[Mapping[str, type[Any]]] = {"after_warp": AfterWarp}

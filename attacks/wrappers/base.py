@@ -1,4 +1,4 @@
-"""An attack around another: it acts at the same stage, with the same budget, which is spent by the inner one."""
+"""An attack around another: it acts at the same stage, with the same budget, which the inner one uses."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from robosac.air import Knowledge
+import numpy as np
+
+from robosac.air import Air, Attacker, Knowledge
 from robosac.attacks.base import Measured, Stage
-from robosac.attacks.settings import instance
-from robosac.types import Message
+from robosac.attacks.settings import Settings, part
+from robosac.types import Message, Subset
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wrapping:
+class Wrapping(Settings):
     """A base for wrappers: whatever `Measured` asks is asked of the inner attack.
 
     Attributes:
         attack: the inner attack.
     """
 
-    attack: Measured
-
-    def __post_init__(self) -> None:
-        instance(self, "attack", Measured)
+    attack: Measured = part(Measured)
 
     @property
     def stage(self) -> Stage:
@@ -53,5 +52,24 @@ class Wrapping:
     def with_budget(self, budget: float) -> Self:
         return dataclasses.replace(self, attack=self.attack.with_budget(budget))
 
-    def spent(self, honest: Message, sent: Sequence[Message]) -> float:
-        return self.attack.spent(honest, sent)
+    def perturbation_size(self, honest: Message, sent: Sequence[Message]) -> float:
+        return self.attack.perturbation_size(honest, sent)
+
+    # ------------------------------------------------------------------------------------------ can be overridden
+    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> Attacker:
+        return CheckedAttacker(self, self.attack.start(scenario, attackers, rng))
+
+    def check(self, air: Air) -> None:
+        """Raise where the inner attack must not act."""
+
+
+@dataclass(frozen=True)
+class CheckedAttacker:
+    """One scenario of a wrapper that only checks; what is remembered is the inner attacker's."""
+
+    attack: Wrapping
+    inner: Attacker
+
+    def send(self, air: Air) -> Sequence[Message]:
+        self.attack.check(air)
+        return self.inner.send(air)

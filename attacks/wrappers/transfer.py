@@ -1,4 +1,4 @@
-"""Attacks computed on one detector and used against another: what a liar can do who does not have the victim's model.
+"""Attacks computed on one detector and used against another: what is possible without the victim's model.
 
 The attackers have a detector of their own, `source`, and encode their own scans with it. What an inner attack adds to
 those messages is added to the messages that the victim's detector expects.
@@ -8,19 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from robosac.air import Air, Attacker, Knowledge
-from robosac.attacks.base import Stage, floats
-from robosac.attacks.colluders import Crew
-from robosac.attacks.features.projection import rooms
-from robosac.attacks.settings import instance
+from robosac.attacks.base import Stage
+from robosac.attacks.colluders import Colluders
+from robosac.attacks.features.projection import feasible_sets
+from robosac.attacks.measures import floats
+from robosac.attacks.registry import register
+from robosac.attacks.settings import part
 from robosac.attacks.wrappers.base import Wrapping
 from robosac.types import Array, Detector, Id, InputError, Message, Subset
 
+_SHIPPED: Final = Path(__file__).parents[2] / "detectors" / "weights"  # of detectors that have a name
 
+
+@register("transfer")
 @dataclass(frozen=True, kw_only=True)
 class Transfer(Wrapping):
     """An attack on features that is computed on `source` instead of the victim's detector.
@@ -35,13 +41,12 @@ class Transfer(Wrapping):
     """
 
     source: str
-    reads_others: bool = False
+    reads_others: bool = part(bool, bool)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.source, str) or not self.source:
             raise InputError(f"expected source of Transfer to be the name of a detector, got {self.source!r}")
-        instance(self, "reads_others", bool)
         if self.attack.stage is not Stage.FEATURES:
             raise InputError(
                 f"expected attack of Transfer to act on features, got one on {self.attack.stage.value}; what acts "
@@ -55,8 +60,14 @@ class Transfer(Wrapping):
         foreign = Knowledge.MODEL if self.reads_others else Knowledge.MODEL | Knowledge.TEAMMATES
         return self.attack.knowledge & ~foreign
 
+    def fingerprint(self) -> list[Any]:
+        """What decides its messages (see `robosac.fingerprint`): the settings, and the files that `source` names."""
+        names = dict.fromkeys([self.source, *self.source.split(":")])
+        files = [Path(name) for name in names] + [_SHIPPED / f"{name}.safetensors" for name in names]
+        return [self.attack, self.reads_others, self.source, *(path for path in files if path.exists())]
+
     def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> TransferAttacker:
-        return TransferAttacker(self, Crew.gather(attackers, rng), self.attack.start(scenario, attackers, rng))
+        return TransferAttacker(self, Colluders.gather(attackers, rng), self.attack.start(scenario, attackers, rng))
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,7 @@ class TransferAttacker:
     """One scenario of a `Transfer` attack."""
 
     attack: Transfer
-    crew: Crew
+    colluders: Colluders
     inner: Attacker
 
     def send(self, air: Air) -> Sequence[Message]:
@@ -73,13 +84,13 @@ class TransferAttacker:
         Raises:
             InputError: the source's arrays have other names or shapes than the victim's, or cannot be differentiated.
         """
-        honest = self.crew.honest(air)
+        honest = self.colluders.honest(air)
         if not honest or self.attack.budget == 0:
             return list(honest.values())
         source = air.opened(self.attack.source)
         at_home = self._at_home(air, source, honest)
-        lies = {m.sender: m for m in self.inner.send(at_home)}
-        return [self._carried(m, at_home.honest[i], lies[i], air) for i, m in honest.items()]
+        sent = {m.sender: m for m in self.inner.send(at_home)}
+        return [self._carried(m, at_home.honest[i], sent[i], air) for i, m in honest.items()]
 
     def _at_home(self, air: Air, source: Detector, honest: Mapping[Id, Message]) -> Air:
         """The frame as it would be if the victim ran the source."""
@@ -104,24 +115,24 @@ class TransferAttacker:
                 raise self._mismatch(name, np.shape(array), wanted[name][0] if name in wanted else None)
         return replace(message, codec=source.codec.name)
 
-    def _carried(self, honest: Message, clean: Message, lie: Message, air: Air) -> Message:
+    def _carried(self, honest: Message, clean: Message, sent: Message, air: Air) -> Message:
         """The victim's honest message plus what the inner attack added to the source's; within budget and range."""
         attack = self.attack
         added = {}
         for name in floats(clean):
-            a, b = np.asarray(clean.payload[name]), np.asarray(lie.payload[name])
+            a, b = np.asarray(clean.payload[name]), np.asarray(sent.payload[name])
             if name not in honest.payload or honest.payload[name].shape != a.shape or b.shape != a.shape:
                 target = honest.payload[name].shape if name in honest.payload else None
                 raise self._mismatch(name, target, a.shape)
             added[name] = b.astype(np.float64) - a.astype(np.float64)
-        allowed = {n: room for n, room in rooms(honest, air.codec, attack.budget).items() if n in added}
+        allowed = {n: s for n, s in feasible_sets(honest, air.codec, attack.budget).items() if n in added}
 
         def scaled(share: float) -> Message:
             arrays: dict[str, Array] = {n: r.clip(honest.payload[n] + share * added[n]) for n, r in allowed.items()}
             return honest.with_payload(**arrays)
 
         share, less = 1.0, 1e-7  # a norm over all elements may exceed its budget by rounding, or by the clean arrays
-        while not attack.spent(honest, [scaled(share)]) <= attack.budget and share > 0:
+        while not attack.perturbation_size(honest, [scaled(share)]) <= attack.budget and share > 0:
             share, less = max(share - less, 0.0), 2 * less
         return scaled(share) if share > 0 else honest
 
@@ -134,6 +145,3 @@ class TransferAttacker:
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int | str | None, ...]) -> bool:
     return len(shape) == len(wanted) and all(w == n for n, w in zip(shape, wanted, strict=True) if isinstance(w, int))
-
-
-ATTACKS: Final[Mapping[str, type[Any]]] = {"transfer": Transfer}

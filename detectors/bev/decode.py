@@ -12,7 +12,7 @@ from robosac.detectors.bev.config import DecodeConfig
 from robosac.detectors.bev.network import AXIS, FORWARD, HEAT, HEIGHT, LOG_SIZE, MAP, MEAN_SIZE_M, OFFSET
 from robosac.types import Array, Detections, Float32
 
-# A box is at most e^2 times the mean car and near its cell and the ground, whatever a hostile message makes of it.
+# A box is at most e^2 times the mean car and near its cell and the ground, whatever a malicious message makes of it.
 _LOG_SIZE_RANGE = 2.0
 _OFFSET_RANGE = 4.0
 _HEIGHT_RANGE_M = 10.0

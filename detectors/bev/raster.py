@@ -1,7 +1,7 @@
 """From a scan to a bird's-eye-view raster of occupancy bits in bins of height above the local ground.
 
 The ground is estimated from the points themselves: the lowest return of each coarse cell, a plane through those by a
-few asymmetric reweighted least-squares steps (most of the minima that lie high are walls and roofs), and on top of
+few asymmetric reweighted least-squares steps (most of the high minima are walls and roofs), and on top of
 the plane a smooth, clipped correction per coarse cell. So the mount height (2 m on a car, 5.5 m on a pole), sensor
 tilt and slopes need not be known, and simulated and real scans look alike to the network.
 """
@@ -23,7 +23,7 @@ BINS: Final = len(BIN_EDGES_M) + 1
 _COARSE: Final = BevGrid(x_min_m=-38.4, y_min_m=-38.4, cell_m=4.8, rows=16, cols=16)
 _BELOW_M: Final = -1.0  # returns further below the ground are reflections
 _LOCAL_CLIP_M: Final = 0.4  # largest correction of the plane: more is a car or a wall, not the ground
-_QUANTILE: Final = 0.2  # of the coarse minima lie below the plane
+_QUANTILE: Final = 0.2  # of the coarse minima are below the plane
 _ITERATIONS: Final = 8
 _LEVEL: Final = 2000.0  # prior on the slopes: about two cells 30 m away that say "level"
 _DEFAULT_MOUNT_M: Final = 2.0  # where there are no points to tell

@@ -35,7 +35,7 @@ def sample_grid(ego_T_sender: Tensor, grid: BevGrid) -> tuple[Tensor, Tensor]:
 
     Returns:
         `(P, H, W, 2)` float32 normalised coordinates (as `grid_sample` wants them, `align_corners=False`) and
-        `(P, 1, H, W)` float32, 1 where all that bilinear sampling reads lies on the sender's map, else 0.
+        `(P, 1, H, W)` float32, 1 where all that bilinear sampling reads is on the sender's map, else 0.
     """
     x = grid.x_min_m + (torch.arange(grid.cols, dtype=torch.float64) + 0.5) * grid.cell_m
     y = grid.y_min_m + (torch.arange(grid.rows, dtype=torch.float64) + 0.5) * grid.cell_m

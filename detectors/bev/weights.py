@@ -13,6 +13,7 @@ from safetensors.torch import save as to_bytes
 
 from robosac.detectors.bev.config import DecodeConfig, ModelConfig
 from robosac.detectors.bev.network import Network
+from robosac.detectors.checkpoints import load_all
 from robosac.files import write_whole
 from robosac.types import InputError
 
@@ -56,18 +57,8 @@ def load_network(path: Path) -> tuple[Network, Header]:
     except ValidationError as error:
         raise InputError(f"expected {path} to carry a robosac header in its metadata: {error}") from error
     net = Network(header.model)
-    _require_same_tensors(path, {n: tuple(t.shape) for n, t in state.items()}, net)
-    net.load_state_dict(state)
+    load_all(net, state, path, "the network is the one that its header names")
     return net, header
-
-
-def _require_same_tensors(path: Path, got: dict[str, tuple[int, ...]], net: Network) -> None:
-    expected = {n: tuple(t.shape) for n, t in net.state_dict().items()}
-    problems = [f"missing {n}" for n in expected if n not in got]
-    problems += [f"unknown {n}" for n in got if n not in expected]
-    problems += [f"{n} is {got[n]}, not {s}" for n, s in expected.items() if n in got and got[n] != s]
-    if problems:
-        raise InputError(f"expected the tensors of {path} to fit its model, got: {'; '.join(problems)}")
 
 
 def sha256(path: Path) -> str:

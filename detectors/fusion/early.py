@@ -14,8 +14,11 @@ from typing import Final
 import numpy as np
 
 from robosac.boxes import invert_pose, transform_points
+from robosac.capabilities import Contribution
+from robosac.detectors.fusion.base import PerVehicle
 from robosac.detectors.fusion.callables import Detect, best_first, empty, found_by, own_body
-from robosac.detectors.fusion.teammates import by_sender, check_known
+from robosac.detectors.messages import by_sender
+from robosac.detectors.session import SubsetSession
 from robosac.types import (
     Array,
     BevGrid,
@@ -35,7 +38,7 @@ from robosac.types import (
 POINTS: Final = "points"
 
 
-class EarlyFusion:
+class EarlyFusion(PerVehicle):
     """A collaborative detector of points. Stateless but for what `detect` is.
 
     A message carries `{"points": (n, 4) float32}` `[x y z intensity]` in the sender's own sensor frame.
@@ -61,34 +64,21 @@ class EarlyFusion:
             min_score: boxes below it are not reported.
             max_points: a message holds at most this many; an agent with more thins its scan evenly.
             max_messages: teammates a session takes. With `max_points` it bounds what a flood of points may cost.
-            max_value: coordinates and intensities in a message lie within +- this.
+            max_value: coordinates and intensities in a message are within +- this.
             keep_own_body: keep boxes that hold the ego's own sensor; teammates' points show the ego itself.
         """
-        if not callable(detect):
-            raise InputError(
-                f"expected detect to be a callable, points -> (boxes, scores), got {type(detect).__name__}"
-            )
-        if not 0 <= min_score <= 1:
-            raise InputError(f"expected min_score in [0, 1], got {min_score}")
+        super().__init__(
+            detect, name=name, grid=grid, min_score=min_score, max_messages=max_messages, keep_own_body=keep_own_body
+        )
         if max_points < 1 or max_messages < 1 or max_value <= 0:
             raise InputError(
                 "expected max_points and max_messages >= 1 and max_value > 0, "
                 f"got {max_points}, {max_messages} and {max_value}"
             )
-        self._detect, self._name, self._grid, self.min_score = detect, name, grid, min_score
-        self.max_points, self.max_messages, self.max_value = max_points, max_messages, max_value
-        self.keep_own_body = keep_own_body
+        self.max_points, self.max_value = max_points, max_value
 
     def __repr__(self) -> str:
         return f"EarlyFusion({self._detect!r}, name={self._name!r}, max_points={self.max_points})"
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def grid(self) -> BevGrid | None:
-        return self._grid
 
     @property
     def codec(self) -> Codec:
@@ -109,16 +99,14 @@ class EarlyFusion:
         """Bring every message's points to the ego's frame.
 
         Raises:
-            InputError: if a message does not fit the codec, two share a link, or one comes over the ego's own link.
+            InputError: if a message does not fit the codec, two come from one sender, or one from the ego.
         """
-        heard = by_sender(ego.id, self.codec, messages)
-        return EarlySession(self, ego.points, {i: in_ego_frame(m, to.world_T_ego) for i, m in heard.items()})
+        received = by_sender(ego.id, self.codec, messages)
+        return EarlySession(self, ego.points, {i: in_ego_frame(m, to.world_T_ego) for i, m in received.items()})
 
     def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
         """Boxes and scores of these agents' points; see `robosac.capabilities.Verifiable`."""
-        lies = {m.sender: m for m in tampered}
-        views = sorted(others, key=lambda v: v.id)
-        sent = [lies[v.id] if v.id in lies else self.encode(v, to) for v in views]
+        sent = self._sent(others, to, tampered)
         found = self.found(ego.points, [in_ego_frame(m, to.world_T_ego) for m in sent])
         return {"boxes": found.boxes, "scores": found.scores}
 
@@ -138,7 +126,7 @@ class EarlyFusion:
     def _found_together(self, points: Array) -> tuple[Float32, Float32]:
         try:
             boxes, scores = found_by(self._detect, points, name=self._name)
-        except Exception as error:  # foreign code on a liar's points: it can fail in any way
+        except Exception as error:  # foreign code on an attacker's points: it can fail in any way
             warnings.warn(
                 f"{self._name!r} failed on the points of teammates and shows nothing: {error!r}", stacklevel=2
             )
@@ -152,28 +140,22 @@ def in_ego_frame(message: Message, world_T_ego: Float64) -> Float32:
     return transform_points(invert_pose(world_T_ego) @ message.world_T_payload, np.asarray(message.payload[POINTS]))
 
 
-class EarlySession:
-    """One ego, one frame. Implements `robosac.capabilities.RawSession`. The points lie ready in the ego's frame."""
+class EarlySession(SubsetSession):
+    """Implements `robosac.capabilities.RawSession` and `Contributing`. All points are in the ego's frame already."""
 
-    def __init__(self, detector: EarlyFusion, own: Array, heard: Mapping[Id, Float32]) -> None:
-        self._detector, self._own, self._heard = detector, own, dict(heard)
-        self._done: dict[Subset, Detections] = {}
+    def __init__(self, detector: EarlyFusion, own: Float32, received: Mapping[Id, Float32]) -> None:
+        super().__init__(list(received))
+        self._detector, self._points = detector, [own, *received.values()]
 
-    @property
-    def ids(self) -> Sequence[Id]:
-        return tuple(self._heard)
+    def _decode(self, subsets: Sequence[Subset]) -> Sequence[Detections]:
+        own, *others = self._points
+        return [
+            self._detector.found(own, [p for i, p in zip(self.ids, others, strict=True) if i in subset])
+            for subset in subsets
+        ]
 
-    def detect(self, subsets: Sequence[Subset]) -> list[Detections]:
-        """Detect in the merged points of a batch of subsets, those that are new once each.
-
-        Raises:
-            InputError: if a subset names a teammate without a message, or `detect` returns nonsense for the ego alone.
-        """
-        check_known(self.ids, subsets)
-        for subset in subsets:
-            if subset not in self._done:
-                self._done[subset] = self._detector.found(self._own, [self._heard[i] for i in self.ids if i in subset])
-        return [self._done[s] for s in subsets]
+    def _contribution(self, row: int) -> Contribution:
+        return Contribution(points=self._points[row])
 
     def outputs(self, subset: Subset) -> Outputs:
         """Boxes and scores of a subset."""

@@ -14,9 +14,12 @@ from typing import Final, Literal
 import numpy as np
 
 from robosac.boxes import invert_pose, nms_bev, transform_boxes
+from robosac.capabilities import Contribution
+from robosac.detectors.fusion.base import PerVehicle
 from robosac.detectors.fusion.callables import Detect, best_first, found_by, own_body
 from robosac.detectors.fusion.merge import Overlaps, rank, survivors, wbf_bev, weighted
-from robosac.detectors.fusion.teammates import by_sender, check_known
+from robosac.detectors.messages import by_sender
+from robosac.detectors.session import SubsetSession
 from robosac.types import (
     BevGrid,
     Codec,
@@ -39,7 +42,7 @@ Merge = Literal["nms", "wbf"]
 Found = tuple[Float32, Float32]  # boxes (N, 7) and scores (N,)
 
 
-class LateFusion:
+class LateFusion(PerVehicle):
     """A collaborative detector of boxes. Stateless but for what `detect` is.
 
     A message carries `{"boxes": (n, 7) float32, "scores": (n,) float32}` in the sender's own sensor frame, best first.
@@ -70,37 +73,27 @@ class LateFusion:
             min_score: boxes below it are neither sent nor used.
             max_boxes: an agent's own boxes, and those of a message, are at most this many: its best.
             max_messages: teammates a session takes. With `max_boxes` it bounds what a flood of boxes may cost.
-            reach_m: coordinates in a message lie within +- this.
+            reach_m: coordinates in a message are within +- this.
             max_size_m: what a teammate sends that is longer, wider or higher is no vehicle and left out.
             keep_own_body: keep teammates' boxes that hold the ego's own sensor; what they show is the ego itself.
         """
-        if not callable(detect):
-            raise InputError(
-                f"expected detect to be a callable, points -> (boxes, scores), got {type(detect).__name__}"
-            )
+        super().__init__(
+            detect, name=name, grid=grid, min_score=min_score, max_messages=max_messages, keep_own_body=keep_own_body
+        )
         if merge not in ("nms", "wbf"):
             raise InputError(f"expected merge to be 'nms' or 'wbf', got {merge!r}")
-        if not (0 <= iou <= 1 and 0 <= min_score <= 1):
-            raise InputError(f"expected iou and min_score in [0, 1], got {iou} and {min_score}")
+        if not 0 <= iou <= 1:
+            raise InputError(f"expected iou in [0, 1], got {iou}")
         if max_boxes < 1 or max_messages < 1 or reach_m <= 0 or max_size_m <= 0:
             raise InputError(
                 "expected max_boxes and max_messages >= 1, reach_m and max_size_m > 0, "
                 f"got {max_boxes}, {max_messages}, {reach_m} and {max_size_m}"
             )
-        self._detect, self._name, self._grid, self.merge = detect, name, grid, merge
-        self.iou, self.min_score, self.max_boxes, self.max_messages = iou, min_score, max_boxes, max_messages
-        self.reach_m, self.max_size_m, self.keep_own_body = reach_m, max_size_m, keep_own_body
+        self.merge, self.iou, self.max_boxes = merge, iou, max_boxes
+        self.reach_m, self.max_size_m = reach_m, max_size_m
 
     def __repr__(self) -> str:
         return f"LateFusion({self._detect!r}, name={self._name!r}, merge={self.merge!r}, iou={self.iou})"
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def grid(self) -> BevGrid | None:
-        return self._grid
 
     @property
     def codec(self) -> Codec:
@@ -131,7 +124,7 @@ class LateFusion:
         kept = nms_bev(boxes, scores, self.iou)[: self.max_boxes] if len(boxes) > self.max_boxes else slice(None)
         return boxes[kept], scores[kept]
 
-    def heard(self, message: Message, world_T_ego: Float64) -> Found:
+    def in_ego_frame(self, message: Message, world_T_ego: Float64) -> Found:
         """A teammate's boxes in the ego's frame, by the pose that it claims, without those that can be no vehicle."""
         boxes, scores = np.asarray(message.payload[BOXES]), np.asarray(message.payload[SCORES])
         sized = ((boxes[:, 3:6] > 0) & (boxes[:, 3:6] <= self.max_size_m)).all(axis=1)
@@ -146,18 +139,17 @@ class LateFusion:
         """Detect with the ego's points and bring every message to its frame.
 
         Raises:
-            InputError: if `detect` returns nonsense, a message does not fit the codec, two share a link, or one comes
-                over the ego's own link.
+            InputError: if `detect` returns nonsense, a message does not fit the codec, two come from one sender, or
+                one from the ego.
         """
-        heard = by_sender(ego.id, self.codec, messages)
-        return LateSession(self, self.alone(ego), {i: self.heard(m, to.world_T_ego) for i, m in heard.items()})
+        received = by_sender(ego.id, self.codec, messages)
+        moved = {i: self.in_ego_frame(m, to.world_T_ego) for i, m in received.items()}
+        return LateSession(self, self.alone(ego), moved)
 
     def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
         """Boxes and scores of these agents from their points, fused at once; see `robosac.capabilities.Verifiable`."""
-        lies = {m.sender: m for m in tampered}
-        views = sorted(others, key=lambda v: v.id)
-        sent = [lies[v.id] if v.id in lies else self.encode(v, to) for v in views]
-        parts = [self.alone(ego), *(self.heard(m, to.world_T_ego) for m in sent)]
+        sent = self._sent(others, to, tampered)
+        parts = [self.alone(ego), *(self.in_ego_frame(m, to.world_T_ego) for m in sent)]
         boxes, scores = np.concatenate([b for b, _ in parts]), np.concatenate([s for _, s in parts])
         if self.merge == "nms":
             kept = nms_bev(boxes, scores, self.iou)
@@ -166,39 +158,29 @@ class LateFusion:
         return {BOXES: fused, SCORES: best}
 
 
-class LateSession:
-    """One ego, one frame. Implements `robosac.capabilities.RawSession`.
+class LateSession(SubsetSession):
+    """Implements `robosac.capabilities.RawSession` and `Contributing`.
 
-    All boxes lie ready in the ego's frame, ranked by score (equal ones: the ego's first, then by link), with the pairs
-    that overlap; a subset is a suppression among its own.
+    All boxes are in the ego's frame already, ranked by score (equal ones: the ego's first, then by name), with the
+    pairs that overlap; a subset is a suppression among its own.
     """
 
-    def __init__(self, detector: LateFusion, own: Found, heard: Mapping[Id, Found]) -> None:
-        self._ids = tuple(heard)
-        self._wbf, self._iou = detector.merge == "wbf", detector.iou
-        parts = [own, *heard.values()]
-        order = rank(np.concatenate([s for _, s in parts]))
-        self._boxes: Float32 = np.concatenate([b for b, _ in parts])[order]
-        self._scores: Float32 = np.concatenate([s for _, s in parts])[order]
-        self._owner: Int64 = np.repeat(np.arange(len(parts)), [len(s) for _, s in parts])[order]  # 0: the ego
-        self._overlaps = Overlaps.of(self._boxes, self._iou)
-        self._done: dict[Subset, Detections] = {}
+    def __init__(self, detector: LateFusion, own: Found, received: Mapping[Id, Found]) -> None:
+        super().__init__(list(received))
+        self._wbf = detector.merge == "wbf"
+        self._parts = [own, *received.values()]
+        order = rank(np.concatenate([s for _, s in self._parts]))
+        self._boxes: Float32 = np.concatenate([b for b, _ in self._parts])[order]
+        self._scores: Float32 = np.concatenate([s for _, s in self._parts])[order]
+        counts = [len(scores) for _, scores in self._parts]
+        self._owner: Int64 = np.repeat(np.arange(len(counts)), counts)[order]  # 0: the ego
+        self._overlaps = Overlaps.of(self._boxes, detector.iou)
 
-    @property
-    def ids(self) -> Sequence[Id]:
-        return self._ids
+    def _decode(self, subsets: Sequence[Subset]) -> Sequence[Detections]:
+        return [self._fused(subset) for subset in subsets]
 
-    def detect(self, subsets: Sequence[Subset]) -> list[Detections]:
-        """Fuse a batch of subsets, those that are new once each.
-
-        Raises:
-            InputError: if a subset names a teammate without a message.
-        """
-        check_known(self._ids, subsets)
-        for subset in subsets:
-            if subset not in self._done:
-                self._done[subset] = self._fused(subset)
-        return [self._done[s] for s in subsets]
+    def _contribution(self, row: int) -> Contribution:
+        return Contribution(detections=Detections(*self._parts[row]))
 
     def outputs(self, subset: Subset) -> Outputs:
         """Boxes and scores of a subset."""
@@ -206,7 +188,7 @@ class LateSession:
         return {BOXES: found.boxes, SCORES: found.scores}
 
     def _fused(self, subset: Subset) -> Detections:
-        present = np.array([True, *(i in subset for i in self._ids)])
+        present = np.array([True, *(i in subset for i in self.ids)])
         member = present[self._owner]
         overlaps = self._overlaps.among(member)
         kept = survivors(member, overlaps)

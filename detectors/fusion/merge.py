@@ -80,7 +80,7 @@ def weighted(ranked: Array, scores: Array, kept: Bool, overlaps: Overlaps) -> Fl
 
     box = np.asarray(ranked, np.float64)[joins]
     best = np.asarray(ranked, np.float64)[seed]
-    box = _as_the_best_lies(box, best[:, 6])
+    box = _aligned(box, best[:, 6])
     weight = np.maximum(np.asarray(scores, np.float64)[joins], 1e-6)
     # what is averaged is the difference to the best: equal boxes stay what they are, to the bit
     turn = wrap_angle(2 * (box[:, 6] - best[:, 6]))
@@ -94,8 +94,8 @@ def weighted(ranked: Array, scores: Array, kept: Bool, overlaps: Overlaps) -> Fl
     return fused.astype(np.float32)
 
 
-def _as_the_best_lies(box: Float64, heading: Float64) -> Float64:
-    """Boxes `(P, 7)`, those that lie across `heading (P,)` written with length and width exchanged."""
+def _aligned(box: Float64, heading: Float64) -> Float64:
+    """Boxes `(P, 7)`, those at right angles to `heading (P,)` written with length and width exchanged."""
     across = np.abs(np.sin(box[:, 6] - heading)) > np.sqrt(0.5)
     turned = box[:, [0, 1, 2, 4, 3, 5, 6]] + np.array([0, 0, 0, 0, 0, 0, np.pi / 2])
     return np.where(across[:, None], turned, box)

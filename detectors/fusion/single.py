@@ -6,6 +6,7 @@ What late and early fusion are tried with where nobody brings a detector of thei
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from robosac.types import EGO_ALONE, BevGrid, Float32, Request, View
 
 
 class Single:
-    """A shipped detector that is asked as if nobody else were on the road."""
+    """A shipped detector that is asked as if there were no other agents."""
 
     def __init__(self, name_or_path: str | Path = "mean", *, device: str = "cpu") -> None:
         self._detector = detectors.load(name_or_path, device=device)
@@ -22,6 +23,10 @@ class Single:
 
     def __repr__(self) -> str:
         return self._shown
+
+    def fingerprint(self) -> list[Any]:
+        """That of the network: its weights may be in any file."""
+        return self._detector.fingerprint()
 
     @property
     def grid(self) -> BevGrid:

@@ -129,7 +129,7 @@ def fewest_draws(good: int, total: int, miss: Fraction, *, at_most: int | None) 
 def misses_at_most(good: int, total: int, draws: int, miss: Fraction) -> bool:
     """Whether `all_miss(good, total, draws) <= miss`, never decided by rounding."""
     if draws > total - good:
-        return good > 0 or miss >= 1
+        return True  # not all of them can be bad
     if min(draws, good) * total.bit_length() <= 16 * EXACT_BITS:
         missed, of = _ways(good, total, draws)
         return missed * miss.denominator <= miss.numerator * of

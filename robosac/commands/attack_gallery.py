@@ -294,6 +294,6 @@ def _surrogate(detector: Detector) -> Surrogate:
 
 
 def _defender(settings: Settings, frame: Frame, detector: Detector) -> Defender:
-    """The very defence that an attack with its random numbers rehearses."""
+    """The very defence that an attack with its random numbers simulates."""
     rng = keyed_rng(settings.seed, frame.scenario, "defense")
     return Robosac().start(frame.scenario, saved_calibration(detector), rng)

@@ -1,18 +1,18 @@
-"""`robosac demo`: run the main job, print its table, write its report."""
+"""`robosac demo`: run the preset, print its table, write its report."""
 
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from robosac.commands.progress import progress_bar
-from robosac.demo.play import tools
-from robosac.demo.run import run_demo, write_demo
-from robosac.demo.settings import DemoSettings
-from robosac.demo.table import LEGEND, rich_table
-from robosac.files import check_writable
+from robosac.commands.progress import kept_on_stop, progress_bar
+from robosac.executors import default_jobs, make_executor
+from robosac.experiments.demo import LEGEND, DemoSettings, rich_table, run_demo
+from robosac.experiments.provenance import command_line, environment
+from robosac.experiments.runner import make_plan
+
+DEFAULT_OUT: Final = Path("runs/demo")
 
 
 def run(
@@ -31,22 +31,22 @@ def run(
     """Run, show, write. Arguments that cannot work are told before anything is shown or simulated."""
     from rich.console import Console
 
-    check_writable(out)
-    changes: dict[str, Any] = {
-        "seed": seed,
-        "detector": detector,
-        "attack": attack,
-        "epsilon": epsilon,
-        **({} if scenes is None else {"scenes": scenes}),
-    }
-    settings = DemoSettings.fast(**changes) if fast else DemoSettings(**changes)
-    tools(settings.detector, settings.attack, settings.epsilon)  # wrong names are told before a bar appears
-    command = _command(fast, out, changes, DemoSettings.fast() if fast else DemoSettings())
-    with progress_bar("scenes", quiet=as_json) as tell:
-        result = run_demo(settings, jobs=jobs, threads=threads, command=command, progress=tell)
-    files = write_demo(result, out)
+    from robosac.experiments.report import write_demo
+
+    named: dict[str, Any] = {"seed": seed, "detector": detector, "attack": attack, "epsilon": epsilon}
+    named |= {} if scenes is None else {"scenes": scenes}
+    default = DemoSettings.fast() if fast else DemoSettings()
+    settings = DemoSettings.fast(**named) if fast else DemoSettings(**named)
+    make_plan(settings.grid, out)  # wrong names are told before a bar appears
+    command = _command(fast, out, named, default)
+    used = default_jobs() if jobs is None else jobs
+    with kept_on_stop(out), progress_bar("attacks on scenes", quiet=as_json) as tell:
+        result = run_demo(settings, out, make_executor(used, threads=threads), tell=tell)
+    made_with = environment(used, threads)
+    page = write_demo(result, out, command=command, environment=made_with)[0]
     if as_json:
-        print(json.dumps({k: v for k, v in result.to_dict().items() if k != "frames"} | {"out": str(out)}))
+        found = {k: v for k, v in result.to_dict(command, made_with).items() if k != "frames"}
+        print(json.dumps(found | {"out": str(out)}))
         return
     console = Console(highlight=False)
     title = (
@@ -55,11 +55,11 @@ def run(
     )
     console.print(rich_table(result.rows, title))
     console.print(LEGEND, style="dim")
-    console.print(f"\n{result.seconds:.0f} s. Look at it: {files[0]}", soft_wrap=True)
+    console.print(f"\n{result.seconds:.0f} s. Look at it: {page}", soft_wrap=True)
 
 
-def _command(fast: bool, out: Path, changes: dict[str, Any], default: DemoSettings) -> str:
+def _command(fast: bool, out: Path, named: dict[str, Any], default: DemoSettings) -> str:
     """What to type to get this run again."""
-    options = [f"--{k} {shlex.quote(str(v))}" for k, v in changes.items() if v != getattr(default, k)]
-    where = [] if out == Path("runs/demo") else [f"--out {shlex.quote(str(out))}"]
-    return " ".join(["robosac demo", *(["--fast"] if fast else []), *options, *where])
+    changed = {k: v for k, v in named.items() if v != getattr(default, k)}
+    words = ["robosac demo", *(["--fast"] if fast else [])]
+    return command_line(*words, **changed, out=None if out == DEFAULT_OUT else out)

@@ -35,12 +35,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Annotated, Any, Final, TypeAlias
 
 import numpy as np
+from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
 from robosac.boxes import IOU_TOLERANCE, iou_bev
-from robosac.evaluation.bootstrap import LEVEL, REPLICATES, Estimate, Replicated, scene_weights
+from robosac.evaluation.bootstrap import Replicated
 from robosac.types import Array, BevGrid, Bool, Detections, Float64, Id, InputError, Int64, Truth
 
 THRESHOLDS: Final = (0.3, 0.5, 0.7)
@@ -48,6 +50,10 @@ MIN_POINTS: Final = 5
 TP, FP, IGNORED = 1, 0, -1
 
 Region: TypeAlias = BevGrid | float  # a detector's grid, or the half side in metres of a square about the ego
+
+
+def _listed(values: Array) -> Any:
+    return values.tolist()  # float32 -> float is exact, so the round trip is too
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +70,8 @@ class FrameMatches:
     """
 
     thresholds: tuple[float, ...]
-    scores: Array
-    outcome: Array
+    scores: Annotated[Array, PlainValidator(partial(np.asarray, dtype=np.float32)), PlainSerializer(_listed)]
+    outcome: Annotated[Array, PlainValidator(partial(np.asarray, dtype=np.int8)), PlainSerializer(_listed)]
     n_gt: int
 
     def __post_init__(self) -> None:
@@ -82,19 +88,17 @@ class FrameMatches:
         return np.asarray(self.outcome[self.thresholds.index(threshold)])
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "thresholds": list(self.thresholds),
-            "scores": [float(s) for s in self.scores],  # float32 -> float64 is exact, so the round trip is too
-            "outcome": self.outcome.tolist(),
-            "n_gt": self.n_gt,
-        }
+        """Plain JSON values."""
+        plain: dict[str, Any] = _MATCHES.dump_python(self, mode="json")
+        return plain
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> FrameMatches:
-        thresholds = tuple(float(t) for t in data["thresholds"])
-        scores = np.asarray(data["scores"], np.float32)
-        outcome = np.asarray(data["outcome"], np.int8).reshape(len(thresholds), len(scores))
-        return FrameMatches(thresholds, scores, outcome, int(data["n_gt"]))
+        """What `to_dict` gave, bit by bit."""
+        return _MATCHES.validate_python(data)
+
+
+_MATCHES: Final = TypeAdapter(FrameMatches)
 
 
 # ---------------------------------------------------------------------------------------------- one frame
@@ -226,11 +230,10 @@ class _Curve:
         """AP `(B,)` of each weighting `(B, S)` of the scenes with `n_gt (S,)` objects; 0 where none is left."""
         # Counts are integers below 2^53: the products are exact, so the result is the same on any BLAS.
         tp, fp, total = weights @ self.tp, weights @ self.fp, weights @ n_gt
-        precision = np.divide(tp, tp + fp, out=np.zeros_like(tp), where=tp > 0)
+        precision = tp / np.maximum(tp + fp, 1)
         envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        gain = np.diff(tp, axis=1, prepend=0.0)
-        found = (gain * envelope).sum(axis=1)
-        return np.asarray(np.divide(found, total, out=np.zeros_like(found), where=total > 0))
+        gain = np.diff(tp, prepend=0.0)
+        return np.asarray((gain * envelope).sum(axis=1) / np.maximum(total, 1))
 
 
 def average_precision(matches: Sequence[FrameMatches]) -> dict[float, float | None]:
@@ -275,18 +278,6 @@ def ap_replicates(by_scene: Mapping[str, Sequence[FrameMatches]], weights: Int64
         blocks = np.array_split(weights.astype(np.float64), max(1, len(weights) // 256))  # bounds the memory
         out[threshold] = Replicated(float(value), np.concatenate([curve.area(b, n_gt) for b in blocks]), defined)
     return out
-
-
-def bootstrap_ap(
-    by_scene: Mapping[str, Sequence[FrameMatches]],
-    rng: np.random.Generator,
-    *,
-    replicates: int = REPLICATES,
-    level: float = LEVEL,
-) -> dict[float, Estimate | None]:
-    """AP at each IoU threshold with its interval from resampled scenes; None where AP is undefined."""
-    replicated = ap_replicates(by_scene, scene_weights(len(by_scene), rng, replicates))
-    return {t: None if r is None else r.estimate(level) for t, r in replicated.items()}
 
 
 def _common_thresholds(matches: Sequence[FrameMatches]) -> tuple[float, ...]:

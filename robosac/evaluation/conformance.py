@@ -2,8 +2,8 @@
 
 Everything the defence concludes rests on one sentence: a result is a function of the ego and the *subset* of messages
 it was made from. An adapter that caches wrongly breaks it silently: a subset that was never fused as such looks clean,
-or a liar's message leaks into subsets that it is not in. `verify_adapter` compares with an unwrapped forward where the
-detector has one (`Verifiable`), and with a fresh session that never heard the other teammates where it has none.
+or an attacker's message leaks into subsets that it is not in. `verify_adapter` compares with an unwrapped forward where
+the detector has one (`Verifiable`), and with a fresh session that never received the other messages where it has none.
 """
 
 from __future__ import annotations
@@ -110,11 +110,11 @@ def verify_adapter(
         raise InputError(f"expected a frame with at least 2 teammates, got {len(frame.others)}; take another frame")
     bench = _Bench(detector, frame, tolerance)
     subsets = _subsets(bench.ids, n_subsets, rng)
-    liar = bench.ids[int(rng.integers(len(bench.ids)))]
+    attacker = bench.ids[int(rng.integers(len(bench.ids)))]
     checks = [
         *_attempt(CACHED, lambda: [bench.cached_equals_full(subsets)]),
-        *_attempt(CHANGED, lambda: bench.tampering(subsets, liar, rng)),
-        *_attempt(GRADIENTS, lambda: [bench.gradients(liar)]),
+        *_attempt(CHANGED, lambda: bench.tampering(subsets, attacker, rng)),
+        *_attempt(GRADIENTS, lambda: [bench.gradients(attacker)]),
         *_attempt(ONCE, lambda: [bench.once()]),
         *_attempt(NOBODY, lambda: [bench.nobody_and_nothing()]),
     ]
@@ -172,14 +172,14 @@ class _Bench:
         return _as_outputs(session.detect([subset])[0])
 
     def full(self, subset: Subset, tampered: Sequence[Message] = ()) -> Outputs:
-        """The same without what a session that heard everybody could have cached."""
+        """The same without what a session of all messages could have cached."""
         if self.verifiable and isinstance(self.detector, Verifiable):
             views = [self.frame.others[i] for i in sorted(subset)]
-            lies = [m for m in tampered if m.sender in subset]
-            return self.detector.full(self.frame.ego, views, self.request, lies)
+            held = [m for m in tampered if m.sender in subset]
+            return self.detector.full(self.frame.ego, views, self.request, held)
         instead = {m.sender: m for m in tampered}
-        heard = [instead.get(m.sender, m) for m in self.messages if m.sender in subset]
-        return _as_outputs(self.open(heard).detect([subset])[0])
+        held = [instead.get(m.sender, m) for m in self.messages if m.sender in subset]
+        return _as_outputs(self.open(held).detect([subset])[0])
 
     # ------------------------------------------------------------------------------------------------- the checks
     def admitted(self) -> Check:
@@ -192,17 +192,16 @@ class _Bench:
         worst = max(difference(self.outputs(self.session, s), self.full(s)) for s in subsets)
         return Check(CACHED, worst <= self.tolerance, f"max |difference| {worst:.3g} over {len(subsets)} subsets")
 
-    def tampering(self, subsets: Sequence[Subset], liar: Id, rng: np.random.Generator) -> list[Check]:
+    def tampering(self, subsets: Sequence[Subset], attacker: Id, rng: np.random.Generator) -> list[Check]:
         """One message is replaced: who holds it changes and equals the full forward, who does not stays to the bit."""
-        lies = [tamper(m, self.detector.codec, rng) if m.sender == liar else m for m in self.messages]
-        changed = self.open(lies)
-        lie = [m for m in lies if m.sender == liar]
-        subsets = list(dict.fromkeys([*subsets, frozenset({liar})]))
-        holds = [s for s in subsets if liar in s]
+        sent = [tamper(m, self.detector.codec, rng) if m.sender == attacker else m for m in self.messages]
+        changed, malicious = self.open(sent), [m for m in sent if m.sender == attacker]
+        subsets = list(dict.fromkeys([*subsets, frozenset({attacker})]))
+        holds = [s for s in subsets if attacker in s]
         moved = {s: difference(self.outputs(changed, s), self.outputs(self.session, s)) for s in subsets}
-        leaked = [sorted(s) for s in subsets if liar not in s and moved[s] != 0]
+        leaked = [sorted(s) for s in subsets if attacker not in s and moved[s] != 0]
         still = [sorted(s) for s in holds if moved[s] == 0]
-        worst = max(difference(self.outputs(changed, s), self.full(s, lie)) for s in holds)
+        worst = max(difference(self.outputs(changed, s), self.full(s, malicious)) for s in holds)
         return [
             Check(
                 CHANGED,
@@ -246,7 +245,7 @@ class _Bench:
         return Check(ONCE, first is second and again == 0, found)
 
     def nobody_and_nothing(self) -> Check:
-        """No teammates, a teammate whose scan is empty, an unknown teammate: the road holds all of them."""
+        """No teammates, and a teammate whose scan is empty: both happen."""
         self.open([]).detect([EGO_ALONE])
         silent = self.detector.encode(_without_points(next(iter(self.frame.others.values()))), self.request)
         self.open([silent]).detect([frozenset({silent.sender})])

@@ -20,13 +20,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Annotated, Any, Final, TypeAlias
 
 import numpy as np
+from pydantic import PlainSerializer, TypeAdapter
 
 from robosac.evaluation.ap import FrameMatches, ap_replicates
 from robosac.evaluation.bootstrap import LEVEL, REPLICATES, Estimate, Replicated, ratio, scene_weights
 from robosac.types import Array, Id, InputError, Int64, Subset, Verdict
+
+Names: TypeAlias = Annotated[Subset, PlainSerializer(sorted)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,15 +52,17 @@ class FrameRecord:
         boxes: detections in the result.
         bytes_received: payloads of everything that was sent to the ego.
         bands: the result against the truth by distance (see `evaluation.ranges`); empty where nobody asked.
+        attacked_boxes: boxes that rest on a message of an attacker, by the verdict's `sources`.
+        supported_boxes: boxes that another decode shows too, by its `support`.
         digest: of the result's boxes and scores, bit by bit, so that two runs can be compared from their JSON.
     """
 
     scenario: str
     index: int
-    attackers: Subset
-    teammates: Subset
-    used: Subset
-    accused: Subset
+    attackers: Names
+    teammates: Names
+    used: Names
+    accused: Names
     decodes: int
     trials: int
     ms: Mapping[str, float]
@@ -69,6 +74,8 @@ class FrameRecord:
     bytes_received: int = 0
     bands: tuple[FrameMatches, ...] = ()
     digest: str = ""
+    attacked_boxes: int = 0
+    supported_boxes: int = 0
 
     def __post_init__(self) -> None:
         strangers = self.attackers - self.teammates
@@ -100,7 +107,7 @@ class FrameRecord:
             accused=verdict.accused,
             decodes=verdict.decodes,
             trials=len(verdict.trials),
-            ms=dict(verdict.ms),
+            ms={stage: float(ms) for stage, ms in verdict.ms.items()},
             fell_back=verdict.fell_back,
             rejected=dict(verdict.rejected),
             matches=matches,
@@ -109,6 +116,8 @@ class FrameRecord:
             bytes_received=bytes_received,
             bands=bands,
             digest=sha256(verdict.result.boxes.tobytes() + verdict.result.scores.tobytes()).hexdigest()[:16],
+            attacked_boxes=sum(bool(rests_on & attackers) for rests_on in verdict.sources),
+            supported_boxes=sum(map(bool, verdict.support)),
         )
 
     @property
@@ -121,50 +130,22 @@ class FrameRecord:
         return self.used <= self.honest
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "scenario": self.scenario,
-            "index": self.index,
-            "attackers": sorted(self.attackers),
-            "teammates": sorted(self.teammates),
-            "used": sorted(self.used),
-            "accused": sorted(self.accused),
-            "decodes": self.decodes,
-            "trials": self.trials,
-            "ms": {stage: float(ms) for stage, ms in self.ms.items()},
-            "fell_back": self.fell_back,
-            "rejected": dict(self.rejected),
-            "matches": self.matches.to_dict(),
-            "suspicion": {i: float(v) for i, v in sorted(self.suspicion.items())},
-            "boxes": self.boxes,
-            "bytes_received": self.bytes_received,
-            "bands": [m.to_dict() for m in self.bands],
-            "digest": self.digest,
-        }
+        """Plain JSON values."""
+        plain: dict[str, Any] = _RECORD.dump_python(self, mode="json")
+        return plain
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> FrameRecord:
-        sets = {k: frozenset(map(str, data[k])) for k in ("attackers", "teammates", "used", "accused")}
-        return FrameRecord(
-            scenario=str(data["scenario"]),
-            index=int(data["index"]),
-            decodes=int(data["decodes"]),
-            trials=int(data["trials"]),
-            ms={str(k): float(v) for k, v in data["ms"].items()},
-            fell_back=bool(data["fell_back"]),
-            rejected={str(k): str(v) for k, v in data["rejected"].items()},
-            matches=FrameMatches.from_dict(data["matches"]),
-            suspicion={str(k): float(v) for k, v in data.get("suspicion", {}).items()},
-            boxes=int(data.get("boxes", 0)),
-            bytes_received=int(data.get("bytes_received", 0)),
-            bands=tuple(FrameMatches.from_dict(m) for m in data.get("bands", [])),
-            digest=str(data.get("digest", "")),
-            **sets,
-        )
+        """What `to_dict` gave, bit by bit."""
+        return _RECORD.validate_python(data)
+
+
+_RECORD: Final = TypeAdapter(FrameRecord)
 
 
 def _suspicion(verdict: Verdict, teammates: Subset) -> dict[Id, float]:
     known = {**verdict.suspicion, **dict.fromkeys(verdict.rejected, 1.0)}
-    return {i: known[i] for i in sorted(teammates) if i in known}
+    return {i: float(known[i]) for i in sorted(teammates) if i in known}
 
 
 @dataclass(frozen=True)
@@ -189,6 +170,7 @@ class Summary:
         frames, scenes: how many of each.
         ap: IoU threshold -> AP in [0, 1].
         tpr_excluded .. fpr_accused: rates as the module's docstring defines them.
+        attacked_boxes: share of the boxes that rest on a message of an attacker.
         attacker_free, fell_back: shares of the frames.
         decodes, trials, boxes, bytes_received: mean a frame.
         ms: stage -> milliseconds a frame; "total" is the sum of the stages.
@@ -202,6 +184,7 @@ class Summary:
     fpr_excluded: Estimate | None
     tpr_accused: Estimate | None
     fpr_accused: Estimate | None
+    attacked_boxes: Estimate | None
     attacker_free: Estimate
     fell_back: Estimate
     decodes: Estimate
@@ -228,6 +211,7 @@ _RATES: dict[str, _Counts] = {
     "fpr_excluded": (lambda r: len(r.honest - r.used), lambda r: len(r.honest)),
     "tpr_accused": (lambda r: len(r.attackers & r.accused), lambda r: len(r.attackers)),
     "fpr_accused": (lambda r: len(r.honest & r.accused), lambda r: len(r.honest)),
+    "attacked_boxes": (lambda r: r.attacked_boxes, lambda r: r.boxes),
 }
 _MEANS: dict[str, Callable[[FrameRecord], int]] = {
     "attacker_free": lambda r: int(r.attacker_free),
@@ -260,11 +244,11 @@ def summarise(
     weights = scene_weights(len(groups), rng, replicates)
     ap = ap_replicates(_matches(groups), weights)
 
-    def rate(name: str) -> Estimate | None:
+    def rate(name: str) -> Any:
         replicated = _ratio(groups, *_RATES[name], weights)
         return None if replicated is None else replicated.estimate(level)
 
-    def mean(name: str) -> Estimate:
+    def mean(name: str) -> Any:
         replicated = _ratio(groups, _MEANS[name], lambda _: 1, weights)
         assert replicated is not None  # there is at least one frame
         return replicated.estimate(level)
@@ -274,16 +258,8 @@ def summarise(
         frames=len(records),
         scenes=len(groups),
         ap={t: None if r is None else r.estimate(level) for t, r in ap.items()},
-        tpr_excluded=rate("tpr_excluded"),
-        fpr_excluded=rate("fpr_excluded"),
-        tpr_accused=rate("tpr_accused"),
-        fpr_accused=rate("fpr_accused"),
-        attacker_free=mean("attacker_free"),
-        fell_back=mean("fell_back"),
-        decodes=mean("decodes"),
-        trials=mean("trials"),
-        boxes=mean("boxes"),
-        bytes_received=mean("bytes_received"),
+        **{name: rate(name) for name in _RATES},
+        **{name: mean(name) for name in _MEANS},
         ms=stage_times(records),
     )
 

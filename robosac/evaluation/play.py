@@ -93,7 +93,7 @@ def stage(moments: Iterable[tuple[Frame, Truth] | Moment], detector: Detector) -
 
 @dataclass(frozen=True, eq=False)
 class Played:
-    """One policy's verdict on one frame of one cell, with everything a picture of it needs."""
+    """One policy's verdict on one frame of one cell, with what it received and everything a picture of it needs."""
 
     policy: str
     n_attackers: int
@@ -101,6 +101,7 @@ class Played:
     truth: Truth
     verdict: Verdict
     record: FrameRecord
+    inbox: Sequence[Received]
 
 
 def choose_attackers(seed: int, scenario: str, teammates: Sequence[Id], n_attackers: int) -> Subset:
@@ -155,11 +156,11 @@ def play_staged(
     for s in staged:
         if not cells:
             for m in attacker_counts:
-                liars = choose_attackers(seed, s.frame.scenario, list(s.frame.others), m)
-                cells[m] = _Cell(s.frame.scenario, detector, attack, liars, policies, seed, calibration, opener)
+                attackers = choose_attackers(seed, s.frame.scenario, list(s.frame.others), m)
+                cells[m] = _Cell(s.frame.scenario, detector, attack, attackers, policies, seed, calibration, opener)
         for m, cell in cells.items():
             for p in policies:
-                inbox, lying = cell.inbox(s, p)
+                inbox, attacking = cell.inbox(s, p)
                 verdict = cell.defenders[p.name].step(detector, s.frame.ego, s.request, inbox)
                 teammates = frozenset(s.frame.others)
                 agents = (s.frame.ego.id, *s.frame.others)
@@ -167,35 +168,37 @@ def play_staged(
                     s.frame.scenario,
                     s.frame.index,
                     teammates,
-                    lying,
+                    attacking,
                     verdict,
                     match_truth(verdict.result, s.truth, region, agents=agents),
                     bands=match_bands(verdict.result, s.truth, region, agents=agents),
                     bytes_received=sum(received.message.bytes for received in inbox),
                 )
-                yield Played(p.name, m, s.frame, replace(s.truth, attackers=lying), verdict, record)
+                truth = replace(s.truth, attackers=attacking)
+                yield Played(p.name, m, s.frame, truth, verdict, record, inbox)
 
 
 class _Cell:
-    """One number of attackers in one scenario: who lies, what is sent to whom, and who defends."""
+    """One number of attackers in one scenario: who attacks, what is sent to whom, and who defends."""
 
     def __init__(
         self,
         scenario: str,
         detector: Detector,
         attack: Attack | None,
-        liars: Subset,
+        attackers: Subset,
         policies: Sequence[Policy],
         seed: int,
         calibration: Calibration | None,
         opener: Callable[[str], Detector] | None,
     ) -> None:
-        m = len(liars)
-        self.attack, self.liars, self.detector, self.opener = attack if m else None, liars, detector, opener
+        m = len(attackers)
+        self.attack, self.attackers = attack if m else None, attackers
+        self.detector, self.opener = detector, opener
         self.defenders: dict[str, Defender] = {}
         self.surrogates: dict[str, Surrogate | None] = {}
         for p in policies:
-            defense = p.defense(liars)
+            defense = p.defense(attackers)
             rng = keyed_rng(seed, scenario, "defense", m, p.name)
             self.defenders[p.name] = defense.start(scenario, calibration, rng)
             knows = isinstance(defense, Adaptable)
@@ -204,12 +207,12 @@ class _Cell:
         self.attacking: dict[str, Attacker] = {}  # one for all policies, or one each for an attack that knows them
         if self.attack is not None:
             for name in [p.name for p in policies] if self.adaptive else [""]:
-                self.attacking[name] = self.attack.start(scenario, liars, keyed_rng(seed, scenario, "attack", m))
+                self.attacking[name] = self.attack.start(scenario, attackers, keyed_rng(seed, scenario, "attack", m))
         self._sent: tuple[Staged, list[Received]] | None = None  # the last frame's, for the policies that share it
 
     def inbox(self, s: Staged, policy: Policy) -> tuple[list[Received], Subset]:
         """What the ego of a policy receives in a frame, and who attacked in it."""
-        present = self.liars & set(s.frame.others)
+        present = self.attackers & set(s.frame.others)
         if policy.honest_air or self.attack is None:
             honest = [Received.honest(m, s.request) for m in s.honest.values()]
             return honest, EGO_ALONE if policy.honest_air else present

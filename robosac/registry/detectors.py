@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from robosac.calibration import Calibration
+from robosac.fingerprint import file_fingerprint
 from robosac.registry.own import called, imported
 from robosac.types import Detector, InputError
 
@@ -82,9 +83,14 @@ def _own_detector(name: str) -> Detector:
     return found
 
 
-@lru_cache(maxsize=2)
 def cached_detector(name: str, device: str, root: Path | None) -> Detector:
-    """`open_detector`, once a process."""
+    """`open_detector`, once a process, and again where the file or folder of the name was changed."""
+    parts = (Path(name), Path(name.rpartition(":")[2]))
+    return _cached(name, device, root, tuple(file_fingerprint(p) for p in parts if p.exists()))
+
+
+@lru_cache(maxsize=2)
+def _cached(name: str, device: str, root: Path | None, content: tuple[str, ...]) -> Detector:
     return open_detector(name, device=device, root=root)
 
 

@@ -12,10 +12,12 @@ import torch
 from torch import nn
 
 from benchmarks.coperception import VARIANTS, Variant, exactness, plain_forward
+from robosac.boxes import invert_pose, pose_xyz_rpy, transform_points
 from robosac.detectors.adapters.coperception import CoperceptionDetector, Layout, their_corners, their_predictions
 from robosac.detectors.adapters.coperception.decode import decode
 from robosac.evaluation.conformance import difference
-from robosac.types import EGO_ALONE, InputError, Request
+from robosac.fingerprint import fingerprint
+from robosac.types import EGO_ALONE, InputError, Request, View
 from tests.adapters import coperception_case as case
 from tests.adapters.coperception_case import AGENTS, batch, model, part
 
@@ -77,6 +79,37 @@ def test_gradients_reach_what_is_sent() -> None:
         logits = session.logits({"agent0": leaves}, [frozenset({"agent0"})])
         slopes = torch.autograd.grad(logits.sum(), list(leaves.values()))
         assert all(torch.isfinite(g).all() and g.abs().max() > 0 for g in slopes)
+
+
+# -------------------------------------------------------------------------------------- what each agent contributes
+@pytest.mark.parametrize("xy", [(12.0, 4.0), (-8.0, 10.0), (6.0, -14.0)])
+def test_contributions_have_rows_along_y_and_columns_along_x_of_the_ego(xy: tuple[float, float]) -> None:
+    """What a teammate sees at a place of the ego's frame shows in the cells about it, after the model's own warp."""
+    wrapped = detector()
+    ego = View("ego", "vehicle", 0, np.zeros((0, 4), np.float32), np.eye(4))
+    pose = pose_xyz_rpy(3.0, -2.0, 0.0, yaw_rad=0.7)
+    spots = np.array([[*xy, -1.0, 1.0]], np.float32) + np.array([[0.3 * k, 0.3 * k, 0, 0] for k in range(-4, 5)])
+    there = transform_points(invert_pose(pose), spots.astype(np.float32))
+    to = Request.of(ego)
+    shown, empty = (
+        wrapped.open(ego, to, [wrapped.encode(View("a", "vehicle", 0, points, pose), to)]).contribution("a")
+        for points in (there, np.zeros((0, 4), np.float32))
+    )
+    change = np.abs(shown.features["features"] - empty.features["features"]).sum(axis=0)
+    row, col = np.unravel_index((change * shown.valid).argmax(), change.shape)
+    assert np.abs(np.subtract([(col + 0.5) * 2 - 32, (row + 0.5) * 2 - 32], xy)).max() < 4.0
+
+
+def test_when2com_brings_no_map_to_the_egos_frame() -> None:
+    session, _, _ = opened(detector(WHEN2COM), 1, batch())
+    assert session.contribution(None).features["features"].shape == (256, 32, 32)
+    with pytest.raises(InputError, match="got When2com: without warp_flag it weighs maps that are in their senders'"):
+        session.contribution("agent0")
+
+
+def test_fingerprints_tell_models_apart() -> None:
+    names = [fingerprint(detector(v, name="mine")) for v in CHECKED]
+    assert len(set(names)) == len(names) and names == [fingerprint(detector(v, name="mine")) for v in CHECKED]
 
 
 # ----------------------------------------------------------------------------------------------- against its own code
@@ -175,7 +208,7 @@ def test_checkpoints_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     del state["model_state_dict"]["module.u_encoder.conv1_1.bias"]
     state["model_state_dict"]["module.more"] = torch.zeros(1)
     torch.save(state, file)
-    with pytest.raises(InputError, match=r"1 missing: u_encoder.conv1_1.bias; 1 unexpected: more"):
+    with pytest.raises(InputError, match=r"1 missing \(u_encoder.conv1_1.bias\); 1 unexpected \(more\)"):
         load(file, model="mean", root=case.ROOT)
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="CUDA device"):

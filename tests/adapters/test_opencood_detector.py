@@ -20,12 +20,14 @@ from benchmarks.adapters import FEW_RAYS, detector_of, difference, exactness, hu
 from benchmarks.opencood_models import LEGACY, MODELS, config, derived, random_model
 from robosac.agreement import BoxJaccard
 from robosac.attacks import Pgd
-from robosac.capabilities import Differentiable, RawSession, Verifiable
+from robosac.boxes import invert_pose, pose_xyz_rpy, transform_points
+from robosac.capabilities import Contributing, Differentiable, RawSession, Verifiable
 from robosac.defenses import Robosac
 from robosac.detectors.adapters.opencood import OpenCOODDetector, RawDetections
 from robosac.detectors.adapters.opencood.kernels import as_in_a_batch, contiguous_attention
+from robosac.fingerprint import fingerprint
 from robosac.simulation import scenario
-from robosac.types import Frame, InputError, Outputs, Request, View
+from robosac.types import Array, Frame, InputError, Message, Outputs, Request, View
 from tests.toy import received
 
 ROOT = Path(os.environ["ROBOSAC_OPENCOOD"]) if os.environ.get("ROBOSAC_OPENCOOD") else None
@@ -109,12 +111,12 @@ def test_so_they_are_where_the_ego_warps_what_it_receives(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", named("F-Cooper", "Where2comm", "CoAlign", "SECOND"))
-def test_a_lie_is_what_an_ordinary_hook_would_inject(name: str) -> None:
+def test_a_malicious_message_is_what_an_ordinary_hook_would_inject(name: str) -> None:
     """`full` is checked against torch's own hooks, which know nothing of our patches."""
     detector, view, to = wrapped(name), frame().ego, Request.of(frame().ego)
     teammate = nearest(frame(), 1)[0]
     honest = detector.encode(frame().others[teammate], to)
-    lie = tampered(honest)
+    malicious = tampered(honest)
     counts: dict[str, int] = {}
     handles = []
     for tap in detector.spec.sent_taps:
@@ -129,14 +131,14 @@ def test_a_lie_is_what_an_ordinary_hook_would_inject(name: str) -> None:
                 return output
             value = output[tap.pick] if isinstance(tap.pick, str) else output
             value = value.clone()
-            value[1] = torch.from_numpy(lie.payload[tap.name])
+            value[1] = torch.from_numpy(malicious.payload[tap.name])
             return {**output, tap.pick: value} if isinstance(tap.pick, str) else value
 
         handles.append(module.register_forward_hook(hook))
     hooked = detector.full(view, [frame().others[teammate]], to)
     for handle in handles:
         handle.remove()
-    session = detector.open(view, to, [lie])
+    session = detector.open(view, to, [malicious])
     bar = rounding(name) * largest(hooked)
     assert difference(hooked, session.outputs(frozenset({teammate}))) <= bar
     assert difference(hooked, detector.full(view, [frame().others[teammate]], to)) > 1e-3
@@ -150,13 +152,13 @@ def test_a_false_pose_changes_only_the_subsets_that_hold_it(name: str) -> None:
     honest = {i: detector.encode(frame().others[i], to) for i in (a, b)}
     pose = honest[a].world_T_payload.copy()
     pose[:2, 3] += 3.0
-    lie = dataclasses.replace(honest[a], world_T_payload=pose)
+    malicious = dataclasses.replace(honest[a], world_T_payload=pose)
     truth = detector.open(frame().ego, to, list(honest.values()))
-    lied = detector.open(frame().ego, to, [lie, honest[b]])
-    assert difference(truth.outputs(frozenset({b})), lied.outputs(frozenset({b}))) == 0.0
-    assert difference(truth.outputs(frozenset({a})), lied.outputs(frozenset({a}))) > 0.0
-    full = detector.full(frame().ego, [frame().others[a]], to, [lie])
-    assert difference(full, lied.outputs(frozenset({a}))) == 0.0
+    changed = detector.open(frame().ego, to, [malicious, honest[b]])
+    assert difference(truth.outputs(frozenset({b})), changed.outputs(frozenset({b}))) == 0.0
+    assert difference(truth.outputs(frozenset({a})), changed.outputs(frozenset({a}))) > 0.0
+    full = detector.full(frame().ego, [frame().others[a]], to, [malicious])
+    assert difference(full, changed.outputs(frozenset({a}))) == 0.0
 
 
 def test_the_contiguous_hook_is_there_for_several_threads_only_and_only_meanwhile(
@@ -227,8 +229,8 @@ def test_an_attack_of_this_project_plays_and_the_defence_answers(name: str) -> N
     honest = {i: detector.encode(v, to) for i, v in sorted(frame().others.items())[:4]}
     attack = Pgd(epsilon=0.5, steps=2)
     air = attacked_air(frame(), detector, to, honest, chosen, attack.knowledge)
-    lies = attack.start("s", chosen, np.random.default_rng(0)).send(air)
-    inbox = [*lies, *(m for i, m in honest.items() if i not in chosen)]
+    malicious = attack.start("s", chosen, np.random.default_rng(0)).send(air)
+    inbox = [*malicious, *(m for i, m in honest.items() if i not in chosen)]
     verdict = robosac.wrap(detector, Robosac(threshold=0.3)).receive(frame().ego, received(inbox, to), to=to)
     assert not verdict.rejected and isinstance(verdict.result, RawDetections)
     assert difference(verdict.result.outputs, detector.open(frame().ego, to, inbox).outputs(verdict.used)) == 0.0
@@ -267,7 +269,7 @@ def test_the_name_is_of_the_class_the_weights_and_the_settings() -> None:
     assert first.calibration_file is None
 
 
-def test_costs_are_measured_and_a_subset_is_decoded_once() -> None:
+def test_a_subset_is_decoded_once() -> None:
     detector = OpenCOODDetector(wrapped("F-Cooper").engine.model, wrapped("F-Cooper").hypes)
     to = Request.of(frame().ego)
     session = detector.open(frame().ego, to, [detector.encode(v, to) for v in frame().others.values()])
@@ -276,6 +278,93 @@ def test_costs_are_measured_and_a_subset_is_decoded_once() -> None:
     assert first[0] is first[1] is session.detect([everyone])[0]
     with pytest.raises(InputError, match=r"expected subsets of .* got \['stranger'\]"):
         session.detect([frozenset({"stranger"})])
+
+
+# ------------------------------------------------------------------------------------- what each agent contributes
+def shown(detector: OpenCOODDetector, messages: list[Message], agent: str | None) -> dict[str, Array]:
+    session = detector.open(frame().ego, Request.of(frame().ego), messages)
+    assert isinstance(session, Contributing)
+    return dict(session.contribution(agent).features)
+
+
+@pytest.mark.parametrize(
+    ("name", "moved"),
+    [(n, True) for n in ("AttFuse", "F-Cooper", "PIXOR", "V2X-ViT", "CoBEVT", "Where2comm", "CoAlign") if n in HERE]
+    + [(n, False) for n in ("V2VNet", "CoAlign") if n in HERE],
+)
+def test_a_contribution_depends_on_its_own_message_alone(name: str, moved: bool) -> None:
+    detector = wrapped(name, 0, moved)
+    to = Request.of(frame().ego)
+    a, b = nearest(frame(), 2)
+    honest = [detector.encode(frame().others[i], to) for i in (a, b)]
+    malicious = [tampered(honest[0]), honest[1]]
+    for agent in (None, a, b):
+        before, after = (shown(detector, messages, agent) for messages in (honest, malicious))
+        assert set(detector.spec.sent) <= set(before) == set(after)
+        assert all(m.ndim == 3 and np.isfinite(m).all() for m in before.values())
+        assert (difference(before, after) == 0) == (agent != a)
+    if moved:  # the maps are the messages
+        for sent in detector.spec.sent:
+            map_ = honest[0].payload[sent]
+            map_ = map_.swapaxes(1, 2) if detector.spec.cells == "bev" else map_
+            np.testing.assert_array_equal(shown(detector, honest, a)[sent], map_)
+
+
+@pytest.mark.parametrize(
+    ("name", "moved"),
+    [(n, True) for n in ("F-Cooper", "PIXOR") if n in HERE] + [(n, False) for n in ("V2VNet", "CoAlign") if n in HERE],
+)
+@pytest.mark.parametrize("xy", [(12.0, 4.0), (-8.0, 6.0), (6.0, -7.0)])
+def test_its_maps_have_rows_along_y_and_columns_along_x_of_the_ego(
+    name: str, moved: bool, xy: tuple[float, float]
+) -> None:
+    """What a teammate sees at a place of the ego's frame shows in the cells about it."""
+    detector, to = wrapped(name, 0, moved), Request.of(frame().ego)
+    teammate = nearest(frame(), 1)[0]
+    beside = to.world_T_ego @ pose_xyz_rpy(2.0, 1.0, 0.0, yaw_rad=0.6)  # its map covers all three places
+    view = dataclasses.replace(frame().others[teammate], world_T_sensor=beside)
+    spots = np.array([[*xy, -1.0, 0.5]], np.float32) + np.array(
+        [[0.1 * k, 0.1 * k, 0, 0] for k in range(9)], np.float32
+    )
+    there = transform_points(invert_pose(view.world_T_sensor) @ to.world_T_ego, spots)
+    maps = [
+        shown(detector, [detector.encode(dataclasses.replace(view, points=points), to)], teammate)
+        for points in (there, np.full((3, 4), 900.0, np.float32))
+    ]
+    finest = max(maps[0], key=lambda n: maps[0][n][0].size)
+    change = np.abs(maps[0][finest] - maps[1][finest]).sum(axis=0)
+    row, col = np.unravel_index(change.argmax(), change.shape)
+    grid = detector.grid
+    cell = grid.cell_m * grid.cols / change.shape[1]
+    found = (grid.x_min_m + (col + 0.5) * cell, grid.y_min_m + (row + 0.5) * cell)
+    assert np.abs(np.subtract(found, xy)).max() < 2.5
+
+
+@pytest.mark.parametrize("name", named("AttFuse", "F-Cooper", "PIXOR"))
+def test_maps_that_are_fused_in_their_senders_frames_show_nothing_in_the_egos(name: str) -> None:
+    detector, to = wrapped(name, 0, False), Request.of(frame().ego)
+    teammate = nearest(frame(), 1)[0]
+    message = detector.encode(frame().others[teammate], to)
+    assert shown(detector, [message], None)
+    with pytest.raises(InputError, match="expected a configuration that projects points to the ego first"):
+        shown(detector, [message], teammate)
+
+
+def test_a_fingerprint_is_of_weights_and_settings_and_not_of_use() -> None:
+    hypes = derived(config("F-Cooper"), ROOT)
+
+    def made(seed: int, settings: Any = hypes) -> OpenCOODDetector:
+        return OpenCOODDetector(random_model(settings, ROOT, seed=seed), settings, name="mine")
+
+    first, again, other = (made(seed) for seed in (1, 1, 2))
+    before = fingerprint(first)
+    assert before == fingerprint(again) != fingerprint(other)
+    stricter = derived(config("F-Cooper"), ROOT)
+    stricter["postprocess"]["target_args"]["score_threshold"] = 0.4
+    assert fingerprint(made(1, stricter)) != before
+    to = Request.of(frame().ego)
+    first.open(frame().ego, to, [first.encode(v, to) for v in frame().others.values()]).detect([frozenset()])
+    assert fingerprint(first) == before
 
 
 # ---------------------------------------------------------------------------------------- agents without points
@@ -388,7 +477,7 @@ def test_direct_misuse_is_named() -> None:
     message = detector.encode(frame().others[a], to)
     with pytest.raises(InputError, match="expected one message of each teammate"):
         detector.open(frame().ego, to, [message, message])
-    with pytest.raises(InputError, match="over the link of the ego"):
+    with pytest.raises(InputError, match="teammates only, got one of the ego"):
         detector.open(frame().ego, to, [dataclasses.replace(message, sender=frame().ego.id)])
     with pytest.raises(InputError, match="expected a message of codec"):
         detector.open(frame().ego, to, [dataclasses.replace(message, codec="other")])

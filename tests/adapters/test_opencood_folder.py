@@ -109,7 +109,7 @@ def test_a_named_checkpoint_and_a_data_parallel_one(fcooper: Path, tmp_path: Pat
 def test_a_checkpoint_of_another_model_is_refused_and_the_difference_named(fcooper: Path, tmp_path: Path) -> None:
     other = write_folder(tmp_path, configs.point_pillar("point_pillar_intermediate"))
     with pytest.raises(
-        InputError, match=r"does not fit PointPillarFCooper: \d+ missing \(.*, \.\.\.\); 2 of another shape"
+        InputError, match=r"to fit PointPillarFCooper, got \d+ missing \(.*, \.\.\.\); 2 of another shape"
     ):
         folder.load_folder(fcooper, root=ROOT, checkpoint=other / "net_epoch3.pth")
     state = torch.load(fcooper / "net_epoch2.pth", weights_only=True)

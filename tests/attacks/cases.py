@@ -1,6 +1,6 @@
 """Every attack with a frame in which it can act: the rows of the table that `test_every_attack` checks law by law.
 
-A room of attacks has its rows in `cases_ROOM.py`, a list `CASES`; this module only gathers them.
+A kind of attack has its rows in `cases_KIND.py`, a list `CASES`; this module only gathers them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Case:
 
 
 def all_cases() -> list[Case]:
-    """The rows of all rooms."""
+    """The rows of all kinds."""
     here = Path(__file__).parent
-    rooms = sorted(path.stem for path in here.glob("cases_*.py"))
-    return [case for room in rooms for case in importlib.import_module(f"tests.attacks.{room}").CASES]
+    kinds = sorted(path.stem for path in here.glob("cases_*.py"))
+    return [case for kind in kinds for case in importlib.import_module(f"tests.attacks.{kind}").CASES]

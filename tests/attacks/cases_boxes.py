@@ -1,4 +1,4 @@
-"""Lies about boxes, told in late fusion."""
+"""Edits of boxes as sent, in late fusion."""
 
 from __future__ import annotations
 

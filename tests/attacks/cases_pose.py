@@ -1,4 +1,4 @@
-"""Lies about the pose, in a world where poses matter."""
+"""False poses, in a world where poses matter."""
 
 from __future__ import annotations
 

@@ -24,10 +24,13 @@ from robosac.attacks import (
     PosePert,
     PretendBenign,
 )
-from robosac.attacks.adaptive.penalised import steer
+from robosac.attacks.adaptive.penalised import Judged, weighed
 from robosac.attacks.base import Measured
-from robosac.attacks.features.objectives import BalancedInvertedBce, Unattacked
-from robosac.attacks.features.projection import Room, linf_room
+from robosac.attacks.features.ball import Ball
+from robosac.attacks.features.descent import Arrays, best, by_autograd, descend, steps_of
+from robosac.attacks.features.norms import Linf
+from robosac.attacks.features.objectives import BalancedInvertedBce, CleanFrame
+from robosac.attacks.features.projection import FeasibleSet
 from robosac.attacks.features.regions import on_map, on_sender_map, regional_reach
 from robosac.types import EGO_ALONE, BevGrid, InputError, Message, Subset, Verdict, View
 from tests.attacks.toy import GRID, ToyDetector, make_air
@@ -62,7 +65,7 @@ def verdict(air: Air, sent: Sequence[Message]) -> Verdict:
 
 def gain(air: Air, sent: Sequence[Message], subset: Subset = EVERYBODY) -> float:
     """By how much the objective of all of these attacks falls on a subset: the harm done."""
-    loss = BalancedInvertedBce().aim(Unattacked(logits(air, [], [subset])))
+    loss = BalancedInvertedBce().make_loss(CleanFrame(logits(air, [], [subset])))
     return float(loss(logits(air, [], [subset])) - loss(logits(air, sent, [subset])))
 
 
@@ -87,14 +90,14 @@ class KeenEyed(MapDetector):
 
 # ------------------------------------------------------------------------------------------------ the penalty
 def test_the_penalty_is_what_is_missing_to_agreement_by_hand() -> None:
-    frame = Unattacked(
+    frame = CleanFrame(
         logits=torch.zeros(3, 2, 2),
         agreement=lambda z: torch.tensor([0.9, 0.5, 0.3]) + 0.0 * z.sum(),
         thresholds=torch.tensor([0.4, 0.55, 0.4]),
     )
-    assert KeepsAgreement(margin=0.0).aim(frame)(torch.zeros(3, 2, 2)).item() == pytest.approx((0.05 + 0.1) / 3)
-    assert KeepsAgreement(margin=0.1).aim(frame)(torch.zeros(3, 2, 2)).item() == pytest.approx((0.15 + 0.2) / 3)
-    assert KeepsAgreement().aim(Unattacked(logits=torch.zeros(1, 2, 2)))(torch.ones(1, 2, 2)).item() == 0.0
+    assert KeepsAgreement(margin=0.0).make_loss(frame)(torch.zeros(3, 2, 2)).item() == pytest.approx((0.05 + 0.1) / 3)
+    assert KeepsAgreement(margin=0.1).make_loss(frame)(torch.zeros(3, 2, 2)).item() == pytest.approx((0.15 + 0.2) / 3)
+    assert KeepsAgreement().make_loss(CleanFrame(logits=torch.zeros(1, 2, 2)))(torch.ones(1, 2, 2)).item() == 0.0
 
 
 def test_it_is_a_part_of_any_sum() -> None:
@@ -119,24 +122,32 @@ def test_subsets_in_mind_are_those_the_defence_draws_that_hold_an_attacker() -> 
 
 # --------------------------------------------------------------------------------------------------- the search
 def test_the_search_stops_short_of_what_is_forbidden() -> None:
-    """Lower x is better and below 0.3 forbidden: it ends just above; without the limit at the room's end."""
-    start, room = {("a", "f"): np.ones(1, np.float32)}, {("a", "f"): linf_room(np.ones(1, np.float32), 1.0)}
-    step = {("a", "f"): np.float32(0.2) * np.ones(1, np.float32)}
+    """Lower x is better and below 0.3 forbidden: it ends just above; without the limit at the lowest."""
+    ball = ball_of(np.ones(1, np.float32), FeasibleSet.around(np.ones(1, np.float32), 1.0))
 
-    def limited(x: dict[tuple[str, str], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def limited(x: Arrays) -> tuple[torch.Tensor, torch.Tensor]:
         return x["a", "f"].sum(), (0.3 - x["a", "f"]).clamp(min=0.0).sum()
 
-    found = steer(limited, start, room, step, steps=40, penalty_weight=20.0)["a", "f"]
-    assert 0.3 <= found[0] <= 0.34
-    free = steer(lambda x: (limited(x)[0], 0 * limited(x)[1]), start, room, step, steps=40, penalty_weight=20.0)
-    assert free["a", "f"][0] == 0.0
+    assert 0.3 <= searched(limited, ball, step=0.2, steps=40) <= 0.34
+    assert searched(lambda x: (limited(x)[0], 0 * limited(x)[1]), ball, step=0.2, steps=40) == 0.0
 
 
 def test_a_gradient_that_is_not_finite_is_an_error() -> None:
-    start, room = {("a", "f"): np.zeros(1, np.float32)}, {("a", "f"): Room(np.zeros(1), np.ones(1))}
-    step = {("a", "f"): np.ones(1, np.float32)}
+    ball = ball_of(np.zeros(1, np.float32), FeasibleSet(np.zeros(1), np.ones(1)))
     with pytest.raises(InputError, match="expected finite gradients"):
-        steer(lambda x: (x["a", "f"].sqrt().sum(), 0 * x["a", "f"].sum()), start, room, step, steps=2, penalty_weight=1)
+        searched(lambda x: (x["a", "f"].sqrt().sum(), 0 * x["a", "f"].sum()), ball, step=1.0, steps=2)
+
+
+def ball_of(start: np.ndarray, allowed: FeasibleSet) -> Ball:
+    return Ball(Linf(), 1.0, {("a", "f"): start}, {("a", "f"): allowed})
+
+
+def searched(judged: Judged, ball: Ball, *, step: float, steps: int) -> float:
+    """The one number that penalised PGD finds in a ball."""
+    look = by_autograd(weighed(judged, 20.0), ball.keys)
+    rule = steps_of([torch.tensor([step])], last_share=0.1, steps=steps)
+    found = best(descend(look, ball.tensors(ball.clean), rule, ball.project(), steps))
+    return float(ball.sendable(found.arrays)["a", "f"][0])
 
 
 # ------------------------------------------------------------------------------------------------ adaptive PGD
@@ -175,8 +186,8 @@ def test_any_attack_can_be_told_of_the_defence_and_uninformed_it_is_another() ->
     informed = attacks.load("informed_pgd")
     air = defended_air("ab", knowledge=informed.knowledge)
     plain = attacks.load("pgd_balanced")
-    told, untold = agreements(air, send(informed, air), [EVERYBODY]), agreements(air, send(plain, air), [EVERYBODY])
-    assert told.item() > untold.item() + 0.2
+    knowing, plainly = agreements(air, send(informed, air), [EVERYBODY]), agreements(air, send(plain, air), [EVERYBODY])
+    assert knowing.item() > plainly.item() + 0.2
 
 
 # ------------------------------------------------------------------------------------------------------ regions
@@ -243,7 +254,8 @@ def test_one_object_moves_and_nothing_else_does() -> None:
     attack = PosePert(shift_m=0.5, bearing_deg=90.0, radius_m=0.7, epsilon=0.5)
     sent = send(attack, air)
     sessions = [
-        air._detector.open(air._ego, air.to, [*air._others.values(), *lies]) for lies in (air.honest.values(), sent)
+        air._detector.open(air._ego, air.to, [*air._others.values(), *messages])
+        for messages in (air.honest.values(), sent)
     ]
     before, after = (s.logits_and_boxes({}, [EVERYBODY])[1][0] for s in sessions)
     moved = (after - before)[..., :2].reshape(-1, 2)
@@ -280,7 +292,7 @@ def test_who_is_never_accepted_stays_honest() -> None:
     assert all(m.payload is air.honest[m.sender].payload for m in send(KnowsSeed(rounds=2, steps=3), air))
 
 
-def test_a_rehearsal_is_not_noticed() -> None:
+def test_a_simulation_of_the_defence_is_not_noticed() -> None:
     calm, watched = (defended_air("ab", knowledge=KnowsSeed().knowledge) for _ in range(2))
     send(KnowsSeed(rounds=2, steps=3), watched)
     honest = list(calm.honest.values())
@@ -292,7 +304,7 @@ def test_with_the_framed_one_nothing_agrees_and_without_it_the_rest_does() -> No
     """Honest teammates see cars that the ego does not: the attackers back one's up, and it alone tips the scales."""
     attack = FrameUp(steps=60, margin=0.0)
     attacker = attack.start("scene", frozenset("ab"), np.random.default_rng(0))
-    framed = attack.framed(["x", "y", "z"], "scene", attacker.crew)  # type: ignore[attr-defined]
+    framed = attack.framed(["x", "y", "z"], "scene", attacker.colluders)  # type: ignore[attr-defined]
     air = defended_air("ab", ("x", "y", "z"), defense=robosac(threshold=0.6), detector=KeenEyed(keen=framed))
     sent = attacker.send(air)
     everybody = frozenset("abxyz")
@@ -305,10 +317,10 @@ def test_with_the_framed_one_nothing_agrees_and_without_it_the_rest_does() -> No
 def test_the_framed_one_is_the_same_whoever_else_is_there() -> None:
     attack = FrameUp()
     for seed in range(5):
-        crew = attack.start("s", frozenset("a"), np.random.default_rng(seed)).crew  # type: ignore[attr-defined]
-        framed = attack.framed(["w", "x", "y", "z"], "s", crew)
+        colluders = attack.start("s", frozenset("a"), np.random.default_rng(seed)).colluders  # type: ignore[attr-defined]
+        framed = attack.framed(["w", "x", "y", "z"], "s", colluders)
         for gone in {"w", "x", "y", "z"} - {framed}:
-            assert attack.framed(sorted({"w", "x", "y", "z"} - {gone}), "s", crew) == framed
+            assert attack.framed(sorted({"w", "x", "y", "z"} - {gone}), "s", colluders) == framed
 
 
 # ----------------------------------------------------------------------------------------------------- settings

@@ -1,4 +1,4 @@
-"""The paper's attack after warping: on a form of the detector that is the same where nobody lies."""
+"""The paper's attack after warping: on a form of the detector that is the same where nobody attacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from robosac import attacks, detectors
 from robosac.attacks import AfterWarp, GpsOffset, Pgd, Scheduled, Sleeper
-from robosac.attacks.features.objectives import InvertedBce, Unattacked
+from robosac.attacks.features.objectives import CleanFrame, InvertedBce
 from robosac.capabilities import Differentiable
 from robosac.detectors.bev.ego_frame import EgoFrameDetector
 from robosac.evaluation.play import attacked_air
@@ -48,7 +48,9 @@ def test_where_nobody_lies_results_are_bit_identical(fusion: Any, frame: Frame) 
     assert np.array_equal(a.logits({}, subsets).detach(), b.logits({}, subsets).detach())
     for x, y in zip(a.detect(subsets), b.detect(subsets), strict=True):
         assert x.boxes.tobytes() == y.boxes.tobytes() and x.scores.tobytes() == y.scores.tobytes()
-    assert [a.coverage(i) for i in sorted(everybody)] == [b.coverage(i) for i in sorted(everybody)]
+    for i in everybody:
+        x, y = a.contribution(i), b.contribution(i)
+        assert np.array_equal(x.valid, y.valid) and np.array_equal(x.features["features"], y.features["features"])
 
 
 def test_its_messages_pass_the_gate_and_no_others_do(frame: Frame) -> None:
@@ -76,25 +78,25 @@ def test_features_beyond_the_senders_map_are_not_read(frame: Frame) -> None:
     assert np.array_equal(session.logits({}, [subset]).detach(), again.logits({}, [subset]).detach())
 
 
-def loss(detector: Detector, frame: Frame, attack: Any, liar: str) -> float:
+def loss(detector: Detector, frame: Frame, attack: Any, attacker: str) -> float:
     """The objective that is left in the full fusion after the attack; lower is stronger."""
     to = Request.of(frame.ego)
     honest = {i: detector.encode(v, to) for i, v in frame.others.items()}
-    air = attacked_air(frame, detector, to, honest, frozenset({liar}), attack.knowledge)
-    lies = attack.start("scene", frozenset({liar}), np.random.default_rng(0)).send(air)
+    air = attacked_air(frame, detector, to, honest, frozenset({attacker}), attack.knowledge)
+    sent = attack.start("scene", frozenset({attacker}), np.random.default_rng(0)).send(air)
     clean, attacked = (
         detector.open(frame.ego, to, list(inbox.values())).logits({}, [frozenset(honest)]).detach()  # type: ignore[attr-defined]
-        for inbox in (honest, {**honest, **{m.sender: m for m in lies}})
+        for inbox in (honest, {**honest, **{m.sender: m for m in sent}})
     )
-    return float(InvertedBce().aim(Unattacked(clean))(attacked))
+    return float(InvertedBce().make_loss(CleanFrame(clean))(attacked))
 
 
 def test_after_warping_the_same_budget_does_more_harm_on_a_real_scene() -> None:
     detector = detectors.load("mean")
     frame, _ = scenario("val", 0).snapshot(0).frame()
-    liar = sorted(frame.others)[0]
-    before = loss(detector, frame, attacks.load("pgd"), liar)
-    after = loss(detector.in_ego_frame(), frame, attacks.load("pgd_after_warp"), liar)
+    attacker = sorted(frame.others)[0]
+    before = loss(detector, frame, attacks.load("pgd"), attacker)
+    after = loss(detector.in_ego_frame(), frame, attacks.load("pgd_after_warp"), attacker)
     assert after <= before
 
 

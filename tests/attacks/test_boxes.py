@@ -1,4 +1,4 @@
-"""What lies about boxes are for, on a street of three cars."""
+"""What edits of boxes are for, on a street of three cars."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.attacks.toy_points import late_air
 EVERY = [BoxSpoof(), BoxFlood(), BoxRemove(), BoxShift(), BoxResize(), BoxConfidence()]
 
 
-def lie(attack: Budgeted, air: Air) -> Message:
+def altered(attack: Budgeted, air: Air) -> Message:
     return attack.start("street", frozenset(air.own), np.random.default_rng(0)).send(air)[0]  # type: ignore[attr-defined, no-any-return]
 
 
@@ -33,7 +33,7 @@ def seen(air: Air, messages: list[Message]) -> np.ndarray:
 @pytest.mark.parametrize("attack", [*EVERY, BoxSpoof(boxes=50), BoxFlood(boxes=999)], ids=repr)
 def test_what_is_sent_fits_the_codec_and_is_best_first(attack: Budgeted) -> None:
     air = late_air(["a"])
-    sent = lie(attack, air)
+    sent = altered(attack, air)
     assert Gate().refusal(air.to, air.codec, Received.honest(sent, air.to)) is None
     air._detector.open(air._ego, air.to, [sent])  # raises where it does not fit
     scores = sent.payload["scores"]
@@ -42,7 +42,7 @@ def test_what_is_sent_fits_the_codec_and_is_best_first(attack: Budgeted) -> None
 
 def test_invented_cars_are_believed() -> None:
     air = late_air(["a"])
-    sent = lie(BoxSpoof(boxes=3, nearest_m=15.0, furthest_m=25.0), air)
+    sent = altered(BoxSpoof(boxes=3, nearest_m=15.0, furthest_m=25.0), air)
     named = in_ego_frame(air, sent)[sent.payload["scores"] == np.float32(0.9)]
     assert (
         len(named) == 3 and ((np.hypot(*named[:, :2].T) >= 15.0 - 1e-3) & (np.hypot(*named[:, :2].T) <= 25.001)).all()
@@ -62,18 +62,18 @@ def test_colluding_attackers_invent_the_same_cars() -> None:
 def test_the_worst_of_ones_own_make_room() -> None:
     air = late_air(["a"])
     own = len(air.honest["a"].payload["scores"])
-    sent = lie(BoxSpoof(boxes=11), air)
+    sent = altered(BoxSpoof(boxes=11), air)
     assert len(sent.payload["scores"]) == 12 and own >= 2
-    assert BoxSpoof().spent(air.honest["a"], [sent]) == 11
+    assert BoxSpoof().perturbation_size(air.honest["a"], [sent]) == 11
     assert sent.payload["scores"][0] == air.honest["a"].payload["scores"].max()
 
 
 def test_a_flood_keeps_ones_own_and_fills_the_rest() -> None:
     air = late_air(["a"])
     honest = air.honest["a"]
-    sent = lie(BoxFlood(), air)
+    sent = altered(BoxFlood(), air)
     assert len(sent.payload["scores"]) == 12
-    assert BoxFlood().spent(honest, [sent]) == 12 - len(honest.payload["scores"])
+    assert BoxFlood().perturbation_size(honest, [sent]) == 12 - len(honest.payload["scores"])
     assert len(seen(air, [sent])) > len(seen(air, [honest])) + 5
 
 
@@ -81,28 +81,28 @@ def test_the_nearest_are_removed() -> None:
     air = late_air(["a"])
     honest = air.honest["a"]
     distance = np.sort(np.hypot(*in_ego_frame(air, honest)[:, :2].T))
-    left = np.sort(np.hypot(*in_ego_frame(air, lie(BoxRemove(boxes=1), air))[:, :2].T))
+    left = np.sort(np.hypot(*in_ego_frame(air, altered(BoxRemove(boxes=1), air))[:, :2].T))
     np.testing.assert_array_equal(left, distance[1:])
 
 
 def test_shift_resize_and_confidence_by_hand() -> None:
     air = late_air(["a"])
     honest = air.honest["a"]
-    moved = lie(BoxShift(metres=2.0), air).payload["boxes"] - honest.payload["boxes"]
+    moved = altered(BoxShift(metres=2.0), air).payload["boxes"] - honest.payload["boxes"]
     np.testing.assert_allclose(np.hypot(moved[:, 0], moved[:, 1]), 2.0, atol=1e-4)
     assert not moved[:, 2:].any()
-    grown = lie(BoxResize(share=0.5), air).payload["boxes"][:, 3:6] / honest.payload["boxes"][:, 3:6]
+    grown = altered(BoxResize(share=0.5), air).payload["boxes"][:, 3:6] / honest.payload["boxes"][:, 3:6]
     np.testing.assert_allclose(grown, 1.5, atol=1e-5)
-    small = lie(BoxResize(share=1.0, shrink=True), air).payload["boxes"][:, 3:6] / honest.payload["boxes"][:, 3:6]
+    small = altered(BoxResize(share=1.0, shrink=True), air).payload["boxes"][:, 3:6] / honest.payload["boxes"][:, 3:6]
     np.testing.assert_allclose(small, 0.5, atol=1e-5)
-    sure = lie(BoxConfidence(added=0.3), air).payload["scores"]
+    sure = altered(BoxConfidence(added=0.3), air).payload["scores"]
     np.testing.assert_allclose(sure, np.minimum(honest.payload["scores"] + 0.3, 1.0), atol=1e-6)
 
 
 def test_what_another_lie_does_no_budget_of_this_one_pays() -> None:
     air = late_air(["a"])
     honest = air.honest["a"]
-    sent = {type(a): lie(a, air) for a in EVERY}
+    sent = {type(a): altered(a, air) for a in EVERY}
     for attack, others in [
         (BoxRemove(), [BoxSpoof, BoxFlood, BoxShift]),
         (BoxShift(), [BoxSpoof, BoxRemove, BoxResize, BoxConfidence]),
@@ -111,13 +111,13 @@ def test_what_another_lie_does_no_budget_of_this_one_pays() -> None:
         (BoxFlood(), [BoxRemove, BoxShift]),
         (BoxSpoof(), [BoxRemove]),
     ]:
-        assert [attack.spent(honest, [sent[kind]]) for kind in others] == [np.inf] * len(others), attack  # type: ignore[attr-defined]
+        assert [attack.perturbation_size(honest, [sent[kind]]) for kind in others] == [np.inf] * len(others), attack  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("attack", EVERY, ids=repr)
 def test_a_detector_without_boxes_is_told(attack: Budgeted) -> None:
     with pytest.raises(InputError, match=r"expected a codec of boxes and scores \(late fusion\), got 'toy' with feat"):
-        lie(attack, make_air(["a"]))
+        altered(attack, make_air(["a"]))
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import pkgutil
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -12,8 +10,10 @@ import pytest
 
 from robosac import attacks
 from robosac.air import Air, Attacker, Knowledge, KnowledgeError, attacker_of
-from robosac.attacks.base import Measured, Stage, by_attacker, same_but
-from robosac.attacks.presets import ATTACKS, preset
+from robosac.attacks.base import Measured, Stage
+from robosac.attacks.measures import by_attacker, same_but
+from robosac.attacks.presets import preset
+from robosac.attacks.registry import attack_kinds, kinds
 from robosac.types import Message
 from tests.attacks.cases import Case, all_cases
 from tests.attacks.toy import EVERYTHING
@@ -46,13 +46,8 @@ def frozen(messages: Sequence[Message]) -> list[tuple[object, ...]]:
 
 @every_attack
 def test_an_attack_is_a_value(case: Case) -> None:
-    everything = {
-        name: thing
-        for module in pkgutil.iter_modules(attacks.__path__)
-        for name, thing in vars(importlib.import_module(f"attacks.{module.name}")).items()
-    }
     attack = case.attack
-    again = eval(repr(attack), {**everything, **vars(attacks)})
+    again = eval(repr(attack), {kind.__name__: kind for kind in kinds().values()})
     assert again == attack and repr(again) == repr(attack) and hash(again) == hash(attack)
     assert isinstance(attack, Measured) and isinstance(start(case, "a"), Attacker)
     assert isinstance(attack.stage, Stage) and attack.unit
@@ -66,25 +61,25 @@ def test_no_budget_leaves_every_message_bit_identical(case: Case) -> None:
         air = case.air(["a", "b"], index=index)
         sent = list(attacker.send(air))
         assert frozen(sent) == frozen([air.honest[i] for i in ("a", "b")])
-        assert [case.attack.spent(air.honest[m.sender], [m]) for m in sent] == [0.0, 0.0]
+        assert [case.attack.perturbation_size(air.honest[m.sender], [m]) for m in sent] == [0.0, 0.0]
 
 
 @every_attack
 def test_the_budget_is_never_exceeded_and_something_is_done_with_it(case: Case) -> None:
     for budget in (case.attack.budget, *case.budgets):
-        attacker, spent = start(case, "ab", budget=budget), []
+        attacker, sizes = start(case, "ab", budget=budget), []
         wanted = case.attack.with_budget(budget).budget
         for index in range(case.settle + 3):
             air = case.air(["a", "b"], index=index)
             sent = list(attacker.send(air))
-            spent += [case.attack.spent(air.honest[i], by_attacker(i, sent)) for i in ("a", "b")]
-        assert max(spent) <= wanted
-        assert max(spent) > 0 or wanted == 0
+            sizes += [case.attack.perturbation_size(air.honest[i], by_attacker(i, sent)) for i in ("a", "b")]
+        assert max(sizes) <= wanted
+        assert max(sizes) > 0 or wanted == 0
 
 
 @every_attack
 def test_only_attackers_send_and_nothing_of_anybody_else_is_touched(case: Case) -> None:
-    attacker = start(case, "a")  # "b" is in the air as an attacker of another crew: not ours to use
+    attacker = start(case, "a")  # "b" is in the air as an attacker of another colluders: not ours to use
     for index in range(case.settle + 1):
         air = case.air(["a", "b"], ["x", "y"], index=index)
         before = frozen([*air.honest.values(), *air._others.values()])
@@ -143,7 +138,7 @@ def test_with_less_knowledge_in_the_air_the_same_is_sent(case: Case) -> None:
 def test_every_attack_there_is_has_a_row() -> None:
     """By class, and by preset: a new one without a row here fails."""
     tried = {type(case.attack) for case in CASES}
-    assert {name for name, kind in ATTACKS.items() if kind not in tried} == set()
+    assert {name for name, kind in attack_kinds().items() if kind not in tried} == set()
     assert {name for name in attacks.names() if type(attacks.load(name)) not in tried} == set()
 
 
@@ -162,6 +157,8 @@ def test_a_budget_that_is_exceeded_is_noticed() -> None:
     case = CASES[0]
     air = case.air(["a"])
     honest = air.honest["a"]
-    assert case.attack.spent(honest, [dataclasses.replace(honest, sensed_ns=honest.sensed_ns + 1)]) == np.inf
-    assert case.attack.spent(honest, []) == np.inf
+    assert (
+        case.attack.perturbation_size(honest, [dataclasses.replace(honest, sensed_ns=honest.sensed_ns + 1)]) == np.inf
+    )
+    assert case.attack.perturbation_size(honest, []) == np.inf
     assert not same_but(honest, honest.with_payload(features=honest.payload["features"] + 1e-7))

@@ -10,8 +10,8 @@ import pytest
 from scipy import ndimage
 
 from robosac.attacks import FeatureErase, FeatureFlip, FeatureMix, FeatureRotate, FeatureShift
-from robosac.attacks.features.geometry import shifted, turned
 from robosac.attacks.features.maps import changed
+from robosac.attacks.features.moves import shifted, turned
 from robosac.types import InputError
 from tests.attacks.toy import make_air
 
@@ -60,7 +60,7 @@ def test_no_more_cells_than_the_share_and_nearly_as_many(attack: FeatureErase, c
     honest, lie = air.honest["a"].payload["features"], sent.payload["features"]
     touched = changed(honest, lie).any(axis=0).sum()
     assert cells - 4 <= touched <= cells <= attack.share * 20
-    assert attack.spent(air.honest["a"], [sent]) == pytest.approx(touched / 20)
+    assert attack.perturbation_size(air.honest["a"], [sent]) == pytest.approx(touched / 20)
 
 
 def test_mixing_and_mirroring_lose_nothing() -> None:
@@ -81,10 +81,10 @@ def test_the_turn_is_read_from_the_messages(degrees: float) -> None:
     air = dataclasses.replace(air, honest={"a": honest})
     attack = FeatureRotate(degrees=degrees)
     sent = attack.start("scene", frozenset("a"), np.random.default_rng(0)).send(air)
-    assert attack.spent(honest, sent) == degrees
+    assert attack.perturbation_size(honest, sent) == degrees
     bent = sent[0].payload["features"].copy()
     bent[0, 5, 5] += 0.1
-    assert attack.spent(honest, [sent[0].with_payload(features=bent)]) == math.inf
+    assert attack.perturbation_size(honest, [sent[0].with_payload(features=bent)]) == math.inf
 
 
 def test_a_shift_is_read_from_the_messages() -> None:
@@ -92,9 +92,9 @@ def test_a_shift_is_read_from_the_messages() -> None:
     x = honest.payload["features"]
     for rows, cols in [(3, 0), (-2, 0), (0, 5), (0, -1)]:
         sent = honest.with_payload(features=shifted(x, rows, cols, 0.0))
-        assert FeatureShift().spent(honest, [sent]) == abs(rows + cols)
-    assert FeatureShift().spent(honest, [honest.with_payload(features=shifted(x, 1, 1, 0.0))]) == math.inf
-    assert FeatureShift().spent(honest, [honest.with_payload(features=np.roll(x, 2, axis=1))]) == math.inf
+        assert FeatureShift().perturbation_size(honest, [sent]) == abs(rows + cols)
+    assert FeatureShift().perturbation_size(honest, [honest.with_payload(features=shifted(x, 1, 1, 0.0))]) == math.inf
+    assert FeatureShift().perturbation_size(honest, [honest.with_payload(features=np.roll(x, 2, axis=1))]) == math.inf
 
 
 def test_every_map_of_a_message_moves_the_same_way() -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from robosac.attacks import Bim, FakeOne, Hide, HideOne, Pgd, Spoof, Tu
-from robosac.attacks.features.objectives import Unattacked
+from robosac.attacks.features.objectives import CleanFrame
 from robosac.types import InputError, View, keyed_rng
 from tests.attacks.toy import ToyDetector, full_logits, make_air
 
@@ -24,37 +24,37 @@ def softplus(x: float) -> float:
 
 
 def test_hide_and_spoof_by_hand() -> None:
-    assert Hide().aim(Unattacked(CLEAN))(CLEAN).item() == pytest.approx(softplus(2.0), rel=1e-6)
+    assert Hide().make_loss(CleanFrame(CLEAN))(CLEAN).item() == pytest.approx(softplus(2.0), rel=1e-6)
     wanted = (softplus(1.0) + softplus(3.0) + softplus(4.0)) / 3
-    assert Spoof().aim(Unattacked(CLEAN))(CLEAN).item() == pytest.approx(wanted, rel=1e-6)
+    assert Spoof().make_loss(CleanFrame(CLEAN))(CLEAN).item() == pytest.approx(wanted, rel=1e-6)
 
 
 @pytest.mark.parametrize(("objective", "free"), [(Hide(), CLEAN < 0), (Spoof(), CLEAN > 0)], ids=repr)
 def test_each_leaves_the_other_side_alone(objective: Any, free: torch.Tensor) -> None:
     logits = CLEAN.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(objective.aim(Unattacked(CLEAN))(logits), logits)
+    (slope,) = torch.autograd.grad(objective.make_loss(CleanFrame(CLEAN))(logits), logits)
     assert torch.equal(slope == 0, free)
 
 
 def test_a_map_without_objects_leaves_nothing_to_hide_and_maps_weigh_alike() -> None:
     two = torch.cat([CLEAN, -CLEAN.abs()])
-    assert Hide().aim(Unattacked(two))(two).item() == pytest.approx(softplus(2.0) / 2, rel=1e-6)
+    assert Hide().make_loss(CleanFrame(two))(two).item() == pytest.approx(softplus(2.0) / 2, rel=1e-6)
 
 
 def test_tu_by_hand() -> None:
     """Score .88 is confident; .27 may gain; .047 and .018 are out of the question at .1."""
-    loss = Tu(rejected=0.1, weight=2.0, gamma=1.0).aim(Unattacked(CLEAN))
+    loss = Tu(rejected=0.1, weight=2.0, gamma=1.0).make_loss(CleanFrame(CLEAN))
     s = 1 / (1 + math.exp(1.0))
     assert loss(CLEAN).item() == pytest.approx(-math.log(1 / (1 + math.exp(2.0))) - 2.0 * (1 - s) * math.log(s))
-    plain = Tu(rejected=0.0, gamma=0.0).aim(Unattacked(CLEAN))(CLEAN).item()
+    plain = Tu(rejected=0.0, gamma=0.0).make_loss(CleanFrame(CLEAN))(CLEAN).item()
     assert plain == pytest.approx(softplus(2.0) + (softplus(1.0) + softplus(3.0) + softplus(4.0)) / 3)
 
 
 # ------------------------------------------------------------------------------------------------------- targeted
-def frame(logits: list[list[float]], reach: list[list[int]], seed: int | None = 0) -> Unattacked:
+def frame(logits: list[list[float]], reach: list[list[int]], seed: int | None = 0) -> CleanFrame:
     clean = torch.tensor([logits])
     rng = None if seed is None else np.random.default_rng(seed)
-    return Unattacked(clean, without=clean - torch.tensor([reach]), rng=rng)
+    return CleanFrame(clean, without=clean - torch.tensor([reach]), rng=rng)
 
 
 STREET = [[-9.0, -9.0, -9.0, -9.0], [-9.0, 3.0, -9.0, -9.0], [-9.0, -9.0, -9.0, -9.0]]
@@ -90,7 +90,7 @@ def test_the_target_is_drawn_once_for_all_who_ask() -> None:
         some = frame(free, reach, seed)
         objective = FakeOne(clear_cells=1)
         targets.add(first := objective.target(some))
-        objective.aim(some)
+        objective.make_loss(some)
         assert objective.target(some) == first == objective.target(frame(free, reach, seed))
     assert len(targets) > 5
 
@@ -98,7 +98,7 @@ def test_the_target_is_drawn_once_for_all_who_ask() -> None:
 def test_fake_and_hide_by_hand() -> None:
     fake = FakeOne(clear_cells=0, free_cells=0, score=0.5, margin=1.0, pin=2.0)
     some = frame(STREET, [[0] * 4, [0, 1, 0, 1], [0] * 4])
-    loss = fake.aim(some)
+    loss = fake.make_loss(some)
     assert loss(some.logits).item() == pytest.approx(10.0)  # 0 + 1 - (-9)
     there = some.logits.clone()
     there[0, 1, 3] = 1.5
@@ -106,12 +106,14 @@ def test_fake_and_hide_by_hand() -> None:
     there[0, 1, 1] = -9.0  # the object beside it, hidden on the way: a change of score from .953 to 0
     assert loss(there).item() == pytest.approx(2.0 * (1 / (1 + math.exp(-3)) - 1 / (1 + math.exp(9))) ** 2, rel=1e-4)
     hide = HideOne(hidden_cells=0, free_cells=0, score=0.5, margin=1.0, pin=2.0)
-    assert hide.aim(some)(some.logits).item() == pytest.approx(2 * (3.0 + 1.0))  # the largest and the mean of one cell
+    assert hide.make_loss(some)(some.logits).item() == pytest.approx(
+        2 * (3.0 + 1.0)
+    )  # the largest and the mean of one cell
 
 
 def test_without_a_target_only_the_pin_is_left() -> None:
     some = frame(STREET, [[0] * 4] * 3)
-    loss = HideOne().aim(some)
+    loss = HideOne().make_loss(some)
     assert loss(some.logits).item() == 0.0
     assert loss(-some.logits).item() > 1.0
 
@@ -176,4 +178,4 @@ def test_wrong_settings_say_what_was_expected(make: Callable[[], object], messag
 def test_the_pin_can_be_taken_out() -> None:
     assert Pgd(objective=FakeOne(pin=0.0)).objective == FakeOne(pin=0.0)
     some = frame(STREET, [[0] * 4] * 3)
-    assert FakeOne(pin=0.0).aim(some)(-some.logits).item() == 0.0
+    assert FakeOne(pin=0.0).make_loss(some)(-some.logits).item() == 0.0

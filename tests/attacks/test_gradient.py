@@ -13,11 +13,11 @@ from hypothesis.extra import numpy as hnp
 
 from robosac.attacks import L2, Apgd, Bim, CwL2, Fgsm, Linf, Margin, MiFgsm, Pgd, UniformNoise
 from robosac.attacks.features.apgd import checkpoints_of
-from robosac.attacks.features.gradient import descend
-from robosac.attacks.features.norms import Ball
-from robosac.attacks.features.objectives import Unattacked
-from robosac.attacks.features.projection import linf_room
+from robosac.attacks.features.ball import Ball
+from robosac.attacks.features.objectives import CleanFrame
+from robosac.attacks.features.projection import FeasibleSet
 from robosac.types import InputError
+from tests.attacks.loops import descended
 from tests.attacks.toy import ToyDetector, full_logits, make_air
 
 NORMS = [Linf(), L2()]
@@ -26,7 +26,7 @@ NORMS = [Linf(), L2()]
 def ball_of(norm, epsilon, *, low=-math.inf, high=math.inf, **arrays):
     """A ball around arrays named `who_name`."""
     clean = {tuple(k.split("_")): np.asarray(a) for k, a in arrays.items()}
-    return Ball(norm, epsilon, clean, {k: linf_room(a, epsilon, low=low, high=high) for k, a in clean.items()})
+    return Ball(norm, epsilon, clean, {k: FeasibleSet.around(a, epsilon, low=low, high=high) for k, a in clean.items()})
 
 
 def send(attack, air, seed=0):
@@ -34,7 +34,9 @@ def send(attack, air, seed=0):
 
 
 def loss_of(objective, air, messages):
-    return objective.aim(Unattacked(full_logits(air, list(air.honest.values()))))(full_logits(air, messages)).item()
+    return objective.make_loss(CleanFrame(full_logits(air, list(air.honest.values()))))(
+        full_logits(air, messages)
+    ).item()
 
 
 # ---------------------------------------------------------------------------------------------------------- norms
@@ -92,7 +94,7 @@ def test_every_attacker_has_the_whole_budget_and_spends_it_over_all_its_arrays()
 def test_descent_in_an_l2_ball_finds_the_nearest_point_to_the_goal():
     goal = torch.tensor([3.0, -4.0])
     ball = ball_of(L2(), 1.0, a_x=np.zeros(2, np.float32))
-    found = descend(lambda t: (t["a", "x"] - goal).square().sum(), ball.tensors(ball.clean), ball, step=0.2, steps=40)
+    found = descended(lambda t: (t["a", "x"] - goal).square().sum(), ball.tensors(ball.clean), ball, step=0.2, steps=40)
     assert found[0].tolist() == pytest.approx([0.6, -0.8], abs=1e-3)
 
 
@@ -104,7 +106,7 @@ def test_momentum_remembers_where_it_came_from():
         slopes = iter([1.0, -0.1, -0.1][:count])
         start = ball.tensors(ball.clean)
         steps = {"step": 0.25, "steps": count, "momentum": momentum}
-        return descend(lambda t: next(slopes) * t["a", "x"].sum(), start, ball, **steps)[0].item()
+        return descended(lambda t: next(slopes) * t["a", "x"].sum(), start, ball, **steps)[0].item()
 
     assert [run(0.0, n) for n in (1, 2, 3)] == [-0.25, 0.0, 0.25]
     assert [run(1.0, n) for n in (1, 2, 3)] == [-0.25, -0.25, 0.0]
@@ -115,7 +117,7 @@ def test_momentum_remembers_where_it_came_from():
 def test_one_step_of_fgsm_spends_the_budget_where_nothing_is_in_the_way(norm):
     air = make_air(["a"], detector=ToyDetector(flat=True))  # all features 0.5, far from 0 and 1
     attack = Fgsm(epsilon=0.25, norm=norm)
-    assert attack.spent(air.honest["a"], send(attack, air)) == pytest.approx(0.25, rel=1e-6)
+    assert attack.perturbation_size(air.honest["a"], send(attack, air)) == pytest.approx(0.25, rel=1e-6)
     assert air.detector.calls.count(frozenset("axy")) == 2  # the pseudo-labels and the step
 
 
@@ -144,8 +146,8 @@ def test_restarts_never_do_worse_and_cost_a_search_each(kind, norm):
         costs.append(detector.calls.count(frozenset("abxy")) - 1)
         losses.append(loss_of(attack.objective, air, messages))
     assert losses[0] >= losses[1] >= losses[2]
-    last = 1 if kind is Apgd else 0  # a look at the last iterate
-    assert costs == [2 + last, 2 * (3 + last), 6 * (3 + last)]
+    last = 1 if kind is Apgd else 0  # PGD looks at its last iterate only to compare it with others
+    assert costs == [2 + last, 2 * 3, 6 * 3]
 
 
 # ---------------------------------------------------------------------------------------------------------- APGD
@@ -163,8 +165,8 @@ def test_apgd_needs_no_step_size_to_come_close_to_a_minimum_inside_the_ball():
         return (t["a", "x"] - goal).square().sum()
 
     start = ball.tensors(ball.clean)
-    coarse = descend(loss, start, ball, step=0.4, steps=100)
-    found = Apgd(steps=100, epsilon=1.0, first_step_per_epsilon=2.0).climb_down(loss, start, ball)
+    coarse = descended(loss, start, ball, step=0.4, steps=100)
+    found = Apgd(steps=100, epsilon=1.0, first_step_per_epsilon=2.0).found(loss, start, ball).arrays
     assert (found[0] - goal).abs().max() < 0.02 < (coarse[0] - goal).abs().max()
 
 
@@ -172,8 +174,10 @@ def test_apgd_returns_the_best_it_saw():
     """A loss that is lowest at the start: nothing else may be sent."""
     ball = ball_of(Linf(), 1.0, a_x=np.zeros(2, np.float32))
     start = ball.tensors(ball.clean)
-    found = Apgd(steps=6, epsilon=1.0).climb_down(
-        lambda t: t["a", "x"].abs().sum() - 3 * t["a", "x"].mul(1e-3).sum(), start, ball
+    found = (
+        Apgd(steps=6, epsilon=1.0)
+        .found(lambda t: t["a", "x"].abs().sum() - 3 * t["a", "x"].mul(1e-3).sum(), start, ball)
+        .arrays
     )
     assert found[0].abs().sum() <= 1e-2
 
@@ -202,18 +206,18 @@ def test_cw_l2_turns_what_is_asked_for_with_less_than_its_budget():
     small, large = (CwL2(epsilon=20.0, turned=share, rate=0.05, steps=30, searches=4) for share in (0.3, 0.9))
     for attack in (small, large):
         assert turned(air, send(attack, air)) >= attack.turned
-    spent = [max(a.spent(air.honest[m.sender], [m]) for m in send(a, air)) for a in (small, large)]
-    assert 0 < spent[0] < spent[1] < 20.0
+    sizes = [max(a.perturbation_size(air.honest[m.sender], [m]) for m in send(a, air)) for a in (small, large)]
+    assert 0 < sizes[0] < sizes[1] < 20.0
     margin_pgd = Bim(epsilon=0.5, objective=Margin(c=1.0))
-    wasteful = max(large.spent(air.honest[m.sender], [m]) for m in send(margin_pgd, air))
-    assert spent[1] < wasteful  # a sign step moves every feature alike
+    wasteful = max(large.perturbation_size(air.honest[m.sender], [m]) for m in send(margin_pgd, air))
+    assert sizes[1] < wasteful  # a sign step moves every feature alike
 
 
 def test_cw_l2_out_of_reach_sends_what_lacks_least_within_the_budget():
     air = make_air(["a"], ["x", "y", "z"])
     attack = CwL2(epsilon=0.5, turned=1.0)
     messages = send(attack, air)
-    assert 0.4 < attack.spent(air.honest["a"], messages) <= 0.5
+    assert 0.4 < attack.perturbation_size(air.honest["a"], messages) <= 0.5
     assert turned(air, messages) < 1.0
     assert loss_of(attack.objective, air, messages) < loss_of(attack.objective, air, list(air.honest.values()))
 

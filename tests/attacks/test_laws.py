@@ -1,4 +1,4 @@
-"""What noise and gradient attacks are for, on a toy detector whose best lie is known. Laws: `test_every_attack`."""
+"""What noise and gradient attacks are for, on a toy detector whose worst message is known. Laws: test_every_attack."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from robosac.attacks import (
     UniformNoise,
     WeightedSum,
 )
-from robosac.attacks.features.objectives import Unattacked
+from robosac.attacks.features.objectives import CleanFrame
 from robosac.types import InputError
 from tests.attacks.toy import ToyDetector, full_logits, make_air
 
@@ -54,7 +54,7 @@ def test_streams_differ_by_seed_frame_and_attacker(attack):
 # ----------------------------------------------------------------------------------------- what gradients achieve
 def loss_of(attack, air, messages):
     clean = full_logits(air, list(air.honest.values()))
-    return attack.objective.aim(Unattacked(clean))(full_logits(air, messages)).item()
+    return attack.objective.make_loss(CleanFrame(clean))(full_logits(air, messages)).item()
 
 
 @every_gradient

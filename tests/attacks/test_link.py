@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from robosac.attacks import Bim, Drop, Duplicate, GpsOffset, RandomFrames, Scheduled, Sybil
-from robosac.attacks.base import by_attacker, same_array, same_but
-from robosac.attacks.pose.offsets import offset_spent
+from robosac.attacks.measures import by_attacker, same_array, same_but
+from robosac.attacks.pose.claims import offset_size
 from robosac.types import InputError
 from tests.attacks.toy_pose import posed_air
 
@@ -23,8 +23,8 @@ def test_duplicates_are_the_honest_message_over_and_over():
     sent = send(Duplicate(copies=2), air)
     assert [m.sender for m in sent] == list("aaabbb")
     assert all(same_but(air.honest[m.sender], m) for m in sent)
-    assert Duplicate().spent(air.honest["a"], by_attacker("a", sent)) == 2
-    assert Duplicate().spent(air.honest["a"], [sent[0], replace(sent[0], sensed_ns=1)]) == np.inf
+    assert Duplicate().perturbation_size(air.honest["a"], by_attacker("a", sent)) == 2
+    assert Duplicate().perturbation_size(air.honest["a"], [sent[0], replace(sent[0], sensed_ns=1)]) == np.inf
 
 
 def test_silence_and_silence_in_some_frames():
@@ -46,7 +46,7 @@ def test_invented_senders_keep_their_places_beside_the_attacker():
         assert same_but(air.honest["a"], own)
         assert [(m.sender, m.sender) for m in invented] == [("a#0", "a#0"), ("a#1", "a#1")]
         named = [replace(m, sender="a") for m in invented]
-        assert all(3.0 <= offset_spent(own, [m]) <= 6.0 for m in named)
+        assert all(3.0 <= offset_size(own, [m]) <= 6.0 for m in named)
         assert all(same_array(m.payload["features"], own.payload["features"]) for m in invented)
         places.append([m.world_T_payload[:2, 3] - own.world_T_payload[:2, 3] for m in invented])
     np.testing.assert_allclose(places[0], places[2], atol=1e-9)
@@ -59,21 +59,21 @@ def test_invented_senders_carry_another_attack_while_the_attacker_stays_honest()
     own, *invented = send(attack, air)
     assert same_but(air.honest["a"], own) and attack.knowledge == Bim().knowledge
     named = [replace(m, sender="a") for m in invented]
-    assert all(0.1 < Bim().spent(own, [m]) <= 0.2 for m in named)
-    assert attack.spent(own, [own, *invented]) == 3
+    assert all(0.1 < Bim().perturbation_size(own, [m]) <= 0.2 for m in named)
+    assert attack.perturbation_size(own, [own, *invented]) == 3
     too_much = invented[0].with_payload(features=invented[0].payload["features"] + np.float32(0.3))
-    assert attack.spent(own, [own, too_much]) == np.inf
+    assert attack.perturbation_size(own, [own, too_much]) == np.inf
 
 
 def test_what_sybils_may_not_do_is_measured_as_such():
     air = posed_air(["a"])
     own, *invented = send(Sybil(), air)
-    spent = Sybil().spent
-    assert spent(own, [own]) == 0
+    size = Sybil().perturbation_size
+    assert size(own, [own]) == 0
     for sent in (invented, [*invented, replace(own, sensed_ns=0)], [own, invented[0], invented[0]]):
-        assert spent(own, sent) == np.inf
-    assert spent(own, [own, replace(invented[0], sender="x")]) == np.inf
-    assert spent(own, [own, replace(invented[0], to="x")]) == np.inf
+        assert size(own, sent) == np.inf
+    assert size(own, [own, replace(invented[0], sender="x")]) == np.inf
+    assert size(own, [own, replace(invented[0], to="x")]) == np.inf
 
 
 @pytest.mark.parametrize(

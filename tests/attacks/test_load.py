@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from robosac.attacks import Bim, Flood
-from robosac.attacks.features.objectives import Unattacked
+from robosac.attacks.features.objectives import CleanFrame
 from robosac.boxes import iou_bev, nms_bev, pair_iou_bev, pairs_may_exceed
 from tests.attacks.toy import full_logits, make_air
 
@@ -21,12 +21,12 @@ def boxes(rng, n, spread):
 
 
 def test_the_hinge_by_hand():
-    loss = Flood(score=0.5, spacing=1, margin=1.0).aim(Unattacked(torch.zeros(1, 2, 2)))
+    loss = Flood(score=0.5, spacing=1, margin=1.0).make_loss(CleanFrame(torch.zeros(1, 2, 2)))
     assert loss(torch.tensor([[[2.0, 1.0], [0.0, -1.0]]])).item() == pytest.approx((0 + 0 + 1 + 2) / 4)
 
 
 def test_a_lattice_leads_its_neighbours():
-    loss = Flood(score=0.5, spacing=2, margin=1.0, lead=0.3).aim(Unattacked(torch.zeros(1, 4, 4)))
+    loss = Flood(score=0.5, spacing=2, margin=1.0, lead=0.3).make_loss(CleanFrame(torch.zeros(1, 4, 4)))
     peaks = torch.full((1, 4, 4), -1.0)
     peaks[:, ::2, ::2] = 1.5
     assert loss(peaks).item() == 0.0

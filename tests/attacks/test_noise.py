@@ -19,7 +19,7 @@ from tests.attacks.toy_adaptive import MapDetector, robosac
 from tests.toy import received
 
 
-def lie(attack: Budgeted, air: Air) -> Message:
+def altered(attack: Budgeted, air: Air) -> Message:
     return attack.start("scene", frozenset("a"), np.random.default_rng(0)).send(air)[0]  # type: ignore[attr-defined, no-any-return]
 
 
@@ -32,7 +32,7 @@ class Unbounded(ToyDetector):
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
 def test_dropout_by_hand(share: float) -> None:
     air = make_air(["a"])
-    honest, sent = air.honest["a"].payload["features"], lie(Dropout(share=share), air).payload["features"]
+    honest, sent = air.honest["a"].payload["features"], altered(Dropout(share=share), air).payload["features"]
     touched = changed(honest, sent)
     assert touched.sum() <= share * 60 and touched.sum() >= share * 60 - 2  # some were 0 already
     assert not sent[touched].any()
@@ -40,24 +40,24 @@ def test_dropout_by_hand(share: float) -> None:
 
 def test_saturation_goes_to_the_end_of_the_range_or_far_beyond_the_honest() -> None:
     air = make_air(["a"])
-    sent = lie(Saturation(share=0.2), air).payload["features"]
+    sent = altered(Saturation(share=0.2), air).payload["features"]
     assert (sent[changed(air.honest["a"].payload["features"], sent)] == 1.0).all() and (sent == 1.0).sum() == 12
     air = make_air(["a"], detector=Unbounded())
     air = dataclasses.replace(air, honest={"a": air.honest["a"].with_payload(features=np.full(SHAPE, 3, np.float32))})
-    assert lie(Saturation(share=0.2, scale=7.0), air).payload["features"].max() == 21.0
+    assert altered(Saturation(share=0.2, scale=7.0), air).payload["features"].max() == 21.0
     half = np.full(SHAPE, 30_000, np.float16)
     air = dataclasses.replace(air, honest={"a": air.honest["a"].with_payload(features=half)})
-    assert np.isfinite(lie(Saturation(scale=10.0), air).payload["features"]).all()
+    assert np.isfinite(altered(Saturation(scale=10.0), air).payload["features"]).all()
 
 
 @pytest.mark.parametrize("kind", ["nan", "inf"])
 @pytest.mark.parametrize("defense", [robosac(), NoDefense()], ids=lambda d: type(d).__name__)
 def test_what_is_no_number_is_let_in_by_nobody_and_the_ego_goes_on(defense: Defense, kind: str) -> None:
-    """Defended or not: the verdict is that of a frame in which the liar said nothing."""
+    """Defended or not: the verdict is that of a frame in which the attacker said nothing."""
     assert isinstance(defense, (Robosac, NoDefense))
     detector = MapDetector()
     air = make_air(["a"], detector=detector)
-    sent = lie(NonFinite(share=0.1, kind=kind), air)  # type: ignore[arg-type]
+    sent = altered(NonFinite(share=0.1, kind=kind), air)  # type: ignore[arg-type]
     assert (~np.isfinite(sent.payload["features"])).sum() == 6
 
     def verdict(inbox: list[Message]):  # type: ignore[no-untyped-def]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from robosac.attacks import BalancedInvertedBce, InvertedBce, Margin, Peaks, Threshold, WeightedSum
-from robosac.attacks.features.objectives import Unattacked
+from robosac.attacks.features.objectives import CleanFrame
 from robosac.types import InputError
 
 CLEAN = torch.tensor([[[2.0, -1.0], [-3.0, -4.0]]])  # one object cell, three of background
@@ -35,14 +35,14 @@ def test_peaks_keep_one_cell_a_blob_and_each_map_apart():
 
 
 def test_inverted_bce_by_hand():
-    loss = InvertedBce().aim(Unattacked(CLEAN))
+    loss = InvertedBce().make_loss(CleanFrame(CLEAN))
     wanted = (softplus(2.0) + softplus(1.0) + softplus(3.0) + softplus(4.0)) / 4
     assert loss(CLEAN).item() == pytest.approx(wanted, rel=1e-6)
     assert loss(-10 * CLEAN).item() < 1e-3
 
 
 def test_balanced_inverted_bce_by_hand():
-    loss = BalancedInvertedBce().aim(Unattacked(CLEAN))
+    loss = BalancedInvertedBce().make_loss(CleanFrame(CLEAN))
     wanted = softplus(2.0) / 2 + (softplus(1.0) + softplus(3.0) + softplus(4.0)) / 6
     assert loss(CLEAN).item() == pytest.approx(wanted, rel=1e-6)
 
@@ -51,32 +51,32 @@ def test_balanced_weighs_every_map_alike_and_bears_an_empty_class():
     empty = torch.full((1, 2, 2), -1.0)
     both = torch.cat([CLEAN, empty])
     loss = BalancedInvertedBce()
-    apart = [loss.aim(Unattacked(x))(x).item() for x in (CLEAN, empty)]
-    assert loss.aim(Unattacked(both))(both).item() == pytest.approx(sum(apart) / 2, rel=1e-6)
+    apart = [loss.make_loss(CleanFrame(x))(x).item() for x in (CLEAN, empty)]
+    assert loss.make_loss(CleanFrame(both))(both).item() == pytest.approx(sum(apart) / 2, rel=1e-6)
     assert apart[1] == pytest.approx(softplus(1.0) / 2, rel=1e-6)
 
 
 def test_margin_by_hand():
-    loss = Margin(c=0.1, kappa=0.0).aim(Unattacked(CLEAN))
+    loss = Margin(c=0.1, kappa=0.0).make_loss(CleanFrame(CLEAN))
     assert loss(CLEAN).item() == pytest.approx(0.1 * (2 + 1 + 3 + 4) / 4)
     assert loss(torch.tensor([[[-9.0, 9.0], [9.0, -1.0]]])).item() == pytest.approx(0.1 * 1 / 4)
-    deep = Margin(c=1.0, kappa=2.0).aim(Unattacked(CLEAN))
+    deep = Margin(c=1.0, kappa=2.0).make_loss(CleanFrame(CLEAN))
     assert deep(torch.tensor([[[-9.0, 9.0], [1.0, -1.0]]])).item() == pytest.approx((-2 - 2 - 1 + 1) / 4)
 
 
 def test_margin_has_no_gradient_where_the_cell_is_flipped():
     logits = torch.tensor([[[-1.0, 1.0], [-1.0, -1.0]]], requires_grad=True)
-    (slope,) = torch.autograd.grad(Margin(c=1.0).aim(Unattacked(CLEAN))(logits), logits)
+    (slope,) = torch.autograd.grad(Margin(c=1.0).make_loss(CleanFrame(CLEAN))(logits), logits)
     assert slope.tolist() == [[[0.0, 0.0], [-0.25, -0.25]]]
 
 
 def test_weighted_sum_adds_up_and_nests():
     parts = (InvertedBce(), Margin(c=1.0))
-    values = [p.aim(Unattacked(CLEAN))(CLEAN).item() for p in parts]
+    values = [p.make_loss(CleanFrame(CLEAN))(CLEAN).item() for p in parts]
     both = WeightedSum(terms=((2, parts[0]), (-0.5, parts[1])))
-    assert both.aim(Unattacked(CLEAN))(CLEAN).item() == pytest.approx(2 * values[0] - 0.5 * values[1], rel=1e-6)
+    assert both.make_loss(CleanFrame(CLEAN))(CLEAN).item() == pytest.approx(2 * values[0] - 0.5 * values[1], rel=1e-6)
     twice = WeightedSum(terms=((3.0, both),))
-    assert twice.aim(Unattacked(CLEAN))(CLEAN).item() == pytest.approx(6 * values[0] - 1.5 * values[1], rel=1e-6)
+    assert twice.make_loss(CleanFrame(CLEAN))(CLEAN).item() == pytest.approx(6 * values[0] - 1.5 * values[1], rel=1e-6)
     assert both == WeightedSum(terms=[(2.0, InvertedBce()), (-0.5, Margin(c=1.0))])
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from robosac.air import Air
 from robosac.attacks import RemoveCar, SpoofCar
-from robosac.attacks.points.cars import free_places, groups
+from robosac.attacks.points.cars import groups
+from robosac.attacks.points.places import free_places
 from robosac.attacks.points.recast import BoxWorld, box_spans, ground_plane, in_boxes
 from robosac.boxes import invert_pose, transform_boxes
 from robosac.registry.detectors import open_detector
@@ -59,7 +60,7 @@ def test_slabs_agree_with_points_along_the_rays() -> None:
 def test_a_box_stops_what_is_behind_it_and_nothing_else() -> None:
     points = view([[20, 0, 0, 0.9], [5, 0, 0, 0.8], [0, 20, 0, 0.7], [20, 0.5, 0, 0.6]])
     car = np.array([[10, 0, 0, 4, 2, 2, 0]], np.float32)
-    got = BoxWorld(glow=0.3).seen(points, added=car, removed=NONE)
+    got = BoxWorld(intensity=0.3).seen(points, added=car, removed=NONE)
     np.testing.assert_allclose(got, [[8, 0, 0, 0.3], [5, 0, 0, 0.8], [0, 20, 0, 0.7], [8, 0.2, 0, 0.3]], atol=1e-6)
     assert got[1:3].tobytes() == points.points[1:3].tobytes()
 
@@ -108,9 +109,9 @@ def test_a_spoofed_car_is_seen_where_none_is(detector: Detector) -> None:
     attack = SpoofCar(nearest_m=8.0)
     attacker = attack.start("street", frozenset("a"), np.random.default_rng(0))
     sent = list(attacker.send(air))
-    (car,) = attack.edits(air, attacker.crew)[0]
+    (car,) = attack.edits(air, attacker.colluders)[0]
     assert nearest(shown(air, [], detector), car) > 3.0 and nearest(shown(air, sent, detector), car) < 1.5
-    assert attack.spent(air.honest["a"], sent) == 1
+    assert attack.perturbation_size(air.honest["a"], sent) == 1
 
 
 @pytest.mark.parametrize("detector", [EARLY, LATE], ids=["early", "late"])
@@ -119,7 +120,7 @@ def test_a_removed_car_is_gone_from_what_its_finder_sends(detector: Detector, pi
     air = street_air(["a"], [], detector=detector)
     attack = RemoveCar(pick=pick)  # type: ignore[arg-type]
     attacker = attack.start("street", frozenset("a"), np.random.default_rng(0))
-    (box,) = attack.edits(air, attacker.crew)[1]
+    (box,) = attack.edits(air, attacker.colluders)[1]
     (sent,) = attacker.send(air)
     alone = [
         d.detect([frozenset("a")])[0].boxes
@@ -136,10 +137,10 @@ def test_a_removed_car_is_gone_from_what_its_finder_sends(detector: Detector, pi
 def test_attackers_agree_on_the_cars() -> None:
     air = street_air(["a", "b"])
     attack = SpoofCar(cars=2)
-    crew = attack.start("street", frozenset("ab"), np.random.default_rng(0)).crew
-    cars = attack.edits(air, crew)[0]
+    colluders = attack.start("street", frozenset("ab"), np.random.default_rng(0)).colluders
+    cars = attack.edits(air, colluders)[0]
     sent = attack.start("street", frozenset("ab"), np.random.default_rng(0)).send(air)
-    changed = [i for i, m in zip("ab", sent, strict=True) if attack.spent(air.honest[i], [m])]
+    changed = [i for i, m in zip("ab", sent, strict=True) if attack.perturbation_size(air.honest[i], [m])]
     for who in changed:
         here = transform_boxes(invert_pose(air.own[who].world_T_sensor) @ air.to.world_T_ego, cars)
         points = {m.sender: m for m in sent}[who].payload["points"]
@@ -177,12 +178,12 @@ def test_cars_are_counted_on_messages_of_points_and_told_as_one_on_others() -> N
         air = street_air(["a"])
         attack = SpoofCar(cars=count)
         sent = list(attack.start("street", frozenset("a"), np.random.default_rng(2)).send(air))
-        assert attack.spent(air.honest["a"], sent) == count
+        assert attack.perturbation_size(air.honest["a"], sent) == count
     air = street_air(["a"], detector=LATE)
     sent = list(SpoofCar(cars=3).start("street", frozenset("a"), np.random.default_rng(2)).send(air))
-    assert SpoofCar().spent(air.honest["a"], sent) == 1
+    assert SpoofCar().perturbation_size(air.honest["a"], sent) == 1
     late = dataclasses.replace(sent[0], sensed_ns=sent[0].sensed_ns + 1)
-    assert SpoofCar().spent(air.honest["a"], [late]) == np.inf
+    assert SpoofCar().perturbation_size(air.honest["a"], [late]) == np.inf
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What lies about the pose are for: by hand, and against the toy detector that warps by claimed poses."""
+"""What false poses are for: by hand, and against the toy detector that warps by claimed poses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from robosac.attacks import Drift, GpsOffset, HeadingBias, InvertedBce, PoseGradient
-from robosac.attacks.pose.offsets import heading_spent, moved, offset_spent, pose_change, within
+from robosac.attacks.pose.claims import heading_size, moved, offset_size, pose_change, within
 from robosac.types import InputError
 from tests.attacks.toy_pose import CrowdedDetector, PosedDetector, pose, posed_air
 
@@ -25,12 +25,12 @@ def send(attack, air, seed=0, attackers="ab"):
 
 def test_a_move_by_hand_is_measured_as_made():
     honest = message()
-    lie = moved(honest, (3.0, -4.0, math.radians(30)))
-    np.testing.assert_allclose(lie.world_T_payload, pose(13.0, -8.0, 0.5 + math.radians(30)), atol=1e-12)
-    assert pose_change(honest, lie) == pytest.approx((5.0, 30.0))
-    assert offset_spent(honest, [lie]) == heading_spent(honest, [lie]) == math.inf
-    assert offset_spent(honest, [moved(honest, (3.0, -4.0, 0.0))]) == pytest.approx(5.0)
-    assert heading_spent(honest, [moved(honest, (0.0, 0.0, -0.1))]) == pytest.approx(math.degrees(0.1))
+    claimed = moved(honest, (3.0, -4.0, math.radians(30)))
+    np.testing.assert_allclose(claimed.world_T_payload, pose(13.0, -8.0, 0.5 + math.radians(30)), atol=1e-12)
+    assert pose_change(honest, claimed) == pytest.approx((5.0, 30.0))
+    assert offset_size(honest, [claimed]) == heading_size(honest, [claimed]) == math.inf
+    assert offset_size(honest, [moved(honest, (3.0, -4.0, 0.0))]) == pytest.approx(5.0)
+    assert heading_size(honest, [moved(honest, (0.0, 0.0, -0.1))]) == pytest.approx(math.degrees(0.1))
 
 
 def test_a_turn_is_about_the_sensor_and_upright_also_where_the_sensor_leans():
@@ -41,7 +41,7 @@ def test_a_turn_is_about_the_sensor_and_upright_also_where_the_sensor_leans():
     turned = moved(honest, (0.0, 0.0, 1.0)).world_T_payload
     assert (turned[:3, 3] == tilted[:3, 3]).all()
     assert turned[2, 2] == pytest.approx(tilted[2, 2])  # as upright as before
-    assert heading_spent(honest, [replace(honest, world_T_payload=turned)]) == pytest.approx(math.degrees(1.0))
+    assert heading_size(honest, [replace(honest, world_T_payload=turned)]) == pytest.approx(math.degrees(1.0))
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_rounding_of_large_coordinates_never_exceeds_the_budget():
     honest = message(x=4_512_345.678, y=-712_345.1)
     for budget in (1e-3, 0.3, 2.0):
         for angle in np.linspace(0, 6, 40):
-            lie = within(honest, (budget * math.cos(angle), budget * math.sin(angle), 0.0), offset_spent, budget)
-            assert 0.99 * budget < offset_spent(honest, [lie]) <= budget
+            claimed = within(honest, (budget * math.cos(angle), budget * math.sin(angle), 0.0), offset_size, budget)
+            assert 0.99 * budget < offset_size(honest, [claimed]) <= budget
 
 
 def test_an_offset_stays_through_a_scenario_and_differs_by_attacker_and_seed():
@@ -69,7 +69,7 @@ def test_an_offset_stays_through_a_scenario_and_differs_by_attacker_and_seed():
         air = posed_air(["a", "b"], index=index)
         sent = attacker.send(air)
         seen.append([m.world_T_payload[:2, 3] - air.honest[m.sender].world_T_payload[:2, 3] for m in sent])
-        assert [offset_spent(air.honest[m.sender], [m]) for m in sent] == pytest.approx([1.5, 1.5])
+        assert [offset_size(air.honest[m.sender], [m]) for m in sent] == pytest.approx([1.5, 1.5])
     np.testing.assert_allclose(seen[1], seen[0], atol=1e-9)
     np.testing.assert_allclose(seen[2], seen[0], atol=1e-9)
     assert not np.allclose(seen[0][0], seen[0][1])
@@ -83,8 +83,8 @@ def test_a_heading_is_off_by_the_bias_to_either_side():
     sides = set()
     for seed in range(8):
         air = posed_air(["a"])
-        (lie,) = send(HeadingBias(bias_deg=5.0), air, seed)
-        turn = lie.world_T_payload[:2, :2] @ air.honest["a"].world_T_payload[:2, :2].T
+        (claimed,) = send(HeadingBias(bias_deg=5.0), air, seed)
+        turn = claimed.world_T_payload[:2, :2] @ air.honest["a"].world_T_payload[:2, :2].T
         sides.add(round(math.degrees(math.atan2(turn[1, 0], turn[0, 0])), 6))
     assert sides == {-5.0, 5.0}
 
@@ -94,7 +94,7 @@ def test_a_drift_grows_from_zero_by_its_rate_and_stops_at_its_limit():
     off = []
     for index in range(3, 8):  # its first frame need not be the scenario's
         air = posed_air(["a"], index=index)
-        off.append(offset_spent(air.honest["a"], attacker.send(air)))
+        off.append(offset_size(air.honest["a"], attacker.send(air)))
     assert off == pytest.approx([0.0, 0.2, 0.4, 0.5, 0.5])
 
 
@@ -103,7 +103,7 @@ def loss_of(air, messages):
     sent = {**air._others, **{m.sender: m for m in messages}}
     session = air._detector.open(air._ego, air.to, list(sent.values()))
     honest = air._detector.open(air._ego, air.to, [*air._others.values(), *air.honest.values()])
-    target = InvertedBce().aim(type("U", (), {"logits": honest.logits({}, [frozenset(sent)])}))
+    target = InvertedBce().make_loss(type("U", (), {"logits": honest.logits({}, [frozenset(sent)])}))
     return float(target(session.logits({}, [frozenset(sent)])))
 
 
@@ -131,15 +131,15 @@ def test_poses_are_tried_together_and_one_by_one_to_the_same_end():
         return send(PoseGradient(steps=2), posed_air(["a", "b"], detector=detector)), len(detector.opened)
 
     (together, few), (by_two, more), (alone, most) = run(None), run(6), run(4)
-    assert few == 1 + 3 and few < more < most  # the unattacked frame, then a session a step and one at the end
+    assert few == 1 + 3 and few < more < most  # the clean frame, then a session a step and one at the end
     for a, b, c in zip(together, by_two, alone, strict=True):
         assert (a.world_T_payload == b.world_T_payload).all() and (a.world_T_payload == c.world_T_payload).all()
 
 
 def test_without_steps_the_start_is_claimed_and_logits_are_needed():
     air = posed_air(["a"])
-    (lie,) = send(PoseGradient(steps=0, start_per_limit=0.1), air)
-    assert 0 < PoseGradient().spent(air.honest["a"], [lie]) <= 0.2 * math.sqrt(2)
+    (claimed,) = send(PoseGradient(steps=0, start_per_limit=0.1), air)
+    assert 0 < PoseGradient().perturbation_size(air.honest["a"], [claimed]) <= 0.2 * math.sqrt(2)
     with pytest.raises(InputError, match="expected a differentiable session"):
         send(PoseGradient(), posed_air(["a"], detector=PosedDetector(differentiable=False)))
 

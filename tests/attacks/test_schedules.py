@@ -21,8 +21,9 @@ from robosac.attacks import (
     Sleeper,
     SoldAsFresh,
 )
-from robosac.attacks.base import Measured, same_array, same_but
-from robosac.attacks.pose.offsets import offset_spent
+from robosac.attacks.base import Measured
+from robosac.attacks.measures import same_array, same_but
+from robosac.attacks.pose.claims import offset_size
 from robosac.types import InputError
 from tests.attacks.toy import make_air
 from tests.attacks.toy_pose import posed_air
@@ -89,7 +90,7 @@ class Spy:
     def with_budget(self, budget):
         return self
 
-    def spent(self, honest, sent):
+    def perturbation_size(self, honest, sent):
         return 0.0
 
     def start(self, scenario, attackers, rng):
@@ -142,7 +143,7 @@ def test_memory_outlives_silent_frames():
     attacker, off = drifting.start("scene", frozenset("a"), np.random.default_rng(0)), []
     for index in range(9):
         air = posed_air(["a"], index=index)
-        off.append(offset_spent(air.honest["a"], attacker.send(air)))
+        off.append(offset_size(air.honest["a"], attacker.send(air)))
     assert off == pytest.approx([0, 0, 0, 0, 0.4, 0, 0, 0, 0.8])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from robosac.attacks import Freeze, Replay, SoldAsFresh
-from robosac.attacks.base import same_array, same_but
+from robosac.attacks.measures import same_array, same_but
 from robosac.types import InputError
 from tests.attacks.toy_pose import FRAME_NS, posed_air
 
@@ -84,10 +84,10 @@ def test_each_attacker_and_each_round_has_its_own_past():
 def test_spent_is_the_least_it_can_have_been_and_inf_where_more_changed(attack):
     (honest, _), (_, _), (_, _), (now, _) = run(attack, range(4))
     old = attack.blend(now, honest)
-    assert attack.spent(now, [now]) == 0 and attack.spent(now, [old]) == 1
+    assert attack.perturbation_size(now, [now]) == 0 and attack.perturbation_size(now, [old]) == 1
     for other in (replace(old, sender="x"), replace(old, sensed_ns=now.sensed_ns + 1), replace(old, to="x")):
-        assert attack.spent(now, [other]) == np.inf
-    assert attack.spent(now, []) == attack.spent(now, [now, now]) == np.inf
+        assert attack.perturbation_size(now, [other]) == np.inf
+    assert attack.perturbation_size(now, []) == attack.perturbation_size(now, [now, now]) == np.inf
 
 
 def test_settings_are_checked():

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from robosac.air import Knowledge, KnowledgeError
-from robosac.attacks import Bim, GpsOffset, Pgd, Transfer
+from robosac.attacks import Bim, GpsOffset, Pgd, Scheduled, Sleeper, Transfer
 from robosac.attacks.features.gradient import WHITE_BOX
+from robosac.fingerprint import fingerprint
 from robosac.types import Codec, InputError
 from tests.attacks.cases_transfer import OtherDetector, opens, transfer_air
 from tests.attacks.toy import ToyDetector
@@ -105,8 +106,21 @@ def test_a_source_must_be_opened_by_somebody():
 
 def test_it_harms_a_victim_that_is_blind_to_gradients():
     air = posed_air(["a"], detector=PosedDetector(differentiable=False), opens=opens)
-    (lie,) = send(Transfer(attack=Bim(steps=2), source="toy"), air)
-    assert Bim().spent(air.honest["a"], [lie]) > 0.1
+    (malicious,) = send(Transfer(attack=Bim(steps=2), source="toy"), air)
+    assert Bim().perturbation_size(air.honest["a"], [malicious]) > 0.1
+
+
+@pytest.mark.parametrize("prefix", ["", "late:"])
+def test_other_weights_under_an_old_name_are_another_attack(tmp_path, prefix):
+    weights = tmp_path / "source.safetensors"
+    attack = Scheduled(attack=Transfer(attack=Pgd(), source=f"{prefix}{weights}"))
+    weights.write_bytes(b"first")
+    first = fingerprint(attack)
+    assert fingerprint(attack) == first != fingerprint(replace(attack, when=Sleeper()))
+    weights.write_bytes(b"other")
+    assert fingerprint(attack) != first
+    shipped = [fingerprint(Transfer(attack=Pgd(), source=name).fingerprint()[3:]) for name in ("max", "mean", "none")]
+    assert len(set(shipped)) == 3  # what is read of a shipped detector is its weights
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.calibration import Calibration, Measure
 from robosac.defenses import Known, PaperKnown, PaperUnknown, Robosac, Unknown
 from robosac.defenses.protocol import Adaptable
-from robosac.detectors.bev.detector import BevDetector, BevSession
+from robosac.detectors.bev.detector import BevDetector
+from robosac.detectors.bev.session import BevSession
 from robosac.registry.detectors import saved_calibration
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, BevGrid, Detections, Frame, InputError, Request, View, keyed_rng

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from robosac.detectors.bev.config import DecodeConfig, FusionName, ModelConfig
-from robosac.detectors.bev.detector import BevDetector, BevSession
+from robosac.detectors.bev.detector import BevDetector
 from robosac.detectors.bev.network import HEAT, Network
 from robosac.detectors.bev.raster import rasterise, unpack
+from robosac.detectors.bev.session import BevSession
 from robosac.detectors.bev.weights import Header
 from robosac.types import Request
 from tests.detectors.synthetic import scene_views

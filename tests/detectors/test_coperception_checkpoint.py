@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robosac.detectors.adapters.coperception import CoperceptionDetector, checkpoint
+from robosac.detectors.checkpoints import load_all
 from robosac.types import InputError
 
 
@@ -113,9 +114,9 @@ def test_mismatches_are_named_and_nothing_is_loaded() -> None:
     model = nn.Linear(3, 2)
     before = model.weight.clone()
     state: dict[str, Tensor] = {"weight": torch.ones(2, 4), "extra": torch.ones(1)}
-    named = r"1 missing: bias; 1 unexpected: extra; 1 of another shape: weight \(2, 4\), model has \(2, 3\)"
+    named = r"1 missing \(bias\); 1 unexpected \(extra\); 1 of another shape \(weight \(2, 4\), model has \(2, 3\)\)"
     with pytest.raises(InputError, match=named):
-        checkpoint.load_into(model, state, Path("it.pth"))
+        load_all(model, state, Path("it.pth"), "")
     assert torch.equal(model.weight, before)
 
 

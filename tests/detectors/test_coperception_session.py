@@ -29,12 +29,12 @@ def detector_of(kind: type[fake.FusionBase] = fake.MeanFusion, **settings: Any) 
 
 
 def opened(
-    detector: CoperceptionDetector, frame: Frame, lie: Callable[[Message], Message] = lambda m: m
+    detector: CoperceptionDetector, frame: Frame, malicious: Callable[[Message], Message] = lambda m: m
 ) -> CoperceptionSession:
-    """A session in which the first teammate says what `lie` makes of its message."""
+    """A session in which the first teammate says what `malicious` makes of its message."""
     to = Request.of(frame.ego)
     messages = [detector.encode(v, to) for v in frame.others.values()]
-    return detector.open(frame.ego, to, [lie(messages[0]), *messages[1:]])
+    return detector.open(frame.ego, to, [malicious(messages[0]), *messages[1:]])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -52,15 +52,15 @@ def test_a_subset_from_the_cache_equals_a_forward_with_these_agents_only(kind: t
 
 def test_a_tampered_message_changes_the_subsets_that_hold_it_and_no_other() -> None:
     detector, frame = detector_of(), fake.frame()
-    to, liar = Request.of(frame.ego), next(iter(frame.others))
-    lied = tamper(detector.encode(frame.others[liar], to), detector.codec, keyed_rng(1))
-    honest, lying = opened(detector, frame), opened(detector, frame, lambda m: lied)
+    to, attacker = Request.of(frame.ego), next(iter(frame.others))
+    tampered_with = tamper(detector.encode(frame.others[attacker], to), detector.codec, keyed_rng(1))
+    honest, attacked = opened(detector, frame), opened(detector, frame, lambda m: tampered_with)
     for subset in map(frozenset, [(), "a", "c", "ac", "cd", "acd"]):
-        moved = difference(honest.outputs(subset), lying.outputs(subset))
-        assert (moved > 0.01) == (liar in subset) and (liar in subset or moved == 0)
-        if liar in subset:
-            full = detector.full(frame.ego, [frame.others[i] for i in subset], to, [lied])
-            assert difference(lying.outputs(subset), full) <= 1e-6
+        moved = difference(honest.outputs(subset), attacked.outputs(subset))
+        assert (moved > 0.01) == (attacker in subset) and (attacker in subset or moved == 0)
+        if attacker in subset:
+            full = detector.full(frame.ego, [frame.others[i] for i in subset], to, [tampered_with])
+            assert difference(attacked.outputs(subset), full) <= 1e-6
 
 
 def test_a_claimed_pose_is_what_a_message_is_warped_by() -> None:
@@ -68,9 +68,9 @@ def test_a_claimed_pose_is_what_a_message_is_warped_by() -> None:
     to = Request.of(frame.ego)
     shifted = frame.others["a"].world_T_sensor.copy()
     shifted[0, 3] += 1.0
-    lied = replace(detector.encode(frame.others["a"], to), world_T_payload=shifted)
-    session = opened(detector, frame, lambda m: lied)
-    full = detector.full(frame.ego, [frame.others["a"]], to, [lied])
+    tampered_with = replace(detector.encode(frame.others["a"], to), world_T_payload=shifted)
+    session = opened(detector, frame, lambda m: tampered_with)
+    full = detector.full(frame.ego, [frame.others["a"]], to, [tampered_with])
     assert difference(session.outputs(frozenset("a")), full) <= 1e-6
     assert difference(session.outputs(frozenset("a")), opened(detector, frame).outputs(frozenset("a"))) > 0.01
 
@@ -126,7 +126,7 @@ def test_a_model_in_data_parallel_is_taken_out_of_it() -> None:
     assert difference(opened(inner, frame).outputs(EGO_ALONE), opened(detector_of(), frame).outputs(EGO_ALONE)) == 0
 
 
-def test_a_defended_frame_with_a_liar_and_nonsense_on_the_air_gives_a_verdict() -> None:
+def test_a_defended_frame_with_an_attacker_and_nonsense_on_the_air_gives_a_verdict() -> None:
     detector = detector_of(decode=DecodeConfig(score_threshold=0.3))
     frame = fake.frame()
     to = Request.of(frame.ego)
@@ -233,7 +233,7 @@ def test_direct_misuse_of_messages_is_refused() -> None:
         ([replace(good, payload={})], r"payload of \['features'\]"),
         ([good.with_payload(features=np.zeros((256, 8, 8), np.float32))], r"\(256, 4, 4\) float32, got \(256, 8, 8\)"),
         ([good.with_payload(features=np.full((256, 4, 4), np.inf, np.float32))], "NaN or inf"),
-        ([replace(good, world_T_payload=np.full((4, 4), np.nan))], "finite pose"),
+        ([replace(good, world_T_payload=np.full((4, 4), np.nan))], r"a finite pose \(4, 4\) from 'a'"),
     ]
     for messages, why in wrong:
         with pytest.raises(InputError, match=why):

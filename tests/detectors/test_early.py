@@ -23,7 +23,7 @@ SUBSETS: list[Subset] = [frozenset(c) for n in range(4) for c in combinations("a
 
 
 def distinct(points: Float32) -> tuple[Float32, Float32]:
-    """`cars`, one where several points lie close together."""
+    """`cars`, one where several points are close together."""
     boxes, scores = cars(points[points[:, 3] > 0.1])  # points on the ground are none
     kept = nms_bev(boxes, scores, 0.1)
     return boxes[kept], scores[kept]
@@ -70,11 +70,11 @@ def test_messages_matter_where_they_are_held_and_in_no_order() -> None:
     to, inbox = sent(EARLY, SCENE)
     first = EARLY.open(SCENE.ego, to, inbox).detect(SUBSETS)
     backwards = EARLY.open(SCENE.ego, to, inbox[::-1]).detect(SUBSETS[::-1])[::-1]
-    lie = inbox[0].with_payload(points=inbox[0].payload["points"] + np.float32([0.3, 0, 0, 0]))
-    lied = EARLY.open(SCENE.ego, to, [lie, *inbox[1:]]).detect(SUBSETS)
-    for subset, a, b, c in zip(SUBSETS, first, backwards, lied, strict=True):
-        heard = [m for m in inbox if m.sender in subset]
-        assert equal(a, b) and equal(a, EARLY.open(SCENE.ego, to, heard).detect([subset])[0])
+    malicious = inbox[0].with_payload(points=inbox[0].payload["points"] + np.float32([0.3, 0, 0, 0]))
+    tampered_with = EARLY.open(SCENE.ego, to, [malicious, *inbox[1:]]).detect(SUBSETS)
+    for subset, a, b, c in zip(SUBSETS, first, backwards, tampered_with, strict=True):
+        held = [m for m in inbox if m.sender in subset]
+        assert equal(a, b) and equal(a, EARLY.open(SCENE.ego, to, held).detect([subset])[0])
         assert equal(a, c) == ("a" not in subset)
 
 
@@ -167,13 +167,13 @@ def test_a_wrong_answer_for_the_ego_is_named() -> None:
 
 def test_direct_misuse_is_named() -> None:
     to, inbox = sent(EARLY, SCENE)
-    with pytest.raises(InputError, match=r"'points' from 'a' to be \('n', 4\), got \(3, 3\)"):
+    with pytest.raises(InputError, match=r"'points' from 'a' to be \('n', 4\) float32, got \(3, 3\)"):
         EARLY.open(SCENE.ego, to, [inbox[0].with_payload(points=np.zeros((3, 3), np.float32))])
 
 
 def test_the_defence_works_on_points() -> None:
     seen = [(x, y, 0.9) for x, y in ((-20, 0), (-10, 8), (9, 12), (12, 0), (20, -10))]
-    lies = [(x, y, 1.0) for x in (-30, -5, 5, 30) for y in (-25, 25, 30)]
-    scene = on_open_ground(frame(ego=seen, a=seen, b=lies, c=[*seen, (30, 30, 0.9)]))
+    malicious = [(x, y, 1.0) for x in (-30, -5, 5, 30) for y in (-25, 25, 30)]
+    scene = on_open_ground(frame(ego=seen, a=seen, b=malicious, c=[*seen, (30, 30, 0.9)]))
     verdict = robosac.wrap(EARLY, Robosac(threshold=0.6))(scene)
     assert verdict.used == frozenset("ac") and verdict.accused == frozenset("b") and len(verdict.result) == 6

@@ -81,11 +81,11 @@ def test_messages_matter_where_they_are_held_and_in_no_order(detector: LateFusio
     to, inbox = sent(detector, SCENE)
     first = detector.open(SCENE.ego, to, inbox).detect(SUBSETS)
     backwards = detector.open(SCENE.ego, to, inbox[::-1]).detect(SUBSETS[::-1])[::-1]
-    lie = inbox[0].with_payload(boxes=inbox[0].payload["boxes"] + np.float32(0.3))
-    lied = detector.open(SCENE.ego, to, [lie, *inbox[1:]]).detect(SUBSETS)
-    for subset, a, b, c in zip(SUBSETS, first, backwards, lied, strict=True):
-        heard = [m for m in inbox if m.sender in subset]
-        assert equal(a, b) and equal(a, detector.open(SCENE.ego, to, heard).detect([subset])[0])
+    malicious = inbox[0].with_payload(boxes=inbox[0].payload["boxes"] + np.float32(0.3))
+    tampered_with = detector.open(SCENE.ego, to, [malicious, *inbox[1:]]).detect(SUBSETS)
+    for subset, a, b, c in zip(SUBSETS, first, backwards, tampered_with, strict=True):
+        held = [m for m in inbox if m.sender in subset]
+        assert equal(a, b) and equal(a, detector.open(SCENE.ego, to, held).detect([subset])[0])
         assert equal(a, c) == ("a" not in subset)
 
 
@@ -96,7 +96,7 @@ def test_check_detector_finds_nothing_to_say(detector: LateFusion) -> None:
     assert report.compared == "full forward"
 
 
-def test_each_subset_is_fused_once_and_costs_what_was_measured() -> None:
+def test_each_subset_is_fused_once() -> None:
     to, inbox = sent(LATE, SCENE)
     session = LATE.open(SCENE.ego, to, inbox)
     subset = frozenset("ab")
@@ -222,9 +222,15 @@ def test_boxes_that_are_no_vehicles_are_left_out() -> None:
     [
         (lambda m: [m[0], m[0]], "one message of each teammate, got several from"),
         (lambda m: [replace(m[0], sender="ego")], "got one of the ego 'ego'"),
-        (lambda m: [replace(m[0], codec="other")], "a message of 'late-boxes'.*got 'other'"),
-        (lambda m: [m[0].with_payload(more=np.zeros(1))], "got 'late-boxes' with"),
-        (lambda m: [m[0].with_payload(boxes=np.zeros((2, 6)))], r"'boxes' from 'a' to be \('n', 7\), got \(2, 6\)"),
+        (lambda m: [replace(m[0], codec="other")], "a message of codec 'late-boxes' from 'a', got 'other'"),
+        (
+            lambda m: [m[0].with_payload(more=np.zeros(1))],
+            r"a payload of \['boxes', 'scores'\] from 'a', got \['boxes', 'more', 'scores'\]",
+        ),
+        (
+            lambda m: [m[0].with_payload(boxes=np.zeros((2, 6)))],
+            r"'boxes' from 'a' to be \('n', 7\) float32, got \(2, 6\)",
+        ),
         (lambda m: [m[0].with_payload(boxes=np.full((2, 7), np.nan))], "finite 'boxes'"),
         (lambda m: [m[0].with_payload(scores=np.zeros(3))], r"one length of at most 100 from 'a', got \[2, 3\]"),
         (lambda m: [replace(m[0], sender=f"x{k}") for k in range(17)], "at most 16 messages, got 17"),
@@ -244,8 +250,8 @@ MEASURES = [SeenScoreMap(slack=0.0), ScoreMapOverlap(slack=0.0), BoxJaccard()]
 @pytest.mark.parametrize("measure", MEASURES, ids=lambda m: type(m).__name__)
 @pytest.mark.parametrize("merge", ["nms", "wbf"])
 def test_the_whole_defence_works_on_boxes_alone(measure: Any, merge: Any) -> None:
-    lies = [(x, y, 1.0) for x in (-30, -5, 5, 30) for y in (-25, 25, 30)]
-    scene = on_open_ground(frame(ego=SEEN, a=[*SEEN, (30, 30, 0.9)], b=lies, c=SEEN))
+    malicious = [(x, y, 1.0) for x in (-30, -5, 5, 30) for y in (-25, 25, 30)]
+    scene = on_open_ground(frame(ego=SEEN, a=[*SEEN, (30, 30, 0.9)], b=malicious, c=SEEN))
     detector = LateFusion(cars, name="late", merge=merge)
     defended = robosac.wrap(detector, Robosac(agreement=measure, threshold=0.6))
     with warnings.catch_warnings():

@@ -16,13 +16,12 @@ from robosac.detectors.adapters.opencood.batch import (
     cells_of,
     in_range,
     pairwise_of,
-    raster_points,
-    split,
     unplaced,
     without_body,
 )
 from robosac.detectors.adapters.opencood.messages import check_agents, safe_prior
 from robosac.detectors.adapters.opencood.specs import Spec, spec_of
+from robosac.detectors.adapters.opencood.split import raster_points, split
 from robosac.detectors.adapters.replay import Tap
 from robosac.types import InputError
 

@@ -90,6 +90,22 @@ def test_recording_stops_at_the_last_tap(model: Fusing) -> None:
     assert heads == [1, 1]
 
 
+def test_a_model_that_swallows_exceptions_is_stopped_all_the_same(model: Fusing) -> None:
+    reached: list[str] = []
+
+    def forward() -> None:
+        try:
+            model(X)
+        except Exception:
+            reached.append("handler")
+        reached.append("after")
+
+    assert torch.equal(
+        record(model, (SINGLE,), forward)["single"], model.head(model.body.levels(model.encoder(X) * 3)[0])
+    )
+    assert reached == []
+
+
 def test_calls_are_counted_in_one_forward(model: Fusing) -> None:
     second = record(model, (Tap("out", "head", recorded=1),), lambda: model(X))["out"]
     assert torch.equal(second, model(X))
@@ -106,15 +122,15 @@ def test_a_mapping_and_a_tuple_are_answered_as_their_site_would(model: Fusing) -
 
 
 def test_replacing_changes_one_row_as_an_ordinary_hook_would(model: Fusing) -> None:
-    lie = torch.tensor([7.0, -7.0])
+    malicious = torch.tensor([7.0, -7.0])
 
     def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
         changed = output.clone()
-        changed[1] = lie
+        changed[1] = malicious
         return changed
 
     for tap, module in ((Tap("e", "encoder"), model.encoder), (Tap("s", "head"), None)):
-        with intercepted(model, replacing((tap,), 1, {tap.name: lie})):
+        with intercepted(model, replacing((tap,), 1, {tap.name: malicious})):
             replaced = model(X)
         if module is not None:
             handle = module.register_forward_hook(hook)
@@ -127,7 +143,7 @@ def test_replacing_changes_one_row_as_an_ordinary_hook_would(model: Fusing) -> N
         assert torch.equal(model(X), model(X.clone()))  # its own rows put back: nothing changes
 
 
-def test_two_liars_are_both_replaced(model: Fusing) -> None:
+def test_two_attackers_are_both_replaced(model: Fusing) -> None:
     tap = Tap("e", "encoder")
     first, second = (replacing((tap,), i, {"e": torch.full((2,), float(i))}) for i in (0, 1))
     both = record(model, (tap,), lambda: model(X), acts=chained(first, second))["e"]

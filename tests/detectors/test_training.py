@@ -12,11 +12,11 @@ from torch.nn import functional
 
 from robosac import detectors
 from robosac.boxes import pose_xyz_rpy
-from robosac.detectors.bev.config import DataConfig, TrainConfig
+from robosac.detectors.bev.config import DataConfig, OptimConfig, TrainConfig
 from robosac.detectors.bev.network import MAP, Network
 from robosac.detectors.bev.raster import RASTER
 from robosac.detectors.bev.training import train as training
-from robosac.detectors.bev.training.batches import BatchSettings, _augment, draw_batch, draw_mates
+from robosac.detectors.bev.training.batches import _augment, draw_batch, draw_mates
 from robosac.detectors.bev.training.dataset import CachedFrame, load_scene, load_split, save_scene
 from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
 from robosac.detectors.bev.weights import load_network, sha256
@@ -24,7 +24,7 @@ from robosac.types import InputError
 from tests.detectors.synthetic import cached_frame
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "detectors"
-SETTINGS = BatchSettings(ego_only=0.2, min_hits=5, noise_m=0.0, noise_deg=0.0)
+SETTINGS = OptimConfig(ego_only=0.2, noise_m=0.0, noise_deg=0.0)
 TINY = """
 name: tiny
 optim: {steps: 2, frames_per_step: 1, bf16: false, threads: 1}
@@ -107,6 +107,25 @@ def test_averaged_weights_have_moved(tiny: Path) -> None:
     assert [row["step"] for row in curve.rows] == [2]
 
 
+def test_the_average_is_the_stated_one_for_weights_and_statistics_and_counters_are_copied() -> None:
+    net = Network(TrainConfig(name="x").model)
+    averaged = training.averaging(net, 0.15)
+    expected = {name: value.clone() for name, value in net.state_dict().items()}
+    for n in (1, 2, 3):
+        with torch.no_grad():
+            for value in net.state_dict().values():
+                value.copy_(torch.rand(value.shape) * 10)
+        averaged.update_parameters(net)
+        decay = min(0.15, n / (n + 9))  # 0.1, then 0.15
+        for name, now in net.state_dict().items():
+            mean = decay * expected[name] + (1 - decay) * now
+            expected[name] = mean if now.dtype.is_floating_point else now.clone()
+    found = averaged.module.state_dict()
+    assert set(found) == set(expected) and any(not v.dtype.is_floating_point for v in found.values())
+    for name, value in found.items():
+        torch.testing.assert_close(value, expected[name])
+
+
 def test_subsets_are_drawn_as_stated() -> None:
     rng = np.random.default_rng(0)
     drawn = [draw_mates([3, 5, 7, 9], 0.2, rng) for _ in range(4000)]
@@ -117,7 +136,7 @@ def test_subsets_are_drawn_as_stated() -> None:
 
 
 def test_a_batch_has_a_sample_and_a_target_for_every_vehicle() -> None:
-    batch = draw_batch([cached_frame(0), cached_frame(1)], SETTINGS, np.random.default_rng(0))
+    batch = draw_batch([cached_frame(0), cached_frame(1)], SETTINGS, np.random.default_rng(0), min_hits=5)
     assert batch.rasters.shape == (6, 8, 256, 256)
     assert [s.ego for s in batch.samples] == [0, 1, 2, 3, 4, 5]
     assert all((np.array(s.mates) // 3 == s.ego // 3).all() for s in batch.samples)  # teammates of the same frame
@@ -217,7 +236,10 @@ def test_wrong_weights_are_refused(tiny: Path, tmp_path: Path) -> None:
     state["head.out.bias"] = torch.zeros(3)
     del state["head.out.weight"]
     save_file(state, tmp_path / "odd.safetensors", metadata=header)
-    with pytest.raises(InputError, match=r"missing head.out.weight; unknown head.extra; head.out.bias is \(3,\), not"):
+    with pytest.raises(
+        InputError,
+        match=r"1 missing \(head.out.weight\); 1 unexpected \(head.extra\); 1 of .* \(head.out.bias \(3,\), model has",
+    ):
         load_network(tmp_path / "odd.safetensors")
 
 

@@ -124,8 +124,8 @@ class WithFull(Sound):
             return {"n": np.array([len(self.detect([subset])[0])], float)}
 
     def full(self, ego, others, to, tampered=()):
-        lies = {m.sender: m for m in tampered}
-        messages = [lies.get(v.id, self.encode(v, to)) for v in others]
+        malicious = {m.sender: m for m in tampered}
+        messages = [malicious.get(v.id, self.encode(v, to)) for v in others]
         every = np.concatenate([ego.points[:, :2], *(m.payload["centres"] for m in messages)])
         return {"n": np.array([len(detections(every)) + self.error])}
 
@@ -164,9 +164,9 @@ def test_too_few_teammates_are_told():
 
 def test_tampering_stays_within_the_codec():
     message = Sound().encode(FRAME.others["c"], Request.of(FRAME.ego))
-    lie = tamper(message, CODEC, np.random.default_rng(0))
-    assert lie.payload["centres"].dtype == np.float32
-    assert not np.array_equal(lie.payload["centres"], message.payload["centres"])
+    malicious = tamper(message, CODEC, np.random.default_rng(0))
+    assert malicious.payload["centres"].dtype == np.float32
+    assert not np.array_equal(malicious.payload["centres"], message.payload["centres"])
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,13 @@ from robosac.evaluation.ap import (
     THRESHOLDS,
     TP,
     FrameMatches,
-    ap_replicates,
     average_precision,
-    bootstrap_ap,
     counted,
+    in_region,
     match_frame,
     match_truth,
     recall,
 )
-from robosac.evaluation.bootstrap import scene_weights
 from robosac.types import BevGrid, Detections, InputError, Truth
 
 
@@ -56,6 +54,7 @@ def test_two_frames_three_detections_by_hand() -> None:
     b = match_frame(found((0.7, car(5))), boxes(car(5)))
     assert average_precision([a, b])[0.5] == pytest.approx(1 / 3 + 2 / 9)
     assert recall([a, b])[0.5] == pytest.approx(2 / 3)
+    assert recall([frame([0.9], [TP], 2)]) == {0.5: 0.5} and recall([]) == dict.fromkeys(THRESHOLDS)
 
 
 @pytest.mark.parametrize(
@@ -86,13 +85,20 @@ def test_iou_thresholds_are_inclusive_and_separate() -> None:
     """A 4 m car moved by 1 m along itself: IoU 3 / 5 = 0.6."""
     shifted = match_frame(found((0.9, car(1.0))), boxes(car(0.0)))
     assert shifted.outcome[:, 0].tolist() == [TP, TP, FP]
-    exact = match_frame(found((0.9, car(1.0))), boxes(car(0.0)), thresholds=(0.6,))
-    assert exact.outcome[:, 0].tolist() == [TP]
+    exact = match_frame(found((0.9, car(1.0))), boxes(car(0.0)), thresholds=(0.6, 1.0))
+    assert exact.outcome[:, 0].tolist() == [TP, FP]
 
 
 def test_a_second_box_on_one_car_is_an_fp_and_the_better_score_goes_first() -> None:
     m = match_frame(found((0.5, car(0.0)), (0.9, car(0.2))), boxes(car(0.0)))
-    assert m.hits(0.5).tolist() == [FP, TP]  # in the order given, although matched by score
+    assert m.hits(0.5).tolist() == m.hits().tolist() == [FP, TP]  # in the order given, although matched by score
+    assert m.outcome.dtype == np.int8
+
+
+def test_of_equal_scores_the_first_given_is_matched_first() -> None:
+    once = [((0.9, 0.5, 0.7)[k % 3], car(5.0 * k)) for k in range(45)]
+    m = match_frame(found(*once, *once), boxes(*[c for _, c in once]))
+    assert m.hits().tolist() == [TP] * 45 + [FP] * 45
 
 
 def test_a_detection_takes_the_best_free_object() -> None:
@@ -106,6 +112,12 @@ def test_ignorable_objects_absorb_one_detection_each() -> None:
     m = match_frame(found((0.9, car(0)), (0.8, car(0.1)), (0.7, car(20))), boxes(), boxes(car(0)))
     assert m.hits(0.5).tolist() == [IGNORED, FP, FP]
     assert m.n_gt == 0
+
+
+def test_ignorable_objects_are_matched_at_the_same_iou_as_counted_ones() -> None:
+    """A 4 m car moved by 1 m: IoU 0.6; by 1.8 m: IoU 0.38."""
+    m = match_frame(found((0.9, car(1.0)), (0.8, car(31.8))), boxes(), boxes(car(0), car(30)))
+    assert m.outcome.tolist() == [[IGNORED, IGNORED], [IGNORED, FP], [FP, FP]]
 
 
 def test_counted_objects_go_before_ignorable_ones() -> None:
@@ -131,6 +143,7 @@ def test_truth_counts_by_region_and_by_points_of_all_taking_part() -> None:
     assert counted(truth, 40.0).tolist() == [True, False, False, True]
     assert counted(truth, 40.0, agents=["ego"]).tolist() == [False, False, False, False]
     assert counted(truth, 50.0).tolist() == [True, False, True, True]
+    assert counted(truth, 40.0, min_points=4).tolist() == [True, True, False, True]
     grid = BevGrid(-12.0, -40.0, 0.5, 160, 160)  # x from -12 to 68
     assert counted(truth, grid).tolist() == [True, False, True, False]
 
@@ -140,6 +153,13 @@ def test_hardly_seen_objects_and_all_beyond_the_region_are_left_out() -> None:
     m = match_truth(detections, truth_of_four(), 40.0)
     assert m.hits(0.5).tolist() == [TP, IGNORED, IGNORED, IGNORED, FP]
     assert m.n_gt == 2
+    alone = match_truth(detections, truth_of_four(), 50.0, agents=["ego"], thresholds=(0.5,))
+    assert alone.outcome.tolist() == [[IGNORED, IGNORED, TP, IGNORED, FP]] and alone.n_gt == 1
+
+
+def test_a_square_region_is_open_and_has_no_height() -> None:
+    xy = np.array([[39.9, -39.9, 90], [40, 0, 0], [0, -40, 0], [0, 0, -90]])
+    assert in_region(40.0, xy).tolist() == [True, False, False, True]
 
 
 def test_a_box_just_inside_on_a_car_just_outside_is_no_mistake() -> None:
@@ -252,7 +272,7 @@ def test_more_false_positives_above_all_never_help(frames: list[FrameMatches]) -
         assert ap50(*frames, frame([1.0, 1.0], [FP, FP], 0)) <= value + 1e-12
 
 
-# ---------------------------------------------------------------------------------- storage, bootstrap, errors
+# ---------------------------------------------------------------------------------- storage, errors
 def test_json_round_trip_is_exact() -> None:
     rng = np.random.default_rng(3)
     m = FrameMatches(THRESHOLDS, rng.random(5).astype(np.float32), rng.integers(-1, 2, (3, 5)).astype(np.int8), 4)
@@ -263,53 +283,17 @@ def test_json_round_trip_is_exact() -> None:
         assert np.array_equal(back.outcome, original.outcome) and back.outcome.dtype == np.int8
 
 
-def test_bootstrap_of_one_scene_has_no_width() -> None:
-    scene = [frame([0.9, 0.8, 0.7], [TP, FP, TP], 3)]
-    estimate = bootstrap_ap({"a": scene}, np.random.default_rng(0), replicates=50)[0.5]
-    assert estimate.low == estimate.value == estimate.high == average_precision(scene)[0.5]
-
-
-def test_bootstrap_weights_equal_repeating_the_scenes() -> None:
-    """The replicate of multiplicities w is the AP of a data set in which scene k occurs w_k times."""
-    rng = np.random.default_rng(5)
-    scenes = {
-        f"s{k}": [frame(np.round(rng.random(6), 1).tolist(), rng.integers(-1, 2, 6).tolist(), 7) for _ in range(2)]
-        for k in range(4)
-    }
-    weights = scene_weights(4, rng, 300)  # more than one block
-    replicated = ap_replicates(scenes, weights)[0.5]
-    for row in range(0, 300, 37):
-        repeated = [f for k, name in enumerate(sorted(scenes)) for f in scenes[name] * int(weights[row, k])]
-        assert replicated.replicates[row] == pytest.approx(average_precision(repeated)[0.5], abs=1e-12)
-    assert replicated.value == pytest.approx(
-        average_precision([f for rows in scenes.values() for f in rows])[0.5], abs=1e-12
-    )
-
-
-def test_resamples_are_paired_by_name_whatever_the_order_of_the_scenes() -> None:
-    scenes = {"a": [frame([0.9], [TP], 1)], "b": [frame([0.9], [FP], 3)]}
-    weights = scene_weights(2, np.random.default_rng(1), 20)
-    forth, back = ap_replicates(scenes, weights)[0.5], ap_replicates(dict(reversed(scenes.items())), weights)[0.5]
-    assert np.array_equal(forth.replicates, back.replicates) and np.ptp(forth.replicates) > 0
-
-
-def test_bootstrap_without_truth_is_undefined_and_resamples_without_truth_are_left_out() -> None:
-    empty, full = [frame([0.5], [FP], 0)], [frame([0.9], [TP], 1)]
-    assert bootstrap_ap({"a": empty, "b": empty}, np.random.default_rng(0))[0.5] is None
-    estimate = bootstrap_ap({"a": empty, "b": full}, np.random.default_rng(0))[0.5]
-    assert (estimate.value, estimate.low, estimate.high) == (1.0, 1.0, 1.0)
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: match_frame(Detections.empty(), boxes(), thresholds=()), "IoU thresholds in"),
         (lambda: match_frame(Detections.empty(), boxes(), thresholds=(0.0,)), "IoU thresholds in"),
+        (lambda: match_frame(Detections.empty(), boxes(), thresholds=(0.5, 1.5)), "IoU thresholds in"),
         (lambda: match_frame(found((np.nan, car(0))), boxes()), "finite scores"),
         (lambda: frame([0.5], [TP], 1).hits(0.7), "IoU threshold among"),
         (lambda: FrameMatches((0.5,), np.zeros(2, np.float32), np.zeros((1, 3), np.int8), 0), "outcome to be"),
         (lambda: FrameMatches((0.5,), np.zeros(0, np.float32), np.zeros((1, 0), np.int8), -1), "n_gt >= 0"),
         (lambda: average_precision([frame([], [], 1), match_frame(Detections.empty(), boxes())]), "in every frame"),
-        (lambda: bootstrap_ap({}, np.random.default_rng(0)), "at least one scene"),
     ],
 )
 def test_errors_say_what_was_expected(call, message: str) -> None:

@@ -98,6 +98,21 @@ def test_record_from_a_verdict() -> None:
     assert made.rejected == {"e": "stale"}
 
 
+def test_boxes_are_counted_by_what_they_rest_on() -> None:
+    """A result of several subsets: one box of the ego's own, one of an honest teammate, two with an attacker in it."""
+    sources = (frozenset(), frozenset("a"), frozenset("ad"), frozenset("d"))
+    support = ((), (frozenset("b"),), (frozenset("ab"), frozenset("b")), ())
+    found = Detections(np.zeros((4, 7), np.float32), np.ones(4, np.float32))
+    verdict = Verdict(found, frozenset("ad"), frozenset(), {}, (), 3, {}, "", sources=sources, support=support)
+    made = FrameRecord.of("s", 0, TEAM, frozenset("de"), verdict, matches())
+    assert (made.boxes, made.attacked_boxes, made.supported_boxes) == (4, 2, 2)
+    assert made.used == frozenset("ad") and not made.attacker_free
+    nothing = record(index=1, boxes=0)
+    assert summarise("p", [made, nothing], rng()).attacked_boxes.value == 2 / 4
+    assert summarise("p", [nothing], rng()).attacked_boxes is None
+    assert FrameRecord.from_dict(made.to_dict()).to_dict() == made.to_dict()
+
+
 def test_json_round_trip() -> None:
     original = record("scene 3", 8, rejected={"d": "stale by 900 ms"}, matches=matches((TP, FP), 4))
     back = FrameRecord.from_dict(json.loads(json.dumps(original.to_dict())))

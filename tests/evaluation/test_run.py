@@ -123,3 +123,37 @@ def test_a_detector_without_a_grid_is_judged_on_the_default_one():
     found = list(play(scene(), ToyDetector(grid=None), None, (0,), POLICIES[1:2], seed=0))
     assert region_of(ToyDetector(grid=None)) == DEFAULT_GRID
     assert found[0].record.matches.n_gt == len(CARS) + 4
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Sends as many boxes that are not there as the frame's number says: another message in every frame."""
+
+    knowledge: Knowledge = Knowledge.NONE
+
+    def start(self, scenario, attackers, rng):
+        return self
+
+    def send(self, air):
+        return [m.with_payload(centres=LIES[: 1 + air.index]) for m in air.honest.values()]
+
+
+def test_attacked_messages_are_those_of_the_frame():
+    """And not those of the first frame sent again."""
+    found = played(Counts(), counts=(1,), n_frames=3)
+    for policy in ("none", "oracle", "all-honest"):
+        boxes = [len(found[1, policy, k].verdict.result) for k in range(3)]
+        assert np.diff(boxes).tolist() == ([1, 1] if policy == "none" else [0, 0])
+
+
+def test_everybody_hears_the_same_attack():
+    """It is made once a frame, and each policy gets the same messages."""
+    calls = []
+
+    class Once(Counts):
+        def send(self, air):
+            calls.append(air.index)
+            return super().send(air)
+
+    played(Once(), counts=(1, 2), n_frames=3)
+    assert calls == [0, 0, 1, 1, 2, 2]

@@ -1,14 +1,10 @@
 """Detectors and frames by name, `robosac check-detector` and `robosac calibrate` on one's own."""
 
 import json
-import math
 
-import numpy as np
 import pytest
-from scipy.stats import beta
 
-from robosac.agreement import BoxJaccard
-from robosac.calibration import Calibration, conformal_threshold, fit, foreign, lying_agreements, refusal_bound
+from robosac.calibration import Calibration
 from robosac.cli import main
 from robosac.facade import wrap
 from robosac.registry.detectors import open_detector
@@ -188,34 +184,6 @@ def test_calibrate_tells_wrong_arguments(args, said, capsys, here):
         main([*ARGS, *args])
     assert stop.value.code == 2 and said in capsys.readouterr().err
     assert not (here / "t.json").exists()
-
-
-def test_the_bound_on_refusals_by_hand_and_by_simulation():
-    assert refusal_bound(99, 0.01) == pytest.approx(1 - 0.05 ** (1 / 99))  # k = 1: the smallest of 99
-    rng, n, alpha = np.random.default_rng(0), 60, 0.1
-    realised = [beta.cdf(conformal_threshold(rng.beta(5, 2, n), alpha), 5, 2) for _ in range(4000)]
-    above = np.mean(np.array(realised) > refusal_bound(n, alpha))
-    assert abs(above - 0.05) < 4 * math.sqrt(0.05 * 0.95 / 4000)
-
-
-def test_foreign_messages_by_hand():
-    here = frame({"ego": [(0, 0)], "a": [(0, 0)]})
-    elsewhere = frame({"ego": [], "z": [(20, 20), (-20, 20), (20, -20)]})
-    measure = BoxJaccard()
-    lie = foreign(ToyDetector(), elsewhere)
-    found = lying_agreements(ToyDetector(), [here], [measure], lie, np.random.default_rng(0))
-    assert found == {measure.name: {1: [0.25]}}  # one box agrees, three are invented
-    made = fit("toy", {measure.name: {1: [0.2] * 20}}, alpha=0.1, lies={measure.name: {1: [0.1, 0.2, 0.25, 0.9]}})
-    assert made.measures[measure.name].lies_accepted == {1: 0.75}
-
-
-def test_frames_without_teammates_say_nothing_of_lies():
-    alone, both = frame({"ego": [(0, 0)]}), frame({"ego": [(0, 0)], "a": []})
-    measure = BoxJaccard()
-    for here, elsewhere in ((alone, both), (both, alone)):
-        lie = foreign(ToyDetector(), elsewhere)
-        found = lying_agreements(ToyDetector(), [here], [measure], lie, np.random.default_rng(0))
-        assert found == {measure.name: {}}
 
 
 def test_lies_of_an_attack_are_measured(capsys, here):

@@ -2,8 +2,8 @@
 
 `import coperception` runs every module of the package, and with them imports that a detector never uses: data sets,
 pictures, evaluation, and a binary for Python 3.7. Where such a module is absent a stand-in takes its place while the
-package is imported, and is gone afterwards: whoever touches a name of a stand-in is told what is missing. A module that
-is there is used as it is. Nothing of the package is changed, and nothing of it is carried here.
+package is imported, and is gone afterwards: using a name of a stand-in raises an error that says what is missing. A
+module that is there is used as it is. Nothing of the package is changed, and nothing of it is carried here.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from robosac.boxes import iou_bev, nms_bev
 from robosac.detectors.adapters.coperception.layout import Layout
 from robosac.types import Array, Detections, Float32, Float64, Int64
 
-# Whatever a hostile message makes of a box: at most e^4 times its anchor, at most this many of its own sizes away.
+# Whatever a malicious message makes of a box: at most e^4 times its anchor, at most this many of its own sizes away.
 _LOG_SIZE_RANGE = 4.0
 _OFFSET_RANGE = 1e3
 _SCALE_RANGE = 1e3
@@ -79,9 +79,9 @@ def decode(loc: Tensor, cls: Tensor, layout: Layout, config: DecodeConfig, floor
 
 
 def suppress(boxes: Array, scores: Array, iou: float) -> Int64:
-    """Indices that `robosac.boxes.nms_bev` keeps, best first; quick where many boxes lie on top of each other.
+    """Indices that `robosac.boxes.nms_bev` keeps, best first; quick where many boxes overlap.
 
-    A car is seen by a hundred anchors, and a liar may heap thousands in one place: all pairs of them would take
+    A car is seen by a hundred anchors, and an attacker may heap thousands in one place: all pairs of them would take
     seconds. Taken a few at a time, best first, most fall to the boxes that are kept already.
     """
     order = np.lexsort((np.arange(len(scores)), -scores))
@@ -96,7 +96,7 @@ def suppress(boxes: Array, scores: Array, iou: float) -> Int64:
 def boxes_of(codes: Array, at: Array) -> Float64:
     """Boxes `(N, 5)` `[x y l w yaw]` in the sensor's frame of codes `(N, 6)` at anchors `(N, 5)`.
 
-    The heading is the one the labels were made with; the two ends of a box are told apart by nothing else.
+    The heading is the one the labels were made with; the two ends of a box differ in nothing else.
     """
     width = at[:, 2] / np.exp(np.clip(codes[:, 2], -_LOG_SIZE_RANGE, _LOG_SIZE_RANGE))
     length = at[:, 3] / np.exp(np.clip(codes[:, 3], -_LOG_SIZE_RANGE, _LOG_SIZE_RANGE))

@@ -31,8 +31,9 @@ from robosac.detectors.adapters.coperception.models import (
     no_fusion,
 )
 from robosac.detectors.adapters.coperception.session import CoperceptionSession, Reading
+from robosac.detectors.checkpoints import load_all
 from robosac.detectors.device import usable_device
-from robosac.detectors.messages import one_each
+from robosac.detectors.messages import by_sender, check_names, checked
 from robosac.types import Array, BevGrid, Codec, Frame, InputError, Message, Outputs, Request, View
 
 _INF = float("inf")
@@ -121,7 +122,7 @@ class CoperceptionDetector:
         config = configs.Config("train", binary=True, only_det=True)
         level = checkpoint.compress_level(state)
         module = build(det, config, model, agents=agents, layer=layer, compress_level=level, options=options)
-        checkpoint.load_into(module, state, file)
+        load_all(module, state, file, "give the layer, agents and options it was trained with")
         module = module.eval().requires_grad_(False).to(where)
         layout = Layout.of(config)
         name = f"coperception-{model}-{file.stem}"
@@ -130,13 +131,17 @@ class CoperceptionDetector:
         )
 
     # ----------------------------------------------------------------------------------------------- what it is
+    def fingerprint(self) -> list[Any]:
+        """The model, its name, and how boxes are read of it, wherever it came from."""
+        return [self.name, self.model.fingerprint(), self.layout, self.decode, self.inference]
+
     @property
     def grid(self) -> BevGrid:
         return self.layout.grid
 
     @property
     def calibration_file(self) -> Path | None:
-        """Where its thresholds of agreement lie: beside the checkpoint. None where it did not come from a file."""
+        """The file of its thresholds of agreement, beside the checkpoint. None where it did not come from a file."""
         return None if self.path is None else self.path.with_name(f"{self.name}.calibration.json")
 
     @cached_property
@@ -160,10 +165,11 @@ class CoperceptionDetector:
             InputError: if a message does not fit the codec, two share a link, one comes over the ego's own link, or
                 there are more than the model has slots for.
         """
-        heard = one_each(ego.id, messages)
-        slots([ego.id, *heard], self.model.agents)
-        sent = {m.sender: self._checked(m) for m in messages}
-        poses = {m.sender: np.asarray(m.world_T_payload, np.float64) for m in messages}
+        check_names(ego.id, [m.sender for m in messages])
+        slots([ego.id, *(m.sender for m in messages)], self.model.agents)
+        received = by_sender(ego.id, self.codec, messages)
+        sent = {i: self._tensors(m.payload) for i, m in received.items()}
+        poses = {i: np.asarray(m.world_T_payload, np.float64) for i, m in received.items()}
         encoding = self.model.encode(bev_of(ego, self.layout))
         absent = self._absent if self.model.attends else None
         forward = EgoForward(self.model, ego.id, encoding, absent, self.inference)
@@ -191,7 +197,7 @@ class CoperceptionDetector:
             [np.asarray(poses[i], np.float64) for i in seats],
             seats[ego.id],
             self.inference,
-            {seats[m.sender]: self._checked(m) for m in tampered},
+            {seats[m.sender]: self._tensors(checked(self.codec, m)) for m in tampered},
         )
         return {name: array.cpu().numpy() for name, array in outputs.items()}
 
@@ -240,23 +246,8 @@ class CoperceptionDetector:
     def _reading(self, ego: View) -> Reading:
         return Reading(self.layout, self.decode, self.layout.z_range_of(ego.kind)[0])
 
-    def _checked(self, message: Message) -> Mapping[str, Tensor]:
-        """The arrays of a message that fits the codec, as tensors; InputError otherwise."""
-        if message.codec != self.codec.name:
-            raise InputError(f"expected a message of codec {self.codec.name!r}, got {message.codec!r}")
-        if set(message.payload) != set(self.codec.arrays):
-            raise InputError(f"expected a payload of {sorted(self.codec.arrays)}, got {sorted(message.payload)}")
-        if not np.isfinite(message.world_T_payload).all():
-            raise InputError(f"expected a finite pose from {message.sender!r}, got NaN or inf")
-        return {name: self._tensor(message.sender, name, np.asarray(a)) for name, a in message.payload.items()}
-
-    def _tensor(self, link: str, name: str, array: Array) -> Tensor:
-        shape = self.codec.arrays[name][0]
-        if array.shape != shape or array.dtype.kind != "f":
-            raise InputError(f"expected {name!r} from {link!r} to be {shape} float32, got {array.shape} {array.dtype}")
-        if not np.isfinite(array).all():
-            raise InputError(f"expected finite {name!r} from {link!r}, got NaN or inf")
-        return torch.tensor(array, dtype=torch.float32, device=self.model.device)
+    def _tensors(self, arrays: Mapping[str, Array]) -> dict[str, Tensor]:
+        return {name: torch.tensor(array, device=self.model.device) for name, array in arrays.items()}
 
 
 def _check(model: Model, layout: Layout, inference: str) -> None:

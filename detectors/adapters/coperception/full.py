@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from robosac.detectors.adapters.coperception.bridges import old_names
 from robosac.detectors.adapters.coperception.layout import relative
-from robosac.detectors.adapters.coperception.models import FEATURES, KEY, Model, restored
+from robosac.detectors.adapters.coperception.models import FEATURES, KEY, TRACES, Model
+from robosac.detectors.adapters.coperception.patches import restored
 from robosac.types import Array, Float64
-
-_TRACES = ("tg_agent", "neighbor_feat_list", "num_agent")  # what a forward leaves on the instance
 
 
 def forward(
@@ -83,10 +82,10 @@ def _replacing(model: Model, tampered: Mapping[int, Mapping[str, Tensor]]) -> It
 def _alone(model: Model, alone: bool) -> Iterator[None]:
     """While inside, one agent can run on its own, also in the two classes whose forward fails on a single one.
 
-    V2VNet is told that communication is out, for which it has a case of its own: the map stays as it is. AgentWise
+    V2VNet gets an outage of communication, for which it has a case of its own: the map stays as it is. AgentWise
     takes the softmax over one agent, which is 1.
     """
-    with restored(model.module, *_TRACES, "p_com_outage", "fusion"):
+    with restored(model.module, *TRACES, "p_com_outage", "fusion"):
         if alone and model.kind == "v2v":
             model.module.p_com_outage = 1.0
         elif alone and model.kind == "agent":

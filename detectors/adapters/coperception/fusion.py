@@ -8,7 +8,7 @@ coperception's own forwards fuse and decode every agent for every agent. What re
   reads what the teammates *sent* and not what they have made of it since, so nobody else's updates are needed;
 - When2com: keys of all slots, the ego's query, and values. Without `warp_flag` the values are the maps as sent, in the
   senders' frames. With it they are the ego's *own* map warped to each teammate (the class indexes its values the other
-  way round), and a teammate is heard by its key and its pose alone. Empty slots take part with what an empty raster
+  way round), and of a teammate only its key and its pose count. Empty slots take part with what an empty raster
   gives, as in its own forward.
 """
 
@@ -31,7 +31,7 @@ _SELF_BONUS = 0.001  # which it adds to every agent's weight for itself before i
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class Ready:
     """What a teammate sent, made ready for one ego.
 
     Attributes:
@@ -52,20 +52,20 @@ class EgoForward:
 
     def __init__(self, model: Model, ego: Id, encoding: Encoding, absent: Encoding | None, inference: str) -> None:
         self._model, self._ego, self._encoding, self._inference = model, ego, encoding, inference
-        self._own = torch.flip(encoding.layers[model.layer][0], (1,))
+        self.own = torch.flip(encoding.layers[model.layer][0], (1,))
         self._absent = absent
 
-    def hear(self, payload: Mapping[str, Tensor], sender_T_ego: Float64, ego_T_sender: Float64) -> Heard:
+    def ready(self, payload: Mapping[str, Tensor], sender_T_ego: Float64, ego_T_sender: Float64) -> Ready:
         """A message's arrays as tensors, made ready; gradients flow through."""
         features = self._model.received(payload[FEATURES])
         warped = features if self._model.attends else self._model.warped(features, sender_T_ego)
-        return Heard(features, warped, payload.get(KEY), ego_T_sender)
+        return Ready(features, warped, payload.get(KEY), ego_T_sender)
 
-    def outputs(self, heard: Mapping[Id, Heard]) -> dict[str, Tensor]:
+    def outputs(self, received: Mapping[Id, Ready]) -> dict[str, Tensor]:
         """Raw outputs `loc` and `cls` of the ego, fused with exactly these teammates."""
         if self._model.attends:
-            return self._model.heads(self._attended(heard))
-        warped = [heard[i].warped for i in sorted(heard)]
+            return self._model.heads(self._attended(received))
+        warped = [received[i].warped for i in sorted(received)]
         fused = self._fused(warped)
         return self._model.heads(self._model.decoded(self._encoding.layers, fused))
 
@@ -74,20 +74,20 @@ class EgoForward:
             return self._weighted(warped)
         if self._model.kind == "v2v":
             return self._recurrent(warped)
-        return self._model.fused(self._own, warped)
+        return self._model.fused(self.own, warped)
 
     def _weighted(self, warped: Sequence[Tensor]) -> Tensor:
         """DiscoNet: a softmax over agents at every pixel."""
-        maps = [self._own, *warped]
+        maps = [self.own, *warped]
         weigh = self._model.module.pixel_weighted_fusion
-        weights = [torch.exp(weigh(torch.cat([self._own, m])[None])[0, 0]) for m in maps]
+        weights = [torch.exp(weigh(torch.cat([self.own, m])[None])[0, 0]) for m in maps]
         total = sum(weights)
         fused: Tensor = sum((w / total) * m for w, m in zip(weights, maps, strict=True))  # type: ignore[assignment]
         return fused
 
     def _recurrent(self, warped: Sequence[Tensor]) -> Tensor:
         """V2VNet. Without teammates the map stays as it is: what its own forward does when communication fails."""
-        state = self._own
+        state = self.own
         if not warped:
             return state
         mean = torch.stack(list(warped)).mean(dim=0)
@@ -97,12 +97,12 @@ class EgoForward:
         return state
 
     # ----------------------------------------------------------------------------------------------------- When2com
-    def _attended(self, heard: Mapping[Id, Heard]) -> Tensor:
+    def _attended(self, received: Mapping[Id, Ready]) -> Tensor:
         """When2com: fuse by attention, decode, and once more with those alone whom it would listen to."""
         model, layers = self._model, self._encoding.layers
-        seats = slots([self._ego, *heard], model.agents)
-        weights = self._attention(heard, seats)
-        values = self._values(heard, seats)
+        seats = slots([self._ego, *received], model.agents)
+        weights = self._attention(received, seats)
+        values = self._values(received, seats)
         x = model.decoded(layers, _weighted_sum(weights, values))
         if self._inference == "softmax":
             return x
@@ -115,13 +115,13 @@ class EgoForward:
         # Its forward has overwritten the finest layer with the first result by now; the coarser ones are the ego's.
         return model.decoded([x, *layers[1:]], _weighted_sum(chosen, values))
 
-    def _attention(self, heard: Mapping[Id, Heard], seats: Mapping[Id, int]) -> Tensor:
+    def _attention(self, received: Mapping[Id, Ready], seats: Mapping[Id, int]) -> Tensor:
         """The ego's weights `(A,)` for all slots."""
         assert self._absent is not None and self._encoding.query is not None
         module, agents = self._model.module, self._model.agents
         keys = [self._absent.payload[KEY]] * agents
         for name, seat in seats.items():
-            key = self._encoding.payload[KEY] if name == self._ego else heard[name].key
+            key = self._encoding.payload[KEY] if name == self._ego else received[name].key
             assert key is not None
             keys[seat] = key
         query = self._encoding.query.expand(1, agents, -1)  # as many rows as in a forward: same sums, same bits
@@ -131,19 +131,19 @@ class EgoForward:
         attention: Tensor = module.attention_net(query, torch.stack(keys)[None], nothing, sparse=module.sparse)[1]
         return attention[0, :, seats[self._ego]]
 
-    def _values(self, heard: Mapping[Id, Heard], seats: Mapping[Id, int]) -> Tensor:
+    def _values(self, received: Mapping[Id, Ready], seats: Mapping[Id, int]) -> Tensor:
         """What the weights are for, `(A, C, H, W)`."""
         assert self._absent is not None
         model = self._model
         if model.warps:
-            values = [torch.zeros_like(self._own)] * model.agents
-            for name, other in heard.items():
-                values[seats[name]] = model.warped(self._own, other.ego_T_sender)
+            values = [torch.zeros_like(self.own)] * model.agents
+            for name, other in received.items():
+                values[seats[name]] = model.warped(self.own, other.ego_T_sender)
         else:
             values = [model.received(self._absent.payload[FEATURES])] * model.agents
-            for name, other in heard.items():
+            for name, other in received.items():
                 values[seats[name]] = other.features
-        values[seats[self._ego]] = self._own
+        values[seats[self._ego]] = self.own
         return torch.stack(values)
 
 

@@ -89,7 +89,7 @@ class Layout:
     def centres(self, bev: Array, kind: str = "vehicle") -> Float32:
         """Centres `(N, 4)` of the occupied voxels of `bev (256, 256, 13)`, sensor frame, intensity 1.
 
-        Of a voxel that lies in the range in part, the centre of that part. `voxelise` gives the voxels back.
+        Of a voxel that is in the range in part, the centre of that part. `voxelise` gives the voxels back.
         """
         row, col, z = np.nonzero(bev)
         low = np.array([-self.extent_m, -self.extent_m, self.z_range_of(kind)[0]])
@@ -121,10 +121,9 @@ def bev_of(view: View, layout: Layout) -> Float32:
     return layout.voxelise(view.points, view.kind)
 
 
-def relative(dst: View | Float64, src: View | Float64) -> Float64:
-    """`dst_T_src (4, 4)` of two views or world poses."""
-    a, b = (v.world_T_sensor if isinstance(v, View) else v for v in (dst, src))
-    return invert_pose(a) @ b
+def relative(world_T_dst: Float64, world_T_src: Float64) -> Float64:
+    """`dst_T_src (4, 4)` of two poses in the world."""
+    return invert_pose(world_T_dst) @ world_T_src
 
 
 # ------------------------------------------------------------------------------------------- the user's own tensors
@@ -181,7 +180,7 @@ def _rigid(matrix: Float64, what: str) -> Float64:
 
 # -------------------------------------------------------------------------------------------------------- the slots
 def slots(ids: Sequence[str], agents: int) -> Mapping[str, int]:
-    """Who sits in which of the model's `agents` slots: those who take part, by name, absent ones behind them.
+    """Which agent is in which of the model's `agents` slots: those that take part, by name, absent ones behind them.
 
     So does its data set: agents that are there first, then empty slots.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robosac.detectors.adapters.coperception.bridges import old_names
+from robosac.detectors.adapters.coperception.patches import as_in_a_batch, restored
 from robosac.types import Array, InputError
 
 # word of its command line (--com) -> class
@@ -41,6 +42,7 @@ INFERENCES: Final = ("softmax", "argmax_test", "activated")
 CHANNELS: Final = (32, 64, 128, 256, 512)  # of the encoder's five layers, each half as wide and high as the one before
 FEATURES: Final = "features"
 KEY: Final = "key"
+TRACES: Final = ("tg_agent", "neighbor_feat_list", "num_agent")  # what a forward leaves on the instance
 
 
 def kind_of(model: nn.Module) -> str:
@@ -120,13 +122,21 @@ class Model:
         if self.module.training:
             raise InputError("expected a model in evaluation mode, got one in training mode; call model.eval() first")
         if self.module.p_com_outage:
-            raise InputError(f"expected p_com_outage 0, got {self.module.p_com_outage}: who is heard would be random")
+            raise InputError(
+                f"expected p_com_outage 0, got {self.module.p_com_outage}: which messages arrive would be random"
+            )
         if self.module.only_v2i:
-            raise InputError("expected only_v2i=False: with it, whoever sits in slot 0 decides who is heard at all")
+            raise InputError("expected only_v2i=False: with it, slot 0 decides which messages count at all")
         if self.module.category_num != 2 or self.module.out_seq_len != 1 or self.module.motion_state:
             raise InputError("expected a binary detector of one frame (Config(binary=True, only_det=True))")
         if self.kind == "when2com" and not self.module.has_query:
             raise InputError("expected has_query=True: without queries this model only runs on CUDA devices")
+
+    def fingerprint(self) -> list[Any]:
+        """Its class, its plain settings (layer, rounds, ...) and its weights; not what a forward leaves behind."""
+        plain = {k: v for k, v in vars(self.module).items() if type(v) in (bool, int, float, str) and k not in TRACES}
+        level = int(self.module.u_encoder.compress_level)
+        return [type(self.module).__name__, plain, level, self.module.state_dict()]
 
     @property
     def agents(self) -> int:
@@ -168,7 +178,7 @@ class Model:
         """Everything that one raster `(256, 256, 13)` gives, without gradients."""
         with torch.no_grad():
             raster = torch.tensor(bev, dtype=torch.float32, device=self.device)[None, None]
-            with _as_in_a_batch(self.module), self._sent() as sent:
+            with as_in_a_batch(self.module), self._sent() as sent:
                 layers = tuple(self.module.u_encoder(raster.permute(0, 1, 4, 2, 3)))
             payload = {FEATURES: (sent[0] if sent else layers[self.layer])[0].contiguous()}
             query = None
@@ -211,14 +221,14 @@ class Model:
         result: Tensor = warp(0, 0, 1, features[None, None], trans[:, 1], self.device, size, trans)
         return result
 
-    def fused(self, own: Tensor, heard: Sequence[Tensor]) -> Tensor:
+    def fused(self, own: Tensor, warped: Sequence[Tensor]) -> Tensor:
         """`FusionBase.fusion` of the ego's map and its teammates' `(C, H, W)`, all in the ego's frame."""
-        if self.kind == "agent" and not heard:
+        if self.kind == "agent" and not warped:
             return own  # its softmax over one agent is 1; its own code indexes a number there and fails
-        with restored(self.module, "tg_agent", "neighbor_feat_list", "num_agent"):
+        with restored(self.module, *TRACES):
             self.module.tg_agent = own
-            self.module.neighbor_feat_list = [own, *heard]
-            self.module.num_agent = 1 + len(heard)
+            self.module.neighbor_feat_list = [own, *warped]
+            self.module.num_agent = 1 + len(warped)
             result: Tensor = self.module.fusion()
         return result[0] if result.ndim == 4 else result
 
@@ -231,62 +241,3 @@ class Model:
         """`loc (256, 256, anchors, 1, 6)` and `cls (256 * 256 * anchors, 2)` of one agent."""
         result = self.module.get_cls_loc_result(x)[2]
         return {"loc": result["loc"][0], "cls": result["cls"][0]}
-
-
-@contextmanager
-def restored(module: Any, *names: str) -> Iterator[None]:
-    """While inside, attributes of the instance may be set; afterwards it has those it had."""
-    own = vars(module)
-    before = {name: own[name] for name in names if name in own}
-    try:
-        yield
-    finally:
-        for name in names:
-            own.pop(name, None)
-        own.update(before)
-
-
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """While inside, graphs that are built leave the parameters out."""
-    learning = [p for p in module.parameters() if p.requires_grad]
-    try:
-        for p in learning:
-            p.requires_grad_(False)
-        yield
-    finally:
-        for p in learning:
-            p.requires_grad_(True)
-
-
-@contextmanager
-def _as_in_a_batch(module: nn.Module) -> Iterator[None]:
-    """While inside, the encoder computes a single raster to the bit as it computes one of several.
-
-    torch takes other routines for a batch of one, and features differ in their last bits, which the layers behind
-    amplify (to 5e-5 in logits). Two things tell the routines apart: the strides of a batch of one are ambiguous, hence
-    they are named, over the very same memory; and a three-dimensional convolution is split over threads another way,
-    hence it gets a second row, which costs little where its kernel is 1 x 1 x 1.
-    """
-
-    def name_strides(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        (x,) = inputs
-        if len(x) != 1 or not x[0].permute(1, 2, 0).is_contiguous():
-            return None
-        c, h, w = x.shape[1:]
-        return (torch.as_strided(x, x.shape, (c * h * w, 1, c * w, c)),)
-
-    def second_row(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        return (inputs[0].repeat(2, 1, 1, 1, 1),) if len(inputs[0]) == 1 else None
-
-    def first_row(_: nn.Module, __: Any, output: Tensor) -> Tensor:
-        return output[:1]
-
-    with ExitStack() as undo:
-        for name, part in module.named_modules():
-            if name == "u_encoder.conv_pre_1":
-                undo.callback(part.register_forward_pre_hook(name_strides).remove)
-            elif name.startswith("u_encoder.") and isinstance(part, nn.Conv3d):
-                undo.callback(part.register_forward_pre_hook(second_row).remove)
-                undo.callback(part.register_forward_hook(first_row).remove)
-        yield

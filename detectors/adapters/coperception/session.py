@@ -9,11 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robosac.capabilities import Contribution
 from robosac.detectors.adapters.coperception.decode import DecodeConfig, class_logits, decode
-from robosac.detectors.adapters.coperception.fusion import EgoForward, Heard
+from robosac.detectors.adapters.coperception.fusion import EgoForward, Ready
 from robosac.detectors.adapters.coperception.layout import Layout, relative
-from robosac.detectors.adapters.coperception.models import Model, frozen
-from robosac.types import Detections, Float64, Id, InputError, Outputs, Subset
+from robosac.detectors.adapters.coperception.models import FEATURES, Model
+from robosac.detectors.adapters.coperception.patches import frozen
+from robosac.detectors.messages import check_known
+from robosac.detectors.session import SubsetSession
+from robosac.types import Detections, Float32, Float64, Id, InputError, Outputs, Subset
+
+_WHOLE = 0.999  # what is left of a map of ones where all that was read lies on the sender's map
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +34,11 @@ class Reading:
         return decode(outputs["loc"], outputs["cls"], self.layout, self.config, self.floor_m)
 
 
-class CoperceptionSession:
-    """Implements `robosac.capabilities.Differentiable` and `RawSession`. Made by `CoperceptionDetector.open`."""
+class CoperceptionSession(SubsetSession):
+    """Implements `robosac.capabilities.Differentiable`, `RawSession` and `Contributing`.
+
+    Made by `CoperceptionDetector.open`.
+    """
 
     def __init__(
         self,
@@ -40,32 +49,16 @@ class CoperceptionSession:
         sent: Mapping[Id, Mapping[str, Tensor]],
         poses: Mapping[Id, Float64],
     ) -> None:
+        """`sent` and `poses`, `world_T_sender (4, 4)` as claimed, by teammate in the order of names."""
+        super().__init__(list(sent))
         self._model, self._forward, self._reading = model, forward, reading
-        self._ids = tuple(sorted(sent))
         self._sent = sent
         self._poses = {i: (relative(poses[i], world_T_ego), relative(world_T_ego, poses[i])) for i in sent}
-        self._done: dict[Subset, Detections] = {}
         with torch.no_grad():
-            self._heard = {i: self._hear(i, sent[i]) for i in self._ids}
+            self._received = {i: self._ready(i, sent[i]) for i in self.ids}
 
-    def _hear(self, teammate: Id, payload: Mapping[str, Tensor]) -> Heard:
-        return self._forward.hear(payload, *self._poses[teammate])
-
-    @property
-    def ids(self) -> Sequence[Id]:
-        return self._ids
-
-    def detect(self, subsets: Sequence[Subset]) -> list[Detections]:
-        """Fuse and decode a batch of subsets, those that are new once each.
-
-        Raises:
-            InputError: if a subset names a teammate without a message.
-        """
-        self._check(subsets)
-        for subset in subsets:
-            if subset not in self._done:
-                self._done[subset] = self._fresh(subset)
-        return [self._done[s] for s in subsets]
+    def _ready(self, teammate: Id, payload: Mapping[str, Tensor]) -> Ready:
+        return self._forward.ready(payload, *self._poses[teammate])
 
     def outputs(self, subset: Subset) -> Outputs:
         """The model's raw outputs for the ego: `loc (256, 256, anchors, 1, 6)` and `cls (256 * 256 * anchors, 2)`.
@@ -73,7 +66,7 @@ class CoperceptionSession:
         Raises:
             InputError: if the subset names a teammate without a message.
         """
-        self._check([subset])
+        check_known(self.ids, [subset])
         return {name: array.cpu().numpy() for name, array in self._raw(subset).items()}
 
     def logits(self, payloads: Mapping[Id, Any], subsets: Sequence[Subset]) -> Tensor:
@@ -88,12 +81,12 @@ class CoperceptionSession:
         Raises:
             InputError: if a teammate is unknown or a payload misshapen.
         """
-        self._check([*subsets, frozenset(payloads)])
-        heard = dict(self._heard)
+        check_known(self.ids, [*subsets, frozenset(payloads)])
+        received = dict(self._received)
         with frozen(self._model.module):
             for teammate, payload in payloads.items():
-                heard[teammate] = self._hear(teammate, self._instead(teammate, payload))
-            rows = [self._forward.outputs({i: heard[i] for i in s})["cls"] for s in subsets]
+                received[teammate] = self._ready(teammate, self._instead(teammate, payload))
+            rows = [self._forward.outputs({i: received[i] for i in s})["cls"] for s in subsets]
         return torch.stack([class_logits(cls, self._reading.layout) for cls in rows]).cpu()
 
     def _instead(self, teammate: Id, payload: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -106,12 +99,28 @@ class CoperceptionSession:
 
     def _raw(self, subset: Subset) -> dict[str, Tensor]:
         with torch.no_grad():
-            return self._forward.outputs({i: self._heard[i] for i in subset})
+            return self._forward.outputs({i: self._received[i] for i in subset})
 
-    def _fresh(self, subset: Subset) -> Detections:
-        return self._reading.detections(self._raw(subset))
+    def _decode(self, subsets: Sequence[Subset]) -> Sequence[Detections]:
+        return [self._reading.detections(self._raw(subset)) for subset in subsets]
 
-    def _check(self, subsets: Sequence[Subset]) -> None:
-        unknown = sorted(set().union(*subsets) - set(self._ids))
-        if unknown:
-            raise InputError(f"expected subsets of {sorted(self._ids)}, got {unknown}")
+    def _contribution(self, row: int) -> Contribution:
+        """Maps of the layer that is fused, turned from the model's mirrored plane to ours."""
+        if row == 0:
+            return Contribution(features={FEATURES: _turned(self._forward.own)})
+        teammate = self.ids[row - 1]
+        if self._model.attends:
+            raise InputError(
+                "expected a model that brings teammates' maps to the ego's frame, got When2com: without warp_flag it "
+                "weighs maps that are in their senders' frames, with it the ego's own map moved to their places"
+            )
+        warped = self._received[teammate].warped
+        with torch.no_grad():
+            full = self._model.warped(torch.ones_like(warped[:2]), self._poses[teammate][0])
+        return Contribution(features={FEATURES: _turned(warped)}, valid=_turned(full)[0] > _WHOLE)
+
+
+def _turned(features: Tensor) -> Float32:
+    """A map `(C, H, W)` as it is fused, rows along -y and columns along -x, as rows along +y and columns along +x."""
+    turned: Float32 = features.detach().flip(1, 2).cpu().numpy().copy()
+    return turned

@@ -147,7 +147,7 @@ class _Finder(MetaPathFinder):
     """Answers an import of a name in `STANDINS`: the original if it is there, else its stand-in."""
 
     def __init__(self, found: Callable[[ModuleType], None]) -> None:
-        self.found = found  # told of every original that is imported
+        self.found = found  # called with every original that is imported
         self.shown: dict[str, ModuleType] = {}  # stand-ins made so far, one a name and process
         self.broken: set[str] = set()  # originals that are there but failed: not tried again
 

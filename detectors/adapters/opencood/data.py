@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from robosac.detectors.adapters.opencood.folder import BridgedDataset, build_dataset
+from robosac.detectors.adapters.opencood.folder import BridgedDataset
 from robosac.types import Frame
-
-if TYPE_CHECKING:
-    from robosac.detectors.adapters.opencood.detector import OpenCOODDetector
 
 
 class DatasetFrames(Sequence[Frame]):
@@ -23,13 +19,9 @@ class DatasetFrames(Sequence[Frame]):
     back afterwards, so that a frame is the same whenever it is read.
     """
 
-    def __init__(self, detector: OpenCOODDetector, dataset: BridgedDataset, name: str) -> None:
-        self._detector, self._dataset, self._name = detector, dataset, name
-
-    @staticmethod
-    def of(detector: OpenCOODDetector, folder: Path, root: Path | str | None) -> DatasetFrames:
-        """Frames of `folder/<scenario>/<agent>/<time>.{yaml,pcd}`; InputError where there are none."""
-        return DatasetFrames(detector, build_dataset(detector.hypes, folder, root=root), folder.name)
+    def __init__(self, make: Callable[..., Frame], dataset: BridgedDataset, name: str) -> None:
+        """`make(batch, scenario=..., index=...)` gives the frame of a collated batch; `name` that of the data set."""
+        self._make, self._dataset, self._name = make, dataset, name
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -39,7 +31,7 @@ class DatasetFrames(Sequence[Frame]):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return self._detector.frame(self.batch(index), scenario=self._scenario(index), index=index)
+        return self._make(self.batch(index), scenario=self._scenario(index), index=index)
 
     def batch(self, index: int) -> Mapping[str, Any]:
         """One frame as OpenCOOD's own test loader hands it to a model."""

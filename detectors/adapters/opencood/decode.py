@@ -136,7 +136,7 @@ class AnchorDecoder:
 
     @cached_property
     def anchors(self) -> Float32:
-        """`(H, W, A, 7)` [x y z h w l yaw]: the outer anchors' centres lie one voxel inside of the range."""
+        """`(H, W, A, 7)` [x y z h w l yaw]: the outer anchors' centres are one voxel inside of the range."""
         a, grid = self.anchor_args, self.grid
         low, high = a["cav_lidar_range"][:2], a["cav_lidar_range"][3:5]
         anchors = np.empty((grid.rows, grid.cols, len(a["r"]), 7), np.float32)

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -19,13 +19,16 @@ from torch import Tensor, nn
 from robosac.boxes import invert_pose, transform_points
 from robosac.detectors.adapters.opencood import bridges
 from robosac.detectors.adapters.opencood.batch import Cells, Geometry, Hypes, cells_of, pairwise_of, without_body
+from robosac.detectors.adapters.opencood.data import DatasetFrames
 from robosac.detectors.adapters.opencood.decode import Decoder, RawDetections, decoder_of
 from robosac.detectors.adapters.opencood.engine import Engine
-from robosac.detectors.adapters.opencood.messages import PRIOR, PRIOR_HIGH, check_agents, checked, prior_of, safe_prior
+from robosac.detectors.adapters.opencood.folder import build_dataset, load_folder
+from robosac.detectors.adapters.opencood.messages import PRIOR, PRIOR_HIGH, check_agents, prior_of, safe_prior
 from robosac.detectors.adapters.opencood.session import OpenCOODSession, as_arrays, memory_format
 from robosac.detectors.adapters.opencood.specs import Spec, spec_of
 from robosac.detectors.adapters.opencood.views import BatchView, frame_of
 from robosac.detectors.device import usable_device
+from robosac.detectors.messages import by_sender, checked
 from robosac.types import (
     Array,
     BevGrid,
@@ -40,9 +43,6 @@ from robosac.types import (
     View,
 )
 
-if TYPE_CHECKING:
-    from robosac.detectors.adapters.opencood.data import DatasetFrames
-
 CALIBRATION: Final = "robosac.calibration.json"
 
 
@@ -53,7 +53,7 @@ class OpenCOODDetector:
     models that use it, `prior (3,)`: speed / 30 km/h, delay in frames, 1 for a roadside unit. Where the configuration
     projects points to the ego first (`proj_first`, the default) the payload is in the ego's frame.
 
-    An agent whose points all lie out of range sends what the model makes of an all-zero canvas; `full` does the same.
+    An agent whose points are all out of range sends what the model makes of an all-zero canvas; `full` does the same.
     Upstream would lose such an agent's row, or take another's for it. Agents are fused in the order of their ids.
     """
 
@@ -87,7 +87,6 @@ class OpenCOODDetector:
         self.folder: Path | None = None
         self.root: str | Path | None = None
         self._given_name = name
-        self._ms: dict[int, float] = {}
         place = usable_device(device)
         self.engine = Engine(model.eval().to(place), self.spec, hypes, place, self.max_cav)
 
@@ -113,14 +112,18 @@ class OpenCOODDetector:
         Raises:
             InputError: if something is missing or does not fit; the message says what.
         """
-        from robosac.detectors.adapters.opencood.folder import load_folder
-
         loaded = load_folder(folder, root=root, checkpoint=checkpoint, device=device)
         detector = OpenCOODDetector(loaded.model, loaded.hypes, device=device, dataset=dataset)
         detector.folder, detector.root = Path(folder).expanduser(), root
         return detector
 
     # ------------------------------------------------------------------------------------------ what it is
+    def fingerprint(self) -> list[Any]:
+        """The model's class and weights and the settings that shape its results, wherever they come from."""
+        shaping = {key: self.hypes.get(key) for key in ("model", "fusion", "preprocess", "postprocess")}
+        model = self.engine.model
+        return [self.name, type(model).__name__, shaping, self.decoder, self.max_cav, model.state_dict()]
+
     @cached_property
     def name(self) -> str:
         """The name given, or the class and a hash of the weights and of the settings that shape its results."""
@@ -136,7 +139,7 @@ class OpenCOODDetector:
 
     @property
     def calibration_file(self) -> Path | None:
-        """Where its thresholds of agreement lie: beside the weights. None where it did not come from a folder."""
+        """The file of its thresholds of agreement, beside the weights. None where it did not come from a folder."""
         return None if self.folder is None else self.folder / CALIBRATION
 
     @property
@@ -169,24 +172,24 @@ class OpenCOODDetector:
         return Message.of(view, to, self.codec.name, MappingProxyType(payload), world_T_payload=pose)
 
     def open(self, ego: View, to: Request, messages: Sequence[Message]) -> OpenCOODSession:
-        """Encode the ego and lay every message's rows beside its own.
+        """Encode the ego and stack every message's rows under its own.
 
         Raises:
             InputError: if a message does not fit the codec, two share a link, one comes over the ego's own link, or
                 there are more than the model takes.
         """
         check_agents(ego.id, [m.sender for m in messages], self._most)
-        ordered = sorted(messages, key=lambda m: m.sender)
-        sent = [checked(self.codec, m) for m in ordered]
+        received = by_sender(ego.id, self.codec, messages)
+        sent = [m.payload for m in received.values()]
         rows, cells = {}, self._cells(ego, to)
         alone = self.engine.encode_alone(cells)
         for name, own in (self.engine.encode(cells) if self.engine.pairs else alone).items():
-            received = [torch.from_numpy(arrays[name])[None].to(own.device) for arrays in sent]
-            rows[name] = torch.cat([own, *received]).contiguous(memory_format=memory_format(own))
-        poses = [to.world_T_ego, *(m.world_T_payload for m in ordered)]
+            others = [torch.from_numpy(arrays[name])[None].to(own.device) for arrays in sent]
+            rows[name] = torch.cat([own, *others]).contiguous(memory_format=memory_format(own))
+        poses = [to.world_T_ego, *(m.world_T_payload for m in received.values())]
         priors = [prior_of(ego), *(safe_prior(arrays.get(PRIOR, np.zeros(3))) for arrays in sent)]
-        ids = [m.sender for m in ordered]
-        return OpenCOODSession(self, ids, rows, self._geometry(ego, ids, poses, priors), alone)
+        geometry = self._geometry(ego, list(received), poses, priors)
+        return OpenCOODSession(self.engine, self.decoder, list(received), rows, geometry, alone)
 
     # ---------------------------------------------------------------------------------- robosac.capabilities.Verifiable
     def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
@@ -203,16 +206,16 @@ class OpenCOODDetector:
         check_agents(ego.id, ids, self._most)
         poses = [to.world_T_ego, *(self._pose(view, to) for view in views)]
         priors = [prior_of(view) for view in (ego, *views)]
-        lies = {}
+        instead = {}
         for message in tampered:
             if message.sender not in ids:
                 raise InputError(f"expected tampered messages of {ids}, got one of {message.sender!r}")
             row, arrays = 1 + ids.index(message.sender), checked(self.codec, message)
             poses[row] = message.world_T_payload
             priors[row] = safe_prior(arrays.get(PRIOR, priors[row]))
-            lies[row] = {name: torch.from_numpy(arrays[name]).to(self.engine.device) for name in self.spec.sent}
+            instead[row] = {name: torch.from_numpy(arrays[name]).to(self.engine.device) for name in self.spec.sent}
         cells = [self._cells(view, to) for view in (ego, *views)]
-        return as_arrays(self.engine.full(cells, self._geometry(ego, ids, poses, priors), lies))
+        return as_arrays(self.engine.full(cells, self._geometry(ego, ids, poses, priors), instead))
 
     # -------------------------------------------------------------------------------- a user's own inference loop
     def frame(self, batch: Mapping[str, Any], *, scenario: str = "batch", index: int = 0) -> Frame:
@@ -231,9 +234,8 @@ class OpenCOODDetector:
         Raises:
             InputError: if the folder holds no such data.
         """
-        from robosac.detectors.adapters.opencood.data import DatasetFrames
-
-        return DatasetFrames.of(self, Path(folder).expanduser(), self.root)
+        path = Path(folder).expanduser()
+        return DatasetFrames(self.frame, build_dataset(self.hypes, path, root=self.root), path.name)
 
     def own(self, batch: Mapping[str, Any], result: Any) -> tuple[Tensor | None, Tensor | None, Tensor]:
         """`(pred_box_tensor, pred_score, gt_box_tensor)`: the user's own post-processing of a result's raw outputs.
@@ -255,15 +257,6 @@ class OpenCOODDetector:
         with bridges.bridged() if bridges.PACKAGE in sys.modules else nullcontext():
             boxes, scores, truth = self.dataset.post_process(batch, {"ego": outputs})
         return boxes, scores, truth
-
-    # ------------------------------------------------------------------------------------- what a session needs
-    def took(self, size: int, ms: float) -> None:
-        """Note how long a subset of `size` teammates took; the fastest of each size is kept."""
-        self._ms[size] = min(ms, self._ms.get(size, ms))
-
-    def expected_ms(self, size: int) -> float | None:
-        """The fastest decode so far of the size nearest to `size`; None before the first."""
-        return self._ms[min(self._ms, key=lambda known: abs(known - size))] if self._ms else None
 
     # ------------------------------------------------------------------------------------------------ inner parts
     def _pose(self, view: View, to: Request) -> Float64:

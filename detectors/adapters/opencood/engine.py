@@ -112,13 +112,13 @@ class Engine:
             output: Mapping[str, Any] = self.model(data)
             return output
 
-    def full(self, cells: Sequence[Cells], geometry: Geometry, lies: Mapping[int, Rows]) -> Mapping[str, Any]:
-        """The model's output by its own forward, with what the agents in `lies` (row -> sent taps) send replaced.
+    def full(self, cells: Sequence[Cells], geometry: Geometry, tampered: Mapping[int, Rows]) -> Mapping[str, Any]:
+        """The model's output by its own forward, with what the agents in `tampered` (row -> sent taps) send replaced.
 
         Only an agent without any point in range is helped to its row.
         """
         acts = self._rescue(cells)
-        for row, values in lies.items():
+        for row, values in tampered.items():
             acts = chained(acts, replacing(self.spec.sent_taps, row, values))
         data = self._data(cells, geometry)
         with self._alone(), torch.no_grad(), intercepted(self.model, acts):

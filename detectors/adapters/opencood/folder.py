@@ -18,8 +18,8 @@ import torch
 
 from robosac.detectors.adapters.opencood import bridges
 from robosac.detectors.adapters.opencood.hypes import load_hypes
+from robosac.detectors.checkpoints import load_all, parameters, read_plain
 from robosac.detectors.device import usable_device
-from robosac.detectors.torch_files import why_unread
 from robosac.types import InputError
 
 CUDA_ONLY: Final = {  # core_method -> what in the model's own code asks for it
@@ -167,47 +167,9 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     Raises:
         InputError: if the file is no checkpoint, or is one of another model; says how they differ.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises pickle, zip, key and runtime errors on what is no checkpoint
-        raise InputError(
-            f"expected a checkpoint of plain tensors in {path}; torch reads none there: {why_unread(error)}"
-        ) from error
-    if not isinstance(state, Mapping) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        held = ", ".join(map(str, list(state)[:5])) if isinstance(state, Mapping) else type(state).__name__
-        raise InputError(f"expected names and tensors in {path}, as OpenCOOD saves them, got {held or 'nothing'}")
-    if all(str(k).startswith("module.") for k in state):
-        state = {str(k).removeprefix("module."): v for k, v in state.items()}
-    differences = _differences(model.state_dict(), state)
-    if differences:
-        raise InputError(
-            f"{path} does not fit {type(model).__name__}: {'; '.join(differences)}; "
-            "is it the checkpoint of another model, or of another configuration?"
-        )
-    model.load_state_dict(state, strict=True)
-
-
-def _differences(expected: Mapping[str, torch.Tensor], got: Mapping[str, torch.Tensor]) -> list[str]:
-    """What keeps `got` from fitting, a phrase a kind, with a few names and how many there are."""
-    shapes = [
-        f"{k} {tuple(got[k].shape)} where the model has {tuple(v.shape)}"
-        for k, v in expected.items()
-        if k in got and got[k].shape != v.shape
-    ]
-    kinds = {
-        "missing": [k for k in expected if k not in got],
-        "unexpected": [k for k in got if k not in expected],
-        "of another shape": shapes,
-    }
-    return [
-        f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for kind, names in kinds.items()
-        if names
-    ]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0] or type(error).__name__
+    held = read_plain(path, "OpenCOOD saves the names and tensors of a model")
+    state = parameters(held, path, "names and tensors, as OpenCOOD saves them")
+    load_all(model, state, path, "is it the checkpoint of another model, or of another configuration?")
 
 
 # ---------------------------------------------------------------------------------------------------- the data

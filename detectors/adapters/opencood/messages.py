@@ -1,4 +1,4 @@
-"""What a message of an OpenCOOD model must be, and what a sender claims about itself."""
+"""How many messages an OpenCOOD model takes, and what a sender claims about itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from robosac.detectors.adapters.opencood.views import BatchView
 from robosac.detectors.messages import check_names
-from robosac.types import Array, Codec, Float32, Id, InputError, Message, View
+from robosac.types import Array, Float32, Id, InputError, View
 
 PRIOR: Final = "prior"
 PRIOR_HIGH: Final = np.array([10.0, 10.0, 1.0], np.float32)  # 300 km/h, 10 frames of delay, a flag
@@ -28,32 +28,6 @@ def prior_of(view: View) -> Float32:
 def safe_prior(prior: Array) -> Float32:
     """A sender's claims about itself within what the model's embeddings have rows for; beyond, it would raise."""
     return np.asarray(np.clip(prior, 0.0, PRIOR_HIGH), np.float32)
-
-
-def checked(codec: Codec, message: Message) -> dict[str, Array]:
-    """The arrays of a message that fits the codec, float32.
-
-    Raises:
-        InputError: if it does not fit. A defended frame never comes here with one: the gate leaves it out.
-    """
-    who = message.sender
-    if message.codec != codec.name:
-        raise InputError(f"expected a message of codec {codec.name!r}, got {message.codec!r} from {who!r}")
-    if set(message.payload) != set(codec.arrays):
-        raise InputError(
-            f"expected the payload of {who!r} to hold {sorted(codec.arrays)}, got {sorted(message.payload)}"
-        )
-    arrays = {name: np.asarray(message.payload[name]) for name in codec.arrays}
-    for name, (shape, dtype, _, _) in codec.arrays.items():
-        array = arrays[name]
-        if array.shape != shape or array.dtype.kind != "f":
-            raise InputError(f"expected {name!r} of {who!r} to be {shape} {dtype}, got {array.shape} {array.dtype}")
-        if not np.isfinite(array).all():
-            raise InputError(f"expected finite {name!r} of {who!r}, got NaN or inf")
-    pose = np.asarray(message.world_T_payload)
-    if pose.shape != (4, 4) or not np.isfinite(pose).all():
-        raise InputError(f"expected the pose of {who!r} to be a finite (4, 4) matrix, got {pose.shape}")
-    return {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
 
 
 def check_agents(ego: Id, senders: Sequence[Id], most: int | None) -> None:

@@ -50,6 +50,7 @@ class Spec:
         unbounded: names of the sent taps that may be negative; all others end in a ReLU.
         prior: whether the model reads `prior_encoding`.
         padded: whether the model pads its agents to `max_cav`.
+        warps: whether its fusion brings maps to the ego's frame where points were not projected there first.
         heads: names of the class and the box output, and whether boxes are relative to anchors or to cells.
     """
 
@@ -61,6 +62,7 @@ class Spec:
     unbounded: frozenset[str] = frozenset()
     prior: bool = False
     padded: bool = False
+    warps: bool = False
     heads: tuple[str, str] = ("psm", "rm")
 
     def __post_init__(self) -> None:
@@ -108,7 +110,9 @@ def _attentive(encoder: tuple[Skip, ...], backbone: str, cells: Literal["pillars
     return spec
 
 
-def _single_scale(*, prior: bool = False, padded: bool = False, heads: tuple[str, str] = ("psm", "rm")) -> SpecOf:
+def _single_scale(
+    *, prior: bool = False, padded: bool = False, warps: bool = False, heads: tuple[str, str] = ("psm", "rm")
+) -> SpecOf:
     """One map an agent: backbone, then a shrinking and a compressing stage where the model has them."""
 
     def spec(model: Any) -> Spec:
@@ -122,6 +126,7 @@ def _single_scale(*, prior: bool = False, padded: bool = False, heads: tuple[str
             canvas=_PILLARS[-1],
             prior=prior,
             padded=padded,
+            warps=warps,
             heads=heads,
         )
 
@@ -159,6 +164,7 @@ def _coalign(model: Any) -> Spec:
         sent=("L0",),
         skips=(*_PILLARS, *[Skip(get, 0)] * model.compression),
         canvas=_PILLARS[-1],
+        warps=True,
     )
 
 
@@ -170,6 +176,7 @@ def _multiscale_baseline(model: Any) -> Spec:
         sent=names,
         skips=(*_PILLARS, *[Skip("naive_compressor")] * model.compression),
         canvas=_PILLARS[-1],
+        warps=True,
         heads=("cls_preds", "reg_preds"),
     )
 
@@ -190,13 +197,13 @@ _SPECS: Final[dict[str, SpecOf]] = {
     "PointPillarIntermediate": _attentive(_PILLARS, "backbone", "pillars"),
     "SecondIntermediate": _attentive(_SPARSE, "backbone_2d", "voxels"),
     "PointPillarFCooper": _single_scale(),
-    "PointPillarV2VNet": _single_scale(),
+    "PointPillarV2VNet": _single_scale(warps=True),
     "PointPillarTransformer": _single_scale(prior=True, padded=True),
     "PointPillarCoBEVT": _single_scale(padded=True),
     "PointPillarWhere2comm": _where2comm,
     "PointPillarCoAlign": _coalign,
     "PIXORIntermediate": _pixor,
-    "PointPillarBaseline": _single_scale(heads=("cls_preds", "reg_preds")),
+    "PointPillarBaseline": _single_scale(warps=True, heads=("cls_preds", "reg_preds")),
     "PointPillarBaselineMultiscale": _multiscale_baseline,
     "CoAlign": _multiscale_baseline,
 }

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from robosac.detectors.adapters.opencood.batch import Cells, Geometry, Hypes, Voxels, raster_points, split
+from robosac.detectors.adapters.opencood.batch import Cells, Geometry, Hypes, Voxels
 from robosac.detectors.adapters.opencood.specs import Spec
+from robosac.detectors.adapters.opencood.split import raster_points, split
 from robosac.types import Float32, Float64, Frame, Id, InputError, Request, View
 
 

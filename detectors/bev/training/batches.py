@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from robosac.boxes import pose_xyz_rpy
+from robosac.detectors.bev.config import OptimConfig
 from robosac.detectors.bev.raster import unpack
 from robosac.detectors.bev.training.dataset import CachedFrame
 from robosac.detectors.bev.training.targets import Targets, draw_targets
@@ -41,29 +42,23 @@ class Batch:
     targets: Targets
 
 
-@dataclass(frozen=True)
-class BatchSettings:
-    """How egos and teammates are drawn; fields as in `OptimConfig` and `DataConfig`."""
+def draw_batch(frames: Sequence[CachedFrame], optim: OptimConfig, rng: np.random.Generator, *, min_hits: int) -> Batch:
+    """Draw a training batch from whole frames; each may be mirrored or turned by 180 degrees.
 
-    ego_only: float
-    min_hits: int
-    noise_m: float
-    noise_deg: float
-
-
-def draw_batch(frames: Sequence[CachedFrame], settings: BatchSettings, rng: np.random.Generator) -> Batch:
-    """Draw a training batch from whole frames; each may be mirrored or turned by 180 degrees."""
+    An object counts as visible from `min_hits` points of the drawn agents on.
+    """
     samples: list[EgoSample] = []
     targets: list[Targets] = []
     offset = 0
     turned = [_augment(frame, rng) for frame in frames]
     for frame in turned:
         for ego in frame.egos:
-            mates = draw_mates(frame.teammates(ego), settings.ego_only, rng)
+            mates = draw_mates(frame.teammates(ego), optim.ego_only, rng)
             boxes, hits = frame.seen_from(ego)
-            visible = hits[[ego, *mates]].sum(axis=0) >= settings.min_hits
-            noise = rng.uniform(0, 1) * np.array([settings.noise_m, settings.noise_m, np.deg2rad(settings.noise_deg)])
-            poses = [np.add(_planar(frame, ego, k), rng.normal(size=3) * noise) for k in mates]
+            visible = hits[[ego, *mates]].sum(axis=0) >= min_hits
+            noise = rng.uniform(0, 1) * np.array([optim.noise_m, optim.noise_m, np.deg2rad(optim.noise_deg)])
+            exact = [relative_planar(frame.poses[ego], frame.poses[k]) for k in mates]
+            poses = [np.add(pose, rng.normal(size=3) * noise) for pose in exact]
             samples.append(
                 EgoSample(offset + ego, [offset + k for k in mates], planar_batch([tuple(p) for p in poses]))
             )
@@ -79,10 +74,6 @@ def draw_mates(teammates: list[int], ego_only: float, rng: np.random.Generator) 
     size = int(rng.integers(1, len(teammates) + 1)) if teammates else 0
     chosen = [int(k) for k in rng.permutation(teammates)[:size]]
     return [] if alone else chosen
-
-
-def _planar(frame: CachedFrame, ego: int, sender: int) -> tuple[float, float, float]:
-    return relative_planar(frame.poses[ego], frame.poses[sender])
 
 
 _MIRROR = np.diag([1.0, -1.0, 1.0, 1.0])

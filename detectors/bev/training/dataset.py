@@ -6,7 +6,6 @@ and any others its teammates. Scenes come from the simulator's "train" and "val"
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,6 +19,7 @@ from robosac.detectors.bev import raster
 from robosac.detectors.bev.config import DataConfig
 from robosac.detectors.bev.raster import rasterise
 from robosac.executors import Processes
+from robosac.fingerprint import fingerprint
 from robosac.simulation.config import SimConfig
 from robosac.simulation.scenario import Snapshot, scenario
 from robosac.types import Array, Float32
@@ -126,8 +126,5 @@ def cache_frame(world: Snapshot) -> CachedFrame:
 
 def _fingerprint(frames: int) -> str:
     """Identifies what a cached scene depends on."""
-    digest = hashlib.sha256(f"{SIMULATION!r} {frames}".encode())
-    sources = [*Path(robosac.simulation.__file__).parent.glob("*.py"), Path(raster.__file__), Path(__file__)]
-    for source in sorted(sources):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:12]
+    simulator = sorted(Path(robosac.simulation.__file__).parent.glob("*.py"))
+    return fingerprint(SIMULATION, frames, *simulator, Path(raster.__file__), Path(__file__))

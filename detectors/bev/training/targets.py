@@ -102,7 +102,7 @@ def loss(output: Tensor, targets: Targets) -> dict[str, Tensor]:
 
     offset, size, axis = l1(OFFSET), l1(LOG_SIZE), l1(AXIS)
     z = l1(slice(HEIGHT, HEIGHT + 1))
-    # The direction is ambiguous where the axis lies across x: those cells count less.
+    # The direction is ambiguous where the axis is at right angles to x: those cells count less.
     forward = functional.binary_cross_entropy_with_logits(
         output[:, FORWARD], targets.values[:, FORWARD], reduction="none"
     )

@@ -5,18 +5,18 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from robosac.detectors import WEIGHTS
 from robosac.detectors.bev.config import TrainConfig
 from robosac.detectors.bev.detector import BevDetector
 from robosac.detectors.bev.network import MAP, Network
-from robosac.detectors.bev.training.batches import Batch, BatchSettings, draw_batch
+from robosac.detectors.bev.training.batches import Batch, draw_batch
 from robosac.detectors.bev.training.dataset import CachedFrame, load_split
 from robosac.detectors.bev.training.targets import loss
 from robosac.detectors.bev.training.validation import validate
@@ -48,12 +48,12 @@ class Curve:
 
 
 def train_from_config(config: Path, *, out: Path | None = None, seed: int | None = None, progress: bool = True) -> Path:
-    """Train as a YAML file says, validate, and write weights and record.
+    """Train as a YAML file says on simulated scenes, validate, and write weights and record.
 
     Args:
         config: YAML file of a `TrainConfig`.
-        out: folder for `<name>.safetensors` and its record `<name>.json`, or a path ending in .safetensors whose
-            record lies beside it; default `detectors/weights`, where `load` looks.
+        out: folder for `<name>.safetensors` and its record `<name>.json`, or a path ending in .safetensors with the
+            record beside it; default `detectors/weights`, where `load` looks.
         seed: in place of the file's.
         progress: print the losses as they fall.
 
@@ -72,18 +72,28 @@ def train_from_config(config: Path, *, out: Path | None = None, seed: int | None
     check_writable_file(path)
     check_writable_file(path.with_suffix(".json"))
     torch.set_num_threads(settings.optim.threads)
-
-    train_scenes = load_split("train", settings.data, log=log)
-    start = time.perf_counter()
-    net, curve = train(settings, [f for scene in train_scenes for f in scene], log=log)
-    minutes = (time.perf_counter() - start) / 60
-
-    header = Header(name=settings.name, model=settings.model, decode=settings.decode)
-    detector = BevDetector(net, header)
-    val_scenes = load_split("val", settings.data, log=log)
-    figures = validate(detector, val_scenes, min_hits=settings.data.min_hits)
-    log(f"validation: {figures}")
+    scenes = load_split("train", settings.data, log=log)
+    validation = load_split("val", settings.data, log=log)
     command = f"robosac train --config {shlex.quote(config.as_posix())}" + ("" if seed is None else f" --seed {seed}")
+    return train_on(settings, scenes, validation, path, command=command, log=log)
+
+
+def train_on(
+    settings: TrainConfig,
+    scenes: Sequence[Sequence[CachedFrame]],
+    validation: Sequence[Sequence[CachedFrame]],
+    path: Path,
+    *,
+    command: str,
+    log: Log = print,
+) -> Path:
+    """Train on the frames of any scenes, validate on others, and write weights and record. Returns `path`."""
+    start = time.perf_counter()
+    net, curve = train(settings, [frame for scene in scenes for frame in scene], log=log)
+    minutes = (time.perf_counter() - start) / 60
+    header = Header(name=settings.name, model=settings.model, decode=settings.decode)
+    figures = validate(BevDetector(net, header), validation, min_hits=settings.data.min_hits)
+    log(f"validation: {figures}")
     record = {
         "config": settings.model_dump(),
         "command": command,
@@ -110,16 +120,10 @@ def train(settings: TrainConfig, frames: Sequence[CachedFrame], *, log: Log = pr
     optim = settings.optim
     torch.manual_seed(settings.seed)
     net = _initial(settings, log).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = deepcopy(net)
+    averaged = averaging(net, optim.ema)
     optimiser = torch.optim.AdamW(net.parameters(), lr=optim.lr, weight_decay=optim.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=optim.lr, total_steps=optim.steps + 1, pct_start=optim.warmup
-    )
-    draw = BatchSettings(
-        ego_only=optim.ego_only,
-        min_hits=settings.data.min_hits,
-        noise_m=optim.noise_m,
-        noise_deg=optim.noise_deg,
     )
     curve = Curve(every=min(50, optim.steps))
     start = time.perf_counter()
@@ -127,7 +131,7 @@ def train(settings: TrainConfig, frames: Sequence[CachedFrame], *, log: Log = pr
     for step in range(optim.steps):
         rng = keyed_rng(settings.seed, "train", step)
         chosen = rng.choice(len(frames), size=min(optim.frames_per_step, len(frames)), replace=False)
-        batch = draw_batch([frames[int(i)] for i in chosen], draw, rng)
+        batch = draw_batch([frames[int(i)] for i in chosen], optim, rng, min_hits=settings.data.min_hits)
         with torch.autocast("cpu", torch.bfloat16, enabled=optim.bf16):
             output = forward(net, batch)
         losses = loss(output, batch.targets)
@@ -136,10 +140,25 @@ def train(settings: TrainConfig, frames: Sequence[CachedFrame], *, log: Log = pr
         torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)
         optimiser.step()
         schedule.step()
-        _average(averaged, net, min(optim.ema, (1 + step) / (10 + step)))
+        averaged.update_parameters(net)
         if curve.add(step, losses):
             log(f"step {step + 1}/{optim.steps} {time.perf_counter() - start:.0f} s {curve.rows[-1]}")
-    return averaged.to(memory_format=torch.contiguous_format), curve
+    return averaged.module.to(memory_format=torch.contiguous_format), curve  # type: ignore[call-overload]
+
+
+def averaging(net: Network, ema: float) -> AveragedModel:
+    """An exponential moving average of weights and batch-norm statistics; counters are copied.
+
+    The decay of update `n` is `min(ema, n / (n + 9))`: early on the mean follows faster.
+    """
+
+    def mean_of(mean: Tensor, now: Tensor, n: Tensor | int) -> Tensor:
+        decay = min(ema, int(n) / (int(n) + 9))
+        return torch.lerp(mean, now, 1 - decay) if mean.dtype.is_floating_point else now
+
+    averaged = AveragedModel(net, avg_fn=mean_of, use_buffers=True)
+    averaged.n_averaged.fill_(1)  # at 0 the first update would overwrite the initial weights instead
+    return averaged
 
 
 def forward(net: Network, batch: Batch) -> Tensor:
@@ -168,13 +187,3 @@ def _initial(settings: TrainConfig, log: Log) -> Network:
     net.load_state_dict({**own, **fitting})
     log(f"started from {settings.init_from}: {len(fitting)} of {len(own)} tensors")
     return net
-
-
-@torch.no_grad()
-def _average(averaged: Network, net: Network, decay: float) -> None:
-    """Exponential moving average of weights and of batch-norm statistics; counters are copied."""
-    for mean, now in zip(averaged.state_dict().values(), net.state_dict().values(), strict=True):
-        if mean.dtype.is_floating_point:
-            mean.lerp_(now, 1 - decay)
-        else:
-            mean.copy_(now)

@@ -1,14 +1,15 @@
 """How good a detector is on the validation scenes: AP of the ego alone, of random subsets, and of all teammates.
 
 The rules are those of `robosac.evaluation.ap`: objects that at least `min_hits` points of the ego and all of its
-teammates fell on count, whatever subset is fused; other real objects, and what lies off the map, are ignored.
+teammates fell on count, whatever subset is fused; other real objects, and what is off the map, are ignored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robosac.detectors.bev.detector import FEATURES, BevDetector, BevSession
+from robosac.detectors.bev.detector import BevDetector
+from robosac.detectors.bev.model import FEATURES
 from robosac.detectors.bev.network import MAP
 from robosac.detectors.bev.raster import Raster
 from robosac.detectors.bev.training.dataset import CachedFrame
@@ -35,15 +36,17 @@ def validate(
     for s, scene in enumerate(scenes):
         for f, frame in enumerate(scene):
             rasters = [Raster(bits, plane) for bits, plane in zip(frame.bits, frame.planes, strict=True)]
-            features = [detector.features(r) for r in rasters]
+            maps = [detector.features(r) for r in rasters]
             for ego in frame.egos[:egos_per_frame]:
                 to = Request(str(ego), 0, frame.poses[ego])
                 mates = frame.teammates(ego)
-                sent = {k: {FEATURES: features[k][0].cpu().numpy()} for k in mates}
-                messages = {
-                    str(k): Message(str(k), to.ego, 0, frame.poses[k], detector.codec.name, sent[k]) for k in mates
-                }
-                session = BevSession(detector, features[ego], rasters[ego], to.world_T_ego, messages)
+                messages = [
+                    Message(
+                        str(k), to.ego, 0, frame.poses[k], detector.codec.name, {FEATURES: maps[k][0].cpu().numpy()}
+                    )
+                    for k in mates
+                ]
+                session = detector.open_encoded(rasters[ego], maps[ego], to, messages)
                 order = [str(k) for k in keyed_rng(0, "validate", s, f, ego).permutation(mates)]
                 subsets: list[Subset] = [frozenset(order[:n]) for n in (0, 1, 3, len(order))]
                 boxes, hits = frame.seen_from(ego)

@@ -1,0 +1,59 @@
+"""The weights of a shipped detector, and what they make of one scan: all that an agent needs to send its map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from robosac.detectors.bev.network import CHANNELS, MAP, Network
+from robosac.detectors.bev.raster import Raster, rasterise, unpack
+from robosac.detectors.bev.weights import Header
+from robosac.detectors.device import usable_device
+from robosac.types import BevGrid, Codec, Message, Request, View
+
+FEATURES: Final = "features"
+SHAPE: Final = (CHANNELS, MAP.rows, MAP.cols)
+
+
+class BevModel:
+    """Stateless but for its weights. A map `(32, 64, 64)` has 1.2 m cells, in the frame of the sensor it came from."""
+
+    def __init__(self, network: Network, header: Header, *, device: str = "cpu", path: Path | None = None) -> None:
+        self.header, self.device, self.path = header, usable_device(device), path
+        copy = network.inference_copy().to(self.device)
+        self.network = copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, fusion={self.header.model.fusion!r})"
+
+    def fingerprint(self) -> list[Any]:
+        """Name, settings and weights; the file they came from may have changed since, or moved."""
+        return [type(self).__name__, self.header.model_dump(), self.network.state_dict()]
+
+    @property
+    def name(self) -> str:
+        return f"bev-{self.header.name}"
+
+    @property
+    def grid(self) -> BevGrid:
+        return MAP
+
+    @property
+    def codec(self) -> Codec:
+        upper = 1.0 if self.header.model.bounded else float("inf")
+        return Codec(self.name, {FEATURES: (SHAPE, "float32", 0.0, upper)})
+
+    def encode(self, view: View, to: Request) -> Message:
+        """What the agent of `view` honestly sends."""
+        features = self.features(rasterise(view.points))
+        return Message.of(view, to, self.codec.name, MappingProxyType({FEATURES: features[0].cpu().numpy()}))
+
+    def features(self, raster: Raster) -> Tensor:
+        """The map `(1, 32, 64, 64)` of a raster, in its sensor's frame."""
+        with torch.no_grad():  # not inference_mode: attacks differentiate through what is made here
+            features: Tensor = self.network.encoder(torch.from_numpy(unpack(raster.bits)[None]).to(self.device))
+            return features.contiguous(memory_format=torch.contiguous_format)

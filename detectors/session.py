@@ -1,0 +1,55 @@
+"""What the sessions of all detectors here share: subsets of known teammates, each decoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from robosac.capabilities import Contribution
+from robosac.detectors.messages import check_known
+from robosac.types import Detections, Id, Subset
+
+
+class SubsetSession:
+    """One ego, one frame. Implements `robosac.types.Session` and `robosac.capabilities.Contributing`.
+
+    A detector's own session adds `_decode` and `_contribution`; both are only asked for teammates with a message.
+    """
+
+    def __init__(self, ids: Sequence[Id]) -> None:
+        self._ids = tuple(ids)
+        self._done: dict[Subset, Detections] = {}
+
+    @property
+    def ids(self) -> Sequence[Id]:
+        return self._ids
+
+    def detect(self, subsets: Sequence[Subset]) -> list[Detections]:
+        """Fuse and decode a batch of subsets, those that are new once each.
+
+        Raises:
+            InputError: if a subset names a teammate without a message.
+        """
+        check_known(self._ids, subsets)
+        new = [s for s in dict.fromkeys(subsets) if s not in self._done]
+        if new:
+            self._done.update(zip(new, self._decode(new), strict=True))
+        return [self._done[s] for s in subsets]
+
+    def contribution(self, teammate: Id | None) -> Contribution:
+        """What the message of one teammate shows in the ego's frame; None: what the ego itself does.
+
+        Raises:
+            InputError: if nothing came from that teammate, or this model never brings a message to the ego's frame.
+        """
+        if teammate is None:
+            return self._contribution(0)
+        check_known(self._ids, [frozenset({teammate})])
+        return self._contribution(1 + self._ids.index(teammate))
+
+    def _decode(self, subsets: Sequence[Subset]) -> Sequence[Detections]:
+        """The results of different subsets."""
+        raise NotImplementedError
+
+    def _contribution(self, row: int) -> Contribution:
+        """Row 0 is the ego, the others are `ids` in their order."""
+        raise NotImplementedError

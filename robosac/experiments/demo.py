@@ -1,0 +1,223 @@
+"""`robosac demo`: a preset of the runner, with pictures. Its table is a view of the same entries."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from robosac.evaluation.bootstrap import Estimate, recovered_share
+from robosac.evaluation.metrics import Summary, paired_ap
+from robosac.executors import Executor
+from robosac.experiments.entries import Entry
+from robosac.experiments.pictures import Shot, draw_scene
+from robosac.experiments.runner import Plan, Tell, make_plan, picture_tasks, run_plan, settings_of
+from robosac.experiments.scenes import simulation
+from robosac.experiments.settings import Grid
+from robosac.experiments.tables import Text, Value, as_shown, empty_table, pair, row, shown
+from robosac.registry.settings import plain
+from robosac.types import InputError, keyed_rng
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+IOU: Final = 0.5
+POLICIES: Final[dict[str, str]] = {  # title in the table -> name of the policy
+    "ego only": "ego-only",
+    "no defence": "none",
+    "robosac, as in paper": "paper",
+    "robosac, count known": "robosac-known",
+    "robosac, count unknown": "robosac",
+    "oracle": "oracle",
+    "all honest": "all-honest",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoSettings:
+    """Scenes, attack and policies of a demo.
+
+    Attributes:
+        scenes, frames: held-out scenes, and how many frames of each are judged.
+        frame_step: simulated frames (at 10 Hz) from one judged frame to the next.
+        seed: of scenes, attackers, attack and defence.
+        preset: simulation preset.
+        detector, attack: names of a detector and of an attack preset.
+        epsilon: budget in place of the preset's.
+        attackers: how many teammates attack, a block of the table each.
+        policies: rows of the table: title -> name.
+        pictures: scenes of which the first frame is drawn.
+    """
+
+    scenes: int = 100
+    frames: int = 2
+    frame_step: int = 5
+    seed: int = 0
+    preset: str = "mixed"
+    detector: str = "mean"
+    attack: str = "pgd"
+    epsilon: float | None = None
+    attackers: tuple[int, ...] = (0, 1, 2)
+    policies: dict[str, str] = field(default_factory=lambda: dict(POLICIES))
+    pictures: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("scenes", "frames", "frame_step"):
+            if getattr(self, name) < 1:
+                raise InputError(f"expected {name} >= 1, got {getattr(self, name)}")
+        if self.epsilon is not None and not 0 <= self.epsilon < math.inf:
+            raise InputError(f"expected epsilon to be a finite number >= 0, got {self.epsilon}")
+
+    @staticmethod
+    def fast(**changes: object) -> DemoSettings:
+        """Few scenes: under a minute on two cores; its figures have wide intervals."""
+        return DemoSettings(**{"scenes": 12, "pictures": 2, **changes})  # type: ignore[arg-type]
+
+    @property
+    def grid(self) -> Grid:
+        """The experiment that it is."""
+        return Grid(
+            dataset=(f"sim:{self.preset}",),
+            detector=(self.detector,),
+            attack=(self.attack,),
+            epsilon=() if self.epsilon is None else (self.epsilon,),
+            attackers=self.attackers,
+            defense=tuple(self.policies.values()),
+            titles=tuple(self.policies),
+            seed=self.seed,
+            scenes=self.scenes,
+            frames=self.frames,
+            frame_step=self.frame_step,
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One policy against one number of attackers. `recovered` is its share of the gap from ego only to the oracle."""
+
+    entry: Entry
+    summary: Summary
+    recovered: Estimate | None
+
+    @property
+    def attackers(self) -> int:
+        return self.entry.cell.m
+
+    def to_dict(self) -> dict[str, Any]:
+        recovered = None if self.recovered is None else asdict(self.recovered)
+        return {"attackers": self.attackers, **self.summary.to_dict(), "recovered": recovered}
+
+    def flat(self) -> dict[str, Value]:
+        """One plain value a column."""
+        return {**row(self.entry), "recovered": None if self.recovered is None else 100 * self.recovered.value}
+
+
+@dataclass(frozen=True, eq=False)
+class DemoResult:
+    """What a run found: the table's rows, and the first frames as pictures."""
+
+    settings: DemoSettings
+    plan: Plan
+    rows: list[Row]
+    shots: list[Shot]
+    seconds: float
+
+    def to_dict(self, command: str, environment: dict[str, Any]) -> dict[str, Any]:
+        entries = [r.entry for r in self.rows]
+        return {
+            "command": command,
+            "config": resolved(self.settings, self.plan),
+            "environment": environment,
+            "scenes": dict(sorted(Counter(entries[0].kinds).items())),
+            "seconds": self.seconds,
+            "simulate_ms_a_frame": entries[0].making_ms,
+            "rows": [r.to_dict() for r in self.rows],
+            "frames": [
+                {"n_attackers": e.cell.m, "policy": e.cell.defense.label, **record.to_dict()}
+                for e in entries
+                for record in e.records
+            ],
+        }
+
+
+def run_demo(
+    settings: DemoSettings, out: Path, executor: Executor, *, tell: Tell = lambda done, total: None
+) -> DemoResult:
+    """Play every scene and tabulate. What is done is kept in `out`; `tell` hears how much is done, and of how much.
+
+    Raises:
+        InputError: a name means nothing, `out` cannot be written to, or a scene cannot be played.
+    """
+    start = time.perf_counter()
+    plan = make_plan(settings.grid, out)
+    entries = run_plan(plan, executor, tell=tell)
+    for entry in entries:
+        if entry.left_out:
+            raise InputError(f"{entry.cell.attack_label}, {entry.cell.m} attackers: {'; '.join(entry.left_out)}")
+    tasks = picture_tasks(plan, settings.pictures)
+    shots = dict(executor.run(draw_scene, tasks))
+    rows = tabulate(entries, seed=settings.seed)
+    return DemoResult(settings, plan, rows, [shots[k] for k in range(len(tasks))], time.perf_counter() - start)
+
+
+def tabulate(entries: Sequence[Entry], *, seed: int) -> list[Row]:
+    """Rows in the entries' order; shares of the gap are paired over the same resampled scenes."""
+    rows = []
+    for m in dict.fromkeys(e.cell.m for e in entries):
+        block = {e.cell.defense.name: e for e in entries if e.cell.m == m}
+        ap = paired_ap({name: e.records for name, e in block.items()}, keyed_rng(seed, "bootstrap"))
+        ends = [ap[name][IOU] if name in ap else None for name in ("ego-only", "oracle")]
+        for name, entry in block.items():
+            share = None if name in ("ego-only", "oracle") else recovered_share(ap[name][IOU], *ends)
+            assert entry.summary is not None  # every scene was played
+            rows.append(Row(entry, entry.summary, None if share is None else share.estimate()))
+    return rows
+
+
+def resolved(settings: DemoSettings, plan: Plan) -> dict[str, Any]:
+    """Settings with every preset they name spelled out."""
+    m = max(settings.attackers)
+    ((detector, dataset),) = plan.combinations
+    told = ("oracle", "all-honest")
+    defenses = {d.label: settings_of(d, dataset, m) for d in plan.defenses if d.name not in told}
+    return {
+        **plain(settings),
+        "simulation": plain(simulation(dataset, plan.grid)),
+        "attack_settings": next((plain(b.attack.value) for b in plan.blocks if b.attack is not None), None),
+        "calibration": plain(detector.calibration),
+        f"defences (with {m} attackers)": defenses,
+    }
+
+
+LEGEND: Final = (
+    "gap: share of the way from ego only to the oracle that is recovered, AP@0.5. a/h: attackers / honest teammates "
+    "(left out is not accused). decodes: fuse + decode passes a frame, the ego's own included. ms: a frame, on "
+    "this machine, without the teammates' own encoding. AP: rotated BEV boxes, scores sorted over all frames."
+)
+_TERMINAL: Final[dict[str, Text]] = {
+    "policy": lambda made: f" {made['defense']}",
+    "AP@\n0.3": as_shown("ap30"),
+    "AP@\n0.5": as_shown("ap50"),
+    "AP@\n0.7": as_shown("ap70"),
+    "gap\n%": lambda made: shown(made["recovered"], ".0f"),
+    "left out\n% a/h": pair("excluded"),
+    "accused\n% a/h": pair("accused"),
+    "de-\ncodes": as_shown("decodes"),
+    "ms": as_shown("ms"),
+}
+
+
+def rich_table(rows: Sequence[Row], title: str) -> Table:
+    """For the terminal: fits 80 columns; intervals are in result.json and the report."""
+    table = empty_table(title, list(_TERMINAL), "policy", pad_edge=False)
+    for m in dict.fromkeys(r.attackers for r in rows):
+        table.add_row(f"[italic]{f'{m} of the teammates attack' if m else 'nobody attacks'}[/italic]")
+        for r in (r for r in rows if r.attackers == m):
+            bold = "bold" if r.summary.policy.startswith("robosac, count") else ""
+            table.add_row(*(text(r.flat()) for text in _TERMINAL.values()), style=bold)
+        table.add_row()
+    return table

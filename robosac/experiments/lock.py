@@ -1,0 +1,106 @@
+"""One run at a time in a folder, on network file systems too.
+
+The lock is a file that is created only where none is (`O_EXCL`, atomic on local disks and on NFS since version 3). It
+names the run's host and process, and the run touches it every few seconds. A lock is left over, and taken away, where
+its process is gone from this host, or where nobody has touched it for a minute by the file server's own clock. A run
+that slept for longer loses its lock; two runs at once do some work twice and write the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any, Final
+
+from robosac.types import InputError
+
+TOUCH_S: Final = 10.0
+DEAD_S: Final = 60.0  # six touches missed
+_held: set[Path] = set()  # by this process
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Nobody else works in the folder meanwhile; who is killed lets go.
+
+    Raises:
+        InputError: another run is at work there; says whose, and what to do.
+    """
+    path, mine = folder / ".lock", {"host": socket.gethostname(), "pid": os.getpid()}
+    _take(path, mine)
+    _held.add(path)
+    stop = Event()
+    beat = Thread(target=_touch, args=(path, stop), daemon=True)
+    beat.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        beat.join()
+        _held.discard(path)
+        if _holder(path) == mine:
+            path.unlink(missing_ok=True)
+
+
+def _take(path: Path, mine: dict[str, Any]) -> None:
+    for _ in range(3):
+        with suppress(FileExistsError):
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            with os.fdopen(handle, "w") as file:
+                json.dump(mine, file)
+            return
+        holder = _holder(path)
+        own = holder == mine and path not in _held  # a container's first process has the same number each time
+        if not (own or _left_over(path, holder)):
+            who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
+            raise InputError(
+                f"expected {path.parent} to be free, another run is at work there ({who}); wait, or name another "
+                f"folder; if that run is gone, remove {path}"
+            )
+        aside = path.with_name(f".lock.{os.getpid()}")
+        with suppress(FileNotFoundError):  # somebody else took it away first
+            path.rename(aside)
+            aside.unlink()
+    raise InputError(f"expected {path.parent} to be free, other runs are starting there; try again")
+
+
+def _left_over(path: Path, holder: dict[str, Any]) -> bool:
+    here = holder.get("host") == socket.gethostname()
+    if here and os.name == "posix" and not _alive(int(holder.get("pid", 0))):
+        return True
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".lock.") as now:
+            return Path(now.name).stat().st_mtime - path.stat().st_mtime > DEAD_S
+    except FileNotFoundError:
+        return True  # it was let go meanwhile
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid > 0
+
+
+def _holder(path: Path) -> dict[str, Any]:
+    """Host and process of a lock; empty where there is none, or where it is being written."""
+    try:
+        found = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _touch(path: Path, stop: Event) -> None:
+    while not stop.wait(TOUCH_S):
+        with suppress(OSError):
+            os.utime(path)

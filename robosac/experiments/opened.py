@@ -1,0 +1,130 @@
+"""Detectors by content: opened once a process for each name *and* fingerprint, so that no other weights are taken."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from robosac.calibration import Calibration
+from robosac.evaluation.play import region_of
+from robosac.fingerprint import file_fingerprint, fingerprint
+from robosac.registry.detectors import open_detector, saved_calibration
+from robosac.registry.settings import plain
+from robosac.types import Detector, InputError
+
+_KEPT: Final = 4
+_open: dict[tuple[str, str, Path | None, str], Detector] = {}  # the last few
+
+
+@dataclass(frozen=True)
+class DetectorRef:
+    """A detector by name and content, with its thresholds: what goes to another process, which opens it there."""
+
+    name: str
+    device: str
+    root: Path | None
+    content: str  # fingerprint of weights, settings and code
+    calibration: Calibration | None = field(compare=False)
+    called: str = field(compare=False)  # the detector's own name
+    region: Any = field(compare=False)  # where its results are judged, as plain data
+
+    def identity(self) -> dict[str, Any]:
+        """What tells it from others, as plain data. Which GPU computes decides nothing."""
+        kind = self.device.partition(":")[0]
+        content = {"weights": self.content, "region": self.region}
+        return {"name": self.name, "detector": self.called, "device": kind, **content}
+
+    def open(self) -> Detector:
+        """The detector, on this process's device, opened once a process."""
+        key = (self.name, self.device, self.root, self.content)
+        if key not in _open:
+            _keep(key, _opened(self.name, self.device, self.root))
+        return _open[key]
+
+
+def look_up(name: str, device: str, root: Path | None) -> DetectorRef:
+    """Open a detector as it is now and say what it is.
+
+    Raises:
+        InputError: the name means nothing, or what it names cannot be opened; says what to do.
+    """
+    code = _fresh_module(name)
+    detector = _opened(name, device, root)
+    content = fingerprint(detector, code)
+    _keep((name, device, root, content), detector)
+    return DetectorRef(
+        name, device, root, content, saved_calibration(detector), detector.name, plain(region_of(detector))
+    )
+
+
+def _opened(name: str, device: str, root: Path | None) -> Detector:
+    from robosac.detectors.device import device_of_process
+
+    return open_detector(name, device=device_of_process(device), root=root)
+
+
+def _keep(key: tuple[str, str, Path | None, str], detector: Detector) -> None:
+    _open.pop(key, None)
+    while len(_open) >= _KEPT:
+        del _open[next(iter(_open))]
+    _open[key] = detector
+
+
+# ------------------------------------------------------------------------------------------------------ own code
+_loaded: dict[str, str] = {}  # module -> fingerprint of the file that it was loaded from
+
+
+def _fresh_module(name: str) -> str | None:
+    """Of MODULE:NAME the fingerprint of its file; a module whose file changed meanwhile is loaded again."""
+    module, colon, _ = name.partition(":")
+    if not colon or module in ("late", "early", "opencood", "coperception") or name.endswith(".safetensors"):
+        return None
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        spec = importlib.util.find_spec(module)
+        if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+            return None
+        content = file_fingerprint(Path(spec.origin))
+        if module in sys.modules and _loaded.get(module, content) != content:
+            Path(importlib.util.cache_from_source(spec.origin)).unlink(missing_ok=True)  # it knows seconds, not content
+            importlib.reload(sys.modules[module])
+        _loaded[module] = content
+        return content
+    except (ImportError, ValueError):
+        return None  # opening it says what is wrong
+    finally:
+        sys.path.remove(here)
+
+
+# ------------------------------------------------------------------------------------------- attackers' detectors
+@dataclass(frozen=True)
+class Opener:
+    """Opens detectors of the attackers' own, those that were looked up."""
+
+    known: tuple[DetectorRef, ...]
+
+    def __call__(self, name: str) -> Detector:
+        """Raises:
+        InputError: nobody looked it up, so nothing is known about its content.
+        """
+        for ref in self.known:
+            if ref.name == name:
+                return ref.open()
+        raise InputError(f"expected one of the attack's own detectors {[r.name for r in self.known]}, got {name!r}")
+
+
+def sources_of(attack: Any) -> Iterator[str]:
+    """Names of the detectors that an attack brings along, those of attacks inside it included."""
+    from robosac.attacks.wrappers.transfer import Transfer
+
+    if isinstance(attack, Transfer):
+        yield attack.source
+    if is_dataclass(attack):
+        for f in fields(attack):
+            yield from sources_of(getattr(attack, f.name))

@@ -1,0 +1,179 @@
+"""An experiment: what is asked for is checked, what is missing is played, what is complete becomes entries.
+
+Tasks go out to an executor and results come back; this process alone reads and writes the result shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from robosac.executors import Executor
+from robosac.experiments import provenance, scenes, work
+from robosac.experiments.axes import NOBODY, DefenseSpec, attack_specs, defense_specs
+from robosac.experiments.entries import Cell, Entry, entry_json, make_entry
+from robosac.experiments.lock import alone_in
+from robosac.experiments.opened import DetectorRef, Opener, look_up, sources_of
+from robosac.experiments.scenes import SceneRef
+from robosac.experiments.settings import Grid
+from robosac.experiments.store import Done, Store, defense_key, shard_key
+from robosac.experiments.work import A_TASK, Block, SceneTask, Wanted
+from robosac.files import check_writable, write_whole
+from robosac.fingerprint import fingerprint
+from robosac.registry.settings import plain
+
+Tell = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A grid whose names have been looked up: everything that can be wrong with them has been said."""
+
+    grid: Grid
+    out: Path
+    defenses: tuple[DefenseSpec, ...]
+    blocks: tuple[Block, ...]
+    scenes: Mapping[str, Sequence[SceneRef]]  # of each data set
+    detectors: Mapping[str, DetectorRef]
+    opener: Opener
+    _frames: dict[SceneRef, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Store:
+        return Store(self.out / "shards")
+
+    @property
+    def combinations(self) -> Iterator[tuple[DetectorRef, str]]:
+        """Detectors and data sets, in the grid's order."""
+        return product(self.detectors.values(), self.scenes)
+
+    def key(self, ref: SceneRef, detector: DetectorRef, block: Block) -> dict[str, Any]:
+        """What decides a result shard."""
+        attack = None if block.attack is None else block.attack.value
+        own = {r.name: r.identity() for r in self.opener.known if r.name in set(sources_of(attack))}
+        return shard_key(
+            scene=self.frames(ref),
+            seed=ref.seed,
+            detector=detector.identity(),
+            attack=NOBODY if attack is None else {"settings": plain(attack), "detectors": own},
+            attackers=block.m,
+        )
+
+    def frames(self, ref: SceneRef) -> dict[str, Any]:
+        """What decides the frames of a scene."""
+        if ref not in self._frames:
+            self._frames[ref] = scenes.identity(ref, self.grid)
+        return self._frames[ref]
+
+    def defense_key(self, spec: DefenseSpec, dataset: str, detector: DetectorRef, m: int) -> str:
+        """What decides a defence in a shard: its settings, and the calibration that it is given."""
+        return defense_key(spec.label, settings_of(spec, dataset, m), plain(detector.calibration))
+
+    def todo(self) -> Iterator[tuple[SceneTask, list[dict[str, Any]]]]:
+        """Tasks of what is missing and nothing but that, with the key of each of their blocks."""
+        for detector, dataset in self.combinations:
+            for ref in self.scenes[dataset]:
+                lacking = [found for b in self.blocks if (found := self._lacking(ref, detector, b)) is not None]
+                for k in range(0, len(lacking), A_TASK):
+                    keys, wanted = zip(*lacking[k : k + A_TASK], strict=True)
+                    content = fingerprint(self.frames(ref))
+                    yield SceneTask(self.grid, ref, content, detector, wanted, self.opener), list(keys)
+
+    def _lacking(self, ref: SceneRef, detector: DetectorRef, block: Block) -> tuple[dict[str, Any], Wanted] | None:
+        key = self.key(ref, detector, block)
+        done = self.store.read(key).done
+        missing = [d for d in self.defenses if self.defense_key(d, ref.dataset, detector, block.m) not in done]
+        return (key, Wanted(block, tuple(missing))) if missing else None
+
+
+def picture_tasks(plan: Plan, most: int) -> list[SceneTask]:
+    """One frame of each of the first scenes, not the best, under the attack by the most attackers."""
+    detector, dataset = next(plan.combinations)
+    wanted = (Wanted(max(plan.blocks, key=lambda b: b.m), plan.defenses),)
+    return [SceneTask(plan.grid, ref, "", detector, wanted, plan.opener) for ref in plan.scenes[dataset][:most]]
+
+
+def settings_of(spec: DefenseSpec, dataset: str, m: int) -> Any:
+    """A defence's settings against m attackers, as plain data."""
+    return plain(spec.policy(scenes.gate_of(dataset)).defense(frozenset(map(str, range(m)))))
+
+
+def make_plan(grid: Grid, out: Path, *, root: Path | None = None) -> Plan:
+    """Look up every name of a grid, as it is now. Nothing is written yet.
+
+    Raises:
+        InputError: one of them means nothing, or `out` cannot be written to; says what would do.
+    """
+    check_writable(out)
+    scenes.forget()
+    attacks, defenses = attack_specs(grid), defense_specs(grid)
+    for spec in defenses:
+        spec.policy().make(max(grid.attackers))
+    refs = {dataset: scenes.scenes(grid, dataset) for dataset in grid.dataset}
+    detectors = {name: look_up(name, grid.device, root) for name in grid.detector}
+    own = dict.fromkeys(name for spec in attacks for name in sources_of(spec.value))
+    opener = Opener(tuple(detectors.get(name) or look_up(name, grid.device, root) for name in own))
+    return Plan(grid, out, tuple(defenses), work.blocks(grid.attackers, attacks), refs, detectors, opener)
+
+
+def run_plan(plan: Plan, executor: Executor, *, tell: Tell = lambda done, total: None) -> list[Entry]:
+    """Play what is missing and make the entries. `tell` hears how many blocks are done, and of how many."""
+    plan.store.folder.mkdir(parents=True, exist_ok=True)
+    with alone_in(plan.out):
+        plan.store.sweep()
+        write_whole(plan.out / "grid.yaml", plan.grid.to_yaml().encode())
+        _play(plan, executor, tell)
+        return list(make_entries(plan))
+
+
+def _play(plan: Plan, executor: Executor, tell: Tell) -> None:
+    todo = list(plan.todo())
+    total = len(plan.blocks) * sum(len(plan.scenes[dataset]) for _, dataset in plan.combinations)
+    done = total - sum(len(task.wanted) for task, _ in todo)
+    tell(done, total)
+    try:
+        for position, found in executor.run(work.play_scene, [task for task, _ in todo]):
+            task, keys = todo[position]
+            for key, wanted, results in zip(keys, task.wanted, found.blocks, strict=False):
+                named = {plan.defense_key(s, task.ref.dataset, task.detector, wanted.block.m): s for s in results}
+                plan.store.add(key, {name: results[spec] for name, spec in named.items()})
+            if found.stopped:
+                raise KeyboardInterrupt
+            done += len(keys)
+            tell(done, total)
+    finally:
+        work.forget()
+
+
+def make_entries(plan: Plan) -> Iterator[Entry]:
+    """The entries of a plan whose shards are all there, in the order of the grid's names."""
+    for detector, dataset in plan.combinations:
+        for block in plan.blocks:
+            shards = [(ref, plan.store.read(plan.key(ref, detector, block)).done) for ref in plan.scenes[dataset]]
+            for spec in plan.defenses:
+                name = plan.defense_key(spec, dataset, detector, block.m)
+                found: list[tuple[SceneRef, Done]] = [(ref, done[name]) for ref, done in shards]
+                yield make_entry(Cell(dataset, detector.name, block.attack, block.m, spec), found, seed=plan.grid.seed)
+
+
+def write_entries(plan: Plan, entries: Sequence[Entry], *, jobs: int, threads: int) -> list[Path]:
+    """One JSON file each, in the folder `entries`, with everything that its names stand for."""
+    folder = plan.out / "entries"
+    Store(folder).sweep()
+    run = provenance.environment(jobs, threads)
+    versions, paths = run.pop("versions"), []
+    for entry in entries:
+        cell, detector = entry.cell, plan.detectors[entry.cell.detector]
+        config = {
+            "data": scenes.described(cell.dataset, plan.grid),
+            "detector": detector.identity(),
+            "calibration": plain(detector.calibration),
+            "attack": None if cell.attack is None else plain(cell.attack.value),
+            "defense": settings_of(cell.defense, cell.dataset, cell.m),
+        }
+        paths.append(folder / cell.file_name(plan.grid))
+        write_whole(paths[-1], entry_json(entry, plan.grid, config=config, versions=versions, run=run).encode())
+    return paths

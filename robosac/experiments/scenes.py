@@ -1,0 +1,209 @@
+"""Data sets by name: simulated scenes by number, recorded ones by name; their frames, and all that decides these."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from robosac.data.dataset import EACH, Entry
+from robosac.data.noise import Disturbance, Gaussian
+from robosac.evaluation.play import Moment
+from robosac.experiments.settings import Grid
+from robosac.fingerprint import file_fingerprint
+from robosac.gate import Gate
+from robosac.registry.settings import plain
+from robosac.types import Frame, InputError, Truth
+
+if TYPE_CHECKING:
+    from robosac.simulation import SimConfig
+
+SIMULATED: Final = "sim"
+KINDS: Final = ("sim:PRESET", "opv2v:PATH", "v2xsim:PATH", "dair:PATH", "data:PATH")
+# DAIR's road-side scans are taken up to 28 ms after the vehicle's, more than the gate allows a clock to run ahead
+DAIR_GATE: Final = Gate(max_ahead_ms=50.0)
+Maker = Callable[[], tuple[Frame, Truth] | Moment]
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What it shows ("intersection", "urban", "highway", or "recorded"), and what makes its frames, in order."""
+
+    kind: str
+    makers: Sequence[Maker]
+
+
+@dataclass(frozen=True)
+class SceneRef:
+    """One scene of one data set under one seed, by name: what goes to another process."""
+
+    dataset: str
+    seed: int
+    scene: str
+
+
+def scenes(grid: Grid, dataset: str) -> list[SceneRef]:
+    """The scenes of a data set, for each seed of the grid.
+
+    Raises:
+        InputError: the data set's name means nothing, or it is of another kind or holds nothing; says what to do.
+    """
+    kind, rest = split(dataset)
+    most, _, _ = extent(grid, dataset)
+    if kind == SIMULATED:
+        simulation(dataset, grid)
+        names = [str(k) for k in range(most or 0)]
+    else:
+        names = list(dict.fromkeys(_scene_of(e, grid) for e in recorded(dataset, grid, grid.seed).entries))[:most]
+        if not names:
+            raise InputError(f"expected frames in {rest}, got none; look at it with robosac data inspect {rest}")
+    return [SceneRef(dataset, seed, name) for seed in grid.every_seed for name in names]
+
+
+def split(dataset: str) -> tuple[str, str]:
+    """Kind and preset or path of a data set's name."""
+    kind, colon, rest = dataset.partition(":")
+    if not colon or not rest or kind not in {k.partition(":")[0] for k in KINDS}:
+        raise InputError(f"expected a data set like {', '.join(KINDS)}; got {dataset!r}")
+    return kind, rest
+
+
+def gate_of(dataset: str) -> Gate | None:
+    """The gate that a data set's clocks ask for, in place of the defences' own; None for theirs."""
+    kind, rest = split(dataset)
+    if kind == SIMULATED:
+        return None
+    from robosac.data.dair import DairV2XC
+    from robosac.data.layout import recognise
+
+    return DAIR_GATE if kind == "dair" or isinstance(recognise(Path(rest)), DairV2XC) else None
+
+
+def extent(grid: Grid, dataset: str) -> tuple[int | None, int | None, int]:
+    """At most so many scenes and frames of each (None: all), and every how many-th frame."""
+    simulated = split(dataset)[0] == SIMULATED
+    scenes, frames, step = (20, 2, 5) if simulated else (None, None, 1)
+    return grid.scenes or scenes, grid.frames or frames, grid.frame_step or step
+
+
+def disturbance(grid: Grid, seed: int) -> Disturbance:
+    """What is wrong with the poses and how late teammates are."""
+    noise = Gaussian(**dict(zip(("sigma_m", "sigma_deg"), grid.pose_noise, strict=False))) if grid.pose_noise else None
+    return Disturbance(pose_noise=noise, delay_frames=grid.delay, seed=seed)
+
+
+@lru_cache(maxsize=8)
+def recorded(dataset: str, grid: Grid, seed: int) -> Any:
+    """The `DataSet` of a recorded data set; `seed` is that of the errors of poses."""
+    from robosac.data.dair import DairV2XC
+    from robosac.data.dataset import DataSet
+    from robosac.data.layout import recognise
+    from robosac.data.opv2v import OPV2V
+    from robosac.data.v2xsim_npy import V2XSimNpy
+    from robosac.data.v2xsim_pkl import V2XSimPkl
+
+    kind, path = split(dataset)
+    recording = recognise(Path(path))
+    wanted: tuple[type, ...] = {"opv2v": (OPV2V,), "v2xsim": (V2XSimNpy, V2XSimPkl), "dair": (DairV2XC,)}.get(kind, ())
+    if wanted and not isinstance(recording, wanted):
+        raise InputError(
+            f"expected {path} to hold a data set of kind {kind}, it holds one read by {type(recording).__name__}; "
+            f"name it data:{path}"
+        )
+    wrong = disturbance(grid, seed)
+    more: dict[str, Any] = {"ego": grid.ego, "seed": seed}
+    more |= {"pose_noise": wrong.pose_noise, "delay_frames": wrong.delay_frames}
+    more |= {} if grid.comm_range_m is None else {"comm_range_m": grid.comm_range_m}
+    return DataSet(recording, stride=extent(grid, dataset)[2], **more)
+
+
+def forget() -> None:
+    """Look at recordings anew: their files may have changed since they were listed."""
+    recorded.cache_clear()
+    _files.cache_clear()
+
+
+def simulation(dataset: str, grid: Grid) -> SimConfig:
+    """The settings of a simulated data set."""
+    from robosac.simulation import SimConfig
+
+    config = SimConfig.preset(split(dataset)[1])
+    changes: dict[str, Any] = {} if grid.vehicles is None else {"n_vehicles": grid.vehicles}
+    changes |= {} if grid.comm_range_m is None else {"comm_range_m": grid.comm_range_m}
+    _, frames, step = extent(grid, dataset)
+    assert frames is not None  # a simulation has no end of its own
+    length = max(config.n_frames, grid.delay + (frames - 1) * step + 1)
+    return dataclasses.replace(config, n_frames=length, **changes)
+
+
+def scene(ref: SceneRef, grid: Grid) -> Scene:
+    """A scene; its frames are read or simulated when they are called."""
+    kind, _ = split(ref.dataset)
+    _, most, step = extent(grid, ref.dataset)
+    if kind != SIMULATED:
+        data = recorded(ref.dataset, grid, ref.seed)
+        return Scene("recorded", [partial(data.read, e) for e in _entries(ref, grid)])
+    from robosac.simulation import scenario
+
+    assert most is not None
+    made = scenario(grid.split, int(ref.scene), seed=ref.seed, config=simulation(ref.dataset, grid))
+    wrong = disturbance(grid, ref.seed)
+    return Scene(made.kind, [partial(_simulated, made, grid.delay + k * step, wrong) for k in range(most)])
+
+
+def _simulated(made: Any, k: int, wrong: Disturbance) -> Moment:
+    """A frame with the place as it was when the teammates measured: attackers cast their rays there."""
+    snapshots = {i: made.snapshot(i) for i in {k, k - wrong.delay_frames}}
+    return Moment(*wrong.scene(lambda i: snapshots[i].frame(), k), snapshots[k - wrong.delay_frames].world)
+
+
+def _entries(ref: SceneRef, grid: Grid) -> list[Entry]:
+    found = [e for e in recorded(ref.dataset, grid, ref.seed).entries if _scene_of(e, grid) == ref.scene]
+    return found[: extent(grid, ref.dataset)[1]]
+
+
+def _scene_of(entry: Entry, grid: Grid) -> str:
+    """What a defence remembers belongs to one ego, so each has a scene of its own."""
+    return f"{entry.scenario}/{entry.ego}" if grid.ego == EACH else entry.scenario
+
+
+def identity(ref: SceneRef, grid: Grid) -> dict[str, Any]:
+    """All that decides the frames of a scene, as plain data. Of a recording: its files' names, sizes and times."""
+    wrong = plain(disturbance(grid, ref.seed))
+    kind, _ = split(ref.dataset)
+    if kind == SIMULATED:
+        _, most, step = extent(grid, ref.dataset)
+        config = plain(simulation(ref.dataset, grid))
+        made = {"split": grid.split, "scene": ref.scene, "seed": ref.seed, "frames": most, "step": step}
+        return {**made, "config": config, "disturbance": wrong}
+    data = recorded(ref.dataset, grid, ref.seed)
+    entries = _entries(ref, grid)
+    root = Path(data.recording.root)
+    of_scene = root / entries[0].scenario
+    return {
+        "files": _files(of_scene if of_scene.is_dir() else root),
+        "scene": ref.scene,
+        "ego": entries[0].ego,
+        "ticks": [e.tick for e in entries],
+        "comm_range_m": data.comm_range_m,
+        "disturbance": wrong,
+    }
+
+
+def described(dataset: str, grid: Grid) -> dict[str, Any]:
+    """A data set's settings, spelled out beside a result."""
+    scenes, frames, step = extent(grid, dataset)
+    asked: dict[str, Any] = {"name": dataset, "scenes": scenes, "frames": frames, "frame_step": step}
+    asked |= {"ego": grid.ego, "pose_noise": plain(disturbance(grid, grid.seed).pose_noise), "delay_frames": grid.delay}
+    if split(dataset)[0] == SIMULATED:
+        return {**asked, "split": grid.split, "simulation": plain(simulation(dataset, grid))}
+    data = recorded(dataset, grid, grid.seed)
+    return {**asked, "layout": data.recording.layout, "comm_range_m": data.comm_range_m}
+
+
+@lru_cache(maxsize=4096)
+def _files(path: Path) -> str:
+    return file_fingerprint(path)

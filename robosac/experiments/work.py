@@ -1,0 +1,168 @@
+"""One scene of an experiment, in whichever process it runs: encoded once, attacked and defended as often as is asked.
+
+A task is plain data and so is what comes back: results, which the process that runs the experiment writes down. No
+disk is shared.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from robosac.evaluation.metrics import FrameRecord
+from robosac.evaluation.play import Played, play_staged
+from robosac.experiments.axes import AttackSpec, DefenseSpec
+from robosac.experiments.frame_cache import FrameCache
+from robosac.experiments.opened import DetectorRef, Opener
+from robosac.experiments.scenes import Scene, SceneRef, gate_of, scene
+from robosac.experiments.settings import Grid
+from robosac.experiments.store import Done
+from robosac.types import Detector, InputError, RobosacError
+
+TOO_FEW: Final = "fewer teammates than attackers"
+A_TASK: Final = 4  # blocks of a task at most: what a killed process has to do again
+
+
+@dataclass(frozen=True)
+class Block:
+    """One attack by one number of attackers on one scene: what a result shard is made of."""
+
+    attack: AttackSpec | None
+    m: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A block and the defences that it is to be played against."""
+
+    block: Block
+    defenses: tuple[DefenseSpec, ...]
+
+
+@dataclass(frozen=True)
+class SceneTask:
+    """A scene, a detector, and what is to be played; plain data, so that it can go to another process."""
+
+    grid: Grid
+    ref: SceneRef
+    content: str  # fingerprint of the scene's frames
+    detector: DetectorRef
+    wanted: tuple[Wanted, ...]
+    opener: Opener  # of the attackers' detectors
+
+
+@dataclass(frozen=True)
+class SceneDone:
+    """What each defence did, block by block as in the task; `stopped` by Ctrl-C before the last."""
+
+    blocks: tuple[dict[DefenseSpec, Done], ...]
+    stopped: bool = False
+
+
+def blocks(attackers: Sequence[int], attacks: Sequence[AttackSpec]) -> tuple[Block, ...]:
+    """Every attack by every number of attackers; nobody attacking is one block, whatever the attacks."""
+    nobody = [Block(None, 0)] if 0 in attackers else []
+    return (*nobody, *(Block(a, m) for a in attacks for m in attackers if m))
+
+
+def play_scene(task: SceneTask) -> SceneDone:
+    """Play what is wanted of a scene."""
+    made, done = _frames(task.grid, task.ref, task.content, task.detector), list[dict[DefenseSpec, Done]]()
+    try:
+        for wanted in task.wanted:
+            done.append(_play(task, made, wanted.block, wanted.defenses))
+    except KeyboardInterrupt:  # in the process that runs the experiment: what is done must reach it
+        return SceneDone(tuple(done), stopped=True)
+    return SceneDone(tuple(done))
+
+
+def play_frame(task: SceneTask) -> list[Played]:
+    """The first frame of a scene under the task's one block, with all that a picture needs."""
+    (wanted,) = task.wanted
+    found = scene(task.ref, task.grid)
+    made = _Frames(Scene(found.kind, found.makers[:1]), task.detector.open())
+    return list(_played(task, made, wanted.block, wanted.defenses))
+
+
+def forget() -> None:
+    """Let go of the last scene's frames."""
+    _frames.cache_clear()
+
+
+class _Frames:
+    """The frames of a scene in the two forms that messages may take."""
+
+    def __init__(self, made: Scene, detector: Detector) -> None:
+        self.kind, self.cache = made.kind, FrameCache(made.makers, detector)
+        self._in_ego_frame: FrameCache | None = None
+
+    def form(self, attack: Any) -> FrameCache:
+        """As the attack asks for them."""
+        if not getattr(attack, "needs_ego_frame", False):
+            return self.cache
+        if self._in_ego_frame is None:
+            self._in_ego_frame = self.cache.under(_in_ego_frame(self.cache.detector))
+        return self._in_ego_frame
+
+
+@lru_cache(maxsize=1)
+def _frames(grid: Grid, ref: SceneRef, content: str, detector: DetectorRef) -> _Frames:
+    """Kept for the next task, which is often of the same scene."""
+    return _Frames(scene(ref, grid), detector.open())
+
+
+def _play(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> dict[DefenseSpec, Done]:
+    """What each defence did, or why it could not; what one cannot do costs the others nothing."""
+    try:
+        return _attempt(task, made, block, defenses)
+    except RobosacError as error:
+        if len(defenses) == 1:
+            return {spec: Done(cannot=" ".join(str(error).split())) for spec in defenses}
+    found: dict[DefenseSpec, Done] = {}
+    for spec in defenses:
+        found |= _play(task, made, block, [spec])
+    return found
+
+
+def _attempt(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> dict[DefenseSpec, Done]:
+    records: dict[str, list[FrameRecord]] = {spec.label: [] for spec in defenses}
+    start = time.perf_counter()
+    for played in _played(task, made, block, defenses):
+        records[played.policy].append(played.record)
+    seconds = (time.perf_counter() - start) / len(defenses)
+    kind, making_ms = made.kind, made.cache.making_ms
+    return {
+        spec: Done(records=tuple(records[spec.label]), seconds=seconds, kind=kind, making_ms=making_ms)
+        for spec in defenses
+    }
+
+
+def _played(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> Iterator[Played]:
+    attack = None if block.attack is None else block.attack.value
+    cache = made.form(attack)
+    if block.m > len(cache.at(0).frame.others):
+        raise InputError(TOO_FEW)
+    return play_staged(
+        cache,
+        cache.detector,
+        attack,
+        (block.m,),
+        [spec.policy(gate_of(task.ref.dataset)) for spec in defenses],
+        seed=task.ref.seed,
+        calibration=task.detector.calibration,
+        opener=task.opener,
+    )
+
+
+def _in_ego_frame(detector: Detector) -> Detector:
+    make: Any = getattr(detector, "in_ego_frame", None)
+    if make is None:
+        raise InputError(
+            f"expected a detector that takes messages in the ego's frame, got {detector.name!r}; an attack after "
+            "warping can be evaluated on the shipped ones"
+        )
+    made: Detector = make()
+    return made
