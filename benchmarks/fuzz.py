@@ -1,7 +1,8 @@
 """Mutated files against the readers of untrusted files: `python -m benchmarks.fuzz` and, coverage-guided, `--atheris`.
 
 Every file is a mutation of a good one: bits flipped, bytes overwritten with telling values, pieces cut and doubled. A
-reader may return a plain value or raise `DataError`; anything else is a finding. Times are of the processor, whatever
+reader may return a plain value or raise `DataError`; anything else is a finding. `--structure` edits content instead
+(`benchmarks.fuzz_structure`), where a silent change of meaning is a finding too. Times are of the processor, whatever
 else runs beside it. `--atheris SECONDS` needs the package atheris, which nothing else here does.
 """
 
@@ -196,7 +197,16 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--atheris", type=int, metavar="SECONDS", help="coverage-guided instead, for so long")
+    parser.add_argument("--structure", action="store_true", help="edits of content in place of bytes")
     arguments = parser.parse_args()
+    if arguments.structure:
+        from benchmarks.fuzz_structure import campaign as of_structure
+
+        edits = of_structure(arguments.files, arguments.seed)
+        for outcome, count in edits["outcomes"].items():
+            print(f"{outcome:<20} {count}")
+        print(f"findings: {len(edits['findings'])}", *edits["findings"][:20], sep="\n")
+        sys.exit(bool(edits["findings"]))
     if arguments.atheris:
         coverage_guided(arguments.atheris)
         return

@@ -23,6 +23,7 @@ _HAIR_M = 1e-10
 _PARALLEL_RAD = 1e-8
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+numba: Any
 try:
     import numba
 except ImportError:  # an installation without its dependencies
