@@ -82,7 +82,8 @@ def checkpoint(rng: np.random.Generator, root: Path) -> tuple[Any, Callable[[], 
 
     net, header = load_network(WEIGHTS / "mean.safetensors")
     state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    name = list(state)[int(rng.integers(len(state)))]
+    floats = [name for name, tensor in state.items() if tensor.is_floating_point()]
+    name = floats[int(rng.integers(len(floats)))]
     what = ["as it is", "missing", "doubled", "another shape", "NaN", "inf"][int(rng.integers(6))]
     if what == "missing":
         del state[name]
