@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
+import yaml
+
+from robosac import plain_yaml
 
 VALUES: Final = (
     *[
@@ -48,6 +51,19 @@ VALUES: Final = (
     ],
 )
 NO_JSON: Final = (datetime.date(2020, 1, 2), b"\xff")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes the texts that the project's loader would take for numbers."""
+
+
+_Dumper.yaml_implicit_resolvers = plain_yaml.RESOLVERS
+
+
+def dumped(tree: Any) -> bytes:
+    """A tree as YAML that means the tree."""
+    text: str = yaml.dump(tree, Dumper=_Dumper, allow_unicode=True)
+    return text.encode()
 
 
 def edited(tree: Any, rng: np.random.Generator, values: tuple[Any, ...]) -> Any:

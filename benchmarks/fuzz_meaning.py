@@ -73,7 +73,7 @@ def boxes_of(records: Sequence[tuple[str | None, Array, Array]]) -> list[Box]:
         for k, (other_named, other, theirs) in enumerate(kept):
             shared = outline.intersection(theirs).area
             iou = shared / (outline.area + theirs.area - shared)
-            if iou > 0.7 and abs(other[2] - z) < (size[2] + other[5]) / 2 + 1 and not (named and other_named):
+            if iou > 0.7 and abs(other[2] - z) < (size[2] + other[5]) / 2 + 1:
                 kept[k] = (named or other_named, other, theirs)
                 break
         else:
@@ -158,10 +158,12 @@ def infos_mean(tree: Any) -> list[Box]:
     pose, labels, scene = tree.get("lidar_pose_1"), tree.get("labels_1"), tree.get("scene_token", "0")
     if not plain_of_pickles(tree):
         raise RefusedError
-    if type(tree.get("agent_num")) is not int or tree["agent_num"] != 1:
-        raise RefusedError  # other numbers than 1 ask for agents that are not there
+    if type(tree.get("agent_num")) is not int or not 0 <= tree["agent_num"] <= 1:
+        raise RefusedError  # more than 1 ask for agents that are not there
     if not ((type(scene) is int and scene != -1) or (isinstance(scene, str) and 0 < len(scene) <= 200)):
         raise RefusedError
+    if not tree["agent_num"]:
+        return []
     matrix = numbers(pose, 4, 4)
     turn = matrix[:3, :3]
     if not (np.abs(matrix) <= 1e9).all() or np.abs(matrix[3] - [0, 0, 0, 1]).max() > 1e-6:

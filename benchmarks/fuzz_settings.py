@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import yaml
 
-from benchmarks.fuzz_edits import VALUES, edited
+from benchmarks.fuzz_edits import VALUES, dumped, edited
 from benchmarks.fuzz_meaning import Box, RefusedError
 from robosac.data.recording import Objects
 
@@ -34,7 +33,7 @@ def config(rng: np.random.Generator, root: Path) -> tuple[Any, Callable[[], list
     from robosac.detectors.bev.config import TrainConfig
 
     tree = edited(_RUN, rng, VALUES)
-    (root / "run.yaml").write_text(yaml.safe_dump(tree, allow_unicode=True), encoding="utf-8")
+    (root / "run.yaml").write_bytes(dumped(tree))
 
     def means() -> list[Box]:
         if not isinstance(tree, dict) or not isinstance(tree.get("name"), str) or not set(tree) <= set(_RUN):
@@ -52,7 +51,8 @@ def config(rng: np.random.Generator, root: Path) -> tuple[Any, Callable[[], list
         for key, (kind, low, high) in _LIMITS.items():
             value = parts.get(key, low)
             ok = type(value) is kind or (kind is float and type(value) is int)
-            if key in parts and not (ok and low <= value <= high and abs(value) < 2**64):
+            ok = ok and (not isinstance(value, int) or value.bit_length() <= 64)
+            if key in parts and not (ok and low <= value <= high and value != math.inf):
                 raise RefusedError
         return [_shown(key, parts[key]) for key in _LIMITS if key in parts]
 

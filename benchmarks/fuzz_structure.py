@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import yaml
 
-from benchmarks.fuzz_edits import NO_JSON, VALUES, edited
+from benchmarks.fuzz_edits import NO_JSON, VALUES, dumped, edited
 from benchmarks.fuzz_meaning import Box, RefusedError, dair_means, infos_mean, opv2v_means, parsed_means
 from benchmarks.fuzz_settings import checkpoint, config
 from robosac import pcd
@@ -54,7 +53,7 @@ _MATRIX: Final = {**_SIX, "lidar_pose": np.eye(4).tolist()}
 def opv2v(rng: np.random.Generator, root: Path) -> tuple[Any, Callable[[], list[Box]], Callable[[], Objects]]:
     tree = edited(_SIX if rng.random() < 0.5 else _MATRIX, rng, (*VALUES, *NO_JSON))
     path = root / "000001.yaml"
-    path.write_text(yaml.safe_dump(tree, allow_unicode=True), encoding="utf-8")
+    path.write_bytes(dumped(tree))
     return tree, lambda: opv2v_means(tree), lambda: said(path, root, "1").objects
 
 
@@ -106,9 +105,10 @@ def infos(rng: np.random.Generator, root: Path) -> tuple[Any, Callable[[], list[
     def read() -> Objects:
         recording = V2XSimPkl(root)
         [scenario] = recording.scenarios()
-        [agent] = recording.present(scenario, "000000")
-        recording.pose(scenario, "000000", agent)
-        return recording.labels(scenario, "000000", [agent])
+        agents = recording.present(scenario, "000000")
+        for agent in agents:
+            recording.pose(scenario, "000000", agent)
+        return recording.labels(scenario, "000000", agents)
 
     return made, lambda: infos_mean(made), read
 

@@ -27,6 +27,7 @@ DEPTH_LIMIT: Final = 100
 _SHALLOW: Final = 1000  # lists opened and characters in a line up to which YAML cannot be nested dangerously deep
 _DIGITS: Final = 70  # of 64 bits in base 2, its sign and prefix
 _BITS: Final = 64
+_NO_YAML: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _INDICATORS: Final = (b":", b",", b"-", b"[", b"{", b"?")  # one for every value, or key and value
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # PyYAML may have been built without libyaml
 
@@ -65,6 +66,7 @@ _PlainLoader.add_implicit_resolver(  # an exponent without a point or without a 
     re.compile(r"[-+]?(?:[0-9][0-9_]*|[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
     list("-+.0123456789"),
 )
+RESOLVERS: Final[Any] = _PlainLoader.yaml_implicit_resolvers  # which plain texts are numbers, dates and the like
 
 
 def parse(data: bytes, only: Only = None) -> Any:
@@ -87,7 +89,7 @@ def parse(data: bytes, only: Only = None) -> Any:
 
 
 def _loaded(data: bytes, only: Only) -> Any:
-    loader = _PlainLoader(data)
+    loader = _PlainLoader(data if only is None else _readable(data))
     try:
         node = loader.get_single_node()
         if node is None:
@@ -97,6 +99,13 @@ def _loaded(data: bytes, only: Only) -> Any:
         return loader.construct_document(node)
     finally:
         loader.dispose()
+
+
+def _readable(data: bytes) -> bytes:
+    """The same text with a mark for each byte that is no UTF-8 and each character that YAML does not allow."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # of UTF-16
+        return data
+    return _NO_YAML.sub("\ufffd", data.decode("utf-8", "replace")).encode()
 
 
 def _keep(node: Any, only: Mapping[str, Any], done: set[int]) -> None:

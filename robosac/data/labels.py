@@ -5,9 +5,9 @@
   are left out and counted; a reader's `classes` names others. A record without a class counts: OPV2V has vehicles only.
 - **Records.** One whose size is not between 0 and 100 m, or whose place is not finite and on earth, is left out and
   told, and the frame stays: published data sets hold such (two-wheelers of no width in CARLA and V2X-Sim).
-- **Names.** The same name is the same object. Objects without a name are one where two agents' boxes overlap, or where
-  two of one list all but cover each other; one that a name is known of takes it. A name that stands twice in one list
-  is none the second time.
+- **Names.** The same name is the same object. Boxes that all but cover each other are one, whatever their names: two
+  vehicles are never at one place. So are boxes of two agents that overlap, where one has no name; it takes the other's.
+  A name that stands twice in one list is none the second time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LONGEST_M: Final = 100.0  # a road vehicle is shorter; what says more is broken 
 MOST_OBJECTS: Final = 10_000
 LARGEST: Final = 1e9  # of a coordinate, metres: the earth's circumference is 4e7
 _SAME_IOU: Final = 0.3  # two agents see one object differently
-_TWICE_IOU: Final = 0.7  # one list means what it says: neighbours that touch are two
+_TWICE_IOU: Final = 0.7  # boxes that all but cover each other; in one list, neighbours that touch are two
 _CLOSE_M: Final = 1.0  # of heights: outlines that lie over one another on a bridge are two
 _KNOWN: Final = (
     *("ambulance", "bus", "car", "concretetruck", "construction", "emergency", "firetruck", "longvehicle", "minivan"),
@@ -138,29 +138,34 @@ def union(lists: Sequence[Objects]) -> Objects:
     poses = np.concatenate([objects.world_T_box for objects in lists])
     size = np.concatenate([objects.size for objects in lists])
     of = np.repeat(np.arange(len(lists)), [len(objects) for objects in lists])
-    there = _overlapping(poses, size, of) if unnamed else {}
+    there = _overlapping(poses, size, of)
     kept: dict[int, str] = {}
     known: set[str] = set()
     for k, name in enumerate(ids):
         if name in known:
             continue
-        same = [i for i in there.get(k, ()) if i in kept and (kept[i] in unnamed or name in unnamed)]
+        loose = name in unnamed
+        same = [i for i, twice in there.get(k, ()) if i in kept and (twice or loose or kept[i] in unnamed)]
         if not same:
             kept[k] = name
-        elif name not in unnamed:
+        elif not loose and kept[same[0]] in unnamed:
             kept[same[0]] = name
         known.add(name)
     rows = list(kept)
     return Objects(tuple(kept.values()), poses[rows], size[rows], unnamed & set(kept.values()), told)
 
 
-def _overlapping(poses: Float64, size: Array, of: Int64) -> Mapping[int, Sequence[int]]:
-    """Index of an object -> earlier ones that lie where it does, best first; `of (G,)` says which list it is on."""
+def _overlapping(poses: Float64, size: Array, of: Int64) -> Mapping[int, Sequence[tuple[int, bool]]]:
+    """Index of an object -> earlier ones that lie where it does, best first, and whether they all but cover each other.
+
+    `of (G,)` says which list an object is on.
+    """
     yaw = np.arctan2(poses[:, 1, 0], poses[:, 0, 0])
     i, j, iou = pairs_exceeding(np.concatenate([poses[:, :3, 3], size, yaw[:, None]], axis=1), _SAME_IOU)
     apart = np.abs(poses[i, 2, 3] - poses[j, 2, 3]) - (size[i, 2] + size[j, 2]) / 2
-    found: dict[int, list[int]] = {}
+    found: dict[int, list[tuple[int, bool]]] = {}
     for k in np.argsort(-iou, kind="stable"):
-        if apart[k] < _CLOSE_M and (of[i[k]] != of[j[k]] or iou[k] > _TWICE_IOU):
-            found.setdefault(int(j[k]), []).append(int(i[k]))
+        twice = bool(iou[k] > _TWICE_IOU)
+        if apart[k] < _CLOSE_M and (twice or of[i[k]] != of[j[k]]):
+            found.setdefault(int(j[k]), []).append((int(i[k]), twice))
     return found

@@ -159,6 +159,8 @@ class V2XSimNpy:
             raise DataError(
                 path, f"expected voxels within {VOXELS}, got {indices.min(axis=0)} to {indices.max(axis=0)}"
             )
+        _, once = np.unique(np.ravel_multi_index(tuple(indices.T), VOXELS), return_index=True)
+        indices = indices[np.sort(once)]  # a voxel that stands twice is one point
         points = np.zeros((len(indices), 4), np.float32)
         points[:, :3] = (indices + _LOWEST[_kind(agent)] + 0.5) * VOXEL_M
         t_ns = _order(tick)[1] * _PERIOD_NS

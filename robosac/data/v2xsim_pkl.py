@@ -165,7 +165,7 @@ class V2XSimPkl:
 
     def _t_ns(self, scenario: str, tick: str) -> int:
         micros = self._moment(scenario, tick).info.get("timestamp")
-        if isinstance(micros, (int, np.integer)) and 0 < micros < 10**16:
+        if isinstance(micros, (int, float, np.integer, np.floating)) and 0 < micros < 10**16:
             return int(micros) * 1000
         return int(tick) * _PERIOD_NS
 

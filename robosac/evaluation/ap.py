@@ -78,6 +78,8 @@ class FrameMatches:
         expected = (len(self.thresholds), len(self.scores))
         if self.outcome.shape != expected:
             raise InputError(f"expected outcome to be (T, D) = {expected}, got {self.outcome.shape}")
+        if not np.isfinite(self.scores).all():
+            raise InputError("expected finite scores, got NaN or inf; what made them is broken")
         if self.n_gt < 0:
             raise InputError(f"expected n_gt >= 0, got {self.n_gt}")
 

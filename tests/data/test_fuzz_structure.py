@@ -1,4 +1,4 @@
-"""Edited content: read as an independent reader reads it, or refused; `python -m benchmarks.fuzz --structure` does more."""
+"""Edited content: read as an independent reader reads it, or refused; `benchmarks/fuzz.py --structure` does more."""
 
 import numpy as np
 import pytest

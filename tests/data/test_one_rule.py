@@ -224,6 +224,18 @@ def test_a_name_that_stands_twice_loses_no_object(tmp_path):
     assert [told.count("stands twice") for told in data.left_out.popitem()[1]] == [1, 1]
 
 
+def test_two_names_at_one_place_are_one_object(tmp_path):
+    near = [*CAR]
+    near[0] += 0.2
+    opv2v(tmp_path, [[(CAR, None), (near, None)], [(near, None), (FAR, None)]])
+    assert truth_of(tmp_path).track_ids.tolist() == [100, 201]
+
+
+def test_a_voxel_that_stands_twice_is_one_point(tmp_path):
+    parsed(tmp_path, [[(CAR, None)]])  # nine times the same voxel
+    assert len(recognise(tmp_path).view("scene_5", "5_0", "agent1").points) == 1
+
+
 def test_outlines_over_one_another_on_a_bridge_are_two(tmp_path):
     above = [*CAR]
     above[2] += 6
@@ -389,16 +401,19 @@ BESIDE = [
     "plan: {a: 1, a: 2}",
     "plan: !!int x",
     "plan: 1\nplan: 2",
+    "plan: \udcff\udcfe",
+    "plan: 'a\x07'",
 ]
 
 
 @pytest.mark.parametrize("beside", BESIDE)
 def test_what_is_under_other_keys_is_not_judged(beside, tmp_path):
     opv2v(tmp_path, [[]])
-    (tmp_path / "s/1/000001.yaml").write_text(f"{beside}\n" + NEEDED % "")
+    file = tmp_path / "s/1/000001.yaml"
+    file.write_bytes(f"{beside}\n{NEEDED % ''}".encode(errors="surrogateescape"))
     assert len(truth_of(tmp_path).boxes) == 1
     if "\n" not in beside:
-        (tmp_path / "s/1/000001.yaml").write_text(NEEDED % f", {beside.replace('plan', 'speed')}")
+        file.write_bytes((NEEDED % f", {beside.replace('plan', 'speed')}").encode(errors="surrogateescape"))
         assert len(truth_of(tmp_path).boxes) == 1
 
 

@@ -24,6 +24,7 @@ from robosac.evaluation.ap import (
     match_truth,
     recall,
 )
+from robosac.evaluation.roc import roc_of
 from robosac.types import BevGrid, Detections, InputError, Truth
 
 
@@ -352,3 +353,11 @@ def test_iou_at_the_threshold_is_a_hit_at_every_heading(threshold: float) -> Non
             match_frame(found((0.9, moved)), boxes(car(20, 9, yaw)), thresholds=(threshold,)).hits(threshold)[0] == TP
         )
     assert hits == 500
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_stored_scores_and_suspicions_are_finite(value: float) -> None:
+    with pytest.raises(InputError, match="expected finite scores"):
+        FrameMatches((0.5,), np.array([value], np.float32), np.zeros((1, 1), np.int8), 1)
+    with pytest.raises(InputError, match="expected finite suspicions"):
+        roc_of(np.array([0.5, value]), np.array([True, False]))
