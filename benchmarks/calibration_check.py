@@ -26,7 +26,7 @@ from scipy.stats import betabinom
 
 from robosac import detectors
 from robosac.agreement import Agreement, BoxJaccard, ScoreMapOverlap, SeenScoreMap
-from robosac.calibration import conformal_threshold, honest_agreements
+from robosac.calibration import conformal_threshold, honest_scores, merged
 from robosac.detectors.fusion.early import EarlyFusion
 from robosac.detectors.fusion.late import LateFusion
 from robosac.detectors.fusion.single import single
@@ -105,16 +105,7 @@ def check(
 
 def gather(detector: Detector, frames: Iterable[Frame], seed: int, role: str) -> Agreements:
     """Agreements of one random honest subset a size and frame; a generator a frame, so that none moves another's."""
-    found: dict[str, dict[int, list[float]]] = {m.name: {} for m in MEASURES}
-    for frame in frames:
-        _add(found, honest_agreements(detector, [frame], MEASURES, keyed_rng(seed, role, frame.scenario)))
-    return found
-
-
-def _add(into: dict[str, dict[int, list[float]]], more: Agreements) -> None:
-    for measure, by_size in more.items():
-        for size, values in by_size.items():
-            into[measure].setdefault(size, []).extend(values)
+    return merged(honest_scores(detector, [f], MEASURES, keyed_rng(seed, role, f.scenario)) for f in frames)
 
 
 # ------------------------------------------------------------------------------------------------ on simulated frames
@@ -148,10 +139,7 @@ def simulated(detector: str, split: str, frames: int, *, seed: int, jobs: int) -
     """Agreements on the first frame of each of the first `frames` scenes of a split, whatever the number of jobs."""
     parts = [Job(detector, split, tuple(range(k, min(k + 10, frames))), seed) for k in range(0, frames, 10)]
     done = dict(Processes(jobs=jobs, threads=1).run(work, parts))
-    found: dict[str, dict[int, list[float]]] = {m.name: {} for m in MEASURES}
-    for position in range(len(parts)):
-        _add(found, done[position])
-    return found
+    return merged(done[position] for position in range(len(parts)))
 
 
 def table(cells: Sequence[Cell], *, expected: bool = True) -> str:

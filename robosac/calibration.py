@@ -1,40 +1,90 @@
-"""Agreement thresholds from honest data.
+"""What honest frames say about a detector: scores of random honest subsets, and thresholds read off them.
 
-Split conformal: of `n` honest frames, the threshold for subsets of one size is the k-th smallest agreement,
+A `Statistic` scores subsets of one frame's session, high where they look honest; the agreement with the ego's own
+result is one. Split conformal: of `n` honest frames, the threshold for subsets of one size is the k-th smallest score,
 `k = floor(alpha (n + 1))`. A further honest frame, exchangeable with these, then falls below it with probability at
 most alpha, whatever the detector and the measure (Vovk et al. 2005; on average over calibrations). What one calibration
 may end up with is wider: its own refusal rate is distributed as Beta(k, n + 1 - k) at most (Vovk 2012), and
 `refusal_bound` gives the quantile. Who wants that rate itself below alpha with a stated confidence takes the largest k
-whose quantile is; it costs laxer thresholds. Thresholds belong to a detector and a measure together.
+whose quantile is; it costs laxer thresholds. Thresholds belong to a detector and a statistic together.
 
-How often a lie passes depends on the lie. `lying_agreements` measures it for one that is given; it promises nothing
-about another. A lie that passes often may be one that does little harm, as `foreign` ones are where fusion averages.
+The scores are kept, for defences that ask how unusual one is (`Measure.p_value`).
+
+How often an attack passes depends on the attack. `attacked_scores` measures it for one that is given; it promises
+nothing about another. One that passes often may do little harm, as `foreign` messages do where fusion averages.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import ceil, floor, log
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from robosac.agreement import Agreement
 from robosac.files import write_whole
 from robosac.subsets import draw
-from robosac.types import EGO_ALONE, Array, Detector, Frame, Id, InputError, Message, Request, Session, Subset
+from robosac.types import (
+    EGO_ALONE,
+    Array,
+    BevGrid,
+    Detector,
+    Frame,
+    Id,
+    InputError,
+    Message,
+    Request,
+    Session,
+    Subset,
+    View,
+)
 
-Agreements: TypeAlias = dict[str, dict[int, list[float]]]  # measure -> size -> one a frame
+Scores: TypeAlias = Mapping[str, Mapping[int, Sequence[float]]]  # statistic -> subset size -> one a frame
 
 
-class Lie(Protocol):
-    """What a liar sends in a frame instead of its honest message; nothing, where it keeps silent."""
+@runtime_checkable
+class Statistic(Protocol):
+    """A value that scores subsets of teammates; one about single teammates scores those of size 1."""
+
+    @property
+    def name(self) -> str:
+        """Key in calibration files; it says all settings that the scores depend on."""
+        ...
+
+    def scores(
+        self, session: Session, ego: View, grid: BevGrid | None, subsets: Sequence[Subset]
+    ) -> Sequence[float | None]:
+        """One score a subset, high where it looks honest; None where the statistic says nothing of it."""
+        ...
+
+
+@dataclass(frozen=True)
+class WithEgo:
+    """The agreement of a subset's result with the ego's own, as a statistic."""
+
+    agreement: Agreement
+
+    @property
+    def name(self) -> str:
+        return self.agreement.name
+
+    def scores(self, session: Session, ego: View, grid: BevGrid | None, subsets: Sequence[Subset]) -> Sequence[float]:
+        reference, *results = session.detect([EGO_ALONE, *subsets])
+        compare = self.agreement.against(reference, ego, grid)
+        return [compare(result) for result in results]
+
+
+class Malicious(Protocol):
+    """What an attacker sends in a frame instead of its honest message; nothing, where it keeps silent."""
 
     def __call__(
-        self, frame: Frame, request: Request, honest: Mapping[Id, Message], liar: Id, rng: np.random.Generator
+        self, frame: Frame, request: Request, honest: Mapping[Id, Message], attacker: Id, rng: np.random.Generator
     ) -> Sequence[Message]: ...
 
 
@@ -91,9 +141,12 @@ def _rank(frames: int, alpha: float, confidence: float | None = None) -> int:
 
 @dataclass(frozen=True)
 class Measure:
-    """Thresholds of one agreement measure: subset size -> agreement asked for, from `frames` honest frames each.
+    """What honest frames said about one statistic, by subset size: `thresholds` of `frames` honest frames each.
 
-    `lies_accepted` is the share of subsets, by size, that pass with one liar in them; `lie` says what it sent.
+    Attributes:
+        lies_accepted: share of subsets that pass with one attacker in them; `lie` says what it sent.
+        confidence: with which the promise holds for this calibration; None: on average over them.
+        scores: what the thresholds were read from, sorted; absent in files of older versions.
     """
 
     alpha: float
@@ -101,7 +154,8 @@ class Measure:
     frames: Mapping[int, int]
     lies_accepted: Mapping[int, float] = field(default_factory=dict)
     lie: str = ""
-    confidence: float | None = None  # with which the promise holds for this calibration; None: on average over them
+    confidence: float | None = None
+    scores: Mapping[int, tuple[float, ...]] = field(default_factory=dict, repr=False)
 
     def refusals(self, size: int, *, confidence: float = 0.95) -> float:
         """What the refusal rate of honest subsets of a calibrated size stays below with this confidence."""
@@ -109,8 +163,29 @@ class Measure:
 
     def threshold(self, size: int) -> float:
         """Threshold for a subset of `size`; sizes never calibrated take the nearest smaller one, else the smallest."""
-        smaller = [s for s in self.thresholds if s <= size]
-        return self.thresholds[max(smaller) if smaller else min(self.thresholds)]
+        return self.thresholds[_stands_for(size, self.thresholds)]
+
+    def p_value(self, size: int, score: float) -> float:
+        """How unusual a score is for a random honest subset of `size`: `(1 + #{honest scores <= score}) / (n + 1)`.
+
+        Of a further honest frame it is at most p with a probability of at most p, for every p; it is at most alpha
+        where the score lies below the threshold at alpha. Sizes never calibrated as in `threshold`.
+
+        Source: conformal p-values, Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World" (2005), 2.2.
+
+        Raises:
+            InputError: if the calibration was made by a version that kept no scores.
+        """
+        if not self.scores:
+            raise InputError("expected a calibration with its scores, got none; make it again with `robosac calibrate`")
+        honest = self.scores[_stands_for(size, self.scores)]
+        return (1 + bisect_right(honest, score)) / (len(honest) + 1)
+
+
+def _stands_for(size: int, calibrated: Iterable[int]) -> int:
+    """The nearest smaller size that was calibrated, else the smallest."""
+    smaller = [s for s in calibrated if s <= size]
+    return max(smaller) if smaller else min(calibrated)
 
 
 @dataclass(frozen=True)
@@ -122,117 +197,124 @@ class Calibration:
     source: Mapping[str, str] = field(default_factory=dict)  # how it was made: data, seed, command
 
     def save(self, path: Path) -> None:
-        write_whole(path, (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode())
+        text = json.dumps(asdict(self), indent=2, sort_keys=True)
+        text = re.sub(r"\[([^][]*)\]", lambda m: f"[{' '.join(m[1].split())}]", text)  # a list of scores, a line
+        write_whole(path, f"{text}\n".encode())
 
     @staticmethod
     def load(path: Path) -> Calibration:
         """Read a file `save` wrote. InputError names the file and what is wrong with it."""
+        from pydantic import TypeAdapter
+
         try:
-            raw = json.loads(path.read_text())
-            measures = {
-                name: Measure(
-                    alpha=float(m["alpha"]),
-                    thresholds={int(k): float(v) for k, v in m["thresholds"].items()},
-                    frames={int(k): int(v) for k, v in m["frames"].items()},
-                    lies_accepted={int(k): float(v) for k, v in m.get("lies_accepted", {}).items()},
-                    lie=str(m.get("lie", "")),
-                    confidence=None if m.get("confidence") is None else float(m["confidence"]),
-                )
-                for name, m in raw["measures"].items()
-            }
-            return Calibration(str(raw["detector"]), measures, {str(k): str(v) for k, v in raw["source"].items()})
+            return TypeAdapter(Calibration).validate_json(path.read_bytes())
         except FileNotFoundError:
             raise InputError(
                 f"expected a calibration file at {path}, found none; make one with `robosac calibrate`"
             ) from None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except ValueError as error:
             raise InputError(f"expected {path} to be a calibration file, got {type(error).__name__}: {error}") from None
 
 
-def honest_agreements(
-    detector: Detector, frames: Iterable[Frame], measures: Sequence[Agreement], rng: np.random.Generator
-) -> Agreements:
-    """Agreements `{measure: {size: [one per frame]}}` of random honest subsets, one of each size a frame."""
-    found: Agreements = {m.name: {} for m in measures}
+def honest_scores(
+    detector: Detector, frames: Iterable[Frame], statistics: Sequence[Statistic | Agreement], rng: np.random.Generator
+) -> dict[str, dict[int, list[float]]]:
+    """Scores `{statistic: {size: [one per frame]}}` of random honest subsets, one of each size a frame."""
+    found: dict[str, dict[int, list[float]]] = {s.name: {} for s in statistics}
     for frame in frames:
         request = Request.of(frame.ego)
         session = detector.open(frame.ego, request, [detector.encode(v, request) for v in frame.others.values()])
         subsets = [draw(session.ids, size, rng) for size in range(1, len(session.ids) + 1)]
-        _compare(found, detector, frame, session, subsets, measures)
+        _add(found, detector, frame, session, subsets, statistics)
     return found
 
 
-def lying_agreements(
-    detector: Detector, frames: Iterable[Frame], measures: Sequence[Agreement], lie: Lie, rng: np.random.Generator
-) -> Agreements:
-    """Agreements `{measure: {size: [one per frame]}}` of random subsets that hold one liar, a random teammate."""
-    found: Agreements = {m.name: {} for m in measures}
+def attacked_scores(
+    detector: Detector,
+    frames: Iterable[Frame],
+    statistics: Sequence[Statistic | Agreement],
+    malicious: Malicious,
+    rng: np.random.Generator,
+) -> dict[str, dict[int, list[float]]]:
+    """Scores `{statistic: {size: [one per frame]}}` of random subsets that hold one attacker, a random teammate."""
+    found: dict[str, dict[int, list[float]]] = {s.name: {} for s in statistics}
     for frame in frames:
         if not frame.others:
             continue
         request = Request.of(frame.ego)
         honest = {i: detector.encode(view, request) for i, view in frame.others.items()}
-        liar = str(rng.choice(sorted(honest)))
-        inbox = [*(m for i, m in honest.items() if i != liar), *lie(frame, request, honest, liar, rng)]
-        session = detector.open(frame.ego, request, inbox)
-        if liar not in session.ids:  # it kept silent
+        attacker = str(rng.choice(sorted(honest)))
+        sent = malicious(frame, request, honest, attacker, rng)
+        session = detector.open(frame.ego, request, [*(m for i, m in honest.items() if i != attacker), *sent])
+        if attacker not in session.ids:  # it kept silent
             continue
-        rest = [i for i in session.ids if i != liar]
-        subsets = [draw(rest, size, rng) | {liar} for size in range(len(session.ids))]
-        _compare(found, detector, frame, session, subsets, measures)
+        rest = [i for i in session.ids if i != attacker]
+        subsets = [draw(rest, size, rng) | {attacker} for size in range(len(session.ids))]
+        _add(found, detector, frame, session, subsets, statistics)
     return found
 
 
-def foreign(detector: Detector, elsewhere: Frame) -> Lie:
-    """The lie that any codec allows: under its own name, pose and time the liar sends what an agent of the frame
+def foreign(detector: Detector, elsewhere: Frame) -> Malicious:
+    """What any codec allows: under its own name, pose and time the attacker sends what an agent of the frame
     `elsewhere` saw. Without anybody there it keeps silent.
     """
 
-    def lie(
-        frame: Frame, request: Request, honest: Mapping[Id, Message], liar: Id, rng: np.random.Generator
+    def sent(
+        frame: Frame, request: Request, honest: Mapping[Id, Message], attacker: Id, rng: np.random.Generator
     ) -> Sequence[Message]:
         if not elsewhere.others:
             return []
         stranger = elsewhere.others[str(rng.choice(sorted(elsewhere.others)))]
         seen = detector.encode(stranger, Request.of(elsewhere.ego)).payload
-        return [replace(honest[liar], payload=seen)]
+        return [replace(honest[attacker], payload=seen)]
 
-    return lie
+    return sent
 
 
-def _compare(
-    found: Agreements,
+def _add(
+    found: dict[str, dict[int, list[float]]],
     detector: Detector,
     frame: Frame,
     session: Session,
     subsets: Sequence[Subset],
-    measures: Sequence[Agreement],
+    statistics: Sequence[Statistic | Agreement],
 ) -> None:
-    """Add what each measure says of each subset."""
-    reference, *results = session.detect([EGO_ALONE, *subsets])
-    for measure in measures:
-        compare = measure.against(reference, frame.ego, detector.grid)
-        for subset, result in zip(subsets, results, strict=True):
-            found[measure.name].setdefault(len(subset), []).append(compare(result))
+    """Add what each statistic says of each subset."""
+    for given in statistics:
+        statistic = given if isinstance(given, Statistic) else WithEgo(given)
+        for subset, score in zip(subsets, statistic.scores(session, frame.ego, detector.grid, subsets), strict=True):
+            if score is not None:
+                found[given.name].setdefault(len(subset), []).append(score)
+
+
+def merged(parts: Iterable[Scores]) -> dict[str, dict[int, list[float]]]:
+    """The scores of several frames in one, in this order."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for part in parts:
+        for statistic, by_size in part.items():
+            held = found.setdefault(statistic, {})
+            for size, values in by_size.items():
+                held.setdefault(size, []).extend(values)
+    return found
 
 
 def fit(
     detector: str,
-    agreements: Mapping[str, Mapping[int, Sequence[float]]],
+    scores: Scores,
     *,
     alpha: float,
     source: Mapping[str, str] | None = None,
-    lies: Mapping[str, Mapping[int, Sequence[float]]] | None = None,
-    lie: str = "",
+    attacked: Scores | None = None,
+    attack: str = "",
     confidence: float | None = None,
 ) -> Calibration:
-    """Thresholds from `{measure: {size: agreements of honest frames}}`; sizes with too few frames are left out.
+    """Thresholds from the scores of honest frames; sizes with too few frames are left out.
 
-    With `lies`, those of `lying_agreements`, the share of these that the thresholds let pass; `lie` is their name.
+    With `attacked`, those of `attacked_scores`, the share of these that the thresholds let pass; `attack` names them.
     """
     needed = frames_needed(alpha, confidence)
     fitted: dict[str, Measure] = {}
-    for name, by_size in agreements.items():
+    for name, by_size in scores.items():
         enough = {size: values for size, values in sorted(by_size.items()) if len(values) >= needed}
         if not enough:
             most = max((len(v) for v in by_size.values()), default=0)
@@ -240,14 +322,15 @@ def fit(
         thresholds = {
             size: conformal_threshold(np.array(v), alpha, confidence=confidence) for size, v in enough.items()
         }
-        told = (lies or {}).get(name, {})
+        tried = (attacked or {}).get(name, {})
         fitted[name] = Measure(
             alpha=alpha,
             thresholds=thresholds,
             frames={size: len(v) for size, v in enough.items()},
-            lies_accepted={s: float(np.mean(np.array(told[s]) >= t)) for s, t in thresholds.items() if s in told},
-            lie=lie if told else "",
+            lies_accepted={s: float(np.mean(np.array(tried[s]) >= t)) for s, t in thresholds.items() if s in tried},
+            lie=attack if tried else "",
             confidence=confidence,
+            scores={size: tuple(sorted(map(float, v))) for size, v in enough.items()},
         )
     return Calibration(detector, fitted, dict(source or {}))
 
@@ -255,13 +338,13 @@ def fit(
 def calibrate(
     detector: Detector,
     frames: Iterable[Frame],
-    measures: Sequence[Agreement],
+    statistics: Sequence[Statistic | Agreement],
     *,
     alpha: float,
     rng: np.random.Generator,
     source: Mapping[str, str] | None = None,
     confidence: float | None = None,
 ) -> Calibration:
-    """Thresholds for each measure and subset size from honest frames."""
-    found = honest_agreements(detector, frames, measures, rng)
+    """Thresholds for each statistic (an agreement is one) and subset size from honest frames."""
+    found = honest_scores(detector, frames, statistics, rng)
     return fit(detector.name, found, alpha=alpha, source=source, confidence=confidence)

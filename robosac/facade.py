@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from robosac.calibration import Calibration
 from robosac.defenses import Robosac
 from robosac.defenses.protocol import Defender, Defense
+from robosac.registry.defenses import open_defense
 from robosac.registry.detectors import open_detector, saved_calibration
 from robosac.types import Detections, Detector, Frame, InputError, Received, Request, Verdict, View, keyed_rng
 
@@ -82,21 +83,22 @@ class Defended:
 
 def wrap(
     detector: Detector | str,
-    defense: Defense | None = None,
+    defense: Defense | str | None = None,
     *,
     calibration: Calibration | str | Path | None = None,
     seed: int = 0,
 ) -> Defended:
-    """Put a defence (default: `Robosac()`, number of attackers unknown) around a detector, or one named.
+    """Put a defence (default: `Robosac()`, number of attackers unknown) around a detector; either may be a name.
 
     `calibration` is a `Calibration`, a file of one, or None for the one beside the detector's weights; a detector
     without any works with the measure's stated default threshold and a warning.
     """
     if isinstance(detector, str):
         detector = open_detector(detector)
-    chosen = defense if defense is not None else Robosac()
+    if isinstance(defense, str):
+        defense = open_defense(defense)
     if isinstance(calibration, (str, Path)):
         calibration = Calibration.load(Path(calibration))
     elif calibration is None:
         calibration = saved_calibration(detector)
-    return Defended(detector, chosen, calibration, seed)
+    return Defended(detector, Robosac() if defense is None else defense, calibration, seed)

@@ -60,7 +60,7 @@ APPLICATION: tuple[frozenset[str], ...] = (
     frozenset({"registry"}),
     frozenset({"facade"}),
     frozenset({"experiments"}),
-    frozenset({"commands", "cli"}),
+    frozenset({"cli"}),
 )
 ENTRANCES = frozenset({"", "__main__"})  # `import robosac`, whose names anybody above may use, and `python -m robosac`
 NESTED = frozenset(room for room in (*(r for f in FLOORS for r in f), *BESIDE) if "." in room)

@@ -15,10 +15,9 @@ import pytest
 from robosac import attacks
 from robosac.attacks import features, registry
 from robosac.attacks.registry import kinds
-from robosac.cli import main
-from robosac.commands import attack_gallery
-from robosac.commands.attack_words import acts, differs, said_by, wrapped
-from robosac.commands.attacks import brief
+from robosac.cli import attack_gallery, main
+from robosac.cli.attack_words import acts, differs, said_by, wrapped
+from robosac.cli.attacks import brief
 from robosac.registry.attacks import open_attack
 from robosac.types import Detections, InputError
 from robosac.viz.gallery import Entry, changes, gallery_page

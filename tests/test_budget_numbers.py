@@ -20,13 +20,29 @@ def test_probabilities_are_read_as_they_are_written() -> None:
     assert as_probability(0.9) == as_probability("0.9") == as_probability("9/10") == Fraction(9, 10)
     # q = 9/10: one trial gives 0.9 exactly, two give 0.99; the nearest doubles would ask for one more
     assert [trials(10, 1, 1, p, law=Law.INDEPENDENT).count for p in (0.9, 0.99, 0.999)] == [1, 2, 3]
+    assert as_probability("0." + "1" * 998) == Fraction(int("1" * 998), 10**998)  # 1000 digits are read, no more
+    assert as_probability("1/" + "3" * 998) == Fraction(1, int("3" * 998))
     assert attackers_of_ratio(5, 0.4) == attackers_of_ratio(5, "2/5") == 2
     assert attackers_of_ratio(5, 0.41) == 3
     assert attackers_of_ratio(10, 0.7) == 7
 
 
 @pytest.mark.parametrize(
-    "text", ["nan", "inf", "-0.1", "1.1", "x", "1/0", "", "1e-999999999", "1e999999999", True, None]
+    "text",
+    [
+        "nan",
+        "inf",
+        "-0.1",
+        "1.1",
+        "x",
+        "1/0",
+        "",
+        "1e-999999999",
+        "1e999999999",
+        pytest.param("0." + "1" * 999, id="1001 digits"),
+        True,
+        None,
+    ],
 )
 def test_what_is_no_probability_is_refused(text: object) -> None:
     with pytest.raises(InputError, match=r"expected confidence to be a number in \[0, 1\], got .*; write it like"):
@@ -57,6 +73,11 @@ def test_numbers_too_large_to_count_agree_with_counting(
     monkeypatch.setattr(numbers, "EXACT_BITS", 0)
     assert law.trials_for(miss) == n
     assert abs(law.miss(n) / counted - 1) < Fraction(1, 10**30) if counted else law.miss(n) == 0
+
+
+def test_the_smallest_power_of_what_no_float_tells_from_one() -> None:
+    base, hair = 1 - Fraction(1, 10**300), Fraction(1, 10**1500)
+    assert [smallest_power(base, base**2 + change) for change in (hair, 0, -hair)] == [2, 2, 3]
 
 
 @settings(max_examples=30)

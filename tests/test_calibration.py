@@ -14,16 +14,17 @@ from robosac.agreement import BoxJaccard, ScoreMapOverlap
 from robosac.calibration import (
     Calibration,
     Measure,
+    WithEgo,
     calibrate,
     conformal_threshold,
     fit,
-    foreign,
     frames_needed,
-    honest_agreements,
-    lying_agreements,
+    honest_scores,
+    merged,
     refusal_bound,
 )
-from robosac.types import InputError, Request
+from robosac.detectors import WEIGHTS
+from robosac.types import InputError
 from tests.toy import GRID, ToyDetector, ToySession, frame
 
 
@@ -78,18 +79,20 @@ def test_thresholds_are_fitted_by_hand():
     lies below the median of Beta(2, 3) with too small a chance. What equals the threshold passes."""
     agreements = {"m": {2: [0.6, 0.4], 1: [0.5, 0.2, 0.9, 0.3], 3: [0.7]}, "other": {1: [0.1, 0.8]}}
     malicious = {"m": {1: [0.1, 0.2, 0.2, 0.9], 3: [0.0]}}
-    fitted = fit("toy", agreements, alpha=0.5, source={"a": "b"}, lies=malicious, lie="x", confidence=0.75)
+    fitted = fit("toy", agreements, alpha=0.5, source={"a": "b"}, attacked=malicious, attack="x", confidence=0.75)
+    sizes = {1: (0.2, 0.3, 0.5, 0.9), 2: (0.4, 0.6), 3: (0.7,)}  # the scores are kept, sorted
     assert fitted == Calibration(
         "toy",
         {
-            "m": Measure(0.5, {1: 0.2, 2: 0.4}, {1: 4, 2: 2}, {1: 0.75}, "x", 0.75),
-            "other": Measure(0.5, {1: 0.1}, {1: 2}, {}, "", 0.75),
+            "m": Measure(0.5, {1: 0.2, 2: 0.4}, {1: 4, 2: 2}, {1: 0.75}, "x", 0.75, {1: sizes[1], 2: sizes[2]}),
+            "other": Measure(0.5, {1: 0.1}, {1: 2}, {}, "", 0.75, {1: (0.1, 0.8)}),
         },
         {"a": "b"},
     )
-    unnamed = fit("toy", agreements, alpha=0.5, lies=malicious).measures["m"]
+    unnamed = fit("toy", agreements, alpha=0.5, attacked=malicious).measures["m"]
     assert unnamed.lie == "" and unnamed.lies_accepted == {1: 0.25, 3: 0.0}
-    assert fit("toy", agreements, alpha=0.5).measures["m"] == Measure(0.5, {1: 0.3, 2: 0.4, 3: 0.7}, {1: 4, 2: 2, 3: 1})
+    plain = fit("toy", agreements, alpha=0.5).measures["m"]
+    assert plain == Measure(0.5, {1: 0.3, 2: 0.4, 3: 0.7}, {1: 4, 2: 2, 3: 1}, scores=sizes)
 
 
 @pytest.mark.parametrize(("by_size", "most"), [({}, 0), ({1: [0.5] * 3, 2: [0.5] * 5, 3: []}, 5)])
@@ -142,15 +145,26 @@ class Careful(ToyDetector):
 
 def test_every_size_is_measured_once_a_frame_against_the_ego_alone():
     frames = [frame({"ego": [(0, 0)], "a": [(9, 9)], "b": [(-9, 9)]}), frame({"ego": [(0, 0)], "a": [(0, 0)]})]
-    got = honest_agreements(Careful(), frames, [Asked()], np.random.default_rng(0))
+    got = honest_scores(Careful(), frames, [WithEgo(Asked())], np.random.default_rng(0))
     assert got == {"asked": {1: [1 / 2, 1.0], 2: [1 / 3]}}
+
+
+def test_scores_of_frames_merged_are_those_of_all_frames():
+    frames, rng = list(honest_frames(3)), np.random.default_rng
+    each = [honest_scores(ToyDetector(), [f], [BoxJaccard(), ScoreMapOverlap()], rng(0)) for f in frames]
+    whole = merged(each)
+    assert whole == {m: {s: [e[m][s][0] for e in each] for s in (1, 2)} for m in each[0]} and len(whole) == 2
+    assert merged([]) == {} and merged([{"m": {1: [0.5]}}, {"m": {2: [0.25]}, "n": {}}]) == {
+        "m": {1: [0.5], 2: [0.25]},
+        "n": {},
+    }
 
 
 def test_a_detector_that_gives_too_few_results_is_noticed(monkeypatch):
     whole = ToySession.detect
     monkeypatch.setattr(ToySession, "detect", lambda self, subsets: whole(self, subsets)[:-1])
     with pytest.raises(ValueError, match="shorter"):
-        honest_agreements(Careful(), honest_frames(1), [Asked()], np.random.default_rng(0))
+        honest_scores(Careful(), honest_frames(1), [WithEgo(Asked())], np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
@@ -181,6 +195,8 @@ def test_the_rank_with_a_confidence_by_hand():
     for wrong in (0.0, 1.0, -1.0):
         with pytest.raises(InputError, match="confidence inside"):
             conformal_threshold(values, 0.02, confidence=wrong)
+        with pytest.raises(InputError, match="alpha inside"):
+            conformal_threshold(values, wrong)
 
 
 @pytest.mark.parametrize(
@@ -213,6 +229,80 @@ def test_a_confidence_is_kept_in_the_file(tmp_path):
     (a,), (b,) = sure.measures.values(), plain.measures.values()
     assert a.confidence == 0.9 and b.confidence is None
     assert all(a.thresholds[s] <= b.thresholds[s] for s in (1, 2)) and a.refusals(1, confidence=0.9) <= 0.1
+    assert all((a.thresholds[s], b.thresholds[s]) == (a.scores[s][1], b.scores[s][3]) for s in (1, 2))  # ranks 2 and 4
+
+
+# ------------------------------------------------------------------------------------------ scores and p-values
+def test_p_values_by_hand():
+    measure = Measure(0.1, {1: 0.2, 3: 0.5}, {1: 4, 3: 4}, scores={1: (0.2, 0.4, 0.4, 0.9), 3: (0.5, 0.6, 0.7, 0.8)})
+    assert [measure.p_value(1, s) for s in (0.1, 0.2, 0.3, 0.4, 0.95)] == [0.2, 0.4, 0.4, 0.8, 1.0]
+    assert measure.p_value(2, 0.55) == measure.p_value(1, 0.55)  # the nearest smaller size
+    assert measure.p_value(9, 0.55) == 0.4
+
+
+@given(st.lists(st.integers(0, 30), min_size=20, max_size=60), st.floats(0.06, 0.5), st.integers(-1, 31))
+def test_a_score_below_the_threshold_has_a_p_value_of_at_most_alpha(values, alpha, score):
+    made = fit("toy", {"m": {1: values}}, alpha=alpha).measures["m"]
+    assert (score < made.threshold(1)) == (made.p_value(1, score) <= alpha + 1e-12)
+
+
+def test_p_values_of_honest_frames_are_as_rare_as_they_say():
+    rng, n = np.random.default_rng(0), 19
+    drawn = []
+    for _ in range(2000):
+        honest = tuple(sorted(rng.random(n)))
+        drawn.append(Measure(0.1, {1: 0.0}, {1: n}, scores={1: honest}).p_value(1, rng.random()))
+    for p in (0.05, 0.1, 0.5):
+        assert abs(np.mean(np.array(drawn) <= p) - p) < 4 * np.sqrt(p * (1 - p) / 2000)
+
+
+def test_scores_are_kept_to_the_last_bit_and_each_list_in_a_line(tmp_path):
+    made = calibrate(ToyDetector(), honest_frames(40), [BoxJaccard()], alpha=0.1, rng=np.random.default_rng(0))
+    made.save(tmp_path / "c.json")
+    text = (tmp_path / "c.json").read_text()
+    assert Calibration.load(tmp_path / "c.json") == made and text.count("[") == 2 and len(text.splitlines()) < 40
+    (measure,) = made.measures.values()
+    assert [len(s) for s in measure.scores.values()] == [40, 40]
+    assert all(list(s) == sorted(s) and measure.thresholds[k] in s for k, s in measure.scores.items())
+
+
+def test_a_file_without_scores_still_gives_thresholds(tmp_path):
+    old = {"alpha": 0.1, "thresholds": {"1": 0.25}, "frames": {"1": 40}, "lies_accepted": {}, "lie": "foreign"}
+    (tmp_path / "old.json").write_text(json.dumps({"detector": "x", "measures": {"m": old}, "source": {"seed": "0"}}))
+    found = Calibration.load(tmp_path / "old.json").measures["m"]
+    assert found.threshold(1) == 0.25 and found.confidence is None
+    with pytest.raises(InputError, match="make it again with `robosac calibrate`"):
+        found.p_value(1, 0.5)
+
+
+class Nearest:
+    """A statistic about single teammates: how many objects it sent."""
+
+    name = "objects"
+
+    def scores(self, session, ego, grid, subsets):
+        return [
+            float(len(session.messages[next(iter(s))].payload["centres"])) if len(s) == 1 else None for s in subsets
+        ]
+
+
+def test_a_statistic_of_ones_own_stands_beside_the_agreement():
+    frames, both = list(honest_frames(12)), (Nearest(), BoxJaccard())
+    found = honest_scores(ToyDetector(), frames, both, np.random.default_rng(0))
+    assert set(found["objects"]) == {1} and len(found["objects"][1]) == 12
+    sent = [{float(len(v.points)) for v in f.others.values()} for f in frames]
+    assert all(score in counts for score, counts in zip(found["objects"][1], sent, strict=True))
+    alone = honest_scores(ToyDetector(), frames, (WithEgo(BoxJaccard()),), np.random.default_rng(0))
+    assert found[BoxJaccard().name] == alone[BoxJaccard().name]  # the same subsets, whatever else is asked
+
+
+@pytest.mark.parametrize("path", sorted(WEIGHTS.glob("*.calibration.json")), ids=lambda p: p.name.partition(".")[0])
+def test_the_shipped_thresholds_are_read_off_the_scores_beside_them(path):
+    measures = Calibration.load(path).measures
+    assert len(measures) == 3 and path.stat().st_size < 150_000
+    for m in measures.values():
+        assert {size: len(s) for size, s in m.scores.items()} == m.frames
+        assert {size: conformal_threshold(np.array(s), m.alpha) for size, s in m.scores.items()} == m.thresholds
 
 
 def test_the_bound_on_refusals_by_hand_and_by_simulation():
@@ -222,55 +312,3 @@ def test_the_bound_on_refusals_by_hand_and_by_simulation():
     realised = [beta.cdf(conformal_threshold(rng.beta(5, 2, n), alpha), 5, 2) for _ in range(4000)]
     above = np.mean(np.array(realised) > refusal_bound(n, alpha))
     assert abs(above - 0.05) < 4 * math.sqrt(0.05 * 0.95 / 4000)
-
-
-# --------------------------------------------------------------------------------------------------- malicious messages
-def test_foreign_messages_by_hand():
-    here = frame({"ego": [(0, 0)], "a": [(0, 0)]})
-    elsewhere = frame({"ego": [], "z": [(20, 20), (-20, 20), (20, -20)]})
-    measure = BoxJaccard()
-    lie = foreign(ToyDetector(), elsewhere)
-    found = lying_agreements(ToyDetector(), [here], [measure], lie, np.random.default_rng(0))
-    assert found == {measure.name: {1: [0.25]}}  # one box agrees, three are invented
-    made = fit("toy", {measure.name: {1: [0.2] * 20}}, alpha=0.1, lies={measure.name: {1: [0.1, 0.2, 0.25, 0.9]}})
-    assert made.measures[measure.name].lies_accepted == {1: 0.75}
-
-
-def test_frames_without_teammates_say_nothing_of_lies():
-    alone, both = frame({"ego": [(0, 0)]}), frame({"ego": [(0, 0)], "a": []})
-    measure = BoxJaccard()
-    for here, elsewhere in ((alone, both), (both, alone)):
-        lie = foreign(ToyDetector(), elsewhere)
-        found = lying_agreements(ToyDetector(), [here], [measure], lie, np.random.default_rng(0))
-        assert found == {measure.name: {}}
-
-
-def test_one_malicious_message_is_in_every_subset_measured():
-    # everybody sees the same car but the attacker, a random teammate that invents another
-    here = frame({"ego": [(0, 0)], "a": [(0, 0)], "b": [(0, 0)], "c": [(0, 0)]})
-    alone, silent = frame({"ego": [(0, 0)]}), frame({"ego": [(0, 0)], "d": []})
-    attacked = []
-
-    def lie(frame, request, honest, liar, rng):
-        if frame is silent:
-            return []
-        attacked.append(liar)
-        assert frame is here and set(honest) == {"a", "b", "c"} and request.ego == "ego"
-        return [honest[liar].with_payload(centres=np.array([[20, 20]], np.float32))]
-
-    measure = BoxJaccard()
-    found = lying_agreements(Careful(), [alone, silent] + [here] * 20, [measure], lie, np.random.default_rng(0))
-    assert found == {measure.name: {1: [0.5] * 20, 2: [0.5] * 20, 3: [0.5] * 20}}
-    assert set(attacked) == {"a", "b", "c"}
-
-
-def test_foreign_messages_keep_name_pose_and_time():
-    here, elsewhere = frame({"ego": [], "a": [(1, 1)]}), frame({"ego": [], "y": [(5, 6)], "z": [(7, 8)]})
-    detector, request = ToyDetector(), Request.of(here.ego)
-    honest = {"a": detector.encode(here.others["a"], request)}
-    seen = set()
-    for seed in range(9):
-        (sent,) = foreign(detector, elsewhere)(here, request, honest, "a", np.random.default_rng(seed))
-        seen.add(tuple(sent.payload["centres"][0]))
-        assert {**vars(sent), "payload": None} == {**vars(honest["a"]), "payload": None}
-    assert seen == {(5, 6), (7, 8)}

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 import robosac
 from robosac import cli
 from robosac.budget import Law, Verifier, outcome
-from robosac.commands import budget as command
-from robosac.commands.budget import Question, answer
+from robosac.cli import budget as command
+from robosac.cli.budget import Question, answer
 from robosac.errors import InputError, RobosacError
 
 TEAM = ["budget", "--teammates", "5", "--attackers", "2"]
@@ -206,7 +207,7 @@ def test_the_projects_errors_are_one_line(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(command, "run", fail)
+    monkeypatch.setattr(command, "answer", fail)
     found, out, err = run(capsys, *TEAM, "--subset", "3")
     assert (found, out, err) == (code, "", f"robosac: {' '.join(str(error).split())}\n")
 
@@ -225,7 +226,7 @@ def test_what_the_system_refuses_and_what_is_stopped_are_one_line(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(command, "run", fail)
+    monkeypatch.setattr(command, "answer", fail)
     assert run(capsys, *TEAM, "--subset", "3") == (code, "", said)
 
 
@@ -247,7 +248,7 @@ def test_what_cannot_be_written_to_is_told_before_the_work(
         raise AssertionError("the work began")
 
     for name in ("demo.run_demo", "demo.progress_bar", "calibrate.progress_bar", "calibrate.make_executor"):
-        monkeypatch.setattr(f"robosac.commands.{name}", work)
+        monkeypatch.setattr(f"robosac.cli.{name}", work)
     monkeypatch.setattr("robosac.detectors.bev.training.train.load_split", work)
     monkeypatch.setattr("robosac.viz.budget_plot.plot_budget", work)
     monkeypatch.chdir(tmp_path)
@@ -293,8 +294,8 @@ def test_wrong_names_are_told_before_a_bar_appears(
     def bar(*_: object, **__: object) -> None:
         raise AssertionError("the bar appeared")
 
-    monkeypatch.setattr("robosac.commands.demo.progress_bar", bar)
-    monkeypatch.setattr("robosac.commands.calibrate.progress_bar", bar)
+    monkeypatch.setattr("robosac.cli.demo.progress_bar", bar)
+    monkeypatch.setattr("robosac.cli.calibrate.progress_bar", bar)
     monkeypatch.chdir(tmp_path)
     code, out, err = run(capsys, *args)
     assert (code, out, err.count("\n")) == (2, "", 1)
@@ -303,7 +304,7 @@ def test_wrong_names_are_told_before_a_bar_appears(
 
 
 def test_the_demos_command_can_be_typed_again() -> None:
-    from robosac.commands.demo import _command
+    from robosac.cli.demo import _command
     from robosac.experiments.demo import DemoSettings
 
     changes = {"seed": 0, "detector": "my weights/it's.safetensors", "attack": "pgd", "epsilon": 0.25}
@@ -381,3 +382,15 @@ def test_the_figures_of_the_docs() -> None:
         found = outcome(5, 2, 2, int(n), law=Law.INDEPENDENT, verifier=verifier)
         assert [float(f) for f in figures[:3]] == pytest.approx([found.clean, found.contaminated, found.none], abs=6e-4)
         assert float(figures[3]) == pytest.approx(found.expected_trials, abs=0.06)
+
+
+def test_the_list_of_commands_says_what_each_help_says() -> None:
+    group = typer.main.get_command(cli.app)
+    for name, line in cli.COMMANDS.items():
+        told = group.commands[name].help  # type: ignore[attr-defined]
+        assert " ".join((told or "").split()).startswith(line.rstrip("."))
+
+
+def test_a_mistyped_command_is_told_the_right_one(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "evalute")
+    assert (code, out) == (2, "") and "No such command 'evalute'" in err and "evaluate" in err

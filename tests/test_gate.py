@@ -124,6 +124,7 @@ def test_what_is_no_message_is_reported():
     inbox = Gate().admit(TO, CODEC, [None, message("a"), message(7)])
     assert [m.sender for m in inbox.messages] == ["a"] and set(inbox.rejected) == {"inbox[0]", "inbox[2]"}
     assert "NoneType" in inbox.rejected["inbox[0]"]
+    assert "str" in Gate().admit(TO, CODEC, ["a"]).rejected["inbox[0]"]
 
 
 def test_two_messages_on_one_link_are_both_refused():

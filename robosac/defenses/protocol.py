@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from robosac.calibration import Calibration
+from robosac.calibration import Calibration, Statistic
 from robosac.types import BevGrid, Detector, Id, Received, Request, Subset, Verdict, View
 
 
@@ -55,4 +55,13 @@ class Adaptable(Defense, Protocol):
 
     def surrogate(self, calibration: Calibration | None, detector: str) -> Surrogate:
         """What an attacker who knows these settings knows of the defence of the named detector."""
+        ...
+
+
+@runtime_checkable
+class Calibrated(Defense, Protocol):
+    """A defence that asks for statistics of honest frames; `robosac calibrate --defense NAME` makes them."""
+
+    def statistics(self) -> Sequence[Statistic]:
+        """What it looks up in the calibration that `start` is given, by name."""
         ...

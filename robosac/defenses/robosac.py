@@ -12,7 +12,7 @@ import numpy as np
 
 from robosac.agreement import Agreement, BoxJaccard, Compare, SeenScoreMap
 from robosac.boxes import iou_bev, reaches
-from robosac.calibration import Calibration
+from robosac.calibration import Calibration, WithEgo
 from robosac.consensus import Consensus, search
 from robosac.defenses.plans import PaperKnown, PaperUnknown, Plan, Unknown
 from robosac.defenses.stages import Stages
@@ -68,6 +68,10 @@ class Robosac:
 
     def start(self, scenario: str, calibration: Calibration | None, rng: np.random.Generator) -> RobosacDefender:
         return RobosacDefender(self, calibration, rng)
+
+    def statistics(self) -> tuple[WithEgo]:
+        """The agreement, whose thresholds honest frames tell."""
+        return (WithEgo(self.agreement),)
 
     def surrogate(self, calibration: Calibration | None, detector: str) -> RobosacSurrogate:
         """What an attacker who knows these settings and the calibration knows of the defence of this detector."""

@@ -72,7 +72,7 @@ def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str) -> Shot:
         title=f"{frame.scenario}, frame {frame.index} ({kind})",
         text=f"{_names(attackers)} of {len(frame.others)} teammates attack; {int(seen.sum())} objects count as truth.",
         panels=panels(pictures),
-        strip=panels([p for p in pictures if p.title in STRIP]),
+        strip=panels([p for p in pictures if p.title in STRIP] or pictures),
         trials=trials,
         rows=[_row(p.policy, p.verdict) for p in played],
     )

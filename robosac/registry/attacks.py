@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from typing import Any, Final
 
 from robosac import plain_yaml
+from robosac.air import Knowledge
+from robosac.registry.settings import plain
 from robosac.types import InputError
+
+KNOWS: Final = {  # beside its own agents' data, which every attacker has
+    Knowledge.MODEL: "the model",
+    Knowledge.TEAMMATES: "other teammates' messages",
+    Knowledge.VICTIM: "the victim's view",
+    Knowledge.DEFENSE: "the defence",
+    Knowledge.SEED: "its random numbers",
+}
 
 
 def open_attack(text: str, *, budget: float | None = None) -> Any:
@@ -36,3 +47,23 @@ def _settings(text: str, rest: str) -> dict[str, Any]:
             raise InputError(f"expected an attack like pgd or pgd:steps=5,epsilon=0.1, got {text!r}")
         settings[key.strip()] = plain_yaml.parse_text(value, f"the value of {key} in {text!r}")
     return settings
+
+
+def described(name: str) -> dict[str, Any]:
+    """All there is to say of a preset, as plain data."""
+    from robosac import attacks
+    from robosac.attacks.presets import preset
+
+    attack, found = attacks.load(name), preset(name)
+    return {
+        "name": name,
+        "attack": found.attack,
+        "stage": attack.stage.value,
+        "knows": ["own data", *(text for part, text in KNOWS.items() if part in attack.knowledge)],
+        "budget": attack.budget,
+        "unit": attack.unit,
+        "novelty": found.novelty,
+        "source": " ".join(found.source.split()),
+        "settings": plain(attack),
+        "about": inspect.cleandoc(type(attack).__doc__ or "").partition("\n\n")[0].replace("\n", " "),
+    }

@@ -9,7 +9,7 @@ A new kind is a class with `start` (`robosac.defenses.protocol.Defense`) and a l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from robosac import plain_yaml
 from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
+from robosac.calibration import Statistic, WithEgo
 from robosac.defenses import EgoOnly, Known, NoDefense, PaperKnown, PaperUnknown, Robosac, Unknown
-from robosac.defenses.protocol import Defense
+from robosac.defenses.protocol import Calibrated, Defense
 from robosac.evaluation.play import Policy, all_honest, oracle
 from robosac.gate import Gate
 from robosac.registry.settings import CONFIGS, made, settings_of
@@ -120,6 +121,20 @@ def open_defense(name: str, *, attackers: int | None = None) -> Defense:
         InputError: there is no such preset, or evaluation alone can make it.
     """
     return defense_preset(name).build(attackers)
+
+
+def statistics_of(names: Sequence[str] = ()) -> list[Statistic]:
+    """What the defences of these presets ask of honest frames, each once; without a name, every preset there is and
+    every measure of agreement there is.
+    """
+    asked: dict[str, Statistic] = {}
+    if not names:
+        asked |= {s.name: s for s in (WithEgo(measure()) for measure in PARTS["agreement"].values())}
+        names = [name for name in defense_names() if defense_preset(name).kind not in EVALUATION_ALONE]
+    for name in names:
+        defense = open_defense(name, attackers=1)
+        asked |= {s.name: s for s in (defense.statistics() if isinstance(defense, Calibrated) else ())}
+    return list(asked.values())
 
 
 def policy(name: str, *, title: str | None = None, trials: int | None = None, gate: Gate | None = None) -> Policy:

@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from robosac.calibration import Calibration
 from robosac.fingerprint import file_fingerprint
-from robosac.registry.own import called, imported
+from robosac.registry.own import own
 from robosac.types import Detector, InputError
 
 
@@ -31,12 +31,12 @@ def open_detector(name: str, *, device: str = "cpu", root: Path | None = None) -
     """
     kind, _, rest = name.partition(":")
     if kind == "opencood" or (not rest and Path(name).is_dir()):
-        return _opencood(Path(rest or name), device, root)
+        opencood = _package("robosac.detectors.adapters.opencood").OpenCOODDetector
+        return cast(Detector, opencood.from_folder(Path(rest or name), root=root, device=device))
+    if kind == "coperception":
+        return _coperception(rest, device, root)
     if kind in ("late", "early"):
         return _of_single(kind, rest, device)
-    if kind == "coperception":
-        fusion, _, checkpoint = rest.partition(":")
-        return _coperception(fusion, checkpoint, device, root)
     if rest and not name.endswith(".safetensors"):
         return _own_detector(name)
     shipped = _package("robosac.detectors")
@@ -59,12 +59,8 @@ def _of_single(kind: str, name: str, device: str) -> Detector:
     return cast(Detector, made(one, name=f"{kind}:{name}", grid=one.grid))
 
 
-def _opencood(folder: Path, device: str, root: Path | None) -> Detector:
-    made: Any = _package("robosac.detectors.adapters.opencood").OpenCOODDetector
-    return cast(Detector, made.from_folder(folder, root=root, device=device))
-
-
-def _coperception(fusion: str, checkpoint: str, device: str, root: Path | None) -> Detector:
+def _coperception(name: str, device: str, root: Path | None) -> Detector:
+    fusion, _, checkpoint = name.partition(":")
     if not checkpoint:
         raise InputError(f"expected coperception:FUSION:CHECKPOINT, like coperception:mean:epoch_9.pth, got {fusion!r}")
     made: Any = _package("robosac.detectors.adapters.coperception").CoperceptionDetector
@@ -72,9 +68,7 @@ def _coperception(fusion: str, checkpoint: str, device: str, root: Path | None) 
 
 
 def _own_detector(name: str) -> Detector:
-    found = imported(name)
-    if isinstance(found, type) or not isinstance(found, Detector):
-        found = called(found, name)
+    found = own(name, lambda it: isinstance(it, Detector) and not isinstance(it, type))
     if not isinstance(found, Detector):
         raise InputError(
             f"expected {name} to be a detector (name, grid, codec, request, encode, open; docs/own_detector.md) "

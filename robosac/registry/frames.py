@@ -18,11 +18,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol, cast, runtime_checkable
 
+from robosac.data.noise import Disturbance, Gaussian
 from robosac.registry.detectors import cached_detector
-from robosac.registry.own import called, imported
+from robosac.registry.own import own
 from robosac.types import Detector, Frame, InputError, keyed_rng
 
 SIMULATED: Final = "simulated"
+EXACT: Final = Disturbance()
 
 
 @runtime_checkable
@@ -34,29 +36,50 @@ class ReadsData(Protocol):
         ...
 
 
-def open_frames(name: str, detector: Detector, *, split: str = "calibration", seed: int = 0) -> Sequence[Frame]:
+def open_frames(
+    name: str, detector: Detector, *, split: str = "calibration", seed: int = 0, disturbed: Disturbance = EXACT
+) -> Sequence[Frame]:
     """The frames of a name as above; reading one may take a while, having the sequence does not.
+
+    `disturbed` says how wrong their poses are and how late teammates, of simulated frames and of a data set's.
 
     Raises:
         InputError: if the name means nothing or holds no frames; says what to do.
     """
     if name == SIMULATED:
-        return SimulatedFrames(split, seed)
+        return SimulatedFrames(split, seed, disturbed)
     kind, _, rest = name.partition(":")
+    if kind != "framework" and Path(name).exists():
+        return _data_set(Path(name), detector, disturbed)
+    if _is_disturbed(disturbed):
+        raise InputError(f"expected {SIMULATED!r} or a data set's folder with --pose-noise or --delay, got {name!r}")
     if kind == "framework":
         return _framework_frames(Path(rest), detector)
-    if Path(name).exists():
-        return _data_set(Path(name), detector)
     if ":" not in name:
         raise InputError(f"expected {SIMULATED!r}, an existing folder or MODULE:NAME for frames, got {name!r}")
-    found = imported(name)
-    if not hasattr(found, "__getitem__"):
-        found = called(found, name)
+    found = own(name, lambda it: hasattr(it, "__getitem__"))
     if isinstance(found, Iterator):
         found = list(found)
     if not (hasattr(found, "__len__") and hasattr(found, "__getitem__")) or not len(found):
         raise InputError(f"expected {name} to be or to make a sequence of frames, got {type(found).__name__}")
     return cast(Sequence[Frame], found)
+
+
+def disturbance(pose_noise: str | None, delay: int, seed: int) -> Disturbance:
+    """Of `METRES` or `METRES,DEGREES`, the standard deviations of errors of all poses, and of frames that teammates are
+    late.
+
+    Raises:
+        InputError: the text holds no such numbers.
+    """
+    noise = None
+    if pose_noise is not None:
+        try:
+            metres, degrees = (float(size) for size in f"{pose_noise},0".split(",")[:2])
+        except ValueError:
+            raise InputError(f"expected --pose-noise METRES or METRES,DEGREES, got {pose_noise!r}") from None
+        noise = Gaussian(sigma_m=metres, sigma_deg=degrees)
+    return Disturbance(pose_noise=noise, delay_frames=delay, seed=seed)
 
 
 def frame_at(frames: Sequence[Frame], index: int, name: str) -> Frame:
@@ -67,6 +90,10 @@ def frame_at(frames: Sequence[Frame], index: int, name: str) -> Frame:
     if not isinstance(found, Frame):
         raise InputError(f"expected {name} to hold robosac.types.Frame, got {type(found).__name__}")
     return found
+
+
+def _is_disturbed(how: Disturbance) -> bool:
+    return how.pose_noise is not None or how.delay_frames > 0
 
 
 def _framework_frames(folder: Path, detector: Detector) -> Sequence[Frame]:
@@ -80,27 +107,28 @@ def _framework_frames(folder: Path, detector: Detector) -> Sequence[Frame]:
     return detector.frames(folder)
 
 
-def _data_set(path: Path, detector: Detector) -> Sequence[Frame]:
+def _data_set(path: Path, detector: Detector, disturbed: Disturbance) -> Sequence[Frame]:
     from robosac.data.dataset import DataSet
     from robosac.data.layout import UnknownLayoutError, recognise
 
     try:
         recording = recognise(path)
     except UnknownLayoutError:
-        if isinstance(detector, ReadsData) and path.is_dir():
+        if isinstance(detector, ReadsData) and path.is_dir() and not _is_disturbed(disturbed):
             return detector.frames(path)
         raise
-    frames = DataSet(recording).frames
+    noise, delay = disturbed.pose_noise, disturbed.delay_frames
+    frames = DataSet(recording, pose_noise=noise, delay_frames=delay, seed=disturbed.seed).frames
     if not len(frames):
         raise InputError(f"expected frames in {path}, got none; look at it with robosac data inspect {path}")
     return frames
 
 
 class SimulatedFrames(Sequence[Frame]):
-    """One frame of each scene of a split; endless, but for its length of a million."""
+    """The first frame of each scene of a split that can be had; endless, but for its length of a million."""
 
-    def __init__(self, split: str, seed: int) -> None:
-        self._split, self._seed = split, seed
+    def __init__(self, split: str, seed: int, disturbed: Disturbance = EXACT) -> None:
+        self._split, self._seed, self._disturbed = split, seed, disturbed
 
     def __len__(self) -> int:
         return 1_000_000
@@ -110,8 +138,8 @@ class SimulatedFrames(Sequence[Frame]):
 
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        frame, _ = scenario(self._split, int(index), seed=self._seed).snapshot(0).frame()
-        return frame
+        scene = scenario(self._split, int(index), seed=self._seed)
+        return self._disturbed.frame(lambda k: scene.snapshot(k).frame()[0], self._disturbed.delay_frames)
 
 
 def choose(n_frames: int, available: Sequence[Frame], seed: int) -> list[int]:
@@ -123,6 +151,8 @@ def choose(n_frames: int, available: Sequence[Frame], seed: int) -> list[int]:
 
 
 @lru_cache(maxsize=2)
-def cached_frames(name: str, detector: str, device: str, root: Path | None, seed: int) -> Sequence[Frame]:
+def cached_frames(
+    name: str, detector: str, device: str, root: Path | None, seed: int, disturbed: Disturbance = EXACT
+) -> Sequence[Frame]:
     """`open_frames`, once a process."""
-    return open_frames(name, cached_detector(detector, device, root), seed=seed)
+    return open_frames(name, cached_detector(detector, device, root), seed=seed, disturbed=disturbed)

@@ -1,17 +1,32 @@
-"""What a user wrote, named MODULE:NAME."""
+"""What a user wrote, named MODULE:NAME; MODULE may lie where the command runs."""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from robosac.types import InputError
 
 
-def imported(name: str) -> Any:
-    """The object of MODULE:NAME; MODULE may lie where the command runs. InputError where there is none."""
+def own(name: str, fits: Callable[[Any], bool]) -> Any:
+    """The object of a name where it fits, else what it makes when it is called without arguments, fitting or not.
+
+    Raises:
+        InputError: there is none, or it takes arguments.
+    """
+    found = _imported(name)
+    if fits(found) or not callable(found):
+        return found
+    try:
+        return found()
+    except TypeError as error:
+        raise InputError(f"expected {name} to be callable without arguments, got {error}") from error
+
+
+def _imported(name: str) -> Any:
     module, _, attribute = name.partition(":")
     here = str(Path.cwd())
     added = here not in sys.path
@@ -27,13 +42,3 @@ def imported(name: str) -> Any:
         if added and here in sys.path:
             sys.path.remove(here)
     return found
-
-
-def called(made_by: Any, name: str) -> Any:
-    """What it makes, where it is a function; InputError where it takes arguments."""
-    if not callable(made_by):
-        return made_by
-    try:
-        return made_by()
-    except TypeError as error:
-        raise InputError(f"expected {name} to be callable without arguments, got {error}") from error

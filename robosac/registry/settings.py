@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from robosac.fingerprint import fingerprint
 from robosac.types import InputError
 
 CONFIGS: Final = Path(__file__).parents[1] / "configs"
@@ -27,9 +28,14 @@ def made(name: str, kind: type[Any], settings: Mapping[str, Any]) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Settings as plain JSON data, with the class names, to be written beside a result."""
+    """Settings as plain JSON data, with the class names, to be written beside a result.
+
+    Of what `repr` leaves out, because it is large, the fingerprint is written.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        held = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        large = {f.name for f in dataclasses.fields(value) if not f.repr}
+        fields = {k: fingerprint(v) if k in large else plain(v) for k, v in held.items()}
         return {"kind": type(value).__name__, **fields}
     if isinstance(value, BaseModel):
         return plain(value.model_dump(mode="json"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from robosac.boxes import corners_bev, invert_pose, wrap_angle
-from robosac.commands.simulate import Settings, simulate
+from robosac.cli.simulate import Simulate, write
 from robosac.data.dataset import DataSet
 from robosac.data.opv2v import OPV2V
 from robosac.data.truth import boxes_in
@@ -29,12 +29,23 @@ LEVEL = SimConfig(n_vehicles=3, n_frames=2, beams=24, columns=512, max_grade=0.0
 WORLDS = {"level": (LEVEL, 1e-4, 1e-5), "sloped": (replace(LEVEL, max_grade=0.03, sensor_tilt_deg=1.0), 0.05, 0.005)}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Worlds(Simulate):
+    """Scenes with settings that the command has no options for."""
+
+    world: SimConfig
+
+    @property
+    def config(self) -> SimConfig:  # type: ignore[override]
+        return self.world
+
+
 @pytest.fixture(params=WORLDS)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, float, float]:
     """A split, and how near boxes must be: metres, radians."""
     config, near_m, near_rad = WORLDS[request.param]
     config = replace(config, roadside=not legacy())  # of mid-2022 it takes a road-side unit for the ego
-    simulate(Settings(tmp_path, 2, split="val", config=config), jobs=1)
+    write(Worlds(out=tmp_path, scenes=2, split="val", frames=config.n_frames, jobs=1, world=config))
     return tmp_path / "val", near_m, near_rad
 
 

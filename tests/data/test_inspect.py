@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from robosac import cli
-from robosac.commands.data import inspect
+from robosac.cli.data import inspect
 from robosac.data.dair import DairV2XC
 from robosac.simulation import SimConfig, scenario
 from tests.data.dair import write_dair

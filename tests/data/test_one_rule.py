@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from robosac import cli, pcd
-from robosac.commands.data import inspect
+from robosac.cli.data import inspect
 from robosac.data import safe
 from robosac.data.dataset import DataSet
 from robosac.data.labels import VEHICLES, spelled, wanted

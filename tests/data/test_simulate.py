@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from robosac.cli import main
-from robosac.commands import simulate as room
-from robosac.commands.simulate import PROTOCOL, UNFINISHED, Settings, Task, agent_names, object_names, simulate
+from robosac.cli import simulate as room
+from robosac.cli.simulate import PROTOCOL, UNFINISHED, Simulate, Task, agent_names, object_names, write
 from robosac.data.layout import recognise
 from robosac.data.opv2v import OPV2V
 from robosac.executors import Processes
@@ -24,8 +24,11 @@ from robosac.types import InputError, RobosacError
 CONFIG = SimConfig(n_vehicles=2, n_frames=3, beams=8, columns=256)
 
 
-def settings(out: Path, scenes: int = 2, **changes: object) -> Settings:
-    return Settings(out, scenes, split="val", **{"config": CONFIG, **changes})  # type: ignore[arg-type]
+SMALL = {"split": "val", "vehicles": 2, "frames": 3, "beams": 8, "columns": 256, "jobs": 1}
+
+
+def settings(out: Path, scenes: int = 2, **changes: object) -> Simulate:
+    return Simulate(**{"out": out, "scenes": scenes, **SMALL, **changes})  # type: ignore[arg-type]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -36,7 +39,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """All bytes of a run that nothing disturbed, on one core."""
     out = tmp_path_factory.mktemp("whole")
-    found = simulate(settings(out), jobs=1)
+    found = write(settings(out))
     assert (found["frames"], found["written"]) == (6, 6)
     return files(out)
 
@@ -56,7 +59,7 @@ def test_what_is_written(whole: dict[str, bytes], tmp_path: Path) -> None:
 
 def test_two_processes_write_the_same_bytes(whole: dict[str, bytes], tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    simulate(settings(tmp_path), jobs=2, progress=lambda done, total: told.append((done, total)))
+    write(settings(tmp_path, jobs=2), lambda done, total: told.append((done, total)))
     assert files(tmp_path) == whole
     assert told == [(k, 6) for k in range(7)]
 
@@ -68,11 +71,11 @@ def test_stopped_after_any_frame_it_goes_on(whole: dict[str, bytes], frames: int
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        simulate(settings(tmp_path), jobs=1, progress=stop)
+        write(settings(tmp_path), stop)
     placed = {f: data for f, data in files(tmp_path).items() if not f.startswith(UNFINISHED)}
     assert placed == {f: data for f, data in whole.items() if f in placed}
     assert len(placed) == (len(whole) // 2 if frames >= 3 else 0)  # scenarios that are there are whole
-    found = simulate(settings(tmp_path), jobs=1)
+    found = write(settings(tmp_path))
     assert found["written"] == 6 - frames
     assert files(tmp_path) == whole
 
@@ -121,36 +124,36 @@ def test_what_a_kill_leaves_half_written_is_swept_away(whole: dict[str, bytes], 
     room._is_there(settings(tmp_path), 0)
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half")
-    simulate(settings(tmp_path), jobs=1)
+    write(settings(tmp_path))
     assert files(tmp_path) == whole
 
 
 def test_more_scenes_are_added_to_those_that_are_there(whole: dict[str, bytes], tmp_path: Path) -> None:
-    assert simulate(settings(tmp_path, 1), jobs=1)["written"] == 3
-    assert simulate(settings(tmp_path, 2), jobs=1)["written"] == 3
-    assert simulate(settings(tmp_path, 2), jobs=1)["written"] == 0
+    assert write(settings(tmp_path, 1))["written"] == 3
+    assert write(settings(tmp_path, 2))["written"] == 3
+    assert write(settings(tmp_path, 2))["written"] == 0
     assert files(tmp_path) == whole
 
 
 def test_unfinished_work_of_other_settings_is_not_gone_on_with(whole: dict[str, bytes], tmp_path: Path) -> None:
-    other = settings(tmp_path, config=SimConfig(n_vehicles=2, n_frames=3, beams=4, columns=64))
+    other = settings(tmp_path, beams=4, columns=64)
     room._is_there(other, 0)
     room.write_task(Task(other, 0, 0))
-    assert simulate(settings(tmp_path), jobs=1)["written"] == 6
+    assert write(settings(tmp_path))["written"] == 6
     assert files(tmp_path) == whole
 
 
 def test_scenarios_of_other_settings_are_refused(tmp_path: Path) -> None:
-    simulate(settings(tmp_path, 1), jobs=1)
-    for other in (settings(tmp_path, config=SimConfig(n_vehicles=2, n_frames=4, beams=8, columns=256)),):
+    write(settings(tmp_path, 1))
+    for other in (settings(tmp_path, frames=4),):
         with pytest.raises(InputError, match=r"val-s0-00000 to be made by this version with these settings.*another"):
-            simulate(other, jobs=1)
-    simulate(settings(tmp_path, 1, seed=1), jobs=1)  # another seed has names of its own
+            write(other)
+    write(settings(tmp_path, 1, seed=1))  # another seed has names of its own
     assert len(OPV2V(tmp_path / "val").scenarios()) == 2
 
 
 def test_half_a_run_is_no_second_data_set(tmp_path: Path) -> None:
-    simulate(settings(tmp_path, 1), jobs=1)
+    write(settings(tmp_path, 1))
     room._is_there(settings(tmp_path, 2), 1)
     room.write_task(Task(settings(tmp_path, 2), 1, 0))
     found = recognise(tmp_path)
@@ -179,7 +182,7 @@ WRONG = [
 @pytest.mark.parametrize(("changes", "message"), WRONG)
 def test_wrong_settings(changes: dict[str, object], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
-        Settings(**{"out": tmp_path, "scenes": 1, **changes})  # type: ignore[arg-type]
+        Simulate(**{"out": tmp_path, "scenes": 1, **changes})  # type: ignore[arg-type]
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

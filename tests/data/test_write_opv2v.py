@@ -10,7 +10,7 @@ import yaml
 
 from robosac import pcd
 from robosac.boxes import pose_xyz_rpy, wrap_angle
-from robosac.commands.simulate import agent_names, members, object_names
+from robosac.cli.simulate import agent_names, members, object_names
 from robosac.data import carla
 from robosac.data.dataset import DataSet
 from robosac.data.opv2v import OPV2V

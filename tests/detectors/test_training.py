@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from robosac import detectors
 from robosac.boxes import pose_xyz_rpy
+from robosac.cli import main
 from robosac.detectors.bev.config import DataConfig, OptimConfig, TrainConfig
 from robosac.detectors.bev.network import MAP, Network
 from robosac.detectors.bev.raster import RASTER
@@ -34,7 +35,7 @@ optim: {steps: 2, frames_per_step: 1, bf16: false, threads: 1}
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration of two steps; two scenes of the tiny world stand in for the simulator."""
-    monkeypatch.setattr(training, "load_split", lambda split, data, log: [[cached_frame(0)], [cached_frame(1)]])
+    monkeypatch.setattr(training, "load_split", lambda split, data, **_: [[cached_frame(0)], [cached_frame(1)]])
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY)
     return path
@@ -57,6 +58,24 @@ def test_two_steps_write_weights_and_record(tiny: Path, tmp_path: Path) -> None:
 
     other = training.train_from_config(tiny, out=tmp_path / "c.safetensors", seed=1, progress=False)
     assert sha256(other) != sha256(first)
+
+
+@pytest.mark.parametrize(("given", "used"), [([], 2), (["--jobs", "3"], 3)])
+def test_the_set_is_simulated_in_as_many_processes_as_are_named(
+    given: list[str], used: int, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def executor(jobs: int) -> None:
+        asked.append(jobs)
+        raise InputError("enough")
+
+    monkeypatch.setattr(training, "load_split", load_split)
+    monkeypatch.setattr("robosac.detectors.bev.training.dataset.make_executor", executor)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["train", "--config", str(tiny), "--out", str(tmp_path / "out"), *given])
+    assert asked == [used]
 
 
 def test_a_folder_or_a_weights_file_may_be_named(tmp_path: Path) -> None:

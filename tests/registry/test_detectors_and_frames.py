@@ -2,13 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from robosac.agreement import BoxJaccard
 from robosac.calibration import Calibration
 from robosac.cli import main
 from robosac.facade import wrap
 from robosac.registry.detectors import open_detector
-from robosac.registry.frames import SimulatedFrames, choose, open_frames
+from robosac.registry.frames import SimulatedFrames, choose, disturbance, open_frames
+from robosac.simulation import scenario
 from robosac.types import InputError
 from tests.toy import ToyDetector, frame
 
@@ -194,3 +197,59 @@ def test_lies_of_an_attack_are_measured(capsys, here):
     with pytest.raises(SystemExit) as stop:
         main([*args, "--attack", "nois"])
     assert stop.value.code == 2 and "nois" in capsys.readouterr().err
+
+
+def test_calibrate_makes_what_the_named_defences_ask_for(here):
+    args = [*ARGS, "--frames", "50", "--out"]
+    done(*args, "one.json", "--defense", "paper,paper-probing, none")
+    done(*args, "all.json")
+    one, every = (Calibration.load(here / f"{name}.json") for name in ("one", "all"))
+    assert list(one.measures) == [BoxJaccard().name] and "--defense paper,paper-probing,none" in one.source["command"]
+    assert len(every.measures) == 3 and every.measures[BoxJaccard().name] == one.measures[BoxJaccard().name]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [("krum", "expected a defence, one of"), ("none", "asks for none"), ("oracle", "evaluation alone does")],
+)
+def test_defences_that_ask_for_nothing_are_told(names, said, capsys, here):
+    with pytest.raises(SystemExit) as stop:
+        main([*ARGS, "--frames", "50", "--out", "t.json", "--defense", names])
+    assert stop.value.code == 2 and said in capsys.readouterr().err and not (here / "t.json").exists()
+
+
+# ---------------------------------------------------------------------------------------- poses off, teammates late
+def test_disturbed_frames_of_the_simulation():
+    exact, off = (SimulatedFrames("val", 0, disturbance(noise, 2, 7))[1] for noise in (None, "0.5,1"))
+    scene = scenario("val", 1)
+    older, now = (scene.snapshot(k).frame()[0] for k in (0, 2))
+    assert exact.index == now.index and exact.ego.t_ns == now.ego.t_ns
+    for name, view in exact.others.items():
+        assert view.t_ns == older.others[name].t_ns
+        shift = off.others[name].world_T_sensor[:2, 3] - view.world_T_sensor[:2, 3]
+        assert 0 < np.hypot(*shift) < 3
+    assert open_frames("simulated", ToyDetector())[0].index == 0
+
+
+def test_calibrate_on_disturbed_frames(here):
+    args = ["calibrate", "--frames", "9", "--alpha", "0.1", "--jobs", "1", "--defense", "paper", "--out"]
+    done(*args, "exact.json")
+    done(*args, "off.json", "--pose-noise", "1,2", "--delay", "3")
+    exact, off = (Calibration.load(here / f"{name}.json") for name in ("exact", "off"))
+    assert off.source["command"].endswith("--pose-noise 1,2 --delay 3")
+    a, b = (c.measures[BoxJaccard().name].thresholds for c in (exact, off))
+    assert all(b[size] <= a[size] for size in a) and a != b
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--pose-noise", "much"], "expected --pose-noise METRES or METRES,DEGREES, got 'much'"),
+        (["--pose-noise", "-1"], "sigma_m to be >= 0"),
+        (["--data", "own_things:frames", "--delay", "1"], "a data set's folder with --pose-noise or --delay"),
+    ],
+)
+def test_disturbances_that_cannot_be_are_told(args, said, capsys, here):
+    with pytest.raises(SystemExit) as stop:
+        main(["calibrate", "--frames", "50", "--out", "t.json", *args])
+    assert stop.value.code == 2 and said in capsys.readouterr().err

@@ -18,7 +18,7 @@ from robosac.boxes import invert_pose, transform_boxes
 from robosac.detectors.bev import raster
 from robosac.detectors.bev.config import DataConfig
 from robosac.detectors.bev.raster import rasterise
-from robosac.executors import Processes
+from robosac.executors import make_executor
 from robosac.fingerprint import fingerprint
 from robosac.simulation.config import SimConfig
 from robosac.simulation.scenario import Snapshot, scenario
@@ -85,8 +85,10 @@ def load_scene(path: Path) -> list[CachedFrame]:
         return [CachedFrame(**{f.name: data[f"{i}.{f.name}"] for f in fields(CachedFrame)}) for i in range(count)]
 
 
-def load_split(split: Split, data: DataConfig, *, cache: Path = CACHE, log: Log = print) -> list[list[CachedFrame]]:
-    """The frames of every scene of a split, simulated where they are not in the cache.
+def load_split(
+    split: Split, data: DataConfig, *, jobs: int | None = None, cache: Path = CACHE, log: Log = print
+) -> list[list[CachedFrame]]:
+    """The frames of every scene of a split, simulated in `jobs` processes where they are not in the cache.
 
     The cache is keyed by the settings and by the source of the simulator and of the raster, so that it cannot be
     stale; a folder of `cache` may be deleted at any time.
@@ -94,12 +96,12 @@ def load_split(split: Split, data: DataConfig, *, cache: Path = CACHE, log: Log 
     count = data.train_scenes if split == "train" else data.val_scenes
     folder = cache / f"scenes-{_fingerprint(data.frames)}"
     paths = [folder / f"{split}-{index:05d}.npz" for index in range(count)]
-    jobs = [(split, index, data.frames, path) for index, path in enumerate(paths) if not path.exists()]
-    if jobs:
-        log(f"simulating {len(jobs)} scenes of {split} into {folder}")
-    for done, _ in enumerate(Processes(jobs=data.workers).run(_simulate, jobs), start=1):
+    work = [(split, index, data.frames, path) for index, path in enumerate(paths) if not path.exists()]
+    if work:
+        log(f"simulating {len(work)} scenes of {split} into {folder}")
+    for done, _ in enumerate(make_executor(jobs or data.workers).run(_simulate, work), start=1):
         if done % 100 == 0:
-            log(f"simulated {done} of {len(jobs)}")
+            log(f"simulated {done} of {len(work)}")
     return [load_scene(path) for path in paths]
 
 

@@ -47,7 +47,9 @@ class Curve:
         return True
 
 
-def train_from_config(config: Path, *, out: Path | None = None, seed: int | None = None, progress: bool = True) -> Path:
+def train_from_config(
+    config: Path, *, out: Path | None = None, seed: int | None = None, jobs: int | None = None, progress: bool = True
+) -> Path:
     """Train as a YAML file says on simulated scenes, validate, and write weights and record.
 
     Args:
@@ -55,6 +57,7 @@ def train_from_config(config: Path, *, out: Path | None = None, seed: int | None
         out: folder for `<name>.safetensors` and its record `<name>.json`, or a path ending in .safetensors with the
             record beside it; default `detectors/weights`, where `load` looks.
         seed: in place of the file's.
+        jobs: processes that simulate, in place of the file's; changes no figure.
         progress: print the losses as they fall.
 
     Returns:
@@ -72,8 +75,8 @@ def train_from_config(config: Path, *, out: Path | None = None, seed: int | None
     check_writable_file(path)
     check_writable_file(path.with_suffix(".json"))
     torch.set_num_threads(settings.optim.threads)
-    scenes = load_split("train", settings.data, log=log)
-    validation = load_split("val", settings.data, log=log)
+    scenes = load_split("train", settings.data, jobs=jobs, log=log)
+    validation = load_split("val", settings.data, jobs=jobs, log=log)
     command = f"robosac train --config {shlex.quote(config.as_posix())}" + ("" if seed is None else f" --seed {seed}")
     return train_on(settings, scenes, validation, path, command=command, log=log)
 

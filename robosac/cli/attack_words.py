@@ -67,11 +67,11 @@ def differs(honest: Message, sent: Message) -> str:
     return ", ".join(found)
 
 
-def acts(honest: Mapping[Id, Message], lies: Sequence[Message], present: Subset) -> bool:
+def acts(honest: Mapping[Id, Message], sent: Sequence[Message], present: Subset) -> bool:
     """Whether the attackers in a frame sent anything but what they honestly would."""
-    if {m.sender for m in lies} != set(present) or len(lies) != len(present):
+    if {m.sender for m in sent} != set(present) or len(sent) != len(present):
         return True
-    return any(differs(honest[m.sender], m) for m in lies)
+    return any(differs(honest[m.sender], m) for m in sent)
 
 
 def wrapped(said: Sequence[str], width: int = 190) -> list[str]:

@@ -2,49 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 import re
 import sys
 import textwrap
 from collections.abc import Sequence
+from json import dumps
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from robosac.air import Knowledge
-from robosac.registry.settings import plain
+import typer
+
+from robosac.cli.attack_gallery import Settings, draw_all
+from robosac.cli.options import DetectorName, Json, Seed
+from robosac.cli.progress import progress_bar
+from robosac.registry.attacks import described
 from robosac.types import InputError
 
-KNOWS: Final = {  # beside its own agents' data, which every attacker has
-    Knowledge.MODEL: "the model",
-    Knowledge.TEAMMATES: "other teammates' messages",
-    Knowledge.VICTIM: "the victim's view",
-    Knowledge.DEFENSE: "the defence",
-    Knowledge.SEED: "its random numbers",
-}
 _MARKS: Final = {"the model": "model", "other teammates' messages": "others", "the victim's view": "victim",
                  "the defence": "defence", "its random numbers": "seed"}  # fmt: skip
 Row = dict[str, Any]
-
-
-def described(name: str) -> Row:
-    """All there is to say of a preset, as plain data."""
-    from robosac import attacks
-    from robosac.attacks.presets import preset
-
-    attack, found = attacks.load(name), preset(name)
-    return {
-        "name": name,
-        "attack": found.attack,
-        "stage": attack.stage.value,
-        "knows": ["own data", *(text for part, text in KNOWS.items() if part in attack.knowledge)],
-        "budget": attack.budget,
-        "unit": attack.unit,
-        "novelty": found.novelty,
-        "source": " ".join(found.source.split()),
-        "settings": plain(attack),
-        "about": inspect.cleandoc(type(attack).__doc__ or "").partition("\n\n")[0].replace("\n", " "),
-    }
 
 
 def chosen(names: Sequence[str]) -> list[str]:
@@ -61,34 +37,45 @@ def chosen(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names)) or known
 
 
-def run(names: Sequence[str], *, as_json: bool, as_markdown: bool = False) -> None:
-    """Print a table of the attacks named (default: all), or one whole."""
-    rows = [described(name) for name in chosen(names)]
-    if as_json:
-        print(json.dumps(rows[0] if len(names) == 1 else rows))
-    elif as_markdown:
-        print(markdown(rows))
-    elif len(names) == 1:
+def attacks(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Presets; default: all.")] = None,
+    gallery: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Folder for a picture of each and a page of them.")
+    ] = None,
+    detector: DetectorName = "mean",
+    scene: Annotated[int, typer.Option(min=0, help="Which simulated scene the gallery shows.")] = 3,
+    attackers: Annotated[int, typer.Option(min=1, help="How many attack in the gallery.")] = 2,
+    seed: Seed = 0,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table as docs/attacks.md has it.")] = False,
+    json: Json = False,
+) -> None:
+    """The attacks there are: stage, what each needs to know, budget, source; one NAME: with its settings."""
+    wanted = chosen(names or [])
+    if gallery is not None:
+        settings = Settings(out=gallery, detector=detector, seed=seed, scene=scene, n_attackers=attackers)
+        _draw(settings, wanted, json=json)
+        return
+    rows = [described(name) for name in wanted]
+    if json:
+        print(dumps(rows[0] if len(rows) == 1 else rows))
+    elif markdown:
+        print(as_markdown(rows))
+    elif len(rows) == 1:
         _show_one(rows[0])
     else:
         _show_table(rows)
 
 
-def run_gallery(
-    names: Sequence[str], *, out: Path, detector: str, seed: int, scene: int, attackers: int, as_json: bool
-) -> None:
-    """Draw the attacks named (default: all) and write a page of them."""
-    from robosac.commands.attack_gallery import Settings, gallery
-    from robosac.commands.progress import progress_bar
-
-    settings = Settings(out=out, detector=detector, seed=seed, scene=scene, n_attackers=attackers)
-    with progress_bar("attacks", quiet=as_json) as tell:
-        entries = gallery(settings, chosen(names), progress=tell)
+def _draw(settings: Settings, names: Sequence[str], *, json: bool) -> None:
+    """Draw the attacks named and write a page of them."""
+    out = settings.out
+    with progress_bar("attacks", quiet=json) as tell:
+        entries = draw_all(settings, names, progress=tell)
     drawn = [e for e in entries if e.picture is not None]
     skipped = {e.name: e.reason for e in entries if e.picture is None}
-    if as_json:
+    if json:
         pictures = {e.name: str(out / str(e.picture)) for e in drawn}
-        print(json.dumps({"page": str(out / "index.html"), "pictures": pictures, "skipped": skipped}))
+        print(dumps({"page": str(out / "index.html"), "pictures": pictures, "skipped": skipped}))
         return
     print(f"{len(drawn)} pictures in {out}; open {out / 'index.html'}")
     for name, reason in skipped.items():
@@ -129,7 +116,7 @@ def _show_table(rows: Sequence[Row]) -> None:
     )
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def as_markdown(rows: Sequence[Row]) -> str:
     """The table for a page of documentation."""
     head = ["preset", "stage", *_MARKS.values(), "budget", "novelty", "source"]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * 2}{':-:|' * len(_MARKS)}{'---|' * 3}"]

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from robosac.air import Knowledge
-from robosac.commands.attack_words import acts, said_by, wrapped
-from robosac.commands.attacks import described
+from robosac.cli.attack_words import acts, said_by, wrapped
 from robosac.defenses import NoDefense, Robosac
 from robosac.defenses.protocol import Defender, Surrogate
 from robosac.evaluation.ap import counted, match_truth
-from robosac.evaluation.play import Moment, attacked_air, choose_attackers
+from robosac.evaluation.play import Moment, Staged, attacked_air, choose_attackers, stage
 from robosac.files import check_writable, write_whole
+from robosac.registry.attacks import described, open_attack
 from robosac.registry.detectors import open_detector, saved_calibration
+from robosac.simulation import Scenario, scenario
 from robosac.types import (
     Detector,
     Frame,
@@ -65,7 +66,7 @@ class Settings:
             )
 
 
-def gallery(
+def draw_all(
     settings: Settings, names: Sequence[str], *, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[Entry]:
     """Write NAME.png for every preset named and index.html; says of each what was drawn, or why not.
@@ -84,7 +85,7 @@ def gallery(
         progress(k + 1, len(names))
     title = "What the attacks do"
     subtitle = (
-        f"scene {settings.scene} of the simulation's test split, seed {settings.seed}, {settings.n_attackers} lie; "
+        f"scene {settings.scene} of the simulation's test split, seed {settings.seed}, {settings.n_attackers} attack; "
         f"detector {settings.detector} where nothing else is said; everybody who passes the gate is fused"
     )
     write_whole(settings.out / "index.html", gallery_page(title, subtitle, entries).encode())
@@ -93,12 +94,11 @@ def gallery(
 
 def draw(settings: Settings, name: str) -> Entry:
     """The picture of one attack, written; or the reason why there is none."""
-    from robosac import attacks
     from robosac.viz.canvas import save_png
     from robosac.viz.gallery import Entry, attack_figure
 
     row = described(name)
-    attack = attacks.load(name)
+    attack = open_attack(name)
     facts = {
         "what": row["about"],
         "stage": row["stage"],
@@ -116,7 +116,7 @@ def draw(settings: Settings, name: str) -> Entry:
         shot.clean,
         shot.attacked,
         truth_boxes=shot.truth.boxes[counted(shot.truth, shot.region, agents=(shot.frame.ego.id, *shot.frame.others))],
-        attackers=shot.liars,
+        attackers=shot.attackers,
         region=shot.region,
         points=shot.points,
         footnote=[f"{name} on {victim}, frame {shot.frame.index}", *wrapped(shot.said)],
@@ -139,14 +139,14 @@ def victim_of(attack: Measured, detector: str) -> str:
 class Shot:
     """One frame without and with an attack.
 
-    `liars` are who lies, as labelled; `said` is what they sent in words; `points` whether points were sent.
+    `attackers` as labelled; `said` is what they sent in words; `points` whether points were sent.
     """
 
     frame: Frame
     truth: Truth
     clean: Seen
     attacked: Seen
-    liars: Subset
+    attackers: Subset
     said: Sequence[str]
     region: Any
     points: bool
@@ -157,54 +157,52 @@ def play(settings: Settings, attack: Measured, victim: str) -> Shot:
     detector = _detector(victim)
     if detector.grid is None:
         raise InputError(f"expected a detector with a BEV grid, got {victim!r} without one")
-    first, *_ = _frame(settings.scene, settings.seed, 0)
+    first = _staged(victim, settings, 0).frame
     attackers = choose_attackers(settings.seed, first.scenario, list(first.others), settings.n_attackers)
     attacker = attack.start(first.scenario, attackers, keyed_rng(settings.seed, first.scenario, "attack"))
     acted: tuple[int, Sequence[Message]] = (0, ())
-    for index in range(_frames(settings.scene, settings.seed)):
-        frame, _, world = _frame(settings.scene, settings.seed, index)
-        request = Request.of(frame.ego)
-        honest = _honest(victim, settings.scene, settings.seed, index)
-        present = attackers & set(frame.others)
+    for index in range(_scenario(settings.scene, settings.seed).n_frames):
+        s = _staged(victim, settings, index)
+        present = attackers & set(s.frame.others)
         air = attacked_air(
-            frame,
+            s.frame,
             detector,
-            request,
-            honest,
+            s.request,
+            s.honest,
             present,
             attack.knowledge,
-            world=world,
+            world=s.world,
             defense=_surrogate(detector) if Knowledge.DEFENSE in attack.knowledge else None,
-            defender=_defender(settings, frame, detector) if Knowledge.SEED in attack.knowledge else None,
+            defender=_defender(settings, s.frame, detector) if Knowledge.SEED in attack.knowledge else None,
             opener=_detector,
         )
-        lies = list(attacker.send(air))
-        if index == 0 or acts(honest, lies, present):
-            acted = index, lies
-        if index == 0 and acts(honest, lies, present):
+        sent = list(attacker.send(air))
+        if index == 0 or acts(s.honest, sent, present):
+            acted = index, sent
+        if index == 0 and acts(s.honest, sent, present):
             break
     return _shot(settings, victim, attackers, *acted)
 
 
-def _shot(settings: Settings, victim: str, attackers: Subset, index: int, lies: Sequence[Message]) -> Shot:
+def _shot(settings: Settings, victim: str, attackers: Subset, index: int, sent: Sequence[Message]) -> Shot:
     detector = _detector(victim)
-    frame, truth, _ = _frame(settings.scene, settings.seed, index)
-    honest = _honest(victim, settings.scene, settings.seed, index)
+    s = _staged(victim, settings, index)
+    frame, truth, honest = s.frame, s.truth, s.honest
     present = attackers & set(frame.others)
-    inbox = [*(m for i, m in honest.items() if i not in present), *lies]
+    inbox = [*(m for i, m in honest.items() if i not in present), *sent]
     clean, attacked = _fused(detector, frame, list(honest.values())), _fused(detector, frame, inbox)
-    labels = {link: f"#{k}" for k, link in enumerate(sorted({m.sender for m in lies} - set(frame.others)))}
-    past = {k: _honest(victim, settings.scene, settings.seed, k) for k in range(index)}
+    labels = {link: f"#{k}" for k, link in enumerate(sorted({m.sender for m in sent} - set(frame.others)))}
+    past = {k: _staged(victim, settings, k).honest for k in range(index)}
     said = []
     for who in sorted(present):
-        own = [m for m in lies if m.sender.partition("#")[0] == who]
-        before = {k: messages[who] for k, messages in past.items() if who in messages}
-        said.append(f"{who}: {said_by(honest[who], own, before)}")
+        own = [m for m in sent if m.sender.partition("#")[0] == who]
+        earlier = {k: messages[who] for k, messages in past.items() if who in messages}
+        said.append(f"{who}: {said_by(honest[who], own, earlier)}")
     said += [f"the gate refuses {link}: {why}" for link, why in sorted(attacked.rejected.items())]
-    unlied = _seen(frame, frame, truth, detector, clean)
-    lied = _seen(frame, claimed(frame, honest, inbox, labels), truth, detector, attacked, labels)
+    before = _seen(frame, frame, truth, detector, clean)
+    after = _seen(frame, claimed(frame, honest, inbox, labels), truth, detector, attacked, labels)
     points = any("points" in m.payload for m in inbox)
-    return Shot(frame, truth, unlied, lied, present | set(labels.values()), said, detector.grid, points)
+    return Shot(frame, truth, before, after, present | set(labels.values()), said, detector.grid, points)
 
 
 def _fused(detector: Detector, frame: Frame, inbox: Sequence[Message]) -> Verdict:
@@ -265,28 +263,20 @@ def _detector(name: str) -> Detector:
 
 
 @lru_cache(maxsize=2)
-def _scenario(scene: int, seed: int) -> Any:
-    from robosac.simulation import scenario
-
+def _scenario(scene: int, seed: int) -> Scenario:
     return scenario("test", scene, seed=seed)
 
 
-def _frames(scene: int, seed: int) -> int:
-    return int(_scenario(scene, seed).n_frames)
-
-
 @lru_cache(maxsize=16)
-def _frame(scene: int, seed: int, index: int) -> Moment:
+def _moment(scene: int, seed: int, index: int) -> Moment:
     snapshot = _scenario(scene, seed).snapshot(index)
     frame, truth = snapshot.frame()
     return Moment(frame, truth, snapshot.world)
 
 
 @lru_cache(maxsize=64)
-def _honest(victim: str, scene: int, seed: int, index: int) -> dict[Id, Message]:
-    detector, (frame, *_) = _detector(victim), _frame(scene, seed, index)
-    request = Request.of(frame.ego)
-    return {i: detector.encode(view, request) for i, view in frame.others.items()}
+def _staged(victim: str, settings: Settings, index: int) -> Staged:
+    return next(stage([_moment(settings.scene, settings.seed, index)], _detector(victim)))
 
 
 def _surrogate(detector: Detector) -> Surrogate:

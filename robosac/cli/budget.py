@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from json import dumps
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+import typer
 
 from robosac import budget as laws
 from robosac.budget import Law, Verifier, as_probability
+from robosac.cli.options import Json, command_of
 from robosac.errors import InputError
 from robosac.files import check_writable_file
 
@@ -17,19 +20,25 @@ MAX_ROWS: Final = 500
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Question:
     """What was asked on the command line; probabilities as they were written."""
 
-    teammates: int
-    attackers: int | None = None
-    ratio: str | None = None
-    subset: int | None = None
-    confidence: str = "0.99"
-    max_trials: int | None = None
-    table: bool = False
-    false_accept: str = "0"
-    false_reject: str = "0"
+    teammates: Annotated[int, typer.Option(help="A: agents other than the ego.")]
+    attackers: Annotated[int | None, typer.Option(help="m: how many of them attack.")] = None
+    ratio: Annotated[
+        str | None, typer.Option(help="m/A instead of --attackers, like 0.4 or 2/5; rounded up to whole attackers.")
+    ] = None
+    subset: Annotated[int | None, typer.Option(help="s: teammates drawn in a trial.")] = None
+    confidence: Annotated[str, typer.Option(help="p: wanted probability of success.")] = "0.99"
+    max_trials: Annotated[int | None, typer.Option(help="A given budget: which subset can be the largest?")] = None
+    table: Annotated[bool, typer.Option("--table", help="Every number of attackers and subset size.")] = False
+    false_accept: Annotated[str, typer.Option(help="a: a contaminated subset is accepted.")] = "0"
+    false_reject: Annotated[str, typer.Option(help="b: an attacker-free subset (or a whole frame) is refused.")] = "0"
+    plot: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Picture of success over trials (.png .pdf .svg).")
+    ] = None
+    json: Json = False
 
     @property
     def known_attackers(self) -> int | None:
@@ -48,17 +57,20 @@ class Question:
         return {**per_trial, "whole frames": Verifier(a, frame_reject=b)} if b else per_trial
 
 
-def run(question: Question, *, plot: Path | None = None, as_json: bool = False) -> None:
-    """Answer on standard output, and draw a picture where one is asked for."""
-    found = answer(question)
-    if plot is not None:
-        found["plot"] = str(_draw(question, plot))
-    if as_json:
-        print(json.dumps(found, indent=2, allow_nan=False))
-        return
-    from robosac.commands.budget_tables import show
+def show(question: Question) -> None:
+    """How many random subsets to try, and how large they may be.
 
-    show(found)
+    Without --attackers and --ratio: the probing limits (A2CP) for an unknown number of attackers.
+    """
+    found = answer(question)
+    if question.plot is not None:
+        found["plot"] = str(_draw(question, question.plot))
+    if question.json:
+        print(dumps(found, indent=2, allow_nan=False))
+        return
+    from robosac.cli.budget_tables import show_answer
+
+    show_answer(found)
 
 
 def answer(question: Question) -> Row:
@@ -73,7 +85,7 @@ def answer(question: Question) -> Row:
     for name in ("teammates", "attackers", "subset", "max_trials"):
         if (value := getattr(question, name)) is not None and value < 0:
             raise InputError(f"expected --{name.replace('_', '-')} >= 0, got {value}; give a whole number")
-    asked = {**asdict(question), "attackers": m}
+    asked = {k: v for k, v in asdict(question).items() if k not in ("plot", "json")} | {"attackers": m}
     asked.update(
         {key: float(as_probability(asked[key], key)) for key in ("confidence", "false_accept", "false_reject")}
     )
@@ -190,3 +202,6 @@ def _draw(question: Question, path: Path) -> Path:
 
     p = as_probability(question.confidence, "confidence")
     return save(plot_budget(question.teammates, m, question.subset, p, max_trials=question.max_trials), path)
+
+
+budget = command_of(Question, show)

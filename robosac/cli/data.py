@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from json import dumps
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Annotated, Any, Final, Protocol, runtime_checkable
 
 import numpy as np
+import typer
 
+from robosac.cli.options import Json
 from robosac.data.layout import Reports, open_recording
 from robosac.data.points import Scales, spread
 from robosac.data.recording import DataError, Objects, Recording, Told, printable
@@ -26,19 +28,7 @@ class BrokenDataError(RobosacError):
     """A data set holds files that cannot be read, or no frames at all; why stands above."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What to look at. `frames`: so many are read whole, spread over all; 0 reads every one. `classes`: of the objects
-    that count, as the data set spells them; vehicles, unless given.
-    """
-
-    path: Path
-    layout: str | None = None
-    frames: int = 20
-    plot: Path | None = None
-    frame: int = 0
-    skip_bad: bool = False
-    classes: tuple[str, ...] | None = None
+data = typer.Typer(help="Driving data sets on disk.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @runtime_checkable
@@ -188,25 +178,41 @@ def _range(values: Sequence[int]) -> dict[str, float] | None:
 
 
 # ------------------------------------------------------------------------------------------------------- printing
-def show(settings: Settings, *, as_json: bool) -> None:
-    """Inspect and print; BrokenDataError (exit code 1) where files cannot be read, unless they are to be skipped."""
-    if settings.plot is not None:
-        check_writable_file(settings.plot)
-    recording = open_recording(settings.path, settings.layout, settings.classes)
-    found = inspect(recording, frames=settings.frames)
-    if not as_json:
-        _print(found)
-    if settings.plot is not None and found["frames"]:
-        from robosac.commands.data_plot import plot_frame
+@data.command("inspect")
+def data_inspect(
+    path: Annotated[Path, typer.Argument(help="OPV2V, V2XSet, V2X-Sim (npy or pkl) or DAIR-V2X-C: the folder.")],
+    layout: Annotated[str | None, typer.Option(help="Its layout; default: what lies there tells it.")] = None,
+    frames: Annotated[int, typer.Option(min=0, help="Frames read whole, spread over all; 0: every one.")] = 20,
+    plot: Annotated[Path | None, typer.Option(dir_okay=False, help="Picture of a frame from above (.png).")] = None,
+    frame: Annotated[int, typer.Option(min=0, help="Which frame to draw.")] = 0,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Broken files are listed and are no failure.")] = False,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(help="A class that counts, as the data set spells it; repeat it. Default: vehicles."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say what lies there: scenarios, frames, agents, rates, points, objects, classes, and what is broken or missing.
 
-        found["plot"] = str(plot_frame(recording, settings.frame, settings.plot, skip_bad=settings.skip_bad))
-    if as_json:
-        print(json.dumps(found, allow_nan=False))
+    Exit code 1 where files are broken, unless --skip-bad, and where there is no frame.
+    """
+    if plot is not None:
+        check_writable_file(plot)
+    recording = open_recording(path, layout, classes)
+    found = inspect(recording, frames=frames)
+    if not json:
+        _print(found)
+    if plot is not None and found["frames"]:
+        from robosac.cli.data_plot import plot_frame
+
+        found["plot"] = str(plot_frame(recording, frame, plot, skip_bad=skip_bad))
+    if json:
+        print(dumps(found, allow_nan=False))
     elif "plot" in found:
         print(f"\nPicture: {found['plot']}")
     if why := nothing_in(found):
         raise BrokenDataError(f"expected frames in {printable(str(recording.root))}, got none: {why}")
-    if found["broken"] and not settings.skip_bad:
+    if found["broken"] and not skip_bad:
         one = len(found["broken"]) == 1
         raise BrokenDataError(
             f"{len(found['broken'])} {'file is' if one else 'files are'} broken in {printable(found['root'])}; "

@@ -17,16 +17,18 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
+import typer
 import yaml
 
 from robosac import __version__
-from robosac.commands.progress import progress_bar
+from robosac.cli.options import Json, Seed, command_of
+from robosac.cli.progress import progress_bar
 from robosac.data import carla
 from robosac.data.recording import Objects
 from robosac.data.truth import select
@@ -43,16 +45,22 @@ _FIRST_AGENT, _FIRST_OBJECT = 1000, 2000  # all of four digits: they sort as tex
 _KMH: Final = 3.6
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Simulate:
     """What is simulated, and where it goes."""
 
-    out: Path
-    scenes: int
-    seed: int = 0
-    split: str = "test"
-    format: str = "opv2v"
-    config: SimConfig = field(default_factory=SimConfig)
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to: OUT/SPLIT/SCENARIO/AGENT/...")]
+    scenes: Annotated[int, typer.Option(min=1, help="Scenarios; with more than are there, the others are added.")]
+    format: Annotated[str, typer.Option(help="How they are laid out: opv2v.")] = "opv2v"
+    seed: Seed = 0
+    split: Annotated[str, typer.Option(help="train, val, calibration or test: no two share a scenario.")] = "test"
+    frames: Annotated[int, typer.Option(min=1, help="Frames of a scenario, ten a second.")] = 10
+    vehicles: Annotated[int, typer.Option(min=1, help="Connected vehicles, the ego included.")] = 5
+    roadside: Annotated[bool, typer.Option(help="Whether a road-side unit takes part.")] = True
+    beams: Annotated[int, typer.Option(min=1, help="Rays of a LiDAR above one another.")] = 32
+    columns: Annotated[int, typer.Option(min=1, help="Rays of a LiDAR in a turn.")] = 1024
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core. Changes no byte.")] = None
+    json: Json = False
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
@@ -61,6 +69,17 @@ class Settings:
             raise InputError(f"expected a split among {', '.join(SPLITS)}, got {self.split!r}")
         if self.scenes < 1 or self.seed < 0:
             raise InputError(f"expected scenes >= 1 and seed >= 0, got {self.scenes} and {self.seed}")
+
+    @cached_property
+    def config(self) -> SimConfig:
+        """The settings of the simulation."""
+        return SimConfig(
+            n_frames=self.frames,
+            n_vehicles=self.vehicles,
+            roadside=self.roadside,
+            beams=self.beams,
+            columns=self.columns,
+        )
 
     def name(self, index: int) -> str:
         """As `Scenario.name`, without drawing it."""
@@ -79,15 +98,13 @@ class Settings:
 class Task:
     """One frame of one scenario."""
 
-    settings: Settings
+    settings: Simulate
     index: int
     frame: int
 
 
 # ------------------------------------------------------------------------------------------------------ the work
-def simulate(
-    settings: Settings, *, jobs: int | None = None, progress: Callable[[int, int], None] = lambda done, total: None
-) -> dict[str, Any]:
+def write(settings: Simulate, progress: Callable[[int, int], None] = lambda done, total: None) -> dict[str, Any]:
     """Write what is not there yet; says which scenarios there are now and how many frames were written.
 
     Raises:
@@ -95,13 +112,13 @@ def simulate(
         RobosacError: if a process was killed; run again to go on.
     """
     check_writable(settings.out)
-    frames = settings.config.n_frames
+    frames = settings.frames
     missing = [i for i in range(settings.scenes) if not _is_there(settings, i)]
     tasks = [Task(settings, i, k) for i in missing for k in range(frames)]
     total = settings.scenes * frames
     done, written, left = total - len(tasks), 0, Counter(dict.fromkeys(missing, frames))
     progress(done, total)
-    for position, wrote in make_executor(jobs).run(write_task, tasks):
+    for position, wrote in make_executor(settings.jobs).run(write_task, tasks):
         task, done, written = tasks[position], done + 1, written + wrote
         left[task.index] -= 1
         if left[task.index] == 0:
@@ -167,7 +184,7 @@ def members(snapshot: Snapshot) -> list[Member]:
 
 
 # --------------------------------------------------------------------------------------------- what is there already
-def _is_there(settings: Settings, index: int) -> bool:
+def _is_there(settings: Simulate, index: int) -> bool:
     """Whether a scenario is whole. If not, its workplace is made ready: what these settings left there stays."""
     place, workplace, wanted = settings.place(index), settings.workplace(index), _protocol(settings, index)
     if place.exists():
@@ -187,7 +204,7 @@ def _content(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def _protocol(settings: Settings, index: int) -> bytes:
+def _protocol(settings: Simulate, index: int) -> bytes:
     """All that a scenario's bytes depend on."""
     made_by = {"robosac": __version__, "split": settings.split, "index": index, "seed": settings.seed}
     config = json.loads(json.dumps(asdict(settings.config)))  # tuples as lists
@@ -195,7 +212,7 @@ def _protocol(settings: Settings, index: int) -> bytes:
     return text.encode()
 
 
-def _finish(settings: Settings, index: int) -> None:
+def _finish(settings: Simulate, index: int) -> None:
     """Move a scenario to its place, without what a killed process left half-written."""
     workplace, place = settings.workplace(index), settings.place(index)
     for temporary in workplace.rglob(".*"):
@@ -204,16 +221,21 @@ def _finish(settings: Settings, index: int) -> None:
     workplace.rename(place)
 
 
-# -------------------------------------------------------------------------------------------------------- processes
 # --------------------------------------------------------------------------------------------------------- printing
-def run(settings: Settings, *, jobs: int | None, as_json: bool) -> None:
-    """Simulate with a bar, and say what came of it."""
-    with progress_bar("frames", quiet=as_json) as tell:
-        found = simulate(settings, jobs=jobs, progress=tell)
-    if as_json:
+def show(settings: Simulate) -> None:
+    """Write simulated scenes as other frameworks read them.
+
+    Stopped, it leaves whole scenarios only; run again with the same arguments, it goes on.
+    """
+    with progress_bar("frames", quiet=settings.json) as tell:
+        found = write(settings, tell)
+    if settings.json:
         print(json.dumps(found))
     else:
         kept = found["frames"] - found["written"]
         where = settings.out / settings.split
-        print(f"{settings.scenes} scenarios of {settings.config.n_frames} frames in {where}", end="")
+        print(f"{settings.scenes} scenarios of {settings.frames} frames in {where}", end="")
         print(f" ({found['written']} frames written, {kept} were there)")
+
+
+simulate = command_of(Simulate, show)

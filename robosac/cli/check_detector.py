@@ -2,81 +2,54 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
-from pathlib import Path
+from json import dumps
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
-from robosac.evaluation.conformance import AdapterReport, Check, verify_adapter
+from robosac.cli.options import DETECTOR_HELP, Device, Json, Root, Seed
+from robosac.evaluation.conformance import AdapterReport, verify_adapter
 from robosac.registry.detectors import open_detector
-from robosac.registry.frames import open_frames
-from robosac.types import Frame, InputError, RobosacError, keyed_rng
+from robosac.registry.frames import frame_at, open_frames
+from robosac.types import RobosacError, keyed_rng
 
-SAID = {True: "yes", False: "NO", None: "n/a"}
+SAID = {True: ("yes", ""), False: ("NO", "bold red"), None: ("n/a", "dim")}
 
 
 class CheckFailedError(RobosacError):
     """A detector did not pass; the table above says where."""
 
 
-def check(
-    detector: str,
-    *,
-    data: str,
-    frame: int,
-    teammates: int | None,
-    tolerance: float,
-    seed: int,
-    device: str,
-    root: Path | None,
-) -> AdapterReport:
-    """`verify_adapter` on a detector and a frame by name.
+def check_detector(
+    detector: Annotated[str, typer.Argument(help=DETECTOR_HELP)],
+    data: Annotated[
+        str, typer.Option(help="Where the frame comes from: 'simulated', a data set's folder, or MODULE:NAME.")
+    ] = "simulated",
+    frame: Annotated[int, typer.Option(min=0, help="Which of the frames.")] = 0,
+    teammates: Annotated[int | None, typer.Option(min=1, help="At most so many of its teammates.")] = None,
+    tolerance: Annotated[float, typer.Option(min=0.0, help="Largest difference that is called equal.")] = 1e-6,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    root: Root = None,
+    json: Json = False,
+) -> None:
+    """Check on one frame that a detector is wrapped rightly.
 
-    Raises:
-        InputError: if one of them cannot be opened.
+    A subset from cached features must equal a full forward with only these agents; a message that was tampered with
+    must change the subsets that hold it and no other; gradients must reach the messages. Exit code 1 where one fails.
     """
     opened = open_detector(detector, device=device, root=root)
-    frames = open_frames(data, opened, seed=seed)
-    if frame >= len(frames):
-        raise InputError(f"expected --frame below {len(frames)}, which {data} holds, got {frame}")
-    chosen = frames[frame]
-    if not isinstance(chosen, Frame):
-        raise InputError(f"expected {data} to hold robosac.types.Frame, got {type(chosen).__name__}")
+    chosen = frame_at(open_frames(data, opened, seed=seed), frame, data)
     most = opened.codec.max_messages if teammates is None else teammates
     kept = dict(sorted(chosen.others.items())[:most])
-    return verify_adapter(
-        opened, replace(chosen, others=kept), rng=keyed_rng(seed, "check-detector"), tolerance=tolerance
-    )
-
-
-def show(
-    detector: str,
-    *,
-    data: str,
-    frame: int,
-    teammates: int | None,
-    tolerance: float,
-    seed: int,
-    device: str,
-    root: Path | None,
-    as_json: bool,
-) -> None:
-    """Check and print; CheckFailedError (exit code 1) where a check fails."""
-    report = check(
-        detector,
-        data=data,
-        frame=frame,
-        teammates=teammates,
-        tolerance=tolerance,
-        seed=seed,
-        device=device,
-        root=root,
-    )
-    if as_json:
+    rng = keyed_rng(seed, "check-detector")
+    report = verify_adapter(opened, replace(chosen, others=kept), rng=rng, tolerance=tolerance)
+    if json:
         measured = {"trial_ms": report.trial_ms, "full_ms": report.full_ms, "speed": report.speed}
         unmeasured = {} if report.ok else dict.fromkeys(measured)
-        print(json.dumps({"ok": report.ok, **asdict(report), **measured, **unmeasured}))
+        print(dumps({"ok": report.ok, **asdict(report), **measured, **unmeasured}))
     else:
         _print(report)
     if not report.ok:
@@ -96,7 +69,8 @@ def _print(report: AdapterReport) -> None:
     )
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     for c in report.checks:
-        table.add_row(SAID[c.passed], c.name, c.found, style=_style(c))
+        said, style = SAID[c.passed]
+        table.add_row(said, c.name, c.found, style=style)
     console.print(table)
     if report.ok:
         _print_costs(console, report)
@@ -113,7 +87,3 @@ def _print_costs(console: Console, report: AdapterReport) -> None:
     sizes = sorted(set(sent.values()))
     each = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
     console.print(f"Each teammate sends {each} bytes a frame.", highlight=False, soft_wrap=True)
-
-
-def _style(c: Check) -> str:
-    return {True: "", False: "bold red", None: "dim"}[c.passed]

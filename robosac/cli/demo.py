@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import json
+from json import dumps
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from robosac.commands.progress import kept_on_stop, progress_bar
+import typer
+
+from robosac.cli.options import Jobs, Json, Out, Seed, Threads
+from robosac.cli.progress import kept_on_stop, progress_bar
 from robosac.executors import default_jobs, make_executor
 from robosac.experiments.demo import LEGEND, DemoSettings, rich_table, run_demo
 from robosac.experiments.provenance import command_line, environment
 from robosac.experiments.runner import make_plan
 
-DEFAULT_OUT: Final = Path("runs/demo")
+OUT: Final = Path("runs/demo")
 
 
-def run(
-    *,
-    fast: bool,
-    out: Path,
-    seed: int,
-    jobs: int | None,
-    threads: int,
-    detector: str,
-    attack: str,
-    epsilon: float | None,
-    scenes: int | None,
-    as_json: bool,
+def demo(
+    fast: Annotated[bool, typer.Option("--fast", help="Fewer scenes: under a minute on two cores.")] = False,
+    out: Out = OUT,
+    seed: Seed = 0,
+    scenes: Annotated[int | None, typer.Option(min=1, help="Held-out scenes, two frames each.")] = None,
+    detector: Annotated[str, typer.Option(help="Name of a shipped detector.")] = "mean",
+    attack: Annotated[str, typer.Option(help="Name of an attack preset.")] = "pgd",
+    epsilon: Annotated[float | None, typer.Option(help="Budget of the attack; default: the preset's.")] = None,
+    jobs: Jobs = None,
+    threads: Threads = 1,
+    json: Json = False,
 ) -> None:
-    """Run, show, write. Arguments that cannot work are told before anything is shown or simulated."""
+    """Simulate traffic, let teammates attack, defend, and show what came of it."""
     from rich.console import Console
 
     from robosac.experiments.report import write_demo
@@ -40,13 +42,13 @@ def run(
     make_plan(settings.grid, out)  # wrong names are told before a bar appears
     command = _command(fast, out, named, default)
     used = default_jobs() if jobs is None else jobs
-    with kept_on_stop(out), progress_bar("attacks on scenes", quiet=as_json) as tell:
+    with kept_on_stop(out), progress_bar("attacks on scenes", quiet=json) as tell:
         result = run_demo(settings, out, make_executor(used, threads=threads), tell=tell)
     made_with = environment(used, threads)
     page = write_demo(result, out, command=command, environment=made_with)[0]
-    if as_json:
+    if json:
         found = {k: v for k, v in result.to_dict(command, made_with).items() if k != "frames"}
-        print(json.dumps(found | {"out": str(out)}))
+        print(dumps(found | {"out": str(out)}))
         return
     console = Console(highlight=False)
     title = (
@@ -62,4 +64,4 @@ def _command(fast: bool, out: Path, named: dict[str, Any], default: DemoSettings
     """What to type to get this run again."""
     changed = {k: v for k, v in named.items() if v != getattr(default, k)}
     words = ["robosac demo", *(["--fast"] if fast else [])]
-    return command_line(*words, **changed, out=None if out == DEFAULT_OUT else out)
+    return command_line(*words, **changed, out=None if out == OUT else out)

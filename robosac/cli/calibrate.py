@@ -1,0 +1,250 @@
+"""`robosac calibrate`: agreement thresholds of a detector, and its error rates, from honest frames."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from json import dumps
+from pathlib import Path
+from typing import Annotated, Final
+
+import numpy as np
+import typer
+
+from robosac.calibration import (
+    Calibration,
+    Malicious,
+    Measure,
+    Scores,
+    attacked_scores,
+    fit,
+    foreign,
+    frames_needed,
+    honest_scores,
+    merged,
+)
+from robosac.cli.options import Delay, DetectorName, Device, Jobs, Json, PoseNoise, Root, Seed, command_of
+from robosac.cli.progress import progress_bar
+from robosac.evaluation.play import attacked_air
+from robosac.executors import make_executor
+from robosac.files import check_writable_file
+from robosac.registry.attacks import open_attack
+from robosac.registry.defenses import statistics_of
+from robosac.registry.detectors import cached_detector, calibration_beside
+from robosac.registry.frames import SIMULATED, cached_frames, choose, disturbance, frame_at
+from robosac.types import Detector, Frame, Id, InputError, Message, Request, keyed_rng
+
+CONFIDENCE: Final = 0.95
+FOREIGN: Final = "foreign"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrate:
+    """What is calibrated on what; names as in `robosac.registry`."""
+
+    detector: DetectorName = "mean"
+    data: Annotated[
+        str,
+        typer.Option(help="Honest frames: 'simulated', a data set's folder (OpenCOOD), or MODULE:NAME of your own."),
+    ] = SIMULATED
+    frames: Annotated[int, typer.Option(min=1, help="Honest frames to read thresholds from.")] = 250
+    alpha: Annotated[float, typer.Option(help="Share of honest subsets that may be refused.")] = 0.02
+    confidence: Annotated[
+        float | None, typer.Option(help="Keep that share with this confidence, like 0.95; default: on average.")
+    ] = None
+    seed: Seed = 0
+    out: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="File to write. Default: the thresholds beside the weights are replaced."),
+    ] = None
+    jobs: Jobs = None
+    attack: Annotated[
+        str, typer.Option(help="What the attacker sends whose acceptance is measured: 'foreign' or an attack preset.")
+    ] = FOREIGN
+    defense: Annotated[
+        str, typer.Option(help="What these presets (a comma list) ask of honest frames; default: all that are shipped.")
+    ] = ""
+    pose_noise: PoseNoise = None
+    delay: Delay = 0
+    device: Device = "cpu"
+    root: Root = None
+    json: Json = False
+
+    def __post_init__(self) -> None:
+        if self.frames < self.needed:
+            raise InputError(
+                f"expected at least {self.needed} frames for alpha={self.alpha}, got {self.frames}; give more"
+            )
+
+    @property
+    def defenses(self) -> list[str]:
+        """Names of the presets."""
+        return [name.strip() for name in self.defense.split(",") if name.strip()]
+
+    def available(self, device: str) -> Sequence[Frame]:
+        """All the frames there are."""
+        disturbed = disturbance(self.pose_noise, self.delay, self.seed)
+        return cached_frames(self.data, self.detector, device, self.root, self.seed, disturbed)
+
+    @property
+    def needed(self) -> int:
+        """The fewest frames that thresholds can be read from."""
+        return frames_needed(self.alpha, self.confidence)
+
+    @property
+    def command(self) -> str:
+        """The command line that makes these thresholds again."""
+        parts = ["robosac", "calibrate", "--detector", self.detector]
+        parts += [] if self.data == SIMULATED else ["--data", self.data]
+        parts += ["--frames", str(self.frames), "--seed", str(self.seed), "--alpha", f"{self.alpha:g}"]
+        parts += [] if self.confidence is None else ["--confidence", f"{self.confidence:g}"]
+        parts += ["--defense", ",".join(self.defenses)] if self.defenses else []
+        parts += [] if self.pose_noise is None else ["--pose-noise", self.pose_noise]
+        parts += ["--delay", str(self.delay)] if self.delay else []
+        parts += [] if self.device == "cpu" else ["--device", self.device]
+        parts += [] if self.attack == FOREIGN else ["--attack", self.attack]
+        return shlex.join(parts)
+
+
+def scores_of(s: Calibrate, job: tuple[int, int]) -> tuple[Scores, Scores]:
+    """Scores of an honest frame, a random subset of each size; the same with one attacker in each subset.
+
+    `job` is the number of the frame and of one from elsewhere.
+    """
+    from robosac.detectors.device import device_of_process
+
+    index, elsewhere = job
+    device = device_of_process(s.device)
+    detector = cached_detector(s.detector, device, s.root)
+    frames = s.available(device)
+    frame = frame_at(frames, index, s.data)
+    where = () if s.data == SIMULATED else (frame.index,)  # a simulated scene gives one frame
+    rng = keyed_rng(s.seed, frame.scenario, *where, "calibrate")
+    statistics = statistics_of(s.defenses)
+    honest = honest_scores(detector, [frame], statistics, rng)
+    if s.attack == FOREIGN:
+        malicious = foreign(detector, frame_at(frames, elsewhere, s.data))
+    else:
+        malicious = by_attack(detector, s.attack)
+    return honest, attacked_scores(detector, [frame], statistics, malicious, rng)
+
+
+def by_attack(detector: Detector, name: str) -> Malicious:
+    """What an attack preset sends, computed for the full fusion with this one attacker."""
+    attack = open_attack(name)
+
+    def sent(
+        frame: Frame, request: Request, honest: Mapping[Id, Message], attacker: Id, rng: np.random.Generator
+    ) -> Sequence[Message]:
+        air = attacked_air(frame, detector, request, honest, frozenset({attacker}), attack.knowledge)
+        messages: Sequence[Message] = attack.start(frame.scenario, frozenset({attacker}), rng).send(air)
+        return messages
+
+    return sent
+
+
+def plan(settings: Calibrate) -> tuple[list[tuple[int, int]], Path]:
+    """The work, pairs of frames, and where the thresholds go, once what can be wrong beforehand was looked at.
+
+    Raises:
+        InputError: if the detector, the data or the file cannot be used, or there are too few frames.
+    """
+    detector = cached_detector(settings.detector, settings.device, settings.root)
+    path = calibration_beside(detector) if settings.out is None else settings.out
+    if path is None:
+        raise InputError(
+            f"expected --out FILE: {detector.name!r} came from no file that its thresholds could lie beside"
+        )
+    check_writable_file(path)
+    if settings.attack != FOREIGN:
+        by_attack(detector, settings.attack)  # an unknown name is told now
+    if not statistics_of(settings.defenses):
+        raise InputError(f"expected a defence that asks for thresholds, got {settings.defense}, which asks for none")
+    order = choose(settings.frames, settings.available(settings.device), settings.seed)
+    if len(order) < settings.needed:
+        raise InputError(
+            f"expected at least {settings.needed} frames for alpha={settings.alpha}, {settings.data} has {len(order)}"
+        )
+    half = len(order) // 2  # frames follow each other at random, so that one half away is another scene, mostly
+    return [(i, order[(n + half) % len(order)]) for n, i in enumerate(order)], path
+
+
+def measured(settings: Calibrate, work: Sequence[tuple[int, int]], progress: Callable[[int, int], None]) -> Calibration:
+    """Thresholds of all the work."""
+    found: dict[int, tuple[Scores, Scores]] = {}
+    for position, one in make_executor(settings.jobs, threads=1).run(partial(scores_of, settings), work):
+        found[position] = one
+        progress(len(found), len(work))
+    honest, attacked = (merged([found[n][side] for n in range(len(work))]) for side in (0, 1))
+    if settings.data == SIMULATED:
+        data = f"simulated, split calibration, {len(work)} scenes, one honest frame each"
+    else:
+        data = f"{settings.data}, {len(work)} honest frames drawn at random"
+    return fit(
+        cached_detector(settings.detector, settings.device, settings.root).name,
+        honest,
+        alpha=settings.alpha,
+        source={"data": data, "command": settings.command},
+        attacked=attacked,
+        attack=settings.attack,
+        confidence=settings.confidence,
+    )
+
+
+def show(settings: Calibrate) -> None:
+    """Read agreement thresholds and error rates off honest frames.
+
+    Without --out, the thresholds beside the detector's weights, which every defence reads, are replaced.
+    """
+    work, path = plan(settings)  # what is wrong is told before a bar appears
+    with progress_bar("honest frames", quiet=settings.json) as tell:
+        made = measured(settings, work, tell)
+    made.save(path)
+    if settings.json:
+        measures = {name: {k: v for k, v in asdict(m).items() if k != "scores"} for name, m in made.measures.items()}
+        print(dumps({"out": str(path), **asdict(made), "measures": measures}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    sizes = sorted({size for m in made.measures.values() for size in m.thresholds})
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("subset size", no_wrap=True)
+    for size in sizes:
+        table.add_column(str(size), justify="right", no_wrap=True)
+
+    def row(title: str, values: Mapping[int, float], digits: int) -> None:
+        table.add_row(title, *(f"{values[s]:.{digits}f}" if s in values else "–" for s in sizes))
+
+    for name, measure in made.measures.items():
+        table.add_row(name, style="bold")
+        row("  agreement asked for", measure.thresholds, 3)
+        row(f"  accepted with an attacker ({measure.lie})", measure.lies_accepted, 3)
+    console = Console()
+    console.print(f"{made.detector}: {made.source['data']}", highlight=False, soft_wrap=True)
+    console.print(table)
+    console.print(guarantee(next(iter(made.measures.values()))), highlight=False, soft_wrap=True)
+    console.print(f"Written to {path}", highlight=False, soft_wrap=True)
+
+
+def guarantee(measure: Measure) -> str:
+    """What the thresholds promise, and under which condition, in plain words."""
+    by_frames: dict[int, list[int]] = {}
+    for size, n in measure.frames.items():
+        by_frames.setdefault(n, []).append(size)
+    bounds = "; ".join(
+        f"size {', '.join(map(str, sizes))} ({n} frames): {measure.refusals(sizes[0], confidence=CONFIDENCE):.3f}"
+        for n, sizes in by_frames.items()
+    )
+    held = "on average over calibrations" if measure.confidence is None else f"with {measure.confidence:.0%} confidence"
+    return (
+        f"A random honest subset of a further frame like these is refused with probability at most {measure.alpha:g} "
+        f"({held}; conformal, each size by itself).\nWhat this one calibration may turn out to refuse, at most, with "
+        f"{CONFIDENCE:.0%} confidence: {bounds}.\nNothing is promised for other traffic, sensors or weights. "
+        "What attackers get accepted is measured for this attack and promised for none."
+    )
+
+
+calibrate = command_of(Calibrate, show)

@@ -1,0 +1,49 @@
+"""Options that several commands have, and a dataclass as a command's signature."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar, get_type_hints
+
+import typer
+
+T = TypeVar("T")
+
+DETECTOR_HELP: Final = (
+    "A shipped name (mean, max, ...), FILE.safetensors, late:NAME or early:NAME of these (boxes or points are sent), an"
+    " OpenCOOD model FOLDER, coperception:FUSION:CHECKPOINT, or MODULE:NAME of your own."
+)
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Seed = Annotated[int, typer.Option(min=0, help="Same seed, same result.")]
+DetectorName = Annotated[str, typer.Option(help=DETECTOR_HELP)]
+Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:1; with cuda, processes take the GPUs in turn.")]
+Root = Annotated[
+    Path | None,
+    typer.Option(exists=True, file_okay=False, help="A checkout of the detector's framework, if it is not installed."),
+]
+Out = Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where it does not exist.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core. Changes no figure.")]
+PoseNoise = Annotated[
+    str | None,
+    typer.Option(metavar="METRES[,DEGREES]", help="Errors of all measured poses: their standard deviations."),
+]
+Delay = Annotated[int, typer.Option(min=0, help="Frames by which teammates are late.")]
+Threads = Annotated[int, typer.Option(min=1, help="Computing threads of each process.")]
+
+
+def command_of(kind: Callable[..., T], run: Callable[[T], None]) -> Callable[..., None]:
+    """A command whose options are the fields of a dataclass; it makes one and runs it. Its help is that of `run`."""
+
+    def command(**given: Any) -> None:
+        run(kind(**given))
+
+    types = get_type_hints(kind, include_extras=True)
+    parameters = inspect.signature(kind).parameters.values()
+    command.__doc__ = run.__doc__
+    command.__annotations__ = {p.name: types[p.name] for p in parameters}
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [p.replace(annotation=types[p.name]) for p in parameters]
+    )
+    return command

@@ -1,0 +1,91 @@
+"""`robosac view`: a frame or a scenario in 3D, in a window or as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from robosac.cli.options import Seed
+from robosac.data.dataset import DataSet
+from robosac.data.layout import open_recording
+from robosac.facade import wrap
+from robosac.files import check_writable_file
+from robosac.registry.frames import SIMULATED
+from robosac.simulation import scenario as simulated
+from robosac.types import Frame, InputError, Truth
+
+if TYPE_CHECKING:
+    from robosac.viz.scene3d import Scene3D
+
+
+def view(
+    data: Annotated[str, typer.Argument(help="'simulated', or the folder of a data set.")] = "simulated",
+    frame: Annotated[int, typer.Option(min=0, help="Which of its frames (of the simulation: of its scenarios).")] = 0,
+    scenario: Annotated[bool, typer.Option("--scenario", help="All frames of that frame's scenario.")] = False,
+    detector: Annotated[
+        str | None, typer.Option(help="Draw what this detector, defended, makes of it too; a name as for calibrate.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="A picture (.png; of a scenario one a frame) instead of a window."),
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Show a frame or a scenario in 3D: points by agent, objects, poses, and the verdict. Needs the extra open3d."""
+    from robosac.viz.viewer import open3d, render, show
+
+    open3d()  # what is missing is told before any work
+    seen = scenes(frames(data, frame, seed=seed, whole=scenario), detector)
+    if out is None:
+        show(seen)
+        return
+    if out.suffix.lower() != ".png":
+        raise InputError(f"expected --out to end in .png, got {out}")
+    check_writable_file(out)
+    for k, (scene, about) in enumerate(seen):
+        path = out.with_name(f"{out.stem}_{k:04d}.png") if scenario else out
+        print(f"{about}\nWritten to {render(scene, path)}")
+
+
+def frames(data: str, index: int, *, seed: int, whole: bool) -> Iterator[tuple[Frame, Truth]]:
+    """A frame (of the simulation: of scenario `index`) or its whole scenario, with truth, each read when asked for.
+
+    Raises:
+        InputError: if there is no such frame.
+    """
+    if data == SIMULATED:
+        scene = simulated("test", index, seed=seed)
+        for k in range(scene.n_frames if whole else 1):
+            yield scene.snapshot(k).frame()
+        return
+    if not Path(data).is_dir():
+        raise InputError(f"expected {SIMULATED!r} or the folder of a data set, got {data!r}")
+    read = DataSet(open_recording(Path(data)))
+    if index >= len(read):
+        raise InputError(f"expected --frame below {len(read)}, which {data} holds, got {index}")
+    if not whole:
+        yield read[index]
+        return
+    wanted = read.entries[index].scenario
+    yield from (read.read(entry) for entry in read.entries if entry.scenario == wanted)
+
+
+def scenes(frames: Iterable[tuple[Frame, Truth]], detector: str | None) -> Iterator[tuple[Scene3D, str]]:
+    """What is to be seen of each frame, the detector's defended result included, and a line about it."""
+    from robosac.viz.scene3d import scene_of
+
+    defended = None if detector is None else wrap(detector)
+    for frame, truth in frames:
+        verdict = None if defended is None else defended(frame)
+        scene = scene_of(
+            frame,
+            truth_boxes=truth.boxes,
+            result=None if verdict is None else verdict.result,
+            used=None if verdict is None else verdict.used,
+            attackers=truth.attackers,
+        )
+        about = f"{frame.scenario}, frame {frame.index}: {1 + len(frame.others)} agents, {len(truth.boxes)} objects"
+        yield scene, about + ("" if verdict is None else f"; {len(verdict.result)} detections, {verdict.reason}")
