@@ -204,6 +204,11 @@ def test_a_long_chain_of_overlaps_keeps_every_second():
     assert nms_bev(chain, np.linspace(1, 0, 100), 0.05).tolist() == list(range(0, 100, 2))
 
 
+def test_nothing_is_compiled_before_boxes_are_compared():
+    code = "import sys; import robosac, robosac.boxes, robosac.data.layout; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 angles = st.floats(-3.1, 3.1)
 
 

@@ -105,7 +105,7 @@ def truth_of(root, **options):
 
 # ----------------------------------------------------------------------------------------------------------- classes
 @pytest.mark.parametrize("write", SPELLED)
-def test_only_vehicles_count_in_every_reader(write, tmp_path):
+def test_only_vehicles_count_in_every_reader(write, tmp_path, capsys):
     kinds = [
         "Car",
         "pedestrian",
@@ -123,6 +123,9 @@ def test_only_vehicles_count_in_every_reader(write, tmp_path):
     found = inspect(recognise(tmp_path))
     assert found["classes"] == {"Car": 1, "van": 1, "Semi-Truck": 1, "BUS": 1, "vehicle.bus.rigid": 1}
     assert found["classes_left_out"] == {"pedestrian": 1, "BicycleRider": 1, "TrashCan": 1, "Motorcycle": 1}
+    with pytest.raises(SystemExit):
+        cli.main(["data", "inspect", str(tmp_path), "--classes", "PEDESTRIAN", "--classes", "bicycle rider", "--json"])
+    assert json.loads(capsys.readouterr().out)["classes"] == {"pedestrian": 1, "BicycleRider": 1}
     people = open_recording(tmp_path, classes=("PEDESTRIAN", "bicycle rider"))
     [(_, truth)] = DataSet(people)
     assert truth.boxes[:, 0].round().tolist() == [22, 34]
