@@ -1,7 +1,8 @@
 """Mutated files against the readers of untrusted files: `python -m benchmarks.fuzz` and, coverage-guided, `--atheris`.
 
 Every file is a mutation of a good one: bits flipped, bytes overwritten with telling values, pieces cut and doubled. A
-reader may return a plain value or raise `DataError`; anything else is a finding. Times are of the processor, whatever
+reader may return a plain value or raise `DataError`; anything else is a finding. `--structure` edits content instead
+(`benchmarks.fuzz_structure`), where a silent change of meaning is a finding too. Times are of the processor, whatever
 else runs beside it. `--atheris SECONDS` needs the package atheris, which nothing else here does.
 """
 
@@ -183,7 +184,16 @@ def coverage_guided(seconds: int) -> None:
 
 def main() -> None:
     atheris = Option(None, "coverage-guided instead, for so many seconds", kind=int)
-    arguments = options(__doc__, files=100_000, seed=0, atheris=atheris)
+    structure = Option(False, "edits of content in place of bytes")
+    arguments = options(__doc__, files=100_000, seed=0, atheris=atheris, structure=structure)
+    if arguments.structure:
+        from benchmarks.fuzz_structure import campaign as of_structure
+
+        edits = of_structure(arguments.files, arguments.seed)
+        for outcome, count in edits["outcomes"].items():
+            print(f"{outcome:<20} {count}")
+        print(f"findings: {len(edits['findings'])}", *edits["findings"][:20], sep="\n")
+        sys.exit(bool(edits["findings"]))
     if arguments.atheris:
         coverage_guided(arguments.atheris)
         return

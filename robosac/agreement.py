@@ -1,7 +1,8 @@
 """How much two results for the same frame agree.
 
 A measure is a value. `against(reference, ego, grid)` fixes one side (the ego's own result) and returns a function that
-scores the other side in [0, 1]: 1 means "nothing here contradicts the ego". Two empty results agree fully.
+scores the other side in [0, 1]: 1 means "nothing here contradicts the ego". Two empty results agree fully. A result
+that is not finite (NaN or inf in its boxes, scores or map, as an absurd message may cause) agrees with nothing.
 
 - `BoxJaccard` is the paper's measure (section 3.3): boxes matched one to one, matched / (n0 + ns - matched).
 - `ScoreMapOverlap` compares the dense score maps, sum(min) / sum(max): no NMS, no thresholds on single boxes.
@@ -21,7 +22,7 @@ from typing import Final, Protocol, TypeAlias
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from robosac.boxes import iou_bev
+from robosac.boxes import iou_bev, reaches
 from robosac.score_maps import rasterise_boxes
 from robosac.types import Array, BevGrid, Detections, Float32, InputError, View
 from robosac.visibility import seen_cells
@@ -56,6 +57,13 @@ class Agreement(Protocol):
         ...
 
 
+def _if_finite(reference: Detections, compare: Compare) -> Compare:
+    """`compare`, but 0 where either side is not finite: comparisons with NaN would take it for "nothing there"."""
+    if not reference.finite:
+        return lambda other: 0.0
+    return lambda other: compare(other) if other.finite else 0.0
+
+
 # ------------------------------------------------------------------------------------------------------ boxes
 def jaccard(a: Array, b: Array, *, iou: float) -> float:
     """Jaccard index of two sets of boxes `(N, 7)`, `(M, 7)`: Hungarian matching on BEV IoU, pairs below `iou` undone.
@@ -65,7 +73,7 @@ def jaccard(a: Array, b: Array, *, iou: float) -> float:
     if len(a) == 0 and len(b) == 0:
         return 1.0
     overlap = iou_bev(a, b)
-    overlap[overlap < iou] = 0.0  # a pair that does not count must not draw a partner away from one that does
+    overlap[~reaches(overlap, iou)] = 0.0  # a pair that does not count must not draw a partner away from one that does
     rows, cols = linear_sum_assignment(overlap, maximize=True)
     matched = int((overlap[rows, cols] > 0).sum())
     return matched / (len(a) + len(b) - matched)
@@ -85,7 +93,9 @@ class BoxJaccard:
 
     def against(self, reference: Detections, ego: View | None = None, grid: BevGrid | None = None) -> Compare:
         own = reference.boxes[reference.scores >= self.min_score]
-        return lambda other: jaccard(own, other.boxes[other.scores >= self.min_score], iou=self.iou)
+        return _if_finite(
+            reference, lambda other: jaccard(own, other.boxes[other.scores >= self.min_score], iou=self.iou)
+        )
 
 
 # ------------------------------------------------------------------------------------------------- score maps
@@ -129,7 +139,9 @@ class ScoreMapOverlap:
 
     def against(self, reference: Detections, ego: View | None = None, grid: BevGrid | None = None) -> Compare:
         own = map_of(reference, grid)
-        return lambda other: overlap(own, map_of(other, grid), floor=self.floor, slack=self.slack)
+        return _if_finite(
+            reference, lambda other: overlap(own, map_of(other, grid), floor=self.floor, slack=self.slack)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,4 +177,7 @@ class SeenScoreMap:
         if not seen.any():
             return lambda other: 0.0  # an ego that sees nothing can vouch for nobody
         weight = seen + self.unseen_weight * (1 - seen)
-        return lambda other: overlap(own, map_of(other, grid), weight=weight, floor=self.floor, slack=self.slack)
+        return _if_finite(
+            reference,
+            lambda other: overlap(own, map_of(other, grid), weight=weight, floor=self.floor, slack=self.slack),
+        )

@@ -196,6 +196,12 @@ class Detections:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    @property
+    def finite(self) -> bool:
+        """Whether all numbers are: no NaN or inf in boxes, scores or score map."""
+        arrays = (self.boxes, self.scores, *(() if self.score_map is None else (self.score_map,)))
+        return all(bool(np.isfinite(a).all()) for a in arrays)
+
     @staticmethod
     def empty() -> Detections:
         """No boxes and no score map."""
@@ -341,7 +347,7 @@ def keyed_rng(*key: Hashable) -> np.random.Generator:
             _expect(value >= 0, "an integer key part", ">= 0", value)
             words += [1, value & 0xFFFFFFFF, value >> 32]
         elif isinstance(part, str):
-            data = part.encode()
+            data = part.encode(errors="surrogatepass")  # names of folders need not be UTF-8
             padded = data + b"\0" * (-len(data) % 4)
             words += [2, len(data), *np.frombuffer(padded, dtype="<u4").tolist()]
         else:

@@ -30,7 +30,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"files", "executors", "fingerprint", "plain_yaml"}),
     frozenset({"types", "budget"}),
-    frozenset({"score_maps"}),
+    frozenset({"score_maps", "box_kernels"}),
     frozenset({"boxes", "capabilities", "pcd"}),
     frozenset({"visibility"}),
     frozenset({"subsets", "agreement"}),

@@ -69,6 +69,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
         seed: of the noise.
         skip_bad: in iteration, a frame with a broken or missing file is left out and noted in `skipped`; a scenario
             that cannot be listed likewise. Asked for by its index, it raises as ever.
+        left_out: frames that were read with their truth -> records of their labels that cannot be and were left out.
 
     Raises:
         InputError: if an option is out of range or names what the recording does not hold.
@@ -89,6 +90,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
     seed: int = 0
     skip_bad: bool = False
     skipped: dict[str, DataError] = field(default_factory=dict, init=False, repr=False)
+    left_out: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.comm_range_m > 0:
@@ -127,6 +129,26 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
                 f"expected agents among {_some(sorted(seen))} of {self.recording.root}, got {missing[0]!r}"
             )
         return tuple(found)
+
+    def teammates(self, scenario: str) -> tuple[Id, ...]:
+        """All agents that are ever in range of the ego in a scenario, by its name in frames, in the data set's order.
+
+        Reads poses and no scans, and no more of them than it takes to find everybody.
+        """
+        entries = [e for e in self.entries if self._name(e) == scenario]
+        found: set[Id] = set()
+        for entry in entries:
+            everybody = {
+                a.id for a in self.recording.agents(entry.scenario) if self.agents is None or a.id in self.agents
+            }
+            with self._skipping(f"{entry.scenario} {entry.tick} {entry.ego}"):
+                found |= set(self._poses(entry)) - {entry.ego}
+            if found >= everybody - {entry.ego}:
+                break
+        return tuple(a.id for a in self.recording.agents(entries[0].scenario) if a.id in found) if entries else ()
+
+    def _name(self, entry: FrameRef) -> str:
+        return f"{entry.scenario}/{entry.ego}" if self.ego == EACH else entry.scenario
 
     def _entries_of(self, scenario: str, agents: list[Id]) -> Iterator[FrameRef]:
         chosen = [a for a in agents if self.agents is None or a in self.agents]
@@ -172,8 +194,11 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
         views = self._views(entry, here)
         now = views if not self.delay_frames else {a: self._view(entry, a, entry.tick) for a in views}
         infos = {a.id: a for a in self.recording.agents(entry.scenario)}
+        objects = self.recording.labels(entry.scenario, entry.tick, list(views))
+        if objects.told.broken:
+            self.left_out[f"{entry.scenario} {entry.tick} {entry.ego}"] = objects.told.broken
         truth = truth_of(
-            self.recording.labels(entry.scenario, entry.tick, list(views)),
+            objects,
             ego=entry.ego,
             world_T_sensor={a: here[a] for a in views},
             sent_from={a: v.world_T_sensor for a, v in views.items()},
@@ -225,8 +250,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
         shown = {
             a: self._measured(v, entry.scenario, entry.tick if a == entry.ego else older) for a, v in views.items()
         }
-        name = f"{entry.scenario}/{entry.ego}" if self.ego == EACH else entry.scenario
-        return Frame(name, entry.position, shown.pop(entry.ego), shown)
+        return Frame(self._name(entry), entry.position, shown.pop(entry.ego), shown)
 
     def _measured(self, view: View, scenario: str, tick: str) -> View:
         if self.pose_noise is None:

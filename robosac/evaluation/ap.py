@@ -11,6 +11,11 @@ largest IoU (then the smallest index), and is a true positive (TP). One that tak
 object by the same rule and is then left out. So is one whose centre is outside the region. All others are false
 positives (FP): a second box on one car is an FP, and an object is found at most once.
 
+IoU is a computed float: ">= t" is true down to 1e-5 below t (`robosac.boxes.reaches`), so that two boxes of IoU 1/2
+are a pair at every heading. Detections that are not finite are an error, since comparisons with NaN would leave them
+out; so is truth that is not finite or has no size. A finite detection without length or width overlaps nothing and is
+an FP like any other.
+
 **AP, all frames.** With G counted objects in all frames, TP(s) and FP(s) the numbers of TPs and FPs with a score >= s
 over *all* frames,
 
@@ -36,7 +41,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import numpy as np
 from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
-from robosac.boxes import iou_bev
+from robosac.boxes import IOU_TOLERANCE, iou_bev
 from robosac.evaluation.bootstrap import Replicated
 from robosac.types import Array, BevGrid, Bool, Detections, Float64, Id, InputError, Int64, Truth
 
@@ -73,6 +78,8 @@ class FrameMatches:
         expected = (len(self.thresholds), len(self.scores))
         if self.outcome.shape != expected:
             raise InputError(f"expected outcome to be (T, D) = {expected}, got {self.outcome.shape}")
+        if not np.isfinite(self.scores).all():
+            raise InputError("expected finite scores, got NaN or inf; what made them is broken")
         if self.n_gt < 0:
             raise InputError(f"expected n_gt >= 0, got {self.n_gt}")
 
@@ -126,6 +133,23 @@ def match_truth(
     return match_frame(detections, truth.boxes[counts], truth.boxes[~counts], region=region, thresholds=thresholds)
 
 
+def check_figures(detections: Detections, truth_boxes: Array, thresholds: Sequence[float]) -> None:
+    """What every figure asks of detections, objects `(G, 7)` and IoU thresholds.
+
+    Raises:
+        InputError: for thresholds outside of (0, 1], detections that are not finite, and objects that are not finite
+            or have no size.
+    """
+    if not thresholds or not all(0 < t <= 1 for t in thresholds):
+        raise InputError(f"expected IoU thresholds in (0, 1], got {tuple(thresholds)}; use {THRESHOLDS}")
+    for what, values in (("boxes", detections.boxes), ("scores", detections.scores)):
+        if not np.isfinite(values).all():
+            raise InputError(f"expected finite {what}, got NaN or inf; the detector's output is broken")
+    truth_boxes = np.asarray(truth_boxes)
+    if not (np.isfinite(truth_boxes).all() and (truth_boxes[:, 3:6] > 0).all()):
+        raise InputError("expected objects of the truth to be finite and larger than 0, got NaN, inf or no size")
+
+
 def match_frame(
     detections: Detections,
     truth_boxes: Array,
@@ -139,12 +163,14 @@ def match_frame(
     All boxes are in the ego frame. Detections centred outside of `region` are left out.
 
     Raises:
-        InputError: a threshold is outside of (0, 1], or a score is not finite.
+        InputError: for thresholds outside of (0, 1], a region without a size, detections that are not finite, and
+            objects that are not finite or have no size.
     """
-    if not thresholds or not all(0 < t <= 1 for t in thresholds):
-        raise InputError(f"expected IoU thresholds in (0, 1], got {tuple(thresholds)}; use {THRESHOLDS}")
-    if not np.isfinite(detections.scores).all():
-        raise InputError("expected finite scores, got NaN or inf; the detector's output is broken")
+    check_figures(detections, truth_boxes, thresholds)
+    if not (region is None or isinstance(region, BevGrid) or region > 0):
+        raise InputError(f"expected a region of more than 0 m, got {region}")
+    if ignore_boxes is not None:
+        check_figures(detections, ignore_boxes, thresholds)
     n = len(detections)
     rank = np.argsort(-detections.scores, kind="stable")
     if region is not None:
@@ -166,11 +192,11 @@ class _Pairs:
 
     detection: Int64  # (P,) ascending rank
     target: Int64  # (P,) within a detection: largest IoU first, then smallest index
-    iou: Float64  # (P,)
+    iou: Float64  # (P,) with the tolerance
 
     @staticmethod
     def of(ranked: Array, targets: Array, least_iou: float) -> _Pairs:
-        iou = iou_bev(ranked, targets)
+        iou = iou_bev(ranked, targets) + IOU_TOLERANCE
         i, j = np.nonzero(iou >= least_iou)
         order = np.lexsort((j, -iou[i, j], i))
         return _Pairs(i[order], j[order], iou[i, j][order])

@@ -35,7 +35,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from robosac.boxes import iou_bev
-from robosac.evaluation.ap import THRESHOLDS
+from robosac.evaluation.ap import THRESHOLDS, check_figures
 from robosac.types import Array, Bool, Detections, Float32, Float64, InputError
 
 Scene: TypeAlias = tuple[Detections, Array]  # a frame's detections and the objects (G, 7) that count, ego frame
@@ -70,14 +70,12 @@ def average_precision(
         mode: one of `MODES`.
 
     Raises:
-        InputError: for an unknown mode, thresholds outside of (0, 1] or scores that are not finite.
+        InputError: for an unknown mode, thresholds outside of (0, 1], and boxes or scores that are not finite.
     """
     rules = _rules(mode)
-    if not thresholds or not all(0 < t <= 1 for t in thresholds):
-        raise InputError(f"expected IoU thresholds in (0, 1], got {tuple(thresholds)}; use {THRESHOLDS}")
+    for d, t in [(Detections.empty(), np.zeros((0, 7))), *frames]:  # thresholds are checked without a frame, too
+        check_figures(d, t, thresholds)
     counted = [(d, t) for d, t in frames if rules.counts(d, t)]
-    if not all(np.isfinite(d.scores).all() for d, _ in counted):
-        raise InputError("expected finite scores, got NaN or inf; the detector's output is broken")
     overlaps = [iou_bev(d.boxes, t).astype(np.float32) for d, t in counted]
     n_objects = sum(len(t) for _, t in counted)
     out: dict[float, float | None] = {}
