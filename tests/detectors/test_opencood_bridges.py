@@ -230,7 +230,7 @@ def test_a_second_copy_is_refused(root: Path, tmp_path: Path) -> None:
     assert bridges.location() == root
     other = write_checkout(tmp_path / "other")
     before = list(sys.path)
-    with pytest.raises(InputError, match="already imported it from"), bridges.bridged(other):
+    with pytest.raises(InputError, match="already imported OpenCOOD from"), bridges.bridged(other):
         pass
     assert sys.path == before
 

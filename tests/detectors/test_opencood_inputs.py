@@ -19,8 +19,9 @@ from robosac.detectors.adapters.opencood.batch import (
     unplaced,
     without_body,
 )
+from robosac.detectors.adapters.opencood.known import spec_of
 from robosac.detectors.adapters.opencood.messages import check_agents, safe_prior
-from robosac.detectors.adapters.opencood.specs import Spec, spec_of
+from robosac.detectors.adapters.opencood.specs import Spec
 from robosac.detectors.adapters.opencood.split import raster_points, split
 from robosac.detectors.adapters.replay import Tap
 from robosac.types import InputError
