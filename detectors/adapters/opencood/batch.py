@@ -183,7 +183,9 @@ def assemble(
     if modalities:
         data["agent_modality_list"] = [modalities[0]] * count if cells is None else [c.modality for c in cells]
         for name in set(data["agent_modality_list"]):
-            own = None if cells is None else [c for c in cells if c.modality == name]
+            own = [c for c in cells or () if c.modality == name]
+            if all(c.empty for c in own):  # nobody reads them, but their largest index is asked for
+                own = [Voxels(np.zeros((1, 1, 4), np.float32), np.zeros((1, 3), np.int32), np.ones(1, np.int32))]
             data[f"inputs_{name}"] = {key: tensor.to(device) for key, tensor in _voxels(own).items()}
         return data
     lidar = _rasters(cells, count) if bev else _voxels(cells)
@@ -200,8 +202,8 @@ def _rasters(cells: Sequence[Cells] | None, count: int) -> dict[str, Tensor]:
 
 def _voxels(cells: Sequence[Cells] | None) -> dict[str, Tensor]:
     sparse = [c for c in cells or () if isinstance(c, Voxels)]
-    if all(c.empty for c in sparse):  # nobody reads them, but HEAL takes the largest of their indices
-        sparse = [Voxels(np.zeros((1, 1, 4), np.float32), np.zeros((1, 3), np.int32), np.ones(1, np.int32))]
+    if not sparse:
+        sparse = [Voxels(np.zeros((0, 1, 4), np.float32), np.zeros((0, 3), np.int32), np.zeros(0, np.int32))]
     owner = np.repeat(np.arange(len(sparse), dtype=np.int32), [len(c.counts) for c in sparse])
     features = np.concatenate([c.features for c in sparse])
     coords = np.concatenate([owner[:, None], np.concatenate([c.coords for c in sparse])], axis=1).astype(np.int32)

@@ -73,7 +73,7 @@ def load_folder(
         folder, checkpoint = folder.parent, folder
     if not folder.is_dir():
         raise InputError(
-            f"expected the folder of a trained OpenCOOD model or a checkpoint in one, got {folder}, which is neither"
+            f"expected the folder of a trained OpenCOOD model or a checkpoint in one, got {folder}, which is no folder"
         )
     place = usable_device(device)
     hypes = load_hypes(folder / "config.yaml", root)

@@ -1,7 +1,7 @@
-"""The models of OpenCOOD's forks CoAlign and HEAL: where their agents are still apart.
+"""The models of OpenCOOD's forks CoAlign, HEAL and V2X-R: where their agents are still apart.
 
-Both warp what is received inside of the fusion, name their outputs alike, and choose the fusion by an argument, so that
-one class holds many published models. A HEAL model has an encoder for each kind of agent, m1, m2, ...
+The first two warp what is received inside of the fusion, name their outputs alike, and choose the fusion by an
+argument, so that one class holds many published models. A HEAL model has an encoder for each kind of agent.
 """
 
 from __future__ import annotations
@@ -52,24 +52,29 @@ def _heterogeneous(model: Any, last: str) -> Spec:
             f"({', '.join(model.modality_name_list)}); cameras are not read here"
         )
     kinds.sort(key=lambda m: not hasattr(model.get_submodule(f"encoder_{m}"), "pillar_vfe"))
-    first = kinds[0]
-    encoder = model.get_submodule(f"encoder_{first}")
-    sites = _PILLAR_SITES if hasattr(encoder, "pillar_vfe") else _SPARSE_SITES
-    inner = [Skip(f"encoder_{first}.{site}") for site in sites]
-    canvas = replace(inner[-1], fill="spatial_features")
-    skips = (*inner[:-1], canvas, Skip(f"backbone_{first}", fill="spatial_features_2d"))
-    unbounded = last == "aligner" and any(not _keeps_sign(model, kind) for kind in kinds) and not _compresses(model)
+    specs = {kind: _of_kind(model, kind, last) for kind in kinds}
+    first = specs.pop(kinds[0])
+    return replace(first, modalities=tuple(kinds), others=specs)
+
+
+def _of_kind(model: Any, kind: str, last: str) -> Spec:
+    """The spec of agents of one kind."""
+    pillars = hasattr(model.get_submodule(f"encoder_{kind}"), "pillar_vfe")
+    *inner, out = (f"encoder_{kind}.{site}" for site in (_PILLAR_SITES if pillars else _SPARSE_SITES))
+    canvas = Skip(out, fill="spatial_features")
+    backbone, end = Skip(f"backbone_{kind}", fill="spatial_features_2d"), f"{last}_{kind}"
+    squeezed = _compresses(model)
+    bounded = squeezed or last == "shrinker" or _keeps_sign(model, kind)
     return Spec(
-        taps=(Tap("F", "compressor" if _compresses(model) else f"{last}_{first}"),),
+        taps=(Tap("F", "compressor" if squeezed else end),),
         sent=("F",),
-        skips=(*skips, *[Skip(f"{last}_{first}")] * _compresses(model)),
+        skips=(*(Skip(site) for site in inner), canvas, backbone, *[Skip(end)] * squeezed),
         canvas=canvas,
-        cells="pillars" if sites is _PILLAR_SITES else "voxels",
-        unbounded=frozenset({"F"}) if unbounded else frozenset(),
+        cells="pillars" if pillars else "voxels",
+        unbounded=frozenset() if bounded else frozenset({"F"}),
         padded=type(getattr(model, "fusion_net", None)).__name__ in _PADDING,
         warps=True,
         heads=_HEADS,
-        modalities=tuple(kinds),
     )
 
 
@@ -87,7 +92,7 @@ def _heter_multiscale(model: Any) -> Spec:
     """The finest level is sent; the ego makes the coarser ones from it."""
     plain = _heterogeneous(model, "aligner")
     coarser = (Tap(f"L{i}", "backbone:get_layer_i_feature", i - 1, i - 1) for i in range(1, len(model.fusion_net)))
-    return replace(plain, taps=(*plain.taps, *coarser))
+    return replace(plain, taps=(*plain.taps, *coarser))  # derived by the ego, so they do not concern other kinds
 
 
 def checked_modalities(hypes: Hypes, spec: Spec, given: Mapping[Id, str]) -> dict[Id, str]:
@@ -122,4 +127,12 @@ HEAL: Final[dict[str, SpecOf]] = {
     "HeterModelBaseline": lambda model: _heterogeneous(model, "shrinker"),
     "HeterModelBaselineMs": _heter_multiscale,
     "HeterPyramidCollab": lambda model: _heterogeneous(model, "aligner"),
+}
+V2X_R: Final[dict[str, SpecOf]] = {  # and OpenCOOD's own classes; those that read its radar have no spec
+    "PointPillarDiscoNet": single_scale(warps=True),
+    "PointPillarV2XVit": single_scale(padded=True, warps=True),
+    "PointPillarSpatialCooper": single_scale(),
+    "PointPillarSiCP": single_scale(warps=True),
+    "PointPillarMax": single_scale(warps=True),
+    "PointPillarWhen2com": single_scale(warps=True),
 }

@@ -14,13 +14,13 @@ from typing import Final
 from torch import nn
 
 from robosac.detectors.adapters.opencood import bridges
-from robosac.detectors.adapters.opencood.forks import COALIGN, HEAL
+from robosac.detectors.adapters.opencood.forks import COALIGN, HEAL, V2X_R
 from robosac.detectors.adapters.opencood.specs import OPENCOOD, Spec, SpecOf
 from robosac.types import InputError
 
 GROUP: Final = "robosac.opencood_specs"
 _OWN: Final[dict[str, SpecOf]] = {}  # what a user has registered
-_TABLES: Final[Mapping[str, Mapping[str, SpecOf]]] = {"CoAlign": COALIGN, "HEAL": HEAL}
+_TABLES: Final[Mapping[str, Mapping[str, SpecOf]]] = {"CoAlign": COALIGN, "HEAL": HEAL, "V2X-R": V2X_R}
 _SINGLE: Final = frozenset(
     {"PointPillar", "Second", "VoxelNet", "PIXOR", "CIASSD", "SecondSSFA", "PointPillarUncertainty", "CenterPoint"}
     | {"SecondSSFAUncertainty", "HeterModelLate", "HeterPyramidSingle", "PointPillarDiscoNetTeacher", "LiftSplatShoot"}
@@ -32,6 +32,8 @@ _REFUSED: Final[Mapping[str, str]] = {
     "FVoxelRCNN": "its second stage needs compiled CUDA extensions",
     "PointPillarDeformTransformer": "its module sub_modules.deformable_transformer_backbone was never published",
     "PointPillarV2VNetRobust": "its forward adds random noise to the poses, when it is evaluated as well",
+    "PointPillarScope": "its forward reads several frames at once",
+    "PointPillarHow2comm": "its forward reads several frames at once",
     "LiftSplatShootIntermediate": "it reads cameras, which are not read here",
 }
 
@@ -75,8 +77,8 @@ def spec_of(model: nn.Module) -> Spec:
         )
     if name in _REFUSED:
         raise InputError(
-            f"expected a model that runs on the CPU from its points alone, got {name}: {_REFUSED[name]}. It was never "
-            f"tried here and has no spec; where that is mended register one with register_spec({name!r}, ...)"
+            f"expected a model that runs on the CPU, got {name}: {_REFUSED[name]}. It was never tried here and has no "
+            f"spec; where that is mended register one with register_spec({name!r}, ...)"
         )
     raise InputError(
         f"expected a model of a known class ({', '.join(sorted(_table(model)))}), got {name}. Say where its agents are "
@@ -89,4 +91,4 @@ def _table(model: nn.Module) -> Mapping[str, SpecOf]:
     """Specs of the framework that a model's class is from; a class from elsewhere is looked up in all of them."""
     from_package = type(model).__module__.split(".")[0] == bridges.PACKAGE
     first = _TABLES.get(bridges.framework(), {}) if from_package else {}
-    return {**HEAL, **COALIGN, **OPENCOOD, **first}
+    return {**V2X_R, **HEAL, **COALIGN, **OPENCOOD, **first}

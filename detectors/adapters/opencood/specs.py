@@ -7,8 +7,8 @@ those of its forks are in `forks`, and `known` finds the one that fits a model.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from robosac.detectors.adapters.replay import Tap
@@ -48,6 +48,7 @@ class Spec:
         heads: names of the class and the box output, and whether boxes are relative to anchors or to cells.
         modalities: kinds of encoders among the agents (HEAL: m1, m2, ...), empty where all share one. The sites above
             are those of the first kind. In a replay it stands for all: what its encoder would return is given.
+        others: the specs of the other kinds.
     """
 
     taps: tuple[Tap, ...]
@@ -61,6 +62,7 @@ class Spec:
     warps: bool = False
     heads: tuple[str, str] = ("psm", "rm")
     modalities: tuple[str, ...] = ()
+    others: Mapping[str, Spec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         unknown = {*self.sent, *self.unbounded} - {tap.name for tap in self.taps}
@@ -76,22 +78,8 @@ class Spec:
         return tuple(tap for tap in self.taps if tap.name not in self.sent)
 
     def of(self, modality: str) -> Spec:
-        """The same, with the sites of agents of another kind."""
-        if not self.modalities or modality == self.modalities[0]:
-            return self
-        first = self.modalities[0]
-
-        def renamed(site: str) -> str:
-            head, *rest = site.split(".")
-            return ".".join([f"{head.removesuffix(first)}{modality}" if head.endswith(f"_{first}") else head, *rest])
-
-        skips = tuple(replace(skip, site=renamed(skip.site)) for skip in self.skips)
-        return replace(
-            self,
-            taps=tuple(replace(tap, site=renamed(tap.site)) for tap in self.taps),
-            skips=skips,
-            canvas=None if self.canvas is None else skips[self.skips.index(self.canvas)],
-        )
+        """That of agents of another kind."""
+        return self.others.get(modality, self)
 
     def low(self, name: str) -> float:
         """The lower bound of a sent array."""
