@@ -42,9 +42,10 @@ from benchmarks.opencood_models import (
     settle,
     tame,
 )
+from robosac.capabilities import Outputs
 from robosac.detectors.adapters.opencood import OpenCOODDetector
 from robosac.simulation import SimConfig, scenario
-from robosac.types import Frame, InputError, Message, Outputs, Request, keyed_rng
+from robosac.types import Frame, InputError, Message, Request, keyed_rng
 
 SPEED_BAR: Final = 5.0
 SPEED_MODELS: Final = ("AttFuse", "F-Cooper")

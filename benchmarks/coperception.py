@@ -32,10 +32,11 @@ from torch import Tensor, nn
 
 from benchmarks.machine import Spread, describe, machine, verdict
 from robosac.boxes import invert_pose, pose_xyz_rpy
+from robosac.capabilities import Outputs
 from robosac.detectors.adapters.coperception import CoperceptionDetector, bridges
 from robosac.detectors.adapters.coperception.models import build
 from robosac.evaluation.conformance import difference, tamper
-from robosac.types import EGO_ALONE, Float64, Frame, Outputs, Request, Subset, keyed_rng
+from robosac.types import EGO_ALONE, Float64, Frame, Request, Subset, keyed_rng
 
 BAR: Final = 9.0
 LISTED: Final = 200  # boxes an agent that the random weights are made to find, before suppression

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from robosac.types import Bool, Detections, Detector, Float32, Id, Message, Outputs, Request, Session, Subset, View
+from robosac.types import Array, Bool, Detections, Detector, Float32, Id, Message, Request, Session, Subset, View
+
+Outputs: TypeAlias = Mapping[str, Array]  # a model's raw outputs by name
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,6 @@ Float32: TypeAlias = NDArray[np.float32]
 Float64: TypeAlias = NDArray[np.float64]
 Bool: TypeAlias = NDArray[np.bool_]
 Int64: TypeAlias = NDArray[np.int64]
-Outputs: TypeAlias = Mapping[str, Array]  # a model's raw outputs by name
 
 EGO_ALONE: Subset = frozenset()
 
@@ -40,11 +39,6 @@ EGO_ALONE: Subset = frozenset()
 def _expect(ok: bool, what: str, expected: str, got: object) -> None:
     if not ok:
         raise InputError(f"expected {what} to be {expected}, got {got}")
-
-
-def _pose(what: str, pose: Float64) -> None:
-    _expect(pose.shape == (4, 4), what, "a (4, 4) matrix", f"shape {pose.shape}")
-    _expect(bool(np.isfinite(pose).all()), what, "finite", "NaN or inf")
 
 
 @dataclass(frozen=True)
@@ -93,7 +87,9 @@ class View:
 
     def __post_init__(self) -> None:
         _expect(self.points.ndim == 2 and self.points.shape[1] == 4, "points", "(N, 4)", f"shape {self.points.shape}")
-        _pose("world_T_sensor", self.world_T_sensor)
+        pose = self.world_T_sensor
+        _expect(pose.shape == (4, 4), "world_T_sensor", "a (4, 4) matrix", f"shape {pose.shape}")
+        _expect(bool(np.isfinite(pose).all()), "world_T_sensor", "finite", "NaN or inf")
 
 
 @dataclass(frozen=True, eq=False)

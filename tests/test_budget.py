@@ -235,16 +235,16 @@ def test_the_papers_set_size_is_the_largest_that_its_formula_allows(A: int, m: i
 
 def test_reasons_tell_what_the_papers_formula_would_say_and_only_of_it() -> None:
     assert trials(5, 3, 3, law=Law.PAPER).reason.endswith("(the paper's formula would say 70 trials)")
-    assert largest_subset(5, 1, 20).reason == "all 4 honest teammates"
+    assert largest_subset(5, 1, 20).reason == largest_subset(5, 1, 9, law=Law.PAPER).reason == "all 4 honest teammates"
     assert trials(20, 10, 10, verifier=Verifier(0, 0.1)).reason.startswith("not within 500 trials")
+    assert trials(20, 10, 10, verifier=Verifier(0, 0, 0.1)).reason.startswith("impossible: with this verifier")
+    assert trials(5, 3, 3).reason == "impossible: only 2 honest teammates for a subset of 3"
     assert largest_subset(5, 1, 5, law=Law.PAPER).reason == "a larger subset does not reach 0.99 in 5 trials"
-    assert largest_subset(5, 1, 9, law=Law.PAPER).reason == "all 4 honest teammates"  # the formula says no more
 
 
 def test_set_sizes_at_the_edges() -> None:
-    assert paper_subset_size(5, 0, 20) is None  # the formula divides by ln 1
-    assert paper_subset_size(5, 5, 20) == 0  # and takes ln 0
-    assert paper_subset_size(5, 1, 0) == paper_subset_size(5, 1, 20, 1) == 0
+    assert paper_subset_size(5, 0, 20) is paper_subset_size(5, 0, 1) is None  # the formula divides by ln 1
+    assert paper_subset_size(5, 5, 20) == paper_subset_size(5, 1, 0) == paper_subset_size(5, 1, 20, 1) == 0  # and ln 0
     for law in Law:
         assert largest_subset(5, 0, 1, law=law).size == 5
         assert largest_subset(5, 5, 9, law=law).reason == "the ego alone: no honest teammates"

@@ -20,6 +20,7 @@ from robosac.calibration import (
     fit,
     frames_needed,
     honest_scores,
+    merged,
     refusal_bound,
 )
 from robosac.detectors import WEIGHTS
@@ -146,6 +147,17 @@ def test_every_size_is_measured_once_a_frame_against_the_ego_alone():
     frames = [frame({"ego": [(0, 0)], "a": [(9, 9)], "b": [(-9, 9)]}), frame({"ego": [(0, 0)], "a": [(0, 0)]})]
     got = honest_scores(Careful(), frames, [WithEgo(Asked())], np.random.default_rng(0))
     assert got == {"asked": {1: [1 / 2, 1.0], 2: [1 / 3]}}
+
+
+def test_scores_of_frames_merged_are_those_of_all_frames():
+    frames, rng = list(honest_frames(3)), np.random.default_rng
+    each = [honest_scores(ToyDetector(), [f], [BoxJaccard(), ScoreMapOverlap()], rng(0)) for f in frames]
+    whole = merged(each)
+    assert whole == {m: {s: [e[m][s][0] for e in each] for s in (1, 2)} for m in each[0]} and len(whole) == 2
+    assert merged([]) == {} and merged([{"m": {1: [0.5]}}, {"m": {2: [0.25]}, "n": {}}]) == {
+        "m": {1: [0.5], 2: [0.25]},
+        "n": {},
+    }
 
 
 def test_a_detector_that_gives_too_few_results_is_noticed(monkeypatch):

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from robosac.boxes import invert_pose, transform_points
-from robosac.capabilities import Contribution
+from robosac.capabilities import Contribution, Outputs
 from robosac.detectors.fusion.base import PerVehicle
 from robosac.detectors.fusion.callables import Detect, best_first, empty, found_by, own_body
 from robosac.detectors.messages import by_sender
@@ -29,7 +29,6 @@ from robosac.types import (
     Id,
     InputError,
     Message,
-    Outputs,
     Request,
     Subset,
     View,

@@ -14,7 +14,7 @@ from typing import Final, Literal
 import numpy as np
 
 from robosac.boxes import invert_pose, nms_bev, transform_boxes
-from robosac.capabilities import Contribution
+from robosac.capabilities import Contribution, Outputs
 from robosac.detectors.fusion.base import PerVehicle
 from robosac.detectors.fusion.callables import Detect, best_first, found_by, own_body
 from robosac.detectors.fusion.merge import Overlaps, rank, survivors, wbf_bev, weighted
@@ -30,7 +30,6 @@ from robosac.types import (
     InputError,
     Int64,
     Message,
-    Outputs,
     Request,
     Subset,
     View,

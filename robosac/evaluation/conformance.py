@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from robosac.capabilities import Differentiable, RawSession, Verifiable
+from robosac.capabilities import Differentiable, Outputs, RawSession, Verifiable
 from robosac.gate import Gate
 from robosac.subsets import draw
 from robosac.types import (
@@ -30,7 +30,6 @@ from robosac.types import (
     Id,
     InputError,
     Message,
-    Outputs,
     Received,
     Request,
     Session,

@@ -23,6 +23,7 @@ from robosac.experiments.store import Done, Store, defense_key, shard_key
 from robosac.experiments.work import A_TASK, Block, SceneTask, Wanted
 from robosac.files import check_writable, write_whole
 from robosac.fingerprint import fingerprint
+from robosac.registry.data import gate_of
 from robosac.registry.settings import plain
 
 Tell = Callable[[int, int], None]
@@ -98,7 +99,7 @@ def picture_tasks(plan: Plan, most: int) -> list[SceneTask]:
 
 def settings_of(spec: DefenseSpec, dataset: str, m: int) -> Any:
     """A defence's settings against m attackers, as plain data."""
-    return plain(spec.policy(scenes.gate_of(dataset)).defense(frozenset(map(str, range(m)))))
+    return plain(spec.policy(gate_of(dataset)).defense(frozenset(map(str, range(m)))))
 
 
 def make_plan(grid: Grid, out: Path, *, root: Path | None = None) -> Plan:

@@ -7,24 +7,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from robosac.data.dataset import EACH, Entry
+from robosac.data.dataset import EACH, DataSet, Entry
 from robosac.data.noise import Disturbance, Gaussian
 from robosac.evaluation.play import Moment
 from robosac.experiments.settings import Grid
 from robosac.fingerprint import file_fingerprint
-from robosac.gate import Gate
+from robosac.registry.data import is_simulated, open_recording, split_name
 from robosac.registry.settings import plain
 from robosac.types import Frame, InputError, Truth
 
 if TYPE_CHECKING:
     from robosac.simulation import SimConfig
 
-SIMULATED: Final = "sim"
-KINDS: Final = ("sim:PRESET", "opv2v:PATH", "v2xsim:PATH", "dair:PATH", "data:PATH")
-# DAIR's road-side scans are taken up to 28 ms after the vehicle's, more than the gate allows a clock to run ahead
-DAIR_GATE: Final = Gate(max_ahead_ms=50.0)
 Maker = Callable[[], tuple[Frame, Truth] | Moment]
 
 
@@ -51,41 +47,21 @@ def scenes(grid: Grid, dataset: str) -> list[SceneRef]:
     Raises:
         InputError: the data set's name means nothing, or it is of another kind or holds nothing; says what to do.
     """
-    kind, rest = split(dataset)
     most, _, _ = extent(grid, dataset)
-    if kind == SIMULATED:
+    if is_simulated(dataset):
         simulation(dataset, grid)
         names = [str(k) for k in range(most or 0)]
     else:
         names = list(dict.fromkeys(_scene_of(e, grid) for e in recorded(dataset, grid, grid.seed).entries))[:most]
         if not names:
-            raise InputError(f"expected frames in {rest}, got none; look at it with robosac data inspect {rest}")
+            path = split_name(dataset)[1]
+            raise InputError(f"expected frames in {path}, got none; look at it with robosac data inspect {path}")
     return [SceneRef(dataset, seed, name) for seed in grid.every_seed for name in names]
-
-
-def split(dataset: str) -> tuple[str, str]:
-    """Kind and preset or path of a data set's name."""
-    kind, colon, rest = dataset.partition(":")
-    if not colon or not rest or kind not in {k.partition(":")[0] for k in KINDS}:
-        raise InputError(f"expected a data set like {', '.join(KINDS)}; got {dataset!r}")
-    return kind, rest
-
-
-def gate_of(dataset: str) -> Gate | None:
-    """The gate that a data set's clocks ask for, in place of the defences' own; None for theirs."""
-    kind, rest = split(dataset)
-    if kind == SIMULATED:
-        return None
-    from robosac.data.dair import DairV2XC
-    from robosac.data.layout import recognise
-
-    return DAIR_GATE if kind == "dair" or isinstance(recognise(Path(rest)), DairV2XC) else None
 
 
 def extent(grid: Grid, dataset: str) -> tuple[int | None, int | None, int]:
     """At most so many scenes and frames of each (None: all), and every how many-th frame."""
-    simulated = split(dataset)[0] == SIMULATED
-    scenes, frames, step = (20, 2, 5) if simulated else (None, None, 1)
+    scenes, frames, step = (20, 2, 5) if is_simulated(dataset) else (None, None, 1)
     return grid.scenes or scenes, grid.frames or frames, grid.frame_step or step
 
 
@@ -96,28 +72,13 @@ def disturbance(grid: Grid, seed: int) -> Disturbance:
 
 
 @lru_cache(maxsize=8)
-def recorded(dataset: str, grid: Grid, seed: int) -> Any:
+def recorded(dataset: str, grid: Grid, seed: int) -> DataSet:
     """The `DataSet` of a recorded data set; `seed` is that of the errors of poses."""
-    from robosac.data.dair import DairV2XC
-    from robosac.data.dataset import DataSet
-    from robosac.data.layout import recognise
-    from robosac.data.opv2v import OPV2V
-    from robosac.data.v2xsim_npy import V2XSimNpy
-    from robosac.data.v2xsim_pkl import V2XSimPkl
-
-    kind, path = split(dataset)
-    recording = recognise(Path(path))
-    wanted: tuple[type, ...] = {"opv2v": (OPV2V,), "v2xsim": (V2XSimNpy, V2XSimPkl), "dair": (DairV2XC,)}.get(kind, ())
-    if wanted and not isinstance(recording, wanted):
-        raise InputError(
-            f"expected {path} to hold a data set of kind {kind}, it holds one read by {type(recording).__name__}; "
-            f"name it data:{path}"
-        )
     wrong = disturbance(grid, seed)
     more: dict[str, Any] = {"ego": grid.ego, "seed": seed}
     more |= {"pose_noise": wrong.pose_noise, "delay_frames": wrong.delay_frames}
     more |= {} if grid.comm_range_m is None else {"comm_range_m": grid.comm_range_m}
-    return DataSet(recording, stride=extent(grid, dataset)[2], **more)
+    return DataSet(open_recording(dataset), stride=extent(grid, dataset)[2], **more)
 
 
 def forget() -> None:
@@ -130,7 +91,7 @@ def simulation(dataset: str, grid: Grid) -> SimConfig:
     """The settings of a simulated data set."""
     from robosac.simulation import SimConfig
 
-    config = SimConfig.preset(split(dataset)[1])
+    config = SimConfig.preset(split_name(dataset)[1])
     changes: dict[str, Any] = {} if grid.vehicles is None else {"n_vehicles": grid.vehicles}
     changes |= {} if grid.comm_range_m is None else {"comm_range_m": grid.comm_range_m}
     _, frames, step = extent(grid, dataset)
@@ -141,9 +102,8 @@ def simulation(dataset: str, grid: Grid) -> SimConfig:
 
 def scene(ref: SceneRef, grid: Grid) -> Scene:
     """A scene; its frames are read or simulated when they are called."""
-    kind, _ = split(ref.dataset)
     _, most, step = extent(grid, ref.dataset)
-    if kind != SIMULATED:
+    if not is_simulated(ref.dataset):
         data = recorded(ref.dataset, grid, ref.seed)
         return Scene("recorded", [partial(data.read, e) for e in _entries(ref, grid)])
     from robosac.simulation import scenario
@@ -173,8 +133,7 @@ def _scene_of(entry: Entry, grid: Grid) -> str:
 def identity(ref: SceneRef, grid: Grid) -> dict[str, Any]:
     """All that decides the frames of a scene, as plain data. Of a recording: its files' names, sizes and times."""
     wrong = plain(disturbance(grid, ref.seed))
-    kind, _ = split(ref.dataset)
-    if kind == SIMULATED:
+    if is_simulated(ref.dataset):
         _, most, step = extent(grid, ref.dataset)
         config = plain(simulation(ref.dataset, grid))
         made = {"split": grid.split, "scene": ref.scene, "seed": ref.seed, "frames": most, "step": step}
@@ -198,7 +157,7 @@ def described(dataset: str, grid: Grid) -> dict[str, Any]:
     scenes, frames, step = extent(grid, dataset)
     asked: dict[str, Any] = {"name": dataset, "scenes": scenes, "frames": frames, "frame_step": step}
     asked |= {"ego": grid.ego, "pose_noise": plain(disturbance(grid, grid.seed).pose_noise), "delay_frames": grid.delay}
-    if split(dataset)[0] == SIMULATED:
+    if is_simulated(dataset):
         return {**asked, "split": grid.split, "simulation": plain(simulation(dataset, grid))}
     data = recorded(dataset, grid, grid.seed)
     return {**asked, "layout": data.recording.layout, "comm_range_m": data.comm_range_m}

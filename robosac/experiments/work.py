@@ -17,9 +17,10 @@ from robosac.evaluation.play import Played, play_staged
 from robosac.experiments.axes import AttackSpec, DefenseSpec
 from robosac.experiments.frame_cache import FrameCache
 from robosac.experiments.opened import DetectorRef, Opener
-from robosac.experiments.scenes import Scene, SceneRef, gate_of, scene
+from robosac.experiments.scenes import Scene, SceneRef, scene
 from robosac.experiments.settings import Grid
 from robosac.experiments.store import Done
+from robosac.registry.data import gate_of
 from robosac.types import Detector, InputError, RobosacError
 
 TOO_FEW: Final = "fewer teammates than attackers"

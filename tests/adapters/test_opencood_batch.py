@@ -18,6 +18,7 @@ import robosac
 from benchmarks.adapters import FEW_RAYS, difference
 from benchmarks.opencood_models import FULL, MODELS, config, derived, random_model, settle, tame
 from robosac.boxes import corners_bev
+from robosac.capabilities import Outputs
 from robosac.defenses import Robosac
 from robosac.detectors.adapters.opencood import OpenCOODDetector, RawDetections, bridges
 from robosac.detectors.adapters.opencood.decode import decoder_of
@@ -29,7 +30,7 @@ from robosac.detectors.adapters.opencood.views import BatchView
 from robosac.detectors.adapters.replay import Tap
 from robosac.gate import Gate
 from robosac.simulation import scenario
-from robosac.types import InputError, Outputs, Request
+from robosac.types import InputError, Request
 from tests.adapters.opv2v import write_split
 from tests.toy import received
 

@@ -21,13 +21,13 @@ from benchmarks.opencood_models import LEGACY, MODELS, config, derived, random_m
 from robosac.agreement import BoxJaccard
 from robosac.attacks import Pgd
 from robosac.boxes import invert_pose, pose_xyz_rpy, transform_points
-from robosac.capabilities import Contributing, Differentiable, RawSession, Verifiable
+from robosac.capabilities import Contributing, Differentiable, Outputs, RawSession, Verifiable
 from robosac.defenses import Robosac
 from robosac.detectors.adapters.opencood import OpenCOODDetector, RawDetections
 from robosac.detectors.adapters.opencood.kernels import as_in_a_batch, contiguous_attention
 from robosac.fingerprint import fingerprint
 from robosac.simulation import scenario
-from robosac.types import Array, Frame, InputError, Message, Outputs, Request, View
+from robosac.types import Array, Frame, InputError, Message, Request, View
 from tests.toy import received
 
 ROOT = Path(os.environ["ROBOSAC_OPENCOOD"]) if os.environ.get("ROBOSAC_OPENCOOD") else None

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robosac.capabilities import Outputs
 from robosac.detectors.adapters.coperception import bridges, checkpoint
 from robosac.detectors.adapters.coperception.decode import DecodeConfig
 from robosac.detectors.adapters.coperception.full import forward
@@ -34,7 +35,7 @@ from robosac.detectors.adapters.coperception.session import CoperceptionSession,
 from robosac.detectors.checkpoints import load_all
 from robosac.detectors.device import usable_device
 from robosac.detectors.messages import by_sender, check_names, checked
-from robosac.types import Array, BevGrid, Codec, Frame, InputError, Message, Outputs, Request, View
+from robosac.types import Array, BevGrid, Codec, Frame, InputError, Message, Request, View
 
 _INF = float("inf")
 

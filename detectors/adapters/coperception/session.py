@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robosac.capabilities import Contribution
+from robosac.capabilities import Contribution, Outputs
 from robosac.detectors.adapters.coperception.decode import DecodeConfig, class_logits, decode
 from robosac.detectors.adapters.coperception.fusion import EgoForward, Ready
 from robosac.detectors.adapters.coperception.layout import Layout, relative
@@ -17,7 +17,7 @@ from robosac.detectors.adapters.coperception.models import FEATURES, Model
 from robosac.detectors.adapters.coperception.patches import frozen
 from robosac.detectors.messages import check_known
 from robosac.detectors.session import SubsetSession
-from robosac.types import Detections, Float32, Float64, Id, InputError, Outputs, Subset
+from robosac.types import Detections, Float32, Float64, Id, InputError, Subset
 
 _WHOLE = 0.999  # what is left of a map of ones where all that was read lies on the sender's map
 

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 from robosac.boxes import corners_bev, nms_bev, wrap_angle
+from robosac.capabilities import Outputs
 from robosac.detectors.adapters.opencood.specs import Spec
-from robosac.types import Array, BevGrid, Bool, Detections, Float32, InputError, Outputs
+from robosac.types import Array, BevGrid, Bool, Detections, Float32, InputError
 
 GT_RANGE: Final = (-140.0, -40.0, -3.0, 140.0, 40.0, 1.0)
 _MAX_SIDE_M: Final = 6.0

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from robosac.boxes import invert_pose, transform_points
+from robosac.capabilities import Outputs
 from robosac.detectors.adapters.opencood import bridges
 from robosac.detectors.adapters.opencood.batch import Cells, Geometry, Hypes, cells_of, pairwise_of, without_body
 from robosac.detectors.adapters.opencood.data import DatasetFrames
@@ -31,20 +32,7 @@ from robosac.detectors.adapters.opencood.specs import Spec
 from robosac.detectors.adapters.opencood.views import BatchView, frame_of
 from robosac.detectors.device import usable_device
 from robosac.detectors.messages import by_sender, checked
-from robosac.types import (
-    Array,
-    BevGrid,
-    Codec,
-    Float32,
-    Float64,
-    Frame,
-    Id,
-    InputError,
-    Message,
-    Outputs,
-    Request,
-    View,
-)
+from robosac.types import Array, BevGrid, Codec, Float32, Float64, Frame, Id, InputError, Message, Request, View
 
 CALIBRATION: Final = "robosac.calibration.json"
 

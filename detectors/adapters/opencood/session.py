@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robosac.capabilities import Contribution
+from robosac.capabilities import Contribution, Outputs
 from robosac.detectors.adapters.opencood.batch import Geometry
 from robosac.detectors.adapters.opencood.contribution import in_ego_frame
 from robosac.detectors.adapters.opencood.decode import Decoder, RawDetections
@@ -16,7 +16,7 @@ from robosac.detectors.adapters.opencood.engine import Engine, Rows
 from robosac.detectors.adapters.opencood.messages import PRIOR, safe_prior
 from robosac.detectors.messages import check_known
 from robosac.detectors.session import SubsetSession
-from robosac.types import Array, Detections, Id, InputError, Outputs, Subset
+from robosac.types import Array, Detections, Id, InputError, Subset
 
 
 class OpenCOODSession(SubsetSession):

@@ -1,0 +1,69 @@
+"""Data sets by name.
+
+    sim:PRESET      scenes of the built-in simulation
+    opv2v:PATH      OPV2V, V2XSet and what is laid out like them
+    v2xsim:PATH     V2X-Sim, parsed (npy) or by CoAlign (pkl)
+    dair:PATH       DAIR-V2X-C
+    data:PATH       any of these, by what the path holds
+
+Another layout is a reader in `robosac.data` and a line in `LAYOUTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from robosac.gate import Gate
+from robosac.types import InputError
+
+if TYPE_CHECKING:
+    from robosac.data.recording import Recording
+
+SIMULATED: Final = "sim"
+LAYOUTS: Final[Mapping[str, tuple[str, ...]]] = {  # kind -> layouts of recordings; `data` takes all
+    "opv2v": ("opv2v",),
+    "v2xsim": ("v2xsim-npy", "v2xsim-pkl"),
+    "dair": ("dair-v2x-c",),
+    "data": (),
+}
+KINDS: Final = (f"{SIMULATED}:PRESET", *(f"{kind}:PATH" for kind in LAYOUTS))
+# DAIR's road-side scans are taken up to 28 ms after the vehicle's, more than the gate allows a clock to run ahead
+_GATES: Final[Mapping[str, Gate]] = {"dair-v2x-c": Gate(max_ahead_ms=50.0)}
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Kind and preset or path of a data set's name. InputError where it is none."""
+    kind, _, rest = name.partition(":")
+    if not rest or kind not in (SIMULATED, *LAYOUTS):
+        raise InputError(f"expected a data set like {', '.join(KINDS)}; got {name!r}")
+    return kind, rest
+
+
+def is_simulated(name: str) -> bool:
+    """Whether a data set is simulated; a recorded one otherwise. InputError where the name is none."""
+    return split_name(name)[0] == SIMULATED
+
+
+def open_recording(name: str) -> Recording:
+    """The recording of a data set's name.
+
+    Raises:
+        InputError: the path holds no data set, or one of another kind; says what to do.
+    """
+    from robosac.data.layout import recognise
+
+    kind, path = split_name(name)
+    recording = recognise(Path(path))
+    if LAYOUTS[kind] and recording.layout not in LAYOUTS[kind]:
+        raise InputError(
+            f"expected {path} to hold a data set of kind {kind}, it holds one of layout {recording.layout}; "
+            f"name it data:{path}"
+        )
+    return recording
+
+
+def gate_of(name: str) -> Gate | None:
+    """The gate that a data set's clocks ask for, in place of the defences' own; None for theirs."""
+    return None if is_simulated(name) else _GATES.get(open_recording(name).layout)
