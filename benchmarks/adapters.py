@@ -90,7 +90,7 @@ def difference(a: Outputs, b: Outputs) -> float:
     """Largest absolute difference of two sets of raw outputs of the same names; infinite where one is not finite."""
     if set(a) != set(b):
         raise InputError(f"expected outputs of the same names, got {sorted(a)} and {sorted(b)}")
-    worst = max(float(np.abs(a[name] - b[name]).max()) for name in a)
+    worst = max(float(np.abs(a[name] - b[name]).max(initial=0.0)) for name in a)
     return worst if np.isfinite(worst) else float("inf")
 
 
@@ -151,7 +151,7 @@ def exactness(title: str, detector: OpenCOODDetector, frame: Frame, *, most: int
         views = [frame.others[i] for i in ids]
         full = detector.full(frame.ego, views, to, [lie] if lying and b in ids else [])
         worst[lying] = max(worst[lying], difference(sessions[lying].outputs(frozenset(ids)), full))
-        largest = max(largest, *(float(np.abs(x).max()) for x in full.values()))
+        largest = max(largest, *(float(np.abs(x).max(initial=0.0)) for x in full.values()))
     held = frozenset([a, b][:most])
     effect = difference(*(session.outputs(held) for session in sessions))
     return Exactness(title, worst[0], worst[1], effect, largest, len(sessions[0].detect([held])[0]))

@@ -13,7 +13,7 @@ import json
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
@@ -129,7 +129,6 @@ CASES: Final[dict[str, dict[str, Case]]] = {
         "F-Cooper": Case("dair-v2x/dair_fcooper.yaml"),
         "DiscoNet": Case("dair-v2x/dair_disconet.yaml"),
         "AdaFusion": Case("V2X-R/LiDAR/V2XR_adafusion.yaml"),
-        "SiCP": Case("V2X-R/LiDAR/V2XR_sicp.yaml"),
         "When2com": Case("opv2v/opv2v_when2com.yaml"),
     },
 }
@@ -199,8 +198,17 @@ def measured(case: Case, name: str, root: Path) -> dict[str, Any]:
     config = shrunk(root / "opencood" / "hypes_yaml" / case.file, case.change)
     kinds = dict(zip(frame.others, cycle(["m1", "m3"]), strict=False)) if case.mixed else {}
     detector = detector_of(config, root, frame, kinds)
-    row = asdict(exactness(name, detector, frame))
+    row = {**asdict(exactness(name, detector, frame)), "empty": without_points(detector, frame)}
     return {**row, **(from_batch(config, root, detector, frame, truth, kinds) if case.batch else {})}
+
+
+def without_points(detector: OpenCOODDetector, frame: Frame) -> float:
+    """What a subset differs by in which one agent has no point in range, and another has."""
+    to, near = Request.of(frame.ego), nearest(frame, 2)
+    blind = replace(frame.others[near[0]], points=np.full((3, 4), 900.0, np.float32))
+    views = [blind, frame.others[near[1]]]
+    session = detector.open(frame.ego, to, [detector.encode(view, to) for view in views])
+    return difference(detector.full(frame.ego, views, to), session.outputs(frozenset(near)))
 
 
 def from_batch(

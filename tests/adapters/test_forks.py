@@ -26,6 +26,6 @@ def test_a_model_of_a_fork_is_exact(fork: str, name: str) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     row = json.loads(done.stdout.splitlines()[-1])
     bar = case.bar * row["largest"]
-    assert row["honest"] <= bar and row["tampered"] <= bar and row["effect"] > 1e-2
+    assert row["honest"] <= bar and row["tampered"] <= bar and row["empty"] <= bar and row["effect"] > 1e-2
     if case.batch:
         assert row["batch"] <= bar and row["own"] <= 1e-6 and row["own_boxes"] > 0

@@ -64,14 +64,10 @@ def decoder_of(hypes: Mapping[str, Any], spec: Spec) -> Decoder:
     """
     try:
         post = hypes["postprocess"]
+        check_classes(post)
         limits = (float(post["target_args"]["score_threshold"]), float(post["nms_thresh"]), _eval_range(post))
         if spec.cells == "bev":
             return CellDecoder(*limits, dict(post["geometry_param"]), spec.heads)
-        if "anchor_generator_config" in post["anchor_args"]:
-            raise InputError(
-                "expected anchors of one class, got those of several (anchor_generator_config, as in V2X-Real), whose "
-                "boxes are not read here; wrap the model as a detector of your own (docs/own_detector.md)"
-            )
         order = post.get("order", "hwl")
         if order != "hwl":
             raise InputError(f"expected anchors in the order 'hwl', got {order!r}; no OpenCOOD model is trained so")
@@ -82,6 +78,15 @@ def decoder_of(hypes: Mapping[str, Any], spec: Spec) -> Decoder:
             f"expected the configuration to hold postprocess settings as load_yaml returns them, {error} is missing; "
             "load config.yaml with OpenCOODDetector.from_folder or with the project's own load_yaml"
         ) from None
+
+
+def check_classes(post: Mapping[str, Any]) -> None:
+    """Raises `InputError` for boxes of several classes."""
+    if "anchor_generator_config" in (post.get("anchor_args") or {}):
+        raise InputError(
+            "expected anchors of one class, got those of several (anchor_generator_config, as in V2X-Real), whose "
+            "boxes are not read here; wrap the model as a detector of your own (docs/own_detector.md)"
+        )
 
 
 def _check_anchors(args: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from robosac.capabilities import Outputs
 from robosac.detectors.adapters.opencood import bridges
 from robosac.detectors.adapters.opencood.batch import Cells, Geometry, Hypes, cells_of, pairwise_of, without_body
 from robosac.detectors.adapters.opencood.data import DatasetFrames
-from robosac.detectors.adapters.opencood.decode import Decoder, RawDetections, decoder_of
+from robosac.detectors.adapters.opencood.decode import Decoder, RawDetections, check_classes, decoder_of
 from robosac.detectors.adapters.opencood.engine import Engine
 from robosac.detectors.adapters.opencood.folder import build_dataset, load_folder
 from robosac.detectors.adapters.opencood.forks import checked_modalities
@@ -72,6 +72,7 @@ class OpenCOODDetector:
         Raises:
             InputError: if the model or its configuration cannot be wrapped.
         """
+        check_classes(hypes.get("postprocess") or {})
         self.spec: Spec = spec_of(model)
         fusion = hypes.get("fusion") or {}
         method = str(fusion.get("core_method", "IntermediateFusionDataset"))

@@ -132,7 +132,6 @@ V2X_R: Final[dict[str, SpecOf]] = {  # and OpenCOOD's own classes; those that re
     "PointPillarDiscoNet": single_scale(warps=True),
     "PointPillarV2XVit": single_scale(padded=True, warps=True),
     "PointPillarSpatialCooper": single_scale(),
-    "PointPillarSiCP": single_scale(warps=True),
     "PointPillarMax": single_scale(warps=True),
     "PointPillarWhen2com": single_scale(warps=True),
 }

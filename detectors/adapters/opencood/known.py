@@ -32,6 +32,7 @@ _REFUSED: Final[Mapping[str, str]] = {
     "FVoxelRCNN": "its second stage needs compiled CUDA extensions",
     "PointPillarDeformTransformer": "its module sub_modules.deformable_transformer_backbone was never published",
     "PointPillarV2VNetRobust": "its forward adds random noise to the poses, when it is evaluated as well",
+    "PointPillarSiCP": "its fusion calls .cuda()",
     "PointPillarScope": "its forward reads several frames at once",
     "PointPillarHow2comm": "its forward reads several frames at once",
     "LiftSplatShootIntermediate": "it reads cameras, which are not read here",
