@@ -105,7 +105,7 @@ def difference(a: Outputs, b: Outputs) -> float:
     """Largest absolute difference of two sets of raw outputs of the same names; infinite where one is not finite."""
     if set(a) != set(b):
         raise InputError(f"expected outputs of the same names, got {sorted(a)} and {sorted(b)}")
-    worst = max(float(np.abs(a[name] - b[name]).max()) for name in a)
+    worst = max(float(np.abs(a[name] - b[name]).max(initial=0.0)) for name in a)
     return worst if np.isfinite(worst) else float("inf")
 
 

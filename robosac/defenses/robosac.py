@@ -89,7 +89,8 @@ class Robosac:
             why = "it is not calibrated"
         warnings.warn(
             f"{self.agreement.name} on detector {detector!r} uses its default threshold "
-            f"{self.agreement.default_threshold}: {why}; run `robosac calibrate`",
+            f"{self.agreement.default_threshold}: {why}; run `robosac calibrate`, or name the file that it wrote: "
+            "wrap(detector, calibration=FILE)",
             stacklevel=4,
         )
         return self.agreement.default_threshold

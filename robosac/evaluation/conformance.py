@@ -99,7 +99,8 @@ def verify_adapter(
     """Check a detector on one frame with at least two teammates.
 
     Args:
-        tolerance: the largest absolute difference of raw outputs that is called equal; on one device 0.0 is usual.
+        tolerance: the largest difference of raw outputs that is called equal, absolute or, where outputs exceed 1, as a
+            share of the largest. On one device and thread 0.0 is usual.
         n_subsets: how many subsets are compared: the ego alone, all, and random ones.
 
     Raises:
@@ -154,12 +155,14 @@ class _Bench:
     """One detector, one frame, and what the checks share."""
 
     def __init__(self, detector: Detector, frame: Frame, tolerance: float) -> None:
-        self.detector, self.frame, self.tolerance = detector, frame, tolerance
+        self.detector, self.frame = detector, frame
         self.request: Request = Request.of(frame.ego)
         self.messages: list[Message] = [detector.encode(view, self.request) for view in frame.others.values()]
         self.session: Session = detector.open(frame.ego, self.request, self.messages)
         self.ids: tuple[Id, ...] = tuple(self.session.ids)
         self.verifiable = isinstance(detector, Verifiable) and isinstance(self.session, RawSession)
+        everyone = self.outputs(self.session, frozenset(self.ids)).values()
+        self.tolerance = tolerance * max(1.0, *(float(np.abs(v).max(initial=0.0)) for v in everyone))
 
     def open(self, messages: Sequence[Message]) -> Session:
         return self.detector.open(self.frame.ego, self.request, messages)

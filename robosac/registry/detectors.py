@@ -3,7 +3,8 @@
     mean | max | attention | mean-unbounded    one that is shipped
     FILE.safetensors                           one that `robosac train` wrote
     late:NAME, early:NAME                      one of those two on single vehicles, fused by boxes, by points
-    FOLDER, or opencood:FOLDER                 an OpenCOOD model folder (config.yaml and a checkpoint)
+    FOLDER, or opencood:FOLDER                 a model folder of OpenCOOD or a fork (config.yaml and a checkpoint)
+    FILE.pth, opencood:FILE.pth                one checkpoint in such a folder; so is opencood:FOLDER@net_epoch7.pth
     coperception:FUSION:CHECKPOINT             a coperception checkpoint, like coperception:mean:epoch_100.pth
     MODULE:NAME                                one of your own: an object, or a function without arguments that makes it
 
@@ -30,9 +31,10 @@ def open_detector(name: str, *, device: str = "cpu", root: Path | None = None) -
         InputError: if the name means nothing, or what it names cannot be opened; says what to do.
     """
     kind, _, rest = name.partition(":")
-    if kind == "opencood" or (not rest and Path(name).is_dir()):
+    if kind == "opencood" or (not rest and (Path(name).is_dir() or Path(name).suffix == ".pth")):
         opencood = _package("robosac.detectors.adapters.opencood").OpenCOODDetector
-        return cast(Detector, opencood.from_folder(Path(rest or name), root=root, device=device))
+        folder, checkpoint = checkpoint_in(rest or name)
+        return cast(Detector, opencood.from_folder(folder, root=root, checkpoint=checkpoint, device=device))
     if kind == "coperception":
         return _coperception(rest, device, root)
     if kind in ("late", "early"):
@@ -43,10 +45,19 @@ def open_detector(name: str, *, device: str = "cpu", root: Path | None = None) -
     if name not in shipped.SHIPPED and Path(name).suffix != ".safetensors":
         raise InputError(
             f"expected a shipped detector ({', '.join(shipped.SHIPPED)}), FILE.safetensors, the folder of an OpenCOOD "
-            f"model, coperception:FUSION:CHECKPOINT, late:NAME or early:NAME (of one of the first two) or MODULE:NAME, "
-            f"got {name!r}"
+            "model or FOLDER/FILE.pth, coperception:FUSION:CHECKPOINT, late:NAME or early:NAME (of one of the first "
+            f"two) or MODULE:NAME, got {name!r}"
         )
     return cast(Detector, shipped.load(name, device=device))
+
+
+def checkpoint_in(name: str) -> tuple[Path, str | None]:
+    """The folder and the checkpoint of `FOLDER@FILE` or `FOLDER/FILE.pth`; of a folder alone, None."""
+    path = Path(name)
+    if path.suffix == ".pth" and path.is_file():
+        return path.parent, path.name
+    folder, at, file = name.rpartition("@")
+    return (Path(folder), file) if at and file and not path.exists() else (path, None)
 
 
 def _of_single(kind: str, name: str, device: str) -> Detector:
@@ -79,7 +90,8 @@ def _own_detector(name: str) -> Detector:
 
 def cached_detector(name: str, device: str, root: Path | None) -> Detector:
     """`open_detector`, once a process, and again where the file or folder of the name was changed."""
-    parts = (Path(name), Path(name.rpartition(":")[2]))
+    opencood = checkpoint_in(name.removeprefix("opencood:"))[0]  # its configuration lies beside a checkpoint
+    parts = (Path(name), Path(name.rpartition(":")[2]), opencood)
     return _cached(name, device, root, tuple(file_fingerprint(p) for p in parts if p.exists()))
 
 

@@ -23,8 +23,9 @@ from robosac.defenses import Robosac
 from robosac.detectors.adapters.opencood import OpenCOODDetector, RawDetections, bridges
 from robosac.detectors.adapters.opencood.decode import decoder_of
 from robosac.detectors.adapters.opencood.folder import build_dataset
+from robosac.detectors.adapters.opencood.known import spec_of
 from robosac.detectors.adapters.opencood.session import as_arrays
-from robosac.detectors.adapters.opencood.specs import Spec, spec_of
+from robosac.detectors.adapters.opencood.specs import Spec
 from robosac.detectors.adapters.opencood.views import BatchView
 from robosac.detectors.adapters.replay import Tap
 from robosac.gate import Gate
@@ -290,10 +291,10 @@ def test_a_class_of_ones_own_needs_a_spec() -> None:
     model.__class__ = type("MyFusion", (type(model),), {})
     with pytest.raises(InputError, match=r"got MyFusion\. Say where .*register_spec\('MyFusion'"):
         OpenCOODDetector(model, hypes)
-    from robosac.detectors.adapters.opencood import register_spec, specs
+    from robosac.detectors.adapters.opencood import known, register_spec, specs
 
     def mine(model: Any) -> Spec:
-        known = specs._SPECS["PointPillarFCooper"](model)
+        known = specs.OPENCOOD["PointPillarFCooper"](model)
         return dataclasses.replace(known, taps=(Tap("F", "shrink_conv"),))
 
     try:
@@ -302,7 +303,7 @@ def test_a_class_of_ones_own_needs_a_spec() -> None:
         with pytest.raises(InputError, match="expected a class that has no spec yet"):
             register_spec("MyFusion", mine)
     finally:
-        specs._SPECS.pop("MyFusion", None)
+        known._OWN.pop("MyFusion", None)
 
 
 assert set(IN_BATCH) <= set(MODELS)

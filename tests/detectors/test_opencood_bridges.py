@@ -51,6 +51,22 @@ import timm
 from tensorboardX import SummaryWriter
 from sklearn.neighbors import NearestNeighbors
 """,
+    "cameras.py": """
+import torchvision, g2o
+from icecream import ic
+from torchvision.models.resnet import resnet18
+class Inverse(torchvision.transforms.Normalize):
+    def __init__(self, mean):
+        super().__init__(mean=mean)
+    def __call__(self, tensor):
+        return super().__call__(tensor)
+images = torchvision.transforms.Compose((Inverse(0.5), torchvision.transforms.ToTensor()))
+inverse = Inverse(0.5)
+class Graph(g2o.SparseOptimizer):
+    def __init__(self):
+        super().__init__()
+shown = ic(3)
+""",
     "models/__init__.py": "",
     "models/second.py": """
 import spconv
@@ -230,9 +246,35 @@ def test_a_second_copy_is_refused(root: Path, tmp_path: Path) -> None:
     assert bridges.location() == root
     other = write_checkout(tmp_path / "other")
     before = list(sys.path)
-    with pytest.raises(InputError, match="already imported it from"), bridges.bridged(other):
+    with pytest.raises(InputError, match="already imported OpenCOOD from"), bridges.bridged(other):
         pass
     assert sys.path == before
+
+
+def test_a_fork_is_told_by_its_files_and_both_are_named(root: Path, tmp_path: Path) -> None:
+    marks = {"HEAL": "heter_model_baseline.py", "CoAlign": "fuse_modules/fusion_in_one.py", "OpenCOOD": "second.py"}
+    for name, file in marks.items():
+        other = write_checkout(tmp_path / name)
+        (other / "opencood" / "models" / file).parent.mkdir(exist_ok=True)
+        (other / "opencood" / "models" / file).touch()
+        assert bridges.framework(other) == name
+    assert bridges.framework() == "OpenCOOD"  # none is imported yet
+    bridges.import_module("opencood", tmp_path / "HEAL")
+    assert bridges.framework() == "HEAL"
+    with pytest.raises(InputError, match=r"expected CoAlign from .*already imported HEAL from .*start another process"):
+        bridges.import_module("opencood", tmp_path / "CoAlign")
+
+
+def test_what_forks_import_for_pictures_is_made_and_says_what_to_install_when_used(root: Path) -> None:
+    camera = bridges.import_module("opencood.cameras", root)
+    if "Stand-in of robosac" not in (camera.torchvision.__doc__ or ""):
+        pytest.skip("torchvision is here")
+    assert camera.shown == 3
+    for used in (camera.images, camera.inverse):
+        with pytest.raises(InputError, match="pip install torchvision"):
+            used(1)
+    with pytest.raises(InputError, match="pip install g2o-python"):
+        camera.Graph()
 
 
 def test_overlaps_count_the_far_edge() -> None:
@@ -416,7 +458,18 @@ def test_a_folder_gives_its_model(root: Path, tmp_path: Path) -> None:
     place = toy_folder(tmp_path / "model")
     loaded = folder.load_folder(place, root=root)
     assert (type(loaded.model).__name__, loaded.model.training, loaded.legacy) == ("ToyNet", False, True)
-    assert loaded.checkpoint == place / "net_epoch1.pth"
+    assert loaded.checkpoint == place / "net_epoch1.pth" and loaded.usual
+
+
+def test_a_checkpoint_may_be_named_and_is_known_for_another_than_the_folder_s(root: Path, tmp_path: Path) -> None:
+    place = toy_folder(tmp_path / "model")
+    torch.save(torch.nn.Linear(3, 2).state_dict(), place / "net_epoch7.pth")
+    for loaded in (
+        folder.load_folder(place / "net_epoch1.pth", root=root),
+        folder.load_folder(place, root=root, checkpoint="net_epoch1.pth"),
+    ):
+        assert (loaded.folder, loaded.checkpoint, loaded.usual) == (place, place / "net_epoch1.pth", False)
+    assert folder.load_folder(place / "net_epoch7.pth", root=root).usual
 
 
 @pytest.mark.parametrize("compression", ["", ", compression: 0", ", compression: 2"])

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from robosac.boxes import pose_xyz_rpy, transform_points
+from robosac.detectors.adapters.opencood import bridges
 from robosac.detectors.adapters.opencood.batch import (
     Geometry,
     Raster,
@@ -19,8 +20,11 @@ from robosac.detectors.adapters.opencood.batch import (
     unplaced,
     without_body,
 )
+from robosac.detectors.adapters.opencood.decode import decoder_of
+from robosac.detectors.adapters.opencood.forks import checked_modalities
+from robosac.detectors.adapters.opencood.known import spec_of
 from robosac.detectors.adapters.opencood.messages import check_agents, safe_prior
-from robosac.detectors.adapters.opencood.specs import Spec, spec_of
+from robosac.detectors.adapters.opencood.specs import Spec
 from robosac.detectors.adapters.opencood.split import raster_points, split
 from robosac.detectors.adapters.replay import Tap
 from robosac.types import InputError
@@ -116,6 +120,58 @@ def test_agents_are_counted_and_told_apart() -> None:
         check_agents("ego", ["ego"], None)
     with pytest.raises(InputError, match=r"at most 1 teammates, .* max_cav 2, got 2"):
         check_agents("ego", ["a", "b"], 1)
+
+
+def test_a_batch_of_several_kinds_is_cut_into_what_it_was_assembled_from() -> None:
+    settings = {"heter": {"modality_setting": {"m1": PILLARS, "m3": PILLARS}}}
+    kinds = ["m3", "m1", "m3", "m1"]
+    cells = [cells_of(cloud(n, n), settings, "pillars", kind) for n, kind in zip((5, 0, 9, 7), kinds, strict=True)]
+    data = assemble(cells, unplaced(4), CPU, padded_to=None, bev=False, modalities=("m1", "m3"))
+    assert data["agent_modality_list"] == kinds
+    assert data["inputs_m3"]["voxel_coords"][:, 0].max() == 1  # counted among those of their kind
+    cut = split({"ego": data}, "pillars", ("m1", "m3")).cells
+    for before, after in zip(cells, cut, strict=True):
+        assert isinstance(before, Voxels) and isinstance(after, Voxels) and before.modality == after.modality
+        np.testing.assert_array_equal(before.features, after.features)
+    with pytest.raises(InputError, match="expected agents of m1, the kinds with a LiDAR, got m3; cameras"):
+        split({"ego": data}, "pillars", ("m1",))
+    replayed = assemble(None, unplaced(4), CPU, padded_to=None, bev=False, modalities=("m1", "m3"))
+    assert replayed["agent_modality_list"] == ["m1"] * 4 and "inputs_m3" not in replayed
+
+
+def test_a_class_gets_the_spec_of_the_project_that_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = type("PointPillarIntermediate", (nn.Module,), {"__module__": "opencood.models.point_pillar_intermediate"})()
+    model.backbone = type("Body", (nn.Module,), {"compress": False})()
+    model.backbone.blocks = nn.ModuleList([nn.Identity()])
+    for name, heads in (("OpenCOOD", ("psm", "rm")), ("CoAlign", ("cls_preds", "reg_preds"))):
+        monkeypatch.setattr(bridges, "framework", lambda name=name: name)
+        assert spec_of(model).heads == heads
+    del model.backbone.blocks
+    with pytest.raises(InputError, match="got that of another fork"):
+        spec_of(model)
+
+
+def test_kinds_of_agents() -> None:
+    spec = Spec(taps=(Tap("F", "x"),), sent=("F",), skips=(), canvas=None, modalities=("m1", "m3"))
+    hypes = {"heter": {"ego_modality": "m2&m3"}}
+    assert checked_modalities(hypes, spec, {"a": "m1"}) == {"": "m3", "a": "m1"}
+    assert checked_modalities({}, spec, {})[""] == "m1"
+    with pytest.raises(InputError, match="expected kinds of agents among m1, m3, got m2"):
+        checked_modalities(hypes, spec, {"a": "m2"})
+
+
+def post(**anchors: object) -> dict[str, object]:
+    anchor_args = {"cav_lidar_range": [-38.4, -38.4, -3, 38.4, 38.4, 1], "vw": 0.4, "vh": 0.4, "r": [0, 90], **anchors}
+    return {"postprocess": {"target_args": {"score_threshold": 0.2}, "nms_thresh": 0.1, "anchor_args": anchor_args}}
+
+
+def test_anchors_that_do_not_fit_are_refused_at_once() -> None:
+    spec = Spec(taps=(Tap("F", "x"),), sent=("F",), skips=(), canvas=None)
+    assert decoder_of(post(W=192, H=192, feature_stride=2), spec).grid.cols == 96
+    with pytest.raises(InputError, match=r"96 by 96 cells, got 95 by 95: opencoodx rounds .* name a current checkout"):
+        decoder_of(post(W=191, H=191, feature_stride=2), spec)
+    with pytest.raises(InputError, match="anchors of one class, got those of several"):
+        decoder_of(post(anchor_generator_config=[]), spec)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from robosac.agreement import BoxJaccard
 from robosac.calibration import Calibration
 from robosac.cli import main
 from robosac.facade import wrap
-from robosac.registry.detectors import open_detector
+from robosac.registry.detectors import checkpoint_in, open_detector
 from robosac.registry.frames import SimulatedFrames, choose, disturbance, open_frames
 from robosac.simulation import scenario
 from robosac.types import InputError
@@ -88,6 +88,18 @@ def test_a_detector_of_ones_own(name):
 def test_what_is_no_detector_is_told(name, said):
     with pytest.raises(InputError, match=said):
         open_detector(name)
+
+
+def test_a_checkpoint_in_a_model_folder(tmp_path):
+    (tmp_path / "a@b").mkdir()
+    file = tmp_path / "net_epoch7.pth"
+    file.touch()
+    assert checkpoint_in(str(file)) == (tmp_path, file.name) == checkpoint_in(f"{tmp_path}@{file.name}")
+    assert checkpoint_in(str(tmp_path / "a@b")) == (tmp_path / "a@b", None)
+    assert checkpoint_in(f"{tmp_path / 'a@b'}@x.pth") == (tmp_path / "a@b", "x.pth")
+    for name in (str(file), f"opencood:{file}", f"opencood:{tmp_path}@{file.name}"):
+        with pytest.raises(InputError, match=r"configuration at .*config\.yaml, found none"):
+            open_detector(name)
 
 
 def test_frames_of_ones_own():

@@ -7,7 +7,8 @@ verdict = defended(frame)                                         # or defended(
 
 from robosac.detectors.adapters.opencood.decode import RawDetections
 from robosac.detectors.adapters.opencood.detector import OpenCOODDetector
-from robosac.detectors.adapters.opencood.specs import Skip, Spec, register_spec
+from robosac.detectors.adapters.opencood.known import register_spec
+from robosac.detectors.adapters.opencood.specs import Skip, Spec
 from robosac.detectors.adapters.replay import Tap
 
 __all__ = ["OpenCOODDetector", "RawDetections", "Skip", "Spec", "Tap", "register_spec"]

@@ -25,11 +25,15 @@ _BODY_M: Final = (-1.95, 2.95, -1.1, 1.1)  # x, x, y, y: where a scan hits the v
 
 @dataclass(frozen=True, eq=False)
 class Voxels:
-    """A sparse input: `features (V, P, 4)` float32, `coords (V, 3)` int32 [z y x], `counts (V,)` int32."""
+    """A sparse input: `features (V, P, 4)` float32, `coords (V, 3)` int32 [z y x], `counts (V,)` int32.
+
+    `modality` is the kind of its agent's encoder, empty where all share one.
+    """
 
     features: Float32
     coords: Array
     counts: Array
+    modality: str = ""
 
     @property
     def empty(self) -> bool:
@@ -46,6 +50,7 @@ class Raster:
     """A dense input `image (C, X, Y)` float32: a channel of occupied cells a height, and mean intensity as the last."""
 
     image: Float32
+    modality: str = ""
 
     @property
     def empty(self) -> bool:
@@ -96,21 +101,29 @@ def without_body(points: Float32) -> Float32:
     return points[~((x >= _BODY_M[0]) & (x <= _BODY_M[1]) & (y >= _BODY_M[2]) & (y <= _BODY_M[3]))]
 
 
-def cells_of(points: Float32, hypes: Hypes, kind: Literal["pillars", "voxels", "bev"]) -> Cells:
+def preprocess_of(hypes: Hypes, modality: str = "") -> Mapping[str, Any]:
+    """The settings by which points become cells; HEAL has some for each kind of agent."""
+    found: Mapping[str, Any] = (
+        hypes["heter"]["modality_setting"][modality]["preprocess"] if modality else hypes["preprocess"]
+    )
+    return found
+
+
+def cells_of(points: Float32, hypes: Hypes, kind: Literal["pillars", "voxels", "bev"], modality: str = "") -> Cells:
     """What the model reads of points `(N, 4)` in the frame in which it encodes them.
 
     A voxel keeps a limited number of points. Those are drawn, as in training, from shuffled points; the shuffle here is
     always the same one, so that the same points give the same cells.
     """
-    lidar_range = hypes["preprocess"]["cav_lidar_range"]
+    settings = preprocess_of(hypes, modality)
+    lidar_range = settings["cav_lidar_range"]
     points = in_range(np.ascontiguousarray(points, np.float32), lidar_range)
     if kind == "bev":
-        return Raster(_raster(points, hypes["preprocess"]["geometry_param"]))
-    args = hypes["preprocess"]["args"]
+        return Raster(_raster(points, settings["geometry_param"]))
+    args = settings["args"]
     points = points[keyed_rng("opencood", "shuffle").permutation(len(points))]
-    return Voxels(
-        *voxelise(points, args["voxel_size"], lidar_range, args["max_points_per_voxel"], args["max_voxel_test"])
-    )
+    voxels = voxelise(points, args["voxel_size"], lidar_range, args["max_points_per_voxel"], args["max_voxel_test"])
+    return Voxels(*voxels, modality)
 
 
 def _raster(points: Float32, geometry: Mapping[str, Any]) -> Float32:
@@ -137,7 +150,13 @@ def pairwise_of(poses: Sequence[Float64]) -> Float64:
 
 # --------------------------------------------------------------------------------------------------- to a batch
 def assemble(
-    cells: Sequence[Cells] | None, geometry: Geometry, device: torch.device, *, padded_to: int | None, bev: bool
+    cells: Sequence[Cells] | None,
+    geometry: Geometry,
+    device: torch.device,
+    *,
+    padded_to: int | None,
+    bev: bool,
+    modalities: Sequence[str] = (),
 ) -> Data:
     """The model's input for the agents of `geometry`.
 
@@ -145,6 +164,7 @@ def assemble(
         cells: what the model reads, an agent each; None for a replay, in which nobody reads them.
         padded_to: the model's `max_cav` where it pads its agents, else None.
         bev: whether the model reads rasters.
+        modalities: the kinds of agents that the model tells apart; in a replay all are of the first.
     """
     count = len(geometry.prior)
     length = padded_to or count
@@ -152,14 +172,26 @@ def assemble(
     prior = np.zeros((length, 3), np.float32)
     correction = np.tile(np.eye(4), (length, 1, 1))
     pairwise[:count, :count], prior[:count], correction[:count] = geometry.pairwise, geometry.prior, geometry.correction
-    lidar = _rasters(cells, count) if bev else _voxels(cells)
-    return {
-        "processed_lidar": {name: tensor.to(device) for name, tensor in lidar.items()},
+    data: Data = {
         "record_len": torch.tensor([count], device=device),
         "pairwise_t_matrix": torch.from_numpy(pairwise)[None].to(device),
         "prior_encoding": torch.from_numpy(prior)[None].to(device),
         "spatial_correction_matrix": torch.from_numpy(correction)[None].to(device),
+        # read by models of CoAlign's and used by none that has a spec: a use would show
+        "lidar_pose": torch.full((count, 6), float("nan"), device=device),
     }
+    if modalities:
+        data["agent_modality_list"] = [modalities[0]] * count if cells is None else [c.modality for c in cells]
+        for name in set(data["agent_modality_list"]):
+            own = [c for c in cells or () if c.modality == name]
+            if all(c.empty for c in own):  # nobody reads them, but their largest index is asked for
+                own = [Voxels(np.zeros((1, 1, 4), np.float32), np.zeros((1, 3), np.int32), np.ones(1, np.int32))]
+            data[f"inputs_{name}"] = {key: tensor.to(device) for key, tensor in _voxels(own).items()}
+        return data
+    lidar = _rasters(cells, count) if bev else _voxels(cells)
+    data["processed_lidar"] = {name: tensor.to(device) for name, tensor in lidar.items()}
+    data["teacher_processed_lidar"] = data["processed_lidar"]  # DiscoNet's: read, and used in training alone
+    return data
 
 
 def _rasters(cells: Sequence[Cells] | None, count: int) -> dict[str, Tensor]:

@@ -32,9 +32,15 @@ HOW_TO_GET_IT: Final = (
     "root=PATH, the folder that holds opencood/"
 )
 
+_MARKS: Final = {  # project -> a file under models/ that it alone has, of those not yet asked about
+    "HEAL": "heter_model_baseline.py",
+    "CoAlign": "fuse_modules/fusion_in_one.py",
+    "V2X-R": "point_pillar_L4DR.py",
+}
 _REMEDIES: Final = {  # what an ImportError's text holds -> what repairs it
     "spconv": "pip install spconv==2.3.8",
     "sub_modules.noise": "OpenCOOD never published opencood/models/sub_modules/noise.py: V2VAM runs only with the file",
+    "fuse_modules.disco_fuse": "HEAL never published fuse_modules/disco_fuse.py: its DiscoNet runs only in CoAlign",
     "roiaware_pool3d": "build OpenCOOD's CUDA extensions: python opencood/pcdet_utils/setup.py build_ext --inplace",
     "iou3d_nms": "build OpenCOOD's CUDA extensions: python opencood/pcdet_utils/setup.py build_ext --inplace",
     "pointnet2": "build OpenCOOD's CUDA extensions: python opencood/pcdet_utils/setup.py build_ext --inplace",
@@ -101,12 +107,23 @@ def location() -> Path | None:
     return None if module is None else Path(next(iter(module.__path__))).resolve().parent
 
 
+def framework(folder: Path | None = None) -> str:
+    """Which of the projects that share the import name is in a folder (by default, which one is imported).
+
+    Forks are told by a file of models that only they have; everything else is taken for OpenCOOD.
+    """
+    at = folder or location()
+    models = None if at is None else at / PACKAGE / "models"
+    return next((name for name, file in _MARKS.items() if models is not None and (models / file).is_file()), "OpenCOOD")
+
+
 def _check_available(path: str | None) -> None:
     at = location()
     if path is not None and at is not None and str(at) != path:
         raise InputError(
-            f"expected OpenCOOD from {path}, but this process has already imported it from {at}; one process "
-            "holds one copy: start another, or leave root away"
+            f"expected {framework(Path(path))} from {path}, but this process has already imported {framework(at)} from "
+            f"{at}. OpenCOOD and its forks share the import name {PACKAGE}, and one process holds one copy: start "
+            "another process for the second, or leave root away"
         )
     if at is None and importlib.util.find_spec(PACKAGE) is None:
         raise InputError(f"expected OpenCOOD (import name {PACKAGE}), which is not installed; {HOW_TO_GET_IT}")

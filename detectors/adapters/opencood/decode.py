@@ -64,18 +64,42 @@ def decoder_of(hypes: Mapping[str, Any], spec: Spec) -> Decoder:
     """
     try:
         post = hypes["postprocess"]
+        check_classes(post)
         limits = (float(post["target_args"]["score_threshold"]), float(post["nms_thresh"]), _eval_range(post))
         if spec.cells == "bev":
             return CellDecoder(*limits, dict(post["geometry_param"]), spec.heads)
         order = post.get("order", "hwl")
         if order != "hwl":
             raise InputError(f"expected anchors in the order 'hwl', got {order!r}; no OpenCOOD model is trained so")
+        _check_anchors(post["anchor_args"])
         return AnchorDecoder(*limits, dict(post["anchor_args"]), spec.heads, dict(post.get("dir_args") or {}))
     except KeyError as error:
         raise InputError(
             f"expected the configuration to hold postprocess settings as load_yaml returns them, {error} is missing; "
             "load config.yaml with OpenCOODDetector.from_folder or with the project's own load_yaml"
         ) from None
+
+
+def check_classes(post: Mapping[str, Any]) -> None:
+    """Raises `InputError` for boxes of several classes."""
+    if "anchor_generator_config" in (post.get("anchor_args") or {}):
+        raise InputError(
+            "expected anchors of one class, got those of several (anchor_generator_config, as in V2X-Real), whose "
+            "boxes are not read here; wrap the model as a detector of your own (docs/own_detector.md)"
+        )
+
+
+def _check_anchors(args: Mapping[str, Any]) -> None:
+    """Raises `InputError` where anchors and cells are not as many: the legacy release rounds 191.99 voxels down."""
+    low, high = args["cav_lidar_range"][:2], args["cav_lidar_range"][3:5]
+    cells = [round((b - a) / size) for a, b, size in zip(low, high, (args["vw"], args["vh"]), strict=True)]
+    stride = args.get("feature_stride", 2)
+    if [args["W"] // stride, args["H"] // stride] != [n // stride for n in cells]:
+        raise InputError(
+            f"expected anchors on the model's {cells[0] // stride} by {cells[1] // stride} cells, got "
+            f"{args['W'] // stride} by {args['H'] // stride}: opencoodx rounds (range / voxel size) down, and such a "
+            "model cannot have been trained with it; name a current checkout, root=PATH (--root PATH)"
+        )
 
 
 def _eval_range(post: Mapping[str, Any]) -> tuple[float, ...]:

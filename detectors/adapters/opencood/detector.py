@@ -21,16 +21,18 @@ from robosac.capabilities import Outputs
 from robosac.detectors.adapters.opencood import bridges
 from robosac.detectors.adapters.opencood.batch import Cells, Geometry, Hypes, cells_of, pairwise_of, without_body
 from robosac.detectors.adapters.opencood.data import DatasetFrames
-from robosac.detectors.adapters.opencood.decode import Decoder, RawDetections, decoder_of
+from robosac.detectors.adapters.opencood.decode import Decoder, RawDetections, check_classes, decoder_of
 from robosac.detectors.adapters.opencood.engine import Engine
 from robosac.detectors.adapters.opencood.folder import build_dataset, load_folder
+from robosac.detectors.adapters.opencood.forks import checked_modalities
+from robosac.detectors.adapters.opencood.known import spec_of
 from robosac.detectors.adapters.opencood.messages import PRIOR, PRIOR_HIGH, check_agents, prior_of, safe_prior
 from robosac.detectors.adapters.opencood.session import OpenCOODSession, as_arrays, memory_format
-from robosac.detectors.adapters.opencood.specs import Spec, spec_of
+from robosac.detectors.adapters.opencood.specs import Spec
 from robosac.detectors.adapters.opencood.views import BatchView, frame_of
 from robosac.detectors.device import usable_device
 from robosac.detectors.messages import by_sender, checked
-from robosac.types import Array, BevGrid, Codec, Float32, Float64, Frame, InputError, Message, Request, View
+from robosac.types import Array, BevGrid, Codec, Float32, Float64, Frame, Id, InputError, Message, Request, View
 
 CALIBRATION: Final = "robosac.calibration.json"
 
@@ -47,7 +49,15 @@ class OpenCOODDetector:
     """
 
     def __init__(
-        self, model: nn.Module, hypes: Hypes, *, device: str = "cpu", dataset: Any = None, name: str | None = None
+        self,
+        model: nn.Module,
+        hypes: Hypes,
+        *,
+        device: str = "cpu",
+        dataset: Any = None,
+        name: str | None = None,
+        calibration: str | Path | None = None,
+        modalities: Mapping[Id, str] | None = None,
     ) -> None:
         """Wrap a model; it is put into evaluation mode and moved to `device`.
 
@@ -56,14 +66,17 @@ class OpenCOODDetector:
             hypes: its configuration as the project's own `load_yaml` returns it.
             dataset: the user's dataset, needed for `own` alone.
             name: stands in results and calibrations; by default the class and a hash of weights and settings.
+            calibration: the file of its thresholds of agreement, or the model folder that it lies in.
+            modalities: HEAL: the kind (m1, ...) of agents by id; others are of the ego's kind, a batch says its own.
 
         Raises:
             InputError: if the model or its configuration cannot be wrapped.
         """
+        check_classes(hypes.get("postprocess") or {})
         self.spec: Spec = spec_of(model)
         fusion = hypes.get("fusion") or {}
         method = str(fusion.get("core_method", "IntermediateFusionDataset"))
-        if not method.startswith("IntermediateFusion"):
+        if not method.lower().startswith("intermediate"):  # CoAlign: intermediate; HEAL: intermediateheter
             raise InputError(
                 f"expected a configuration of intermediate fusion, got {method}; wrap late fusion with "
                 "robosac.detectors.LateFusion and early fusion with robosac.detectors.EarlyFusion"
@@ -73,7 +86,10 @@ class OpenCOODDetector:
         self.max_cav = int(getattr(model, "max_cav", (hypes.get("train_params") or {}).get("max_cav", 7)))
         self.decoder: Decoder = decoder_of(hypes, self.spec)
         self.hypes, self.dataset = hypes, dataset
-        self.folder: Path | None = None
+        given = None if calibration is None else Path(calibration).expanduser()
+        # the file of its thresholds of agreement, beside the weights; None where none was named
+        self.calibration_file = given / CALIBRATION if given is not None and given.is_dir() else given
+        self._modalities = checked_modalities(hypes, self.spec, modalities or {})
         self.root: str | Path | None = None
         self._given_name = name
         place = usable_device(device)
@@ -90,28 +106,40 @@ class OpenCOODDetector:
         checkpoint: str | Path | None = None,
         device: str = "cpu",
         dataset: Any = None,
+        modalities: Mapping[Id, str] | None = None,
     ) -> OpenCOODDetector:
         """The model of a folder with `config.yaml` and a checkpoint, as OpenCOOD's training leaves it.
 
         Args:
-            root: a checkout of OpenCOOD; None takes the installed one.
+            folder: that folder, or a checkpoint in it.
+            root: a checkout of OpenCOOD or a fork; None takes the installed one.
             checkpoint: a file of weights; None takes the one that OpenCOOD would take.
             dataset: the user's dataset, needed for `own` alone.
+            modalities: as for the constructor.
 
         Raises:
             InputError: if something is missing or does not fit; the message says what.
         """
         loaded = load_folder(folder, root=root, checkpoint=checkpoint, device=device)
-        detector = OpenCOODDetector(loaded.model, loaded.hypes, device=device, dataset=dataset)
-        detector.folder, detector.root = Path(folder).expanduser(), root
+        # those of the weights that the folder stands for, or of weights that were named beside them
+        thresholds = CALIBRATION if loaded.usual else f"{loaded.checkpoint.stem}.calibration.json"
+        detector = OpenCOODDetector(
+            loaded.model,
+            loaded.hypes,
+            device=device,
+            dataset=dataset,
+            calibration=loaded.folder / thresholds,
+            modalities=modalities,
+        )
+        detector.root = root
         return detector
 
     # ------------------------------------------------------------------------------------------ what it is
     def fingerprint(self) -> list[Any]:
         """The model's class and weights and the settings that shape its results, wherever they come from."""
-        shaping = {key: self.hypes.get(key) for key in ("model", "fusion", "preprocess", "postprocess")}
-        model = self.engine.model
-        return [self.name, type(model).__name__, shaping, self.decoder, self.max_cav, model.state_dict()]
+        shaping = {key: self.hypes.get(key) for key in ("model", "fusion", "preprocess", "postprocess", "heter")}
+        model, kinds = self.engine.model, self._modalities
+        return [self.name, type(model).__name__, shaping, self.decoder, self.max_cav, kinds, model.state_dict()]
 
     @cached_property
     def name(self) -> str:
@@ -125,11 +153,6 @@ class OpenCOODDetector:
         shaping = {key: self.hypes.get(key) for key in ("fusion", "preprocess", "postprocess")}
         digest.update(json.dumps(shaping, sort_keys=True, default=str).encode())
         return f"opencood-{type(model).__name__}-{digest.hexdigest()[:8]}"
-
-    @property
-    def calibration_file(self) -> Path | None:
-        """The file of its thresholds of agreement, beside the weights. None where it did not come from a folder."""
-        return None if self.folder is None else self.folder / CALIBRATION
 
     @property
     def grid(self) -> BevGrid:
@@ -254,16 +277,18 @@ class OpenCOODDetector:
 
     def _cells(self, view: View, to: Request) -> Cells:
         """What the model reads of a view's points."""
+        kind = self._modalities.get(view.id, self._modalities[""])
         if isinstance(view, BatchView):
             ready = view.slice_for(to)
             if ready is not None:
                 return ready
             points = view.points  # the sensor's own vehicle is out of them already
+            kind = view.source.cells[view.row].modality
         else:
             points = without_body(view.points)
         if self.projects_first:
             points = transform_points(invert_pose(to.world_T_ego) @ view.world_T_sensor, points)
-        return cells_of(points, self.hypes, self.spec.cells)
+        return cells_of(points, self.hypes, self.spec.cells, kind)
 
     def _geometry(self, ego: View, ids: Sequence[str], poses: Sequence[Float64], priors: Sequence[Float32]) -> Geometry:
         """Matrices of the ego and `ids`. What a batch says of agents that keep its poses is taken over."""

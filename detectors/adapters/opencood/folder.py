@@ -6,9 +6,11 @@ Here every tensor must fit, and what does not is named. Weights are read as data
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.util
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,14 +39,18 @@ class Loaded:
     Attributes:
         model: in evaluation mode, on its device.
         hypes: the configuration, with what OpenCOOD derives from it.
+        folder: where the configuration lies.
         checkpoint: the file the weights came from.
+        usual: whether these weights are the ones that OpenCOOD would take.
         legacy: whether this OpenCOOD is that of mid-2022 (`opencoodx`), which fuses and filters boxes a little
             differently from the current one.
     """
 
     model: torch.nn.Module
     hypes: dict[str, Any]
+    folder: Path
     checkpoint: Path
+    usual: bool
     legacy: bool
 
 
@@ -54,6 +60,7 @@ def load_folder(
     """The model that OpenCOOD's training left in `folder`.
 
     Args:
+        folder: that folder, or a checkpoint in it.
         root: a checkout of OpenCOOD to use instead of the installed one.
         checkpoint: the weights, a path or a file's name in `folder`; by default those that OpenCOOD would take
             (`find_checkpoint`).
@@ -62,15 +69,20 @@ def load_folder(
         InputError: if something is missing, or the weights are those of another model.
     """
     folder = Path(folder).expanduser()
+    if checkpoint is None and folder.is_file():
+        folder, checkpoint = folder.parent, folder
     if not folder.is_dir():
-        raise InputError(f"expected the folder of a trained OpenCOOD model, got {folder}, which is no folder")
+        raise InputError(
+            f"expected the folder of a trained OpenCOOD model or a checkpoint in one, got {folder}, which is no folder"
+        )
     place = usable_device(device)
     hypes = load_hypes(folder / "config.yaml", root)
     check_runs_on(str(_core_method(hypes)), place)
     weights = find_checkpoint(folder) if checkpoint is None else _named_checkpoint(folder, Path(checkpoint))
+    usual = checkpoint is None or weights.resolve() in {path.resolve() for path in _checkpoints(folder)[:1]}
     model = build_model(hypes, root=root)
     load_weights(model, weights)
-    return Loaded(model.to(place).eval(), hypes, weights, is_legacy())
+    return Loaded(model.to(place).eval(), hypes, folder, weights, usual, is_legacy())
 
 
 def is_legacy() -> bool:
@@ -99,7 +111,7 @@ def build_model(hypes: Mapping[str, Any], *, root: Path | str | None = None) -> 
             f"expected a class named like {method} in {module.__name__}, got {', '.join(sorted(models)) or 'none'}"
         )
     arguments = copy.deepcopy(hypes["model"].get("args"))
-    with bridges.bridged(root):
+    with bridges.bridged(root), contextlib.redirect_stdout(sys.stderr):  # HEAL's models print what they are made of
         try:
             try:
                 return found(arguments)
@@ -113,6 +125,13 @@ def build_model(hypes: Mapping[str, Any], *, root: Path | str | None = None) -> 
             raise InputError(f"{method} cannot be built: {error}; {bridges.remedy(error)}") from error
         except InputError:
             raise
+        except (AssertionError, RuntimeError) as error:
+            if torch.cuda.is_available() or not any(word in str(error) for word in ("CUDA", "NVIDIA")):
+                raise
+            raise InputError(
+                f"expected a machine with CUDA for {method} of this configuration: {error}; HEAL builds its camera "
+                "encoders there (lift_splat_shoot); leave the modalities with cameras out of model.args and heter"
+            ) from error
         except (AttributeError, KeyError, TypeError, IndexError, ValueError, ZeroDivisionError) as error:
             raise InputError(
                 f"expected model.args that {method} takes, got {type(error).__name__}: {error}; "
@@ -142,14 +161,22 @@ def find_checkpoint(folder: Path) -> Path:
 
     `net_epoch_bestval_atN.pth` (which CoAlign writes), else `latest.pth`, else `net_epochN.pth` of the highest N.
     """
+    found = _checkpoints(folder)
+    if not found:
+        raise InputError(
+            f"expected latest.pth, net_epochN.pth or net_epoch_bestval_atN.pth in {folder}, found none; "
+            "name the weights: opencood:FOLDER@FILE, or checkpoint=PATH"
+        )
+    return found[0]
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Those of a folder, the one that OpenCOOD would take first."""
+    found: list[Path] = []
     for pattern in (r"net_epoch_bestval_at(\d+)\.pth", r"(latest)\.pth", r"net_epoch(\d+)\.pth"):
         matches = [(m[1], p) for p in sorted(folder.iterdir()) if (m := re.fullmatch(pattern, p.name))]
-        if matches:
-            return max(matches, key=lambda m: int(m[0]) if m[0].isdigit() else 0)[1]
-    raise InputError(
-        f"expected latest.pth, net_epochN.pth or net_epoch_bestval_atN.pth in {folder}, found none; "
-        "name the weights: checkpoint=PATH"
-    )
+        found += [p for _, p in sorted(matches, key=lambda m: -int(m[0]) if m[0].isdigit() else 0)]
+    return found
 
 
 def _named_checkpoint(folder: Path, path: Path) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -114,9 +113,5 @@ def memory_format(tensor: Tensor) -> torch.memory_format:
 
 
 def as_arrays(output: Mapping[str, Any]) -> dict[str, Array]:
-    """A model's output as numpy on the CPU; what is no tensor and no number is left out."""
-    return {
-        name: value.detach().cpu().numpy() if torch.is_tensor(value) else np.asarray(value)
-        for name, value in output.items()
-        if torch.is_tensor(value) or isinstance(value, (int, float))
-    }
+    """A model's tensors as numpy on the CPU. What is none is left out, like numbers that count what was sent."""
+    return {name: value.detach().cpu().numpy() for name, value in output.items() if torch.is_tensor(value)}

@@ -1,24 +1,18 @@
 """What is particular to each OpenCOOD model: where agents are still apart, and what of that goes over the air.
 
-A `Spec` says it for one model instance; a function `model -> Spec` says it for a class. New classes are added by
-`register_spec` or, from an installed package, by an entry point of the group `robosac.opencood_specs` whose name is the
-class and whose value is that function.
+A `Spec` says it for one model instance; a function `model -> Spec` says it for a class. Here are OpenCOOD's classes,
+those of its forks are in `forks`, and `known` finds the one that fits a model.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
-
-from torch import nn
 
 from robosac.detectors.adapters.replay import Tap
 from robosac.types import InputError
-
-GROUP: Final = "robosac.opencood_specs"
 
 
 @dataclass(frozen=True)
@@ -52,6 +46,9 @@ class Spec:
         padded: whether the model pads its agents to `max_cav`.
         warps: whether its fusion brings maps to the ego's frame where points were not projected there first.
         heads: names of the class and the box output, and whether boxes are relative to anchors or to cells.
+        modalities: kinds of encoders among the agents (HEAL: m1, m2, ...), empty where all share one. The sites above
+            are those of the first kind. In a replay it stands for all: what its encoder would return is given.
+        others: the specs of the other kinds.
     """
 
     taps: tuple[Tap, ...]
@@ -64,6 +61,8 @@ class Spec:
     padded: bool = False
     warps: bool = False
     heads: tuple[str, str] = ("psm", "rm")
+    modalities: tuple[str, ...] = ()
+    others: Mapping[str, Spec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         unknown = {*self.sent, *self.unbounded} - {tap.name for tap in self.taps}
@@ -78,6 +77,10 @@ class Spec:
     def derived_taps(self) -> tuple[Tap, ...]:
         return tuple(tap for tap in self.taps if tap.name not in self.sent)
 
+    def of(self, modality: str) -> Spec:
+        """That of agents of another kind."""
+        return self.others.get(modality, self)
+
     def low(self, name: str) -> float:
         """The lower bound of a sent array."""
         return -math.inf if name in self.unbounded else 0.0
@@ -85,12 +88,19 @@ class Spec:
 
 SpecOf: TypeAlias = Callable[[Any], Spec]  # the model's modules are looked up by name: its class is not ours
 
-_PILLARS: Final = (Skip("pillar_vfe"), Skip("scatter", fill="spatial_features"))
-_SPARSE: Final = (Skip("mean_vfe"), Skip("backbone_3d"), Skip("height_compression", fill="spatial_features"))
+PILLARS: Final = (Skip("pillar_vfe"), Skip("scatter", fill="spatial_features"))
+SPARSE: Final = (Skip("mean_vfe"), Skip("backbone_3d"), Skip("height_compression", fill="spatial_features"))
 
 
 # ------------------------------------------------------------------------------------------- the models we know
-def _attentive(encoder: tuple[Skip, ...], backbone: str, cells: Literal["pillars", "voxels"]) -> SpecOf:
+def attentive(
+    encoder: tuple[Skip, ...],
+    backbone: str,
+    cells: Literal["pillars", "voxels"],
+    *,
+    warps: bool = False,
+    heads: tuple[str, str] = ("psm", "rm"),
+) -> SpecOf:
     """AttFuse: every level is fused, so every level is sent. With compression, what its autoencoder gives back."""
 
     def spec(model: Any) -> Spec:
@@ -105,25 +115,28 @@ def _attentive(encoder: tuple[Skip, ...], backbone: str, cells: Literal["pillars
             skips=(*encoder, *(Skip(f"{backbone}.blocks.{i}") for i in range(squeezed))),
             canvas=encoder[-1],
             cells=cells,
+            warps=warps,
+            heads=heads,
         )
 
     return spec
 
 
-def _single_scale(
+def single_scale(
     *, prior: bool = False, padded: bool = False, warps: bool = False, heads: tuple[str, str] = ("psm", "rm")
 ) -> SpecOf:
     """One map an agent: backbone, then a shrinking and a compressing stage where the model has them."""
 
     def spec(model: Any) -> Spec:
-        chain = ["backbone", *["shrink_conv"] * model.shrink_flag, *["naive_compressor"] * model.compression]
+        compressed = getattr(model, "compression", False)
+        chain = ["backbone", *["shrink_conv"] * model.shrink_flag, *["naive_compressor"] * compressed]
         pick = "spatial_features_2d" if len(chain) == 1 else None
         before = (Skip(site, fill="spatial_features_2d" if site == "backbone" else None) for site in chain[:-1])
         return Spec(
             taps=(Tap("F", chain[-1], pick=pick),),
             sent=("F",),
-            skips=(*_PILLARS, *before),
-            canvas=_PILLARS[-1],
+            skips=(*PILLARS, *before),
+            canvas=PILLARS[-1],
             prior=prior,
             padded=padded,
             warps=warps,
@@ -137,19 +150,19 @@ def _where2comm(model: Any) -> Spec:
     """The confidence map and the features it masks; coarser levels are made from the masked ones by the ego."""
     confidence, unbounded = Tap("confidence", "cls_head"), frozenset({"confidence"})
     if not model.multi_scale:
-        plain = _single_scale()(model)
+        plain = single_scale()(model)
         return replace(plain, taps=(*plain.taps, confidence), sent=("F", "confidence"), unbounded=unbounded)
     levels = (Tap(f"L{i}", f"backbone.blocks.{i}", recorded=1) for i in range(len(model.backbone.blocks)))
     return Spec(
         taps=(confidence, *levels),  # blocks run once in the backbone, unmasked, and once more inside the fusion
         sent=("confidence", "L0"),
         skips=(
-            *_PILLARS,
+            *PILLARS,
             Skip("backbone", fill="spatial_features_2d"),
             *[Skip("shrink_conv", 0)] * model.shrink_flag,  # its second call comes after the fusion
             *[Skip("naive_compressor")] * model.compression,
         ),
-        canvas=_PILLARS[-1],
+        canvas=PILLARS[-1],
         unbounded=unbounded,
     )
 
@@ -162,22 +175,9 @@ def _coalign(model: Any) -> Spec:
     return Spec(
         taps=(finest, *coarser),
         sent=("L0",),
-        skips=(*_PILLARS, *[Skip(get, 0)] * model.compression),
-        canvas=_PILLARS[-1],
+        skips=(*PILLARS, *[Skip(get, 0)] * model.compression),
+        canvas=PILLARS[-1],
         warps=True,
-    )
-
-
-def _multiscale_baseline(model: Any) -> Spec:
-    """CoAlign's own repository: all levels of a shared backbone are fused, so all are sent."""
-    names = tuple(f"L{i}" for i in range(len(model.fusion_net)))
-    return Spec(
-        taps=tuple(Tap(name, "backbone:get_multiscale_feature", pick=i) for i, name in enumerate(names)),
-        sent=names,
-        skips=(*_PILLARS, *[Skip("naive_compressor")] * model.compression),
-        canvas=_PILLARS[-1],
-        warps=True,
-        heads=("cls_preds", "reg_preds"),
     )
 
 
@@ -193,66 +193,14 @@ def _pixor(model: Any) -> Spec:
     )
 
 
-_SPECS: Final[dict[str, SpecOf]] = {
-    "PointPillarIntermediate": _attentive(_PILLARS, "backbone", "pillars"),
-    "SecondIntermediate": _attentive(_SPARSE, "backbone_2d", "voxels"),
-    "PointPillarFCooper": _single_scale(),
-    "PointPillarV2VNet": _single_scale(warps=True),
-    "PointPillarTransformer": _single_scale(prior=True, padded=True),
-    "PointPillarCoBEVT": _single_scale(padded=True),
+OPENCOOD: Final[dict[str, SpecOf]] = {
+    "PointPillarIntermediate": attentive(PILLARS, "backbone", "pillars"),
+    "SecondIntermediate": attentive(SPARSE, "backbone_2d", "voxels"),
+    "PointPillarFCooper": single_scale(),
+    "PointPillarV2VNet": single_scale(warps=True),
+    "PointPillarTransformer": single_scale(prior=True, padded=True),
+    "PointPillarCoBEVT": single_scale(padded=True),
     "PointPillarWhere2comm": _where2comm,
     "PointPillarCoAlign": _coalign,
     "PIXORIntermediate": _pixor,
-    "PointPillarBaseline": _single_scale(warps=True, heads=("cls_preds", "reg_preds")),
-    "PointPillarBaselineMultiscale": _multiscale_baseline,
-    "CoAlign": _multiscale_baseline,
 }
-# ------------------------------------------------------------------------------------- those that cannot be wrapped
-_SINGLE: Final = frozenset({"PointPillar", "Second", "VoxelNet", "PIXOR", "CIASSD"})
-_NEEDS_CUDA: Final[Mapping[str, str]] = {
-    "VoxelNetIntermediate": "its forward calls .cuda()",
-    "PointPillarintermediateV2VAM": "its forward calls .cuda(), and its module sub_modules.noise was never published",
-    "FPVRCNN": "its second stage needs the compiled CUDA extension roiaware_pool3d",
-}
-
-
-def register_spec(class_name: str, spec_of: SpecOf) -> None:
-    """Teach the adapter a class of models. `spec_of(model)` is called for every instance that is wrapped.
-
-    Raises:
-        InputError: if the class is known already.
-    """
-    if class_name in _SPECS:
-        raise InputError(f"expected a class that has no spec yet, got {class_name!r}; give yours another name")
-    _SPECS[class_name] = spec_of
-
-
-def spec_of(model: nn.Module) -> Spec:
-    """The spec of a model, by the name of its class.
-
-    Raises:
-        InputError: if the class cannot be wrapped or is not known; the message says what to do.
-    """
-    name = type(model).__name__
-    if name in _SPECS:
-        return _SPECS[name](model)
-    for entry in entry_points(group=GROUP):
-        if entry.name == name:
-            found: SpecOf = entry.load()
-            return found(model)
-    if name in _SINGLE:
-        raise InputError(
-            f"expected a model that fuses features, got {name}, which sees one point cloud and has no fusion inside; "
-            "wrap it with robosac.detectors.LateFusion (each agent detects, boxes are fused) or "
-            "robosac.detectors.EarlyFusion (points are merged)"
-        )
-    if name in _NEEDS_CUDA:
-        raise InputError(
-            f"expected a model that runs on the CPU, got {name}: {_NEEDS_CUDA[name]}. It was never tried here and has "
-            f"no spec; on a CUDA machine register one with register_spec({name!r}, ...)"
-        )
-    raise InputError(
-        f"expected a model of a known class ({', '.join(sorted(_SPECS))}), got {name}. Say where its agents are fused: "
-        f"robosac.detectors.adapters.opencood.register_spec({name!r}, lambda model: Spec(...)), or an entry point of "
-        f"group {GROUP!r}"
-    )

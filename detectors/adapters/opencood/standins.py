@@ -83,6 +83,7 @@ class Absent:
     """What a stand-in gives for a name it does not have: it may be imported and passed on, not used."""
 
     def __init__(self, name: str, remedy: str) -> None:
+        self._said = (name, remedy)
         self._why = f"{name} is absent or does not import here; {remedy}"
 
     def __call__(self, *_: object, **__: object) -> Any:
@@ -92,6 +93,22 @@ class Absent:
         if name.startswith("__"):  # introspection, not use
             raise AttributeError(name)
         raise InputError(self._why)
+
+    def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
+        """A class may be derived from it, too; what raises is to make an instance."""
+        return (type("Absent", (), {"__init__": lambda _, *args, **kwargs: self(*args, **kwargs)}),)
+
+
+class Made(Absent):
+    """One that may be called and derived from, as on import; what was made of it may not be used."""
+
+    def __call__(self, *_: object, **__: object) -> Any:
+        return Absent(*self._said)
+
+    def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
+        used = Absent(*self._said)
+        inside = {"__init__": lambda *_, **__: None, "__call__": lambda _, *args: used(*args)}
+        return (type("Absent", (), inside),)
 
 
 def _hollow(name: str, remedy: str, **attributes: Any) -> ModuleType:
@@ -118,6 +135,27 @@ def _only_imported(remedy: str) -> Build:
     return lambda name: _hollow(name, remedy)
 
 
+def _transforms(name: str) -> ModuleType:
+    """`torchvision.transforms`, of which CoAlign makes some when it is imported, for images."""
+
+    def made(attribute: str) -> Made:
+        if attribute.startswith("__"):
+            raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
+        return Made(f"{name}.{attribute}", TORCHVISION_REMEDY)
+
+    return _plain(name, __getattr__=made)
+
+
+def _package(remedy: str) -> Build:
+    """The same with modules inside, each of which has an entry of its own."""
+    return lambda name: _hollow(name, remedy, __path__=[])
+
+
+def echo(*values: Any) -> Any:
+    """`icecream.ic`: what it is given comes back. The original prints it as well."""
+    return values[0] if len(values) == 1 else values or None
+
+
 def _from_numpy(array: Array) -> HostArray:
     return HostArray(np.asarray(array))
 
@@ -136,6 +174,8 @@ def _spconv(name: str) -> ModuleType:
 
 
 SPCONV_REMEDY: Final = "pip install spconv==2.3.8"
+TIMM_REMEDY: Final = "pip install timm"
+TORCHVISION_REMEDY: Final = "pip install torchvision, the release for your torch"
 OPEN3D_REMEDY: Final = "pip install open3d, and the system libraries that it names (libusb-1.0-0, libgl1, libgomp1)"
 
 STANDINS: Final[dict[str, Build]] = {
@@ -146,10 +186,25 @@ STANDINS: Final[dict[str, Build]] = {
     "spconv": _spconv,
     "spconv.utils": lambda name: _plain(name, Point2VoxelCPU3d=Voxeliser),
     "cv2": _only_imported("pip install opencv-python-headless"),
-    "timm": _only_imported("pip install timm"),
+    "timm": _package(TIMM_REMEDY),
+    "timm.models": _package(TIMM_REMEDY),
+    "timm.models.layers": _only_imported(TIMM_REMEDY),
     "tensorboardX": _only_imported("pip install tensorboardX"),
     "gdown": _only_imported("pip install gdown"),
     "easydict": _only_imported("pip install easydict"),
+    "icecream": lambda name: _plain(name, ic=echo),  # from here on: what CoAlign and HEAL import beyond OpenCOOD
+    "pyquaternion": _only_imported("pip install pyquaternion"),
+    "h5py": _only_imported("pip install h5py"),
+    "pypcd": _only_imported("pip install git+https://github.com/klintan/pypcd.git"),
+    "g2o": _only_imported("pip install g2o-python"),
+    "termcolor": _only_imported("pip install termcolor"),
+    "efficientnet_pytorch": _only_imported("pip install efficientnet_pytorch"),
+    "torchvision": lambda name: _hollow(
+        name, TORCHVISION_REMEDY, __path__=[], transforms=_transforms(f"{name}.transforms")
+    ),
+    "torchvision.transforms": _transforms,
+    "torchvision.models": _package(TORCHVISION_REMEDY),
+    "torchvision.models.resnet": _only_imported(TORCHVISION_REMEDY),
     "sklearn": lambda name: _plain(name, __path__=[]),
     "sklearn.neighbors": _only_imported("pip install scikit-learn"),
 }

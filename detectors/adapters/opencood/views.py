@@ -57,7 +57,7 @@ def frame_of(batch: Mapping[str, Any], hypes: Hypes, spec: Spec, scenario: str, 
     Raises:
         InputError: if it is not a collated batch of one frame.
     """
-    cut = split(batch, spec.cells)
+    cut = split(batch, spec.cells, spec.modalities)
     count = len(cut.cells)
     if not count:
         raise InputError("expected a batch with at least the ego, got record_len 0")
