@@ -93,6 +93,7 @@ def unaligned(config: dict[str, Any]) -> None:
 _COALIGN: Final = "opv2v/lidar_only_with_noise/"
 _HEAL: Final = "opv2v/LiDAROnly/lidar_"
 _MORE: Final = "opv2v/MoreModality/4_modality_end2end_training/m1m2m3m4_"
+_WHEN2COM: Final = {"in_channels": 256, "H": 32, "W": 32, "query_size": 32, "key_size": 256}
 CASES: Final[dict[str, dict[str, Case]]] = {
     "CoAlign": {
         "CoAlign": Case(_COALIGN + "coalign/pointpillar_coalign.yaml", unaligned, batch=True),
@@ -103,6 +104,7 @@ CASES: Final[dict[str, dict[str, Case]]] = {
         "F-Cooper, compression 4": Case(_COALIGN + "pointpillar_fcooper.yaml", compressed),
         "DiscoNet": Case(_COALIGN + "pointpillar_disconet.yaml"),
         "DiscoNet, untaught": Case(_COALIGN + "pointpillar_fcooper.yaml", fused_by("disconet", {"feat_dim": 256})),
+        "When2com": Case(_COALIGN + "pointpillar_fcooper.yaml", fused_by("when2comm", _WHEN2COM)),
         "V2VNet": Case(_COALIGN + "pointpillar_v2vnet.yaml"),
         "V2X-ViT": Case(_COALIGN + "pointpillar_v2xvit.yaml"),
         "MASH": Case(_COALIGN + "pointpillar_mash.yaml"),
