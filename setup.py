@@ -35,6 +35,7 @@ setup(
     install_requires=[
         "numpy>=1.26",
         "scipy>=1.11",
+        "numba>=0.59",
         "shapely>=2.0",
         "mpmath>=1.3",
         "torch>=2.2",

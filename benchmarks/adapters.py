@@ -16,19 +16,17 @@ decode of the same five agents, the fastest of three each, in one run. Bar: 5 ti
 
 from __future__ import annotations
 
-import argparse
-import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 
-from benchmarks.machine import describe, machine, verdict
+from benchmarks.machine import Option, describe, machine, ms, options, verdict
 from benchmarks.opencood_models import (
     COMPRESSES,
     FULL,
@@ -45,7 +43,7 @@ from benchmarks.opencood_models import (
 from robosac.capabilities import Outputs
 from robosac.detectors.adapters.opencood import OpenCOODDetector
 from robosac.simulation import SimConfig, scenario
-from robosac.types import Frame, InputError, Message, Request, keyed_rng
+from robosac.types import Frame, InputError, Message, Request, Subset, keyed_rng
 
 SPEED_BAR: Final = 5.0
 SPEED_MODELS: Final = ("AttFuse", "F-Cooper")
@@ -54,31 +52,48 @@ FEW_RAYS: Final = SimConfig(n_vehicles=5, n_frames=1, beams=24, columns=512)
 
 @dataclass(frozen=True)
 class Exactness:
-    """One line of the table.
+    """How far cached subsets are from forwards of the unwrapped model with these agents only.
 
     Attributes:
-        honest, tampered: largest difference between cached and full, without and with a tampered message.
+        honest, tampered: largest absolute difference of raw outputs, without and with a tampered message.
         effect: what tampering changes, so that a model that does not listen cannot pass.
         largest: the largest output.
-        boxes: with everybody.
     """
 
-    name: str
     honest: float
     tampered: float
     effect: float
     largest: float
-    boxes: int
 
     def within(self, bar: float) -> bool:
         """Whether the differences are at most `bar` of the largest output, and tampering shows."""
         return max(self.honest, self.tampered) <= bar * self.largest and self.effect > 1e-3
 
-    def __str__(self) -> str:
-        return (
-            f"{self.name:<38}{self.honest:>10.1e}{self.tampered:>10.1e}{self.effect:>10.1e}{self.largest:>10.1f}"
-            f"{self.boxes:>7d}"
-        )
+
+def compared(
+    detector: Any, frame: Frame, malicious: Message, subsets: Sequence[Subset], beside: Sequence[Subset]
+) -> Exactness:
+    """Compare cached subsets of a frame with unwrapped forwards; those `beside` again, now beside a malicious message.
+
+    `detector` is `Verifiable`, its sessions show raw outputs.
+    """
+    to = Request.of(frame.ego)
+    honest = [detector.encode(frame.others[i], to) for i in sorted(frame.others)]
+    sent = [malicious if m.sender == malicious.sender else m for m in honest]
+    clean, attacked = (detector.open(frame.ego, to, messages) for messages in (honest, sent))
+
+    def full(subset: Subset, tampered: Sequence[Message] = ()) -> Outputs:
+        made: Outputs = detector.full(frame.ego, [frame.others[i] for i in sorted(subset)], to, tampered)
+        return made
+
+    wholes = {s: full(s) for s in subsets}
+    holding = [s for s in beside if malicious.sender in s]
+    return Exactness(
+        max(difference(clean.outputs(s), whole) for s, whole in wholes.items()),
+        max(difference(attacked.outputs(s), full(s, [malicious] if s in holding else ())) for s in beside),
+        min(difference(attacked.outputs(s), clean.outputs(s)) for s in holding),
+        max(float(np.abs(a).max(initial=0.0)) for whole in wholes.values() for a in whole.values()),
+    )
 
 
 def rounding(name: str, compression: int = 0) -> float:
@@ -135,26 +150,13 @@ def tampered(message: Message) -> Message:
     return message.with_payload(**moved)
 
 
-def exactness(title: str, detector: OpenCOODDetector, frame: Frame, *, most: int = 4) -> Exactness:
-    """Compare cached subsets of a frame, of at most `most` teammates, with unwrapped forwards."""
-    to: Request = Request.of(frame.ego)
+def exactness(detector: OpenCOODDetector, frame: Frame, *, most: int = 4) -> Exactness:
+    """Of subsets of at most `most` of the four nearest teammates, the second of which sends the tampered message."""
     a, b, c, d = nearest(frame, 4)
-    subsets: tuple[list[str], ...] = ([], [a], [b], [a, c], [b, c, d], [a, b, c, d])
-    honest = {i: detector.encode(frame.others[i], to) for i in (a, b, c, d)}
-    lie = tampered(honest[b])
-    sessions = (
-        detector.open(frame.ego, to, list(honest.values())),
-        detector.open(frame.ego, to, [lie if i == b else m for i, m in honest.items()]),
-    )
-    worst, largest = [0.0, 0.0], 0.0
-    for lying, ids in product((False, True), [s for s in subsets if len(s) <= most]):
-        views = [frame.others[i] for i in ids]
-        full = detector.full(frame.ego, views, to, [lie] if lying and b in ids else [])
-        worst[lying] = max(worst[lying], difference(sessions[lying].outputs(frozenset(ids)), full))
-        largest = max(largest, *(float(np.abs(x).max(initial=0.0)) for x in full.values()))
-    held = frozenset([a, b][:most])
-    effect = difference(*(session.outputs(held) for session in sessions))
-    return Exactness(title, worst[0], worst[1], effect, largest, len(sessions[0].detect([held])[0]))
+    near = replace(frame, others={i: frame.others[i] for i in (a, b, c, d)})
+    subsets = [frozenset(s) for s in ([], [a], [b], [a, c], [b, c, d], [a, b, c, d]) if len(s) <= most]
+    malicious = tampered(detector.encode(frame.others[b], Request.of(frame.ego)))
+    return compared(detector, near, malicious, subsets, subsets)
 
 
 def variants(names: Sequence[str]) -> Iterator[tuple[str, str, int, bool]]:
@@ -167,33 +169,23 @@ def variants(names: Sequence[str]) -> Iterator[tuple[str, str, int, bool]]:
             yield title, name, compression, moved
 
 
-def fastest(run: Callable[[], object], times: int = 3) -> float:
-    """Seconds of the fastest of a few runs."""
-    seconds = []
-    for _ in range(times):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
-
-
 def speed(name: str, root: Path | None, frame: Frame) -> tuple[float, float]:
-    """Seconds of a trial from cached features and of a full forward and decode, five agents."""
+    """Milliseconds of a trial from cached features and of a full forward and decode, five agents."""
     detector = detector_of(name, root, frame, half=FULL)
     to = Request.of(frame.ego)
     ids = nearest(frame, 4)
     messages = [detector.encode(frame.others[i], to) for i in ids]
     views = [frame.others[i] for i in ids]
     sessions = iter([detector.open(frame.ego, to, messages) for _ in range(3)])  # a session decodes a subset once
-    cached = fastest(lambda: next(sessions).detect([frozenset(ids)]))
-    full = fastest(lambda: detector.decoder.decode(detector.full(frame.ego, views, to)))
+    cached = min(ms(lambda: next(sessions).detect([frozenset(ids)])) for _ in range(3))
+    full = min(ms(lambda: detector.decoder.decode(detector.full(frame.ego, views, to))) for _ in range(3))
     return cached, full
 
 
 def opencood(root: Path | None, names: Sequence[str], *, timed: bool) -> bool:
     """Print both tables; whether every bar is met."""
     frame = huddled(scenario("val", 0, config=FEW_RAYS).snapshot(0).frame()[0])
-    print(f"{'max |cached - full|':<38}{'honest':>10}{'tampered':>10}{'effect':>10}{'largest':>10}{'boxes':>7}")
+    print(f"{'max |cached - full|':<38}{'honest':>10}{'tampered':>10}{'effect':>10}{'largest':>10}")
     ok = True
     for title, name, compression, moved in variants(names):
         try:
@@ -201,17 +193,18 @@ def opencood(root: Path | None, names: Sequence[str], *, timed: bool) -> bool:
         except (InputError, AttributeError) as error:  # this copy lacks it, or does not fit the libraries installed
             print(f"{title:<38}  not here: {str(error)[:120]}")
             continue
-        row = exactness(title, detector, frame)
+        row = exactness(detector, frame)
         passed = row.within(rounding(name, compression))
         ok &= passed
-        print(row, "", verdict(passed), flush=True)
+        figures = f"{row.honest:>10.1e}{row.tampered:>10.1e}{row.effect:>10.1e}{row.largest:>10.1f}"
+        print(f"{title:<38}{figures}  {verdict(passed)}", flush=True)
     if timed:
         dense, _ = scenario("val", 0, config=SimConfig(n_vehicles=5, n_frames=1)).snapshot(0).frame()
         for name in (n for n in SPEED_MODELS if n in names):
             cached, full = speed(name, root, dense)
             ok &= full / cached >= SPEED_BAR
             print(
-                f"{name}, 704 x 200, 5 agents: trial {1e3 * cached:.0f} ms, full forward {1e3 * full:.0f} ms, "
+                f"{name}, 704 x 200, 5 agents: trial {cached:.0f} ms, full forward {full:.0f} ms, "
                 f"{full / cached:.1f} times, bar {SPEED_BAR:g}: {verdict(full / cached >= SPEED_BAR)}",
                 flush=True,
             )
@@ -219,12 +212,13 @@ def opencood(root: Path | None, names: Sequence[str], *, timed: bool) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--framework", choices=["opencood"], default="opencood")
-    parser.add_argument("--root", type=Path, help="a checkout of the framework; by default the installed one")
-    parser.add_argument("--models", nargs="+", choices=list(MODELS), help="default: those that the copy has")
-    parser.add_argument("--no-speed", action="store_true", help="leave the timings out")
-    args = parser.parse_args()
+    args = options(
+        __doc__,
+        framework=Option("opencood", choices=["opencood"]),
+        root=Option(None, "a checkout of the framework; by default the installed one", kind=Path),
+        models=Option((), "default: those that the copy has", choices=list(MODELS)),
+        no_speed=Option(False, "leave the timings out"),
+    )
     warnings.filterwarnings("ignore")  # the framework's own, of every model
     names = args.models or (list(MODELS) if args.root else list(LEGACY))
     print(describe(machine(threads=torch.get_num_threads())))

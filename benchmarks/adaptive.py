@@ -14,25 +14,24 @@ by it and fused undefended:
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.machine import Option, first_frame, options
 from robosac import attacks
 from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.evaluation.ap import FrameMatches, average_precision, match_truth
-from robosac.evaluation.play import Moment, Played, play, region_of
+from robosac.evaluation.play import Played, play, region_of
 from robosac.executors import make_executor
 from robosac.experiments.opened import DetectorRef, look_up
 from robosac.experiments.studies import study
 from robosac.registry.attacks import open_attack
 from robosac.registry.defenses import policy
-from robosac.simulation import scenario
 from robosac.subsets import draw
 from robosac.types import EGO_ALONE, Detections, Detector, Request, keyed_rng
 
@@ -43,18 +42,13 @@ EPSILONS: Final = (0.1, 0.25, 0.5)
 Item = tuple[str, int, int]  # attack, attackers, scene
 
 
-@lru_cache(maxsize=1)
-def opened(ref: DetectorRef) -> Detector:
-    return ref.open()
-
-
 def attacked(item: Item, *, ref: DetectorRef, seed: int) -> dict[str, Any]:
     """One frame under one attack, judged and fused by each measure, as plain data."""
     name, m, index = item
-    detector, attack = opened(ref), None if name == "none" else open_attack(name)
-    snapshot = scenario("val", index).snapshot(0)
-    moment = Moment(*snapshot.frame(), snapshot.world)
-    (p,) = play([moment], detector, attack, (m,), [policy("robosac")], seed=seed, calibration=ref.calibration)
+    detector, attack = ref.open(), None if name == "none" else open_attack(name)
+    (p,) = play(
+        [first_frame("val", index)], detector, attack, (m,), [policy("robosac")], seed=seed, calibration=ref.calibration
+    )
     return judged(p, detector, ref, keyed_rng(seed, p.frame.scenario, "subsets", m))
 
 
@@ -109,16 +103,17 @@ def shift(clean: Detections, moved: Detections) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--detector", default="mean", help="a shipped name")
-    parser.add_argument("--scenes", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--attacks", nargs="+", choices=("none", *attacks.names()), default=NAMES)
-    parser.add_argument("--attackers", nargs="+", type=int, default=(1, 2))
-    parser.add_argument("--shift", action="store_true", help="how far pose_pert gets, too")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("runs/adaptive"))
-    args = parser.parse_args()
+    args = options(
+        __doc__,
+        detector=Option("mean", "a shipped name"),
+        scenes=20,
+        seed=0,
+        attacks=Option(NAMES, choices=("none", *attacks.names())),
+        attackers=(1, 2),
+        shift=Option(False, "how far pose_pert gets, too"),
+        jobs=1,
+        out=Path("runs/adaptive"),
+    )
     ref = look_up(args.detector, "cpu", None)
     if ref.calibration is None:
         raise SystemExit(f"expected thresholds beside the weights of {ref.called}; run `robosac calibrate`")

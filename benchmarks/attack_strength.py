@@ -10,13 +10,13 @@ themselves cost is measured by `benchmarks.attack_cost`.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Final
 
+from benchmarks.machine import Option, options
 from robosac import attacks
 from robosac.executors import make_executor
-from robosac.experiments.runner import make_plan, run_plan
+from robosac.experiments.runner import open_experiment, run_experiment
 from robosac.experiments.settings import Grid
 from robosac.experiments.tables import row, shown
 
@@ -24,16 +24,17 @@ KINDS: Final = ("noise", "fgsm", "bim", "pgd", "pgd_balanced", "cw")  # a few wh
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--detector", default="mean", help="a name as `robosac evaluate` takes it")
-    parser.add_argument("--scenes", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--attacks", nargs="+", choices=attacks.names(), default=KINDS)
-    parser.add_argument("--epsilons", nargs="+", type=float, default=(0.05, 0.1, 0.25, 0.5))
-    parser.add_argument("--attackers", nargs="+", type=int, default=(1, 2))
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("runs/attack_strength"))
-    args = parser.parse_args()
+    args = options(
+        __doc__,
+        detector=Option("mean", "a name as `robosac evaluate` takes it"),
+        scenes=20,
+        seed=0,
+        attacks=Option(KINDS, choices=attacks.names()),
+        epsilons=(0.05, 0.1, 0.25, 0.5),
+        attackers=(1, 2),
+        jobs=1,
+        out=Path("runs/attack_strength"),
+    )
     grid = Grid(
         split="val",
         detector=(args.detector,),
@@ -47,7 +48,7 @@ def main() -> None:
     )
     print(f"{args.detector}, {args.scenes} validation scenes, undefended")
     print(f"{'attack':<28}{'attackers':>10}{'AP@0.3':>8}{'AP@0.5':>8}{'AP@0.7':>8}{'boxes':>8}")
-    for entry in run_plan(make_plan(grid, args.out), make_executor(args.jobs, threads=1)):
+    for entry in run_experiment(open_experiment(grid, args.out), make_executor(args.jobs, threads=1)):
         if entry.cell.m and entry.cell.defense.name == "ego-only":
             continue  # nobody's message reaches it
         made = row(entry)

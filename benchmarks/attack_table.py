@@ -11,10 +11,9 @@ or hide within the attackers' reach is not counted. `--what` runs one half: `str
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import pairwise, product
 from pathlib import Path
@@ -23,18 +22,18 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from benchmarks.machine import Option, first_frame, options, undefended
 from robosac import attacks, detectors
 from robosac.attacks.base import Measured
-from robosac.attacks.features.objectives import InvertedBce
-from robosac.attacks.features.problem import Problem
-from robosac.attacks.features.target_subsets import FullFusion
+from robosac.attacks.features.objectives import CleanFrame, InvertedBce, Loss
 from robosac.detectors.bev.detector import BevDetector
-from robosac.evaluation.ap import FrameMatches, average_precision, match_truth
-from robosac.evaluation.play import Staged, attacked_air, choose_attackers, stage
-from robosac.executors import Processes
+from robosac.evaluation.ap import FrameMatches, average_precision
+from robosac.evaluation.play import Moment, Played, play
+from robosac.executors import make_executor
 from robosac.experiments.studies import study
-from robosac.simulation import scenario
-from robosac.types import EGO_ALONE, BevGrid, Detections, Message, Subset, keyed_rng
+from robosac.experiments.tables import shown
+from robosac.registry.defenses import policy
+from robosac.types import BevGrid, Bool, Detections, Message, Request
 
 FUSIONS: Final = ("mean", "max", "attention")
 DETECTORS: Final = (*FUSIONS, *(f"{f}-unbounded" for f in FUSIONS))
@@ -46,6 +45,7 @@ EPSILON: Final = 0.5
 STEPS: Final = 15
 NEAR_M: Final = 2.5
 SHOWN: Final = 0.3
+Lines = Sequence[Mapping[str, Any]]
 
 
 @lru_cache(maxsize=8)
@@ -54,134 +54,97 @@ def detector_of(name: str) -> BevDetector:
 
 
 def attack_of(name: str, epsilon: float = EPSILON) -> Measured:
-    """A preset with the steps of all others; one aimed at one object takes them twice as long as its preset does."""
+    """A preset with the steps of all others; one for a single object takes steps twice as long as its preset does."""
     if name in TARGETED:
         return attacks.load(name, steps=STEPS, step_per_epsilon=0.1, epsilon=epsilon)
     return attacks.load(name, epsilon=epsilon, **({"steps": STEPS} if hasattr(attacks.load(name), "steps") else {}))
 
 
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """One frame under one detector, and its attackers."""
-
-    detector: BevDetector
-    staged: Staged
-    liars: Subset
-    seed: int
-
-    def lies(self, attack: Measured) -> tuple[list[Message], Any]:
-        """What everybody sends under an attack, and the attacker that made it."""
-        s = self.staged
-        air = attacked_air(s.frame, self.detector, s.request, s.honest, self.liars, attack.knowledge)
-        attacker = attack.start(s.frame.scenario, self.liars, keyed_rng(self.seed, s.frame.scenario, "attack"))
-        return [*(m for i, m in s.honest.items() if i not in self.liars), *attacker.send(air)], attacker
-
-    def problem(self, attack: Any, attacker: Any) -> Problem:
-        """The problem as the attacker posed it to itself."""
-        s = self.staged
-        air = attacked_air(s.frame, self.detector, s.request, s.honest, self.liars, attack.knowledge)
-        honest = attacker.colluders.honest(air)
-        return Problem.on_frame(
-            air, honest, attack.objective, attack.target_subsets, attacker.colluders.rng(air, "problem")
-        )
-
-    def fused(self, messages: Sequence[Message], subset: Subset | None = None) -> Detections:
-        session = self.detector.open(self.staged.frame.ego, self.staged.request, messages)
-        return session.detect([frozenset(session.ids) if subset is None else subset])[0]
-
-    def row(self, found: Detections) -> dict[str, Any]:
-        return {"matches": match_truth(found, self.staged.truth, self.detector.grid).to_dict(), "boxes": len(found)}
-
-    def inverted(self) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The objective of PGD on this frame: it depends on the honest messages alone."""
-        s = self.staged
-        air = attacked_air(s.frame, self.detector, s.request, s.honest, self.liars, attacks.load("pgd").knowledge)
-        honest = {i: s.honest[i] for i in sorted(self.liars)}
-        return InvertedBce().make_loss(Problem.on_frame(air, honest, InvertedBce(), FullFusion(), keyed_rng(0)).clean)
-
-    def judged(self, messages: Sequence[Message], aim: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, Any]:
-        """As `row`, of the full fusion, with the attack loss: minus the objective of its logits."""
-        session = self.detector.open(self.staged.frame.ego, self.staged.request, messages)
-        everybody = frozenset(session.ids)
-        with torch.no_grad():
-            loss = -float(aim(session.logits({}, [everybody])))
-        return {**self.row(session.detect([everybody])[0]), "loss": loss}
-
-
-def play(item: tuple[str, int], *, split: str, seed: int, names: Sequence[str], epsilon: float) -> list[dict[str, Any]]:
+def one_scene(item: tuple[str, int], *, split: str, seed: int, names: Sequence[str], epsilon: float) -> list[Any]:
     """One half of the work on one scene, under every detector: a line each."""
     what, index = item
-    made = scenario(split, index, seed=seed).snapshot(0).frame()
-    lines = []
-    for name in names:
-        detector = detector_of(name)
-        staged = next(stage([made], detector))
-        scenes = {
-            m: Scene(
-                detector, staged, choose_attackers(seed, staged.frame.scenario, list(staged.frame.others), m), seed
-            )
-            for m in (0, *ATTACKERS)
-        }
-        rows = targets(scenes, epsilon) if what == "targets" else strength(scenes, epsilon)
-        lines.append({"scene": index, "what": what, "detector": name, "rows": rows})
-    return lines
+    moment = first_frame(split, index, seed=seed)
+    half = targets if what == "targets" else strength
+    return [
+        {"scene": index, "what": what, "detector": name, "rows": half(moment, detector_of(name), epsilon, seed)}
+        for name in names
+    ]
 
 
-def strength(scenes: Mapping[int, Scene], epsilon: float) -> dict[str, Any]:
+# --------------------------------------------------------------------------------------------------------- strength
+def strength(moment: Moment, detector: BevDetector, epsilon: float, seed: int) -> dict[str, Any]:
     """Harm and attack loss by number of attackers, the frame without any beside it."""
-    everybody = list(scenes[0].staged.honest.values())
-    rows = {
-        "honest/0": scenes[0].row(scenes[0].fused(everybody)),
-        "ego only/0": scenes[0].row(scenes[0].fused(everybody, EGO_ALONE)),
-    }
-    for m in ATTACKERS:
-        aim = scenes[m].inverted()
-        for kind in ORDER:
-            sent, _ = scenes[m].lies(attack_of(kind, epsilon))
-            rows[f"{kind}/{m}"] = scenes[m].judged(sent, aim)
+    alone, honest = play([moment], detector, None, (0,), [policy("ego-only"), policy("none")], seed=seed)
+    rows = {"ego only/0": harm(alone), "honest/0": harm(honest)}
+    clean = logits(detector, honest)
+    for m, kind in product(ATTACKERS, ORDER):
+        attacked = undefended(moment, detector, attack_of(kind, epsilon), m, seed=seed)
+        loss = -float(InvertedBce().make_loss(CleanFrame(logits=clean))(logits(detector, attacked)))
+        rows[f"{kind}/{m}"] = {**harm(attacked), "loss": loss}
     return rows
 
 
-def targets(scenes: Mapping[int, Scene], epsilon: float) -> dict[str, Any]:
+def harm(p: Played) -> dict[str, Any]:
+    return {"matches": p.record.matches.to_dict(), "boxes": len(p.verdict.result)}
+
+
+def logits(detector: BevDetector, p: Played) -> torch.Tensor:
+    """Class logits `(1, H, W)` of everybody's messages fused."""
+    session = detector.open(p.frame.ego, Request.of(p.frame.ego), [r.message for r in p.inbox])
+    with torch.no_grad():
+        return session.logits({}, [frozenset(session.ids)])
+
+
+# ---------------------------------------------------------------------------------------------------------- targets
+@dataclass(frozen=True)
+class Noting:
+    """An objective for one object that notes the cell which it chose."""
+
+    objective: Any
+    cells: list[tuple[int, int] | None]
+
+    def make_loss(self, clean: CleanFrame) -> Loss:
+        self.cells.append(self.objective.target(clean))
+        loss: Loss = self.objective.make_loss(clean)
+        return loss
+
+
+def targets(moment: Moment, detector: BevDetector, epsilon: float, seed: int) -> dict[str, Any]:
     """One object faked, one hidden, by number of attackers."""
-    return {f"{kind}/{m}": aimed_at_one(scenes[m], kind, epsilon) for m in ATTACKERS for kind in TARGETED}
+    pairs = product(ATTACKERS, TARGETED)
+    return {f"{kind}/{m}": one_object(moment, detector, kind, m, epsilon, seed) for m, kind in pairs}
 
 
-def aimed_at_one(scene: Scene, kind: str, epsilon: float = EPSILON) -> dict[str, Any]:
+def one_object(
+    moment: Moment, detector: BevDetector, kind: str, attackers: int, epsilon: float = EPSILON, seed: int = 0
+) -> dict[str, Any]:
     """Whether one object was faked or hidden; `hit` is None where there was no target."""
     attack: Any = attack_of(kind, epsilon)
-    sent, attacker = scene.lies(attack)
-    cell = attack.objective.target(scene.problem(attack, attacker).clean)
-    if cell is None:
+    cells: list[tuple[int, int] | None] = []
+    noting = replace(attack, objective=Noting(attack.objective, cells))
+    p = undefended(moment, detector, noting, attackers, seed=seed)
+    request = Request.of(p.frame.ego)
+    honest: list[Message] = [detector.encode(v, request) for v in p.frame.others.values()]
+    session = detector.open(p.frame.ego, request, honest)
+    clean, without = session.detect([frozenset(session.ids), frozenset(session.ids) - p.truth.attackers])
+    found, (cell,) = p.verdict.result, cells
+    if cell is None or (kind == "fake_one") == near(clean, cell, detector.grid).any():
         return {"hit": None}
-    found, honest = scene.fused(sent), scene.fused(list(scene.staged.honest.values()))
-    before = near(honest, cell, scene.detector.grid)
+    stands = near(found, cell, detector.grid)
+    boxes = {"boxes": len(found), "clean": len(clean)}
     if kind == "fake_one":
-        if before.any():
-            return {"hit": None}
-        hit = bool((near(found, cell, scene.detector.grid) & (found.scores >= SHOWN)).any())
-        return {"hit": hit, "boxes": len(found), "clean": len(honest)}
-    if not before.any():
-        return {"hit": None}
-    without = scene.fused(list(scene.staged.honest.values()), frozenset(scene.staged.honest) - scene.liars)
-    return {
-        "hit": not near(found, cell, scene.detector.grid).any(),
-        "seen_without": bool(near(without, cell, scene.detector.grid).any()),  # by the ego and honest teammates
-        "boxes": len(found),
-        "clean": len(honest),
-    }
+        return {"hit": bool((stands & (found.scores >= SHOWN)).any()), **boxes}
+    seen = near(without, cell, detector.grid).any()  # by the ego and honest teammates
+    return {"hit": not stands.any(), "seen_without": bool(seen), **boxes}
 
 
-def near(found: Detections, cell: tuple[int, int], grid: BevGrid) -> np.ndarray[Any, Any]:
+def near(found: Detections, cell: tuple[int, int], grid: BevGrid) -> Bool:
     """Which boxes are centred within `NEAR_M` of a cell's centre."""
     x, y = grid.x_min_m + (cell[1] + 0.5) * grid.cell_m, grid.y_min_m + (cell[0] + 0.5) * grid.cell_m
     return np.asarray(np.hypot(found.boxes[:, 0] - x, found.boxes[:, 1] - y) <= NEAR_M)
 
 
-# ------------------------------------------------------------------------------------------------------ the tables
-Lines = Sequence[Mapping[str, Any]]
-
-
+# ------------------------------------------------------------------------------------------------------- the tables
 def render(lines: Lines, epsilon: float = EPSILON) -> Iterator[str]:
     """Markdown: harm and attack loss, whether their order is as it should be, one object faked or hidden."""
     scenes = {w: len({line["scene"] for line in lines if line["what"] == w}) for w in HALVES}
@@ -190,49 +153,45 @@ def render(lines: Lines, epsilon: float = EPSILON) -> Iterator[str]:
         f"undefended; eps {epsilon:g}, {STEPS} steps."
     )
     for table, what in ((_strengths, "strength"), (_targets, "targets")):
-        rows = {d: found for d in DETECTORS if (found := _rows(lines, d, what))}
-        if rows:
+        by_detector: dict[str, list[Any]] = {}
+        for line in lines:
+            if line["what"] == what:
+                by_detector.setdefault(line["detector"], []).append(line["rows"])
+        if by_detector:
             yield ""
-            yield from table(rows)
+            yield from table({d: by_detector[d] for d in DETECTORS if d in by_detector})
 
 
 def _strengths(rows: Mapping[str, Lines]) -> Iterator[str]:
-    yield "| detector | liars | attack | AP@0.5 | AP@0.7 | boxes a frame | attack loss | order |"
+    yield "| detector | attackers | attack | AP@0.5 | AP@0.7 | boxes a frame | attack loss | order |"
     yield "|---|--:|---|--:|--:|--:|--:|---|"
-    broken = 0
+    held = []
     for name, mine in rows.items():
         for kind in ("ego only", "honest"):
             yield _row(name, 0, kind, [r[f"{kind}/0"] for r in mine], "")
         for m in ATTACKERS:
-            losses = {kind: float(np.mean([r[f"{kind}/{m}"]["loss"] for r in mine])) for kind in ORDER}
-            holds = all(losses[a] <= losses[b] for a, b in pairwise(ORDER))
-            broken += not holds
+            losses = [float(np.mean([r[f"{kind}/{m}"]["loss"] for r in mine])) for kind in ORDER]
+            held.append(all(a <= b for a, b in pairwise(losses)))
             for kind in ORDER:
-                said = ("holds" if holds else "BROKEN") if kind == ORDER[-1] else ""
+                said = ("holds" if held[-1] else "BROKEN") if kind == ORDER[-1] else ""
                 yield _row(name, m, kind, [r[f"{kind}/{m}"] for r in mine], said)
     yield ""
-    held = len(rows) * len(ATTACKERS) - broken
-    yield f"APGD >= PGD >= FGSM >= noise in attack loss: holds in {held} cells, broken in {broken}."
+    broken = len(held) - sum(held)
+    yield f"APGD >= PGD >= FGSM >= noise in attack loss: holds in {sum(held)} cells, broken in {broken}."
 
 
 def _targets(rows: Mapping[str, Lines]) -> Iterator[str]:
-    yield "| detector | liars | one fake | of | one hidden | of | missed: seen without the liars | other boxes |"
+    yield "| detector | attackers | one fake | of | one hidden | of | missed: seen without attackers | other boxes |"
     yield "|---|--:|--:|--:|--:|--:|--:|--:|"
-    for name, mine in rows.items():
-        for m in ATTACKERS:
-            fake = [r for r in (found[f"fake_one/{m}"] for found in mine) if r["hit"] is not None]
-            hide = [r for r in (found[f"hide_one/{m}"] for found in mine) if r["hit"] is not None]
-            missed = [r for r in hide if not r["hit"]]
-            others = [abs(abs(r["boxes"] - r["clean"]) - 1) for r in [*fake, *hide] if r["hit"]]
-            beyond = f"{np.mean(others):.1f}" if others else "–"
-            yield (
-                f"| {name} | {m} | {_share(fake)} | {len(fake)} | {_share(hide)} | {len(hide)} | "
-                f"{sum(r['seen_without'] for r in missed)} of {len(missed)} | {beyond} |"
-            )
-
-
-def _rows(lines: Lines, name: str, what: str) -> list[Any]:
-    return [line["rows"] for line in lines if line["detector"] == name and line["what"] == what]
+    for (name, mine), m in product(rows.items(), ATTACKERS):
+        fake, hide = ([r[f"{kind}/{m}"] for r in mine if r[f"{kind}/{m}"]["hit"] is not None] for kind in TARGETED)
+        missed = [r for r in hide if not r["hit"]]
+        others = [abs(abs(r["boxes"] - r["clean"]) - 1) for r in [*fake, *hide] if r["hit"]]
+        yield (
+            f"| {name} | {m} | {_share(fake)} | {len(fake)} | {_share(hide)} | {len(hide)} | "
+            f"{sum(r['seen_without'] for r in missed)} of {len(missed)} | "
+            f"{shown(float(np.mean(others)) if others else None, '.1f')} |"
+        )
 
 
 def _share(rows: Lines) -> str:
@@ -244,30 +203,28 @@ def _share(rows: Lines) -> str:
 
 def _row(name: str, m: int, kind: str, rows: Lines, order: str) -> str:
     ap = average_precision([FrameMatches.from_dict(r["matches"]) for r in rows])
-    boxes = float(np.mean([r["boxes"] for r in rows]))
-    loss = f"{np.mean([r['loss'] for r in rows]):.3f}" if "loss" in rows[0] else "–"
-    shown = ["–" if (v := ap[t]) is None else f"{v:.3f}" for t in (0.5, 0.7)]
-    return f"| {name} | {m} | {kind} | {shown[0]} | {shown[1]} | {boxes:.1f} | {loss} | {order} |"
+    loss = float(np.mean([r["loss"] for r in rows])) if "loss" in rows[0] else None
+    figures = [shown(ap[0.5], ".3f"), shown(ap[0.7], ".3f"), f"{np.mean([r['boxes'] for r in rows]):.1f}"]
+    return f"| {name} | {m} | {kind} | {' | '.join(figures)} | {shown(loss, '.3f')} | {order} |"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--scenes", type=int, default=100)
-    parser.add_argument("--split", default="test", choices=("val", "test"))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=DETECTORS)
-    parser.add_argument("--what", choices=HALVES, help="one half of the work; default: both")
-    parser.add_argument("--epsilon", type=float, default=EPSILON, help="budget of all attacks")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("runs/attack_table"), help="folder where results are kept")
-    args = parser.parse_args()
-    halves = HALVES if args.what is None else (args.what,)
-    work = partial(play, split=args.split, seed=args.seed, names=tuple(args.detectors), epsilon=args.epsilon)
+    args = options(
+        __doc__,
+        scenes=100,
+        split=Option("test", choices=("val", "test")),
+        seed=0,
+        detectors=Option(DETECTORS, choices=DETECTORS),
+        what=Option(None, "one half of the work; else both", choices=HALVES),
+        epsilon=Option(EPSILON, "budget of all attacks"),
+        jobs=1,
+        out=Option(Path("runs/attack_table"), "folder where results are kept"),
+    )
     found = study(
-        work,
-        list(product(halves, range(args.scenes))),
+        partial(one_scene, split=args.split, seed=args.seed, names=tuple(args.detectors), epsilon=args.epsilon),
+        list(product((args.what,) if args.what else HALVES, range(args.scenes))),
         args.out,
-        Processes(jobs=args.jobs, threads=1),
+        make_executor(args.jobs, threads=1),
         decides=[detector_of(name) for name in args.detectors],
         tell=lambda done, total: print(f"{done} of {total}", file=sys.stderr, flush=True),
     )

@@ -14,28 +14,23 @@ Random draws from all of the frames follow: their mean rate is what the promise 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from math import floor, sqrt
 from typing import Final
 
 import numpy as np
 from scipy.stats import betabinom
 
-from robosac import detectors
+from benchmarks.machine import Option, first_frame, options, refusing
 from robosac.agreement import Agreement, BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.calibration import conformal_threshold, honest_scores, merged
-from robosac.detectors.fusion.early import EarlyFusion
-from robosac.detectors.fusion.late import LateFusion
-from robosac.detectors.fusion.single import single
-from robosac.executors import Processes, default_jobs
-from robosac.simulation import scenario
-from robosac.types import Detector, Frame, InputError, keyed_rng
+from robosac.executors import default_jobs, make_executor
+from robosac.registry.detectors import cached_detector
+from robosac.types import Detector, Frame, Int64, keyed_rng
 
 MEASURES: Final[tuple[Agreement, ...]] = (SeenScoreMap(), ScoreMapOverlap(), BoxJaccard())
-DETECTORS: Final = ("mean", "late", "late-wbf", "early")
 Agreements = Mapping[str, Mapping[int, Sequence[float]]]  # measure -> size -> one a frame
 
 
@@ -108,38 +103,16 @@ def gather(detector: Detector, frames: Iterable[Frame], seed: int, role: str) ->
     return merged(honest_scores(detector, [f], MEASURES, keyed_rng(seed, role, f.scenario)) for f in frames)
 
 
-# ------------------------------------------------------------------------------------------------ on simulated frames
-@dataclass(frozen=True)
-class Job:
-    """Some frames of a split; plain data for another process."""
-
-    detector: str
-    split: str
-    scenes: tuple[int, ...]
-    seed: int
-
-
-@lru_cache(maxsize=1)
-def named(name: str) -> Detector:
-    """A shipped detector, or late or early fusion of the shipped network as a single vehicle's detector."""
-    if not name.startswith(("late", "early")):
-        return detectors.load(name)
-    alone = single("mean")
-    if name == "early":
-        return EarlyFusion(alone, name="early-mean", grid=alone.grid)
-    return LateFusion(alone, name=f"{name}-mean", grid=alone.grid, merge="wbf" if name == "late-wbf" else "nms")
-
-
-def work(job: Job) -> Agreements:
-    frames = (scenario(job.split, i).snapshot(0).frame()[0] for i in job.scenes)
-    return gather(named(job.detector), frames, job.seed, "calibration check")
+def scores_of(index: int, *, detector: str, split: str, seed: int) -> Agreements:
+    frame = first_frame(split, index).frame
+    return gather(cached_detector(detector, "cpu", None), [frame], seed, "calibration check")
 
 
 def simulated(detector: str, split: str, frames: int, *, seed: int, jobs: int) -> Agreements:
     """Agreements on the first frame of each of the first `frames` scenes of a split, whatever the number of jobs."""
-    parts = [Job(detector, split, tuple(range(k, min(k + 10, frames))), seed) for k in range(0, frames, 10)]
-    done = dict(Processes(jobs=jobs, threads=1).run(work, parts))
-    return merged(done[position] for position in range(len(parts)))
+    work = partial(scores_of, detector=detector, split=split, seed=seed)
+    done = dict(make_executor(jobs, threads=1).run(work, range(frames)))
+    return merged(done[index] for index in range(frames))
 
 
 def table(cells: Sequence[Cell], *, expected: bool = True) -> str:
@@ -148,10 +121,10 @@ def table(cells: Sequence[Cell], *, expected: bool = True) -> str:
     rows: dict[tuple[str, str, int], dict[str, Cell]] = {}
     for c in cells:
         rows.setdefault((c.detector, c.measure, c.size), {})[c.draw] = c
-    lines = [f"{'detector':9s} {'measure':44s} size  " + "  ".join(f"{d:>14s}" for d in draws) + "    mean"]
+    lines = [f"{'detector':12s} {'measure':44s} size  " + "  ".join(f"{d:>14s}" for d in draws) + "    mean"]
     for (detector, measure, size), row in rows.items():
         rates = "  ".join(f"{row[d].rate:13.3f}{' ' if row[d].ok else '*'}" for d in draws)
-        lines.append(f"{detector:9s} {measure:44s} {size:4d}  {rates}  {np.mean([c.rate for c in row.values()]):6.3f}")
+        lines.append(f"{detector:12s} {measure:44s} {size:4d}  {rates}  {np.mean([c.rate for c in row.values()]):6.3f}")
     return "\n".join([*lines, "", summary(cells, expected=expected)])
 
 
@@ -177,16 +150,16 @@ def summary(cells: Sequence[Cell], *, expected: bool = True) -> str:
     return "\n".join(lines)
 
 
-def part(agreements: Agreements, start: int, stop: int) -> Agreements:
+def of_frames(agreements: Agreements, which: Int64) -> Agreements:
     """Those of some of the frames."""
-    return {m: {size: v[start:stop] for size, v in by_size.items()} for m, by_size in agreements.items()}
+    return {m: {s: np.array(v)[which].tolist() for s, v in by_size.items()} for m, by_size in agreements.items()}
 
 
 def draws(
     detector: str, split: str, agreements: Agreements, frames: int, alpha: float, confidence: float | None = None
 ) -> list[Cell]:
     """Thresholds from the first `frames`, refusals among the next; and the other way round."""
-    first, second = part(agreements, 0, frames), part(agreements, frames, 2 * frames)
+    first, second = (of_frames(agreements, np.arange(k, k + frames)) for k in (0, frames))
     there = check(detector, first, second, alpha, draw=split, confidence=confidence)
     return there + check(detector, second, first, alpha, draw=f"{split}, back", confidence=confidence)
 
@@ -200,48 +173,43 @@ def resplit(
     confidence: float | None = None,
 ) -> str:
     """The same on random draws of `frames` and as many others from all frames at hand: is it luck or is it broken?"""
-    whole = {m: {s: [v for a in pool for v in a[m][s]] for s in by_size} for m, by_size in pool[0].items()}
+    whole = merged(pool)
     rng = keyed_rng(0, "resplit", detector)
     cells: list[Cell] = []
     for _ in range(times):
         order = rng.permutation(min(len(v) for by_size in whole.values() for v in by_size.values()))
-        ours, others = (
-            {m: {s: np.array(v)[which].tolist() for s, v in by_size.items()} for m, by_size in whole.items()}
-            for which in (order[:frames], order[frames : 2 * frames])
-        )
+        ours, others = (of_frames(whole, order[k : k + frames]) for k in (0, frames))
         cells += check(detector, ours, others, alpha, confidence=confidence)
     rate, over = np.mean([c.rate for c in cells]), np.mean([not c.ok for c in cells])
     return f"{detector}: {times} random draws of all frames: mean refusal rate {rate:.4f}, cells over {over:.4f}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--detectors", nargs="+", default=DETECTORS[:2], help=f"{', '.join(DETECTORS)}, or a shipped one"
+    args = options(
+        __doc__,
+        detectors=Option(("mean", "late:mean"), "names as `robosac evaluate` takes them"),
+        frames=Option(200, "honest frames, and as many others"),
+        splits=Option(("calibration", "val"), "two draws each"),
+        alphas=(0.02, 0.05),
+        confidence=Option(0.95, "of the thresholds that promise for themselves"),
+        seed=0,
+        jobs=default_jobs(),
     )
-    parser.add_argument("--frames", type=int, default=200, help="honest frames, and as many others")
-    parser.add_argument("--splits", nargs="+", default=["calibration", "val"], help="two draws each")
-    parser.add_argument("--alphas", nargs="+", type=float, default=[0.02, 0.05])
-    parser.add_argument("--confidence", type=float, default=0.95, help="of the thresholds that promise for themselves")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=default_jobs())
-    args = parser.parse_args()
-    try:
+    with refusing():
         found = {
             (name, split): simulated(name, split, 2 * args.frames, seed=args.seed, jobs=args.jobs)
             for name in args.detectors
             for split in args.splits
         }
-    except InputError as error:
-        raise SystemExit(str(error)) from None
-    for alpha, sure in ((a, c) for a in args.alphas for c in (None, args.confidence)):
-        cells = [c for (name, split), a in found.items() for c in draws(name, split, a, args.frames, alpha, sure)]
-        held = "on average" if sure is None else f"with {sure:.0%} confidence"
-        print(f"alpha {alpha:g} {held}: share refused of {args.frames} honest frames, thresholds from as many others")
-        print(table(cells, expected=sure is None))
-        for name in args.detectors:
-            print(resplit(name, [found[name, s] for s in args.splits], args.frames, alpha, confidence=sure))
-        print()
+        for alpha, sure in ((a, c) for a in args.alphas for c in (None, args.confidence)):
+            cells = [c for (name, split), a in found.items() for c in draws(name, split, a, args.frames, alpha, sure)]
+            held = "on average" if sure is None else f"with {sure:.0%} confidence"
+            shares = f"share refused of {args.frames} honest frames, thresholds from as many others"
+            print(f"alpha {alpha:g} {held}: {shares}")
+            print(table(cells, expected=sure is None))
+            for name in args.detectors:
+                print(resplit(name, [found[name, s] for s in args.splits], args.frames, alpha, confidence=sure))
+            print()
 
 
 if __name__ == "__main__":

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-POLICIES = (
-    "ego only",
-    "no defence",
-    "robosac, as in paper",
-    "robosac, count known",
-    "robosac, count unknown",
-    "oracle",
-    "all honest",
-)
+from benchmarks.machine import Rest, options
+from robosac.experiments.demo import POLICIES
 
 
 def table(runs: Sequence[tuple[str, dict[str, Any]]]) -> str:
@@ -31,9 +23,7 @@ def table(runs: Sequence[tuple[str, dict[str, Any]]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of finished `robosac demo` runs")
-    folders = parser.parse_args().runs
+    folders = map(Path, options(__doc__, runs=Rest("folders of finished `robosac demo` runs")).runs)
     print(table([(folder.name, json.loads((folder / "result.json").read_text())) for folder in folders]))
 
 

@@ -15,24 +15,22 @@ Two tables, in one run:
 
 from __future__ import annotations
 
-import argparse
 import io
-import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.machine import Spread, describe, machine, verdict
+from benchmarks.adapters import Exactness, compared
+from benchmarks.machine import Option, Spread, describe, machine, ms, options, verdict
 from robosac.boxes import invert_pose, pose_xyz_rpy
-from robosac.capabilities import Outputs
 from robosac.detectors.adapters.coperception import CoperceptionDetector, bridges
 from robosac.detectors.adapters.coperception.models import build
 from robosac.evaluation.conformance import difference, tamper
@@ -149,20 +147,17 @@ def plain_forward(model: Any, batch: Batch, **options: Any) -> dict[str, Tensor]
 
 
 # ------------------------------------------------------------------------------------------------------- exactness
-@dataclass(frozen=True)
-class Exactness:
-    """Largest absolute differences of raw outputs, and how far the tampered message moved them."""
+class Row(NamedTuple):
+    """Largest absolute differences of raw outputs for one model."""
 
     title: str
-    subsets: float
-    tampered: float
-    moved: float
+    subsets: Exactness
     egos: float
     by_hand: float
 
     @property
     def worst(self) -> float:
-        return max(self.subsets, self.tampered, self.egos, self.by_hand)
+        return max(self.subsets.honest, self.subsets.tampered, self.egos, self.by_hand)
 
 
 def some_subsets(ids: Sequence[str]) -> list[Subset]:
@@ -178,7 +173,7 @@ def some_subsets(ids: Sequence[str]) -> list[Subset]:
     return list(dict.fromkeys(found))
 
 
-def exactness(model: nn.Module, variant: Variant, batch: Batch, *, thorough: bool = True) -> Exactness:
+def exactness(model: nn.Module, variant: Variant, batch: Batch, *, thorough: bool = True) -> Row:
     """All comparisons for one model. The ego is agent 1, then every other agent in turn.
 
     Less than `thorough`: no other egos, and all teammates together are compared with the call by hand alone.
@@ -188,23 +183,16 @@ def exactness(model: nn.Module, variant: Variant, batch: Batch, *, thorough: boo
     to = Request.of(frame.ego)
     messages = [detector.encode(v, to) for v in frame.others.values()]
     session = detector.open(frame.ego, to, messages)
-
-    def full(subset: Subset, tampered: Sequence[Any] = ()) -> Outputs:
-        return detector.full(frame.ego, [frame.others[i] for i in sorted(subset)], to, tampered)
-
-    lie = tamper(messages[0], detector.codec, keyed_rng(0, "lie"))
-    lied = detector.open(frame.ego, to, [lie, *messages[1:]])
     every = frozenset(session.ids)
+    malicious = tamper(messages[0], detector.codec, keyed_rng(0, "lie"))
+    holding = [frozenset({malicious.sender}), every] if thorough else [every]
     subsets = [s for s in some_subsets(session.ids) if thorough or s != every]
-    holding = [frozenset({lie.sender}), every] if thorough else [every]
     others = [i for i in range(int(batch.num_agent[0, 0])) if i != 1] if thorough else []
     options = {"training": False, "inference": variant.inference} if variant.word == "when2com" else {}
     by_hand = {k: v[1].numpy() for k, v in plain_forward(model, batch, **options).items()}
-    return Exactness(
+    return Row(
         variant.title,
-        max(difference(session.outputs(s), full(s)) for s in subsets),
-        max(difference(lied.outputs(s), full(s, [lie])) for s in holding),
-        min(difference(lied.outputs(s), session.outputs(s)) for s in holding),
+        compared(detector, frame, malicious, subsets, holding),
         max((_other_ego(detector, batch, i) for i in others), default=0.0),
         difference(session.outputs(every), by_hand),
     )
@@ -223,17 +211,18 @@ def _other_ego(detector: CoperceptionDetector, batch: Batch, ego: int) -> float:
     return difference(session.outputs(frozenset(session.ids)), detector.full(frame.ego, others, to))
 
 
-def print_exactness(rows: Iterable[Exactness], agents: int) -> None:
+def print_exactness(rows: Iterable[Row], agents: int) -> None:
     """The table, line by line as it comes: every line is a score of forwards."""
     print(f"\nmax |difference| of raw outputs, cached subset against full forward, {agents} slots")
     print(
-        f"{'model':32} {'subsets':>9} {'tampered':>9} {'egos':>9} {'by hand':>9}   a lie moves outputs by", flush=True
+        f"{'model':32} {'subsets':>9} {'tampered':>9} {'egos':>9} {'by hand':>9}   tampering moves outputs by",
+        flush=True,
     )
     worst = 0.0
     for r in rows:
         worst = max(worst, r.worst)
-        figures = f"{r.subsets:9.1g} {r.tampered:9.1g} {r.egos:9.1g} {r.by_hand:9.1g}"
-        print(f"{r.title:32} {figures}   {r.moved:.2g}", flush=True)
+        figures = f"{r.subsets.honest:9.1g} {r.subsets.tampered:9.1g} {r.egos:9.1g} {r.by_hand:9.1g}"
+        print(f"{r.title:32} {figures}   {r.subsets.effect:.2g}", flush=True)
     print(f"exact (all 0.0): {verdict(worst == 0)}")
 
 
@@ -244,7 +233,9 @@ def speed(model: Any, util: ModuleType, config: Any, batch: Batch, repeats: int)
     frame = _frame(detector, batch, 1)
     to = Request.of(frame.ego)
     messages = [detector.encode(v, to) for v in frame.others.values()]
-    anchors = torch.from_numpy(_their_anchors(config)).float()[None]
+    (obj_util,) = bridges.load(None, ["utils.obj_util"])
+    extents, voxel, code, size = config.area_extents, config.voxel_size, config.box_code_size, config.anchor_size
+    anchors = torch.from_numpy(obj_util.init_anchors_no_check(extents, voxel, code, size)).float()[None]
 
     def usual() -> None:
         result = plain_forward(model, batch)
@@ -256,8 +247,8 @@ def speed(model: Any, util: ModuleType, config: Any, batch: Batch, repeats: int)
     for _ in range(repeats):
         session = detector.open(frame.ego, to, messages)
         session.detect([EGO_ALONE])
-        trials = [_ms(partial(session.detect, [s])) for s in some_subsets(session.ids)[1:]]
-        rows.append((float(np.median(trials)), _ms(lambda: plain_forward(model, batch)), _ms(usual)))
+        trials = [ms(partial(session.detect, [s])) for s in some_subsets(session.ids)[1:]]
+        rows.append((float(np.median(trials)), ms(lambda: plain_forward(model, batch)), ms(usual)))
     trial, forward, whole = np.array(rows).T
     values = {
         "trial, ms": trial,
@@ -269,26 +260,17 @@ def speed(model: Any, util: ModuleType, config: Any, batch: Batch, repeats: int)
     return {name: Spread.of(list(v)) for name, v in values.items()}
 
 
-def _their_anchors(config: Any) -> Any:
-    (util,) = bridges.load(None, ["utils.obj_util"])
-    return util.init_anchors_no_check(config.area_extents, config.voxel_size, config.box_code_size, config.anchor_size)
-
-
-def _ms(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return 1e3 * (time.perf_counter() - start)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--root", help="a checkout of coperception; the installed one without it")
-    parser.add_argument("--agents", type=int, default=6)
-    parser.add_argument("--models", help="words, comma-separated; all without it")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", choices=["exact", "speed"], help="one of the two tables")
-    chosen = parser.parse_args(arguments)
+    chosen = options(
+        __doc__,
+        arguments,
+        root=Option(None, "a checkout of coperception; the installed one without it"),
+        agents=6,
+        models=Option(None, "words, comma-separated; all without it"),
+        threads=1,
+        repeats=5,
+        only=Option(None, "one of the two tables", choices=["exact", "speed"]),
+    )
     warnings.filterwarnings("ignore", message="Default grid_sample")  # coperception's, at every warp
     torch.set_num_threads(chosen.threads)
     det, configs, util = bridges.load(chosen.root, ["models.det", "configs", "utils.detection_util"])

@@ -12,10 +12,10 @@ flipped decisions are counted, and the AP of every cell must agree to 0.001.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -24,7 +24,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.machine import describe, machine, verdict
+from benchmarks.machine import Option, describe, machine, options, refusing, verdict
 from robosac.executors import Processes
 from robosac.experiments.demo import DemoSettings, run_demo
 from robosac.experiments.provenance import environment
@@ -39,16 +39,6 @@ Result = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Digests:
-    """What of a run must not change, each part as one SHA-256. Equal digests, equal bits."""
-
-    boxes: str
-    decisions: str
-    table: str
-    everything: str
-
-
-@dataclass(frozen=True)
 class Comparison:
     """Two runs of the same settings.
 
@@ -59,7 +49,7 @@ class Comparison:
         flipped: (attackers, policy) -> verdicts that use another set of teammates; cells with none are left out.
         flipped_accusations: verdicts that accuse others.
         ap_difference: the largest difference of an AP, over all cells and IoU thresholds.
-        same_boxes, same_decisions, same_table, same_everything: whether the digests agree.
+        same: part of `digests` -> whether it is the same bit by bit.
     """
 
     name: str
@@ -68,10 +58,7 @@ class Comparison:
     flipped: dict[str, int]
     flipped_accusations: int
     ap_difference: float
-    same_boxes: bool
-    same_decisions: bool
-    same_table: bool
-    same_everything: bool
+    same: dict[str, bool]
 
 
 def without_timings(value: Any) -> Any:
@@ -86,15 +73,15 @@ def digest(value: Any) -> str:
     return sha256(json.dumps(without_timings(value), sort_keys=True).encode()).hexdigest()
 
 
-def digests(result: Result) -> Digests:
-    """The digests of a run."""
+def digests(result: Result) -> dict[str, str]:
+    """What of a run must not change, each part as one SHA-256. Equal digests, equal bits."""
     frames = result["frames"]
-    return Digests(
-        boxes=digest([[f["digest"], f["matches"]] for f in frames]),
-        decisions=digest([[f[name] for name in DECISIONS] for f in frames]),
-        table=digest(result["rows"]),
-        everything=digest(result),
-    )
+    return {
+        "boxes": digest([[f["digest"], f["matches"]] for f in frames]),
+        "decisions": digest([[f[name] for name in DECISIONS] for f in frames]),
+        "table": digest(result["rows"]),
+        "everything": digest(result),
+    }
 
 
 def compare(name: str, a: Result, b: Result) -> Comparison:
@@ -107,23 +94,16 @@ def compare(name: str, a: Result, b: Result) -> Comparison:
     if keys[0] != keys[1] or not all(f["digest"] for f in a["frames"]):
         raise InputError("expected two runs of the same settings, with digests; they hold other frames")
     pairs = list(zip(a["frames"], b["frames"], strict=True))
-    flipped: dict[str, int] = {}
-    for x, y in pairs:
-        if x["used"] != y["used"]:
-            cell = f"{x['n_attackers']} attackers, {x['policy']}"
-            flipped[cell] = flipped.get(cell, 0) + 1
+    flips = Counter(f"{x['n_attackers']} attackers, {x['policy']}" for x, y in pairs if x["used"] != y["used"])
     left, right = digests(a), digests(b)
     return Comparison(
         name=name,
         frames=len(pairs),
         boxes_differ=sum(x["digest"] != y["digest"] for x, y in pairs),
-        flipped=flipped,
+        flipped=dict(flips),
         flipped_accusations=sum(x["accused"] != y["accused"] for x, y in pairs),
         ap_difference=ap_difference(a["rows"], b["rows"]),
-        same_boxes=left.boxes == right.boxes,
-        same_decisions=left.decisions == right.decisions,
-        same_table=left.table == right.table,
-        same_everything=left.everything == right.everything,
+        same={part: left[part] == right[part] for part in left},
     )
 
 
@@ -152,7 +132,7 @@ def _play(settings: DemoSettings, jobs: int, threads: int) -> dict[str, Any]:
         return result.to_dict("robosac demo", environment(jobs, threads))
 
 
-def run(settings: DemoSettings) -> tuple[Digests, list[Comparison]]:
+def run(settings: DemoSettings) -> tuple[dict[str, str], list[Comparison]]:
     """The digests of the first run, and the others held against it."""
     first = fresh(settings, 1, 1)
     others = {"again": (1, 1), "two processes": (2, 1), "two threads": (1, 2)}
@@ -163,25 +143,25 @@ def passed(comparison: Comparison) -> bool:
     """The bar: everything the same, or at two threads AP to 0.001."""
     if comparison.name == "two threads":
         return comparison.ap_difference <= AP_BAR
-    return comparison.same_everything
+    return comparison.same["everything"]
 
 
-def show(settings: DemoSettings, first: Digests, comparisons: Sequence[Comparison], facts: dict[str, Any]) -> str:
+def show(
+    settings: DemoSettings, first: dict[str, str], comparisons: Sequence[Comparison], facts: dict[str, Any]
+) -> str:
     """The comparisons as text."""
-    same = {True: "identical", False: "DIFFER"}
     lines = [
         describe(facts),
         f"{settings.scenes} scenes x {settings.frames} frames x {len(settings.policies)} policies x "
         f"{len(settings.attackers)} numbers of attackers, seed {settings.seed}, detector {settings.detector}, "
         f"attack {settings.attack}",
-        f"one process, one thread: digest {first.everything[:16]}",
+        f"one process, one thread: digest {first['everything'][:16]}",
     ]
     for c in comparisons:
         lines += [
             "",
             f"{c.name}: {verdict(passed(c))}",
-            f"  boxes {same[c.same_boxes]}, decisions {same[c.same_decisions]}, table {same[c.same_table]}, "
-            f"everything {same[c.same_everything]}",
+            "  " + ", ".join(f"{part} {'identical' if same else 'DIFFER'}" for part, same in c.same.items()),
             f"  of {c.frames} verdicts: {c.boxes_differ} with other bits in boxes or scores, "
             f"{sum(c.flipped.values())} use other teammates, {c.flipped_accusations} accuse others",
             f"  largest difference of an AP: {c.ap_difference:.2g} (bar: "
@@ -193,24 +173,23 @@ def show(settings: DemoSettings, first: Digests, comparisons: Sequence[Compariso
 
 def main(args: Sequence[str] | None = None) -> int:
     """Print the comparisons; exit code 1 where a bar is missed, 2 where the arguments are wrong."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--scenes", type=int, default=20, help="held-out scenes, two frames each")
-    parser.add_argument("--detector", default="mean")
-    parser.add_argument("--attack", default="pgd")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    given = parser.parse_args(args)
-    try:
-        settings = DemoSettings(
-            scenes=given.scenes, detector=given.detector, attack=given.attack, seed=given.seed, pictures=0
-        )
+    given = options(
+        __doc__,
+        args,
+        scenes=Option(20, "held-out scenes, two frames each"),
+        detector="mean",
+        attack="pgd",
+        seed=0,
+        json=Option(False, "print JSON instead of text"),
+    )
+    with refusing():
+        asked = {name: getattr(given, name) for name in ("scenes", "detector", "attack", "seed")}
+        settings = DemoSettings(**asked, pictures=0)
         first, comparisons = run(settings)
-    except InputError as error:
-        parser.error(str(error))
     facts = machine(packages=("numpy", "scipy", "torch", "embreex"))
     if given.json:
         entries = [{**asdict(c), "passed": passed(c)} for c in comparisons]
-        print(json.dumps({"machine": facts, "digests": asdict(first), "comparisons": entries}, indent=1))
+        print(json.dumps({"machine": facts, "digests": first, "comparisons": entries}, indent=1))
     else:
         print(show(settings, first, comparisons, facts))
     return 0 if all(passed(c) for c in comparisons) else 1

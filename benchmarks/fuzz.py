@@ -1,13 +1,13 @@
 """Mutated files against the readers of untrusted files: `python -m benchmarks.fuzz` and, coverage-guided, `--atheris`.
 
 Every file is a mutation of a good one: bits flipped, bytes overwritten with telling values, pieces cut and doubled. A
-reader may return a plain value or raise `DataError`; anything else is a finding. Times are of the processor, whatever
+reader may return a plain value or raise `DataError`; anything else is a finding. `--structure` edits content instead
+(`benchmarks.fuzz_structure`), where a silent change of meaning is a finding too. Times are of the processor, whatever
 else runs beside it. `--atheris SECONDS` needs the package atheris, which nothing else here does.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import pickle
@@ -25,24 +25,15 @@ from typing import Any, Final
 import numpy as np
 import yaml
 
+from benchmarks.machine import Option, options
 from robosac import pcd
 from robosac.data import safe
 from robosac.data.recording import DataError
 
 _TELLING: Final = (
-    b"\x00",
-    b"\xff",
-    b"\x7f\xff\xff\xff",
-    b"\xff\xff\xff\xff",
-    b"\x80",
-    b"-1",
-    b"9999999999",
-    b"nan",
-    b"[",
-    b"{",
-    b"&a",
-    b"*a",
-)
+    b"\x00", b"\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\x80", b"-1", b"9999999999", b"nan", b"[", b"{",
+    b"&a", b"*a",
+)  # fmt: skip
 _VALUE: Final = {
     "a": [1, 2.5, "x", None, True],
     "b": {"c": [[3.0, -4.0], {"d": "e"}]},
@@ -192,11 +183,17 @@ def coverage_guided(seconds: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--atheris", type=int, metavar="SECONDS", help="coverage-guided instead, for so long")
-    arguments = parser.parse_args()
+    atheris = Option(None, "coverage-guided instead, for so many seconds", kind=int)
+    structure = Option(False, "edits of content in place of bytes")
+    arguments = options(__doc__, files=100_000, seed=0, atheris=atheris, structure=structure)
+    if arguments.structure:
+        from benchmarks.fuzz_structure import campaign as of_structure
+
+        edits = of_structure(arguments.files, arguments.seed)
+        for outcome, count in edits["outcomes"].items():
+            print(f"{outcome:<20} {count}")
+        print(f"findings: {len(edits['findings'])}", *edits["findings"][:20], sep="\n")
+        sys.exit(bool(edits["findings"]))
     if arguments.atheris:
         coverage_guided(arguments.atheris)
         return

@@ -12,19 +12,17 @@ in an empty folder.
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.machine import describe, machine
+from benchmarks.machine import Option, describe, machine, ms, options
 from robosac.experiments.entries import without_timings
 
 SMALL = (
@@ -77,9 +75,7 @@ def kill_and_resume(
     settings: Sequence[str], folder: Path, *, kills: int, jobs: int, rng: random.Random, show: bool = False
 ) -> Kills:
     """Kill grids so many times; each is resumed until it is done and compared with one that nobody disturbed."""
-    began = time.perf_counter()
-    finish(start(settings, folder / "undisturbed", jobs))
-    lasts_s = time.perf_counter() - began
+    lasts_s = seconds(settings, folder / "undisturbed", jobs)
     wanted = entries(folder / "undisturbed")
     killed = rounds = during = 0
     differing: list[str] = []
@@ -110,19 +106,19 @@ def kill_and_resume(
 
 def seconds(settings: Sequence[str], out: Path, jobs: int) -> float:
     """How long a grid takes, starting up included."""
-    began = time.perf_counter()
-    finish(start(settings, out, jobs))
-    return time.perf_counter() - began
+    return ms(lambda: finish(start(settings, out, jobs))) / 1e3
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--jobs", type=int, default=2, help="processes of the grids that are killed")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--scenes", type=int, default=20, help="of the grid whose speed is measured")
-    parser.add_argument("--no-speed", action="store_true")
-    chosen = parser.parse_args(args)
+    chosen = options(
+        __doc__,
+        args,
+        kills=50,
+        jobs=Option(2, "processes of the grids that are killed"),
+        seed=Option(0, "of the moments"),
+        scenes=Option(20, "of the grid whose speed is measured"),
+        no_speed=False,
+    )
     os.environ["OMP_NUM_THREADS"] = "1"
     print(describe(machine(1)))
     with tempfile.TemporaryDirectory() as name:

@@ -10,11 +10,10 @@ boxes a message, `unbounded` takes 4096. Times are medians of runs taken in turn
 
 from __future__ import annotations
 
-import argparse
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from unittest import mock
 
@@ -22,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.machine import Spread, cpu_name
+from benchmarks.machine import Spread, cpu_name, first_frame, in_turns, options, undefended
 from robosac import attacks, detectors
 from robosac.attacks import BoxFlood
 from robosac.boxes import nms_bev
@@ -31,19 +30,16 @@ from robosac.detectors.bev.decode import boxes_at, decode
 from robosac.detectors.bev.network import HEAT
 from robosac.detectors.fusion.late import Found, LateFusion
 from robosac.detectors.fusion.single import single
-from robosac.evaluation.play import attacked_air, choose_attackers
-from robosac.simulation import scenario
-from robosac.types import Array, Detector, Frame, Id, Message, Request, keyed_rng
+from robosac.types import Array, Detector, Message, Request, View
 
 LIMIT: Final = 2.0  # times the clean time
 
 
 @dataclass(frozen=True, eq=False)
 class Inbox:
-    """One frame: what the ego gets, honest and flooded."""
+    """What one ego gets, honest and flooded."""
 
-    frame: Frame
-    request: Request
+    ego: View
     clean: Sequence[Message]
     flooded: Sequence[Message]
 
@@ -65,23 +61,23 @@ class Row:
         )
 
 
-def inboxes(detector: Detector, attack: Any, scenes: int, n_attackers: int, seed: int) -> list[Inbox]:
-    """The first frame of validation scenes."""
+def inboxes(detector: Detector, attack: Any, args: Any) -> list[Inbox]:
+    """Of the first frame of validation scenes."""
     made = []
-    for index in range(scenes):
-        frame, _ = scenario("val", index).snapshot(0).frame()
-        request = Request.of(frame.ego)
-        honest: dict[Id, Message] = {i: detector.encode(v, request) for i, v in frame.others.items()}
-        chosen = choose_attackers(seed, frame.scenario, sorted(honest), n_attackers)
-        attacker = attack.start(frame.scenario, chosen, keyed_rng(seed, frame.scenario, "attack"))
-        air = attacked_air(frame, detector, request, honest, chosen, attack.knowledge)
-        lies = attacker.send(air)
-        flooded = [*(m for i, m in honest.items() if i not in chosen), *lies]
-        made.append(Inbox(frame, request, list(honest.values()), flooded))
+    for index in range(args.scenes):
+        moment = first_frame("val", index)
+        clean, flooded = (undefended(moment, detector, attack, m, seed=args.seed) for m in (0, args.attackers))
+        made.append(Inbox(moment.frame.ego, *([r.message for r in p.inbox] for p in (clean, flooded))))
     return made
 
 
-def outputs(detector: Any, inbox: Inbox, messages: Sequence[Message]) -> tuple[Tensor, Array]:
+def fused(detector: Detector, ego: View, messages: Sequence[Message]) -> int:
+    """Boxes of the full fusion."""
+    session = detector.open(ego, Request.of(ego), messages)
+    return len(session.detect([frozenset(session.ids)])[0])
+
+
+def outputs(detector: Any, ego: View, messages: Sequence[Message]) -> tuple[Tensor, Array]:
     """What the head says of the full fusion and the ground beneath: all that `decode` is called with."""
     seen: list[tuple[Tensor, Array]] = []
 
@@ -90,9 +86,12 @@ def outputs(detector: Any, inbox: Inbox, messages: Sequence[Message]) -> tuple[T
         return decode(output, ground, config)
 
     with mock.patch("robosac.detectors.bev.session.decode", spy):
-        session = detector.open(inbox.frame.ego, inbox.request, messages)
-        session.detect([frozenset(session.ids)])
+        fused(detector, ego, messages)
     return seen[-1]
+
+
+def shipped_way(output: Tensor, ground: Array, config: DecodeConfig) -> int:
+    return len(decode(output, ground, config)[0])
 
 
 def every_cell(output: Tensor, ground: Array, config: DecodeConfig) -> int:
@@ -105,47 +104,32 @@ def every_cell(output: Tensor, ground: Array, config: DecodeConfig) -> int:
     return len(nms_bev(boxes, flat[cells].numpy(), config.nms_iou))
 
 
-def measured(name: str, pairs: Sequence[tuple[Callable[[], int], Callable[[], int]]], repeats: int) -> Row:
-    """Clean and flooded in turns, a median a frame; the ratio is that of the medians over frames."""
-    times: list[list[float]] = [[], []]
-    boxes: list[list[int]] = [[], []]
-    for pair in pairs:
-        spent: list[list[float]] = [[], []]
-        for repeat in range(repeats + 1):
-            for k, run in enumerate(pair):
-                began = time.perf_counter()
-                found = run()
-                if repeat:  # the first warms up
-                    spent[k].append(1e3 * (time.perf_counter() - began))
-                else:
-                    boxes[k].append(found)
-        for k in (0, 1):
-            times[k].append(float(np.median(spent[k])))
-    clean, flooded = Spread.of(times[0]), Spread.of(times[1])
-    counts = (float(np.mean(boxes[0])), float(np.mean(boxes[1])))
+def measured(name: str, frames: Sequence[Mapping[str, Callable[[], int]]], repeats: int) -> Row:
+    """The ways "clean" and "flooded" of each frame in turns, a median a frame; the ratio is that of the medians."""
+    boxes = [{way: run() for way, run in ways.items()} for ways in frames]
+    times = [in_turns(ways, repeats) for ways in frames]
+    clean, flooded = (Spread.of([float(np.median(t[way])) for t in times]) for way in ("clean", "flooded"))
+    counts = (float(np.mean([b["clean"] for b in boxes])), float(np.mean([b["flooded"] for b in boxes])))
     return Row(name, clean, flooded, flooded.median / clean.median, counts)
 
 
-def intermediate(name: str, args: argparse.Namespace) -> list[Row]:
+def intermediate(name: str, args: Any) -> list[Row]:
     """A shipped detector under the gradient's flood."""
     detector = detectors.load(name)
     # the flood aims at what enters suppression: the decoder's own threshold
     flood = {"kind": "flood", "score": 0.15, "spacing": 2, "margin": 1.0, "lead": 0.3}
-    attack = attacks.load("proposal_flood", objective=flood)
-    frames = inboxes(detector, attack, args.scenes, args.attackers, args.seed)
-    heads = [(outputs(detector, f, f.clean), outputs(detector, f, f.flooded)) for f in frames]
-    bounded = DecodeConfig()
-
-    def bound(head: tuple[Tensor, Array]) -> Callable[[], int]:
-        return lambda: len(decode(*head, bounded)[0])
-
-    def free(head: tuple[Tensor, Array]) -> Callable[[], int]:
-        return lambda: every_cell(*head, bounded)
-
-    return [
-        measured(f"{name}, bounded", [(bound(a), bound(b)) for a, b in heads], args.repeats),
-        measured(f"{name}, unbounded", [(free(a), free(b)) for a, b in heads], max(1, args.repeats // 5)),
-    ]
+    frames = inboxes(detector, attacks.load("proposal_flood", objective=flood), args)
+    heads = [(outputs(detector, f.ego, f.clean), outputs(detector, f.ego, f.flooded)) for f in frames]
+    rows = []
+    for label, way, repeats in (
+        ("bounded", shipped_way, args.repeats),
+        ("unbounded", every_cell, max(1, args.repeats // 5)),
+    ):
+        ways = [
+            {"clean": partial(way, *a, DecodeConfig()), "flooded": partial(way, *b, DecodeConfig())} for a, b in heads
+        ]
+        rows.append(measured(f"{name}, {label}", ways, repeats))
+    return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,38 +142,25 @@ class _Known:
         return self.found
 
 
-def late(args: argparse.Namespace) -> list[Row]:
+def late(args: Any) -> list[Row]:
     """Late fusion under a flood of boxes: sessions are opened and the full fusion merged, detection left out."""
     rows = []
     one = single("mean")
     for label, most, spacing_m in (("bounded", 100, 3.5), ("unbounded", 4096, 1.0)):
         real = LateFusion(one, name="late", grid=one.grid, max_boxes=most)
-        frames = inboxes(real, BoxFlood(boxes=most, spacing_m=spacing_m), args.scenes, args.attackers, args.seed)
-        pairs = []
-        for f in frames:
-            own = real.alone(f.frame.ego)
-            ready = LateFusion(_Known(own), name="late", grid=one.grid, max_boxes=most)
-
-            def run(f: Inbox, messages: Sequence[Message], ready: LateFusion) -> Callable[[], int]:
-                def once() -> int:
-                    session = ready.open(f.frame.ego, f.request, messages)
-                    return len(session.detect([frozenset(session.ids)])[0])
-
-                return once
-
-            pairs.append((run(f, f.clean, ready), run(f, f.flooded, ready)))
-        rows.append(measured(f"late:mean, {label}", pairs, args.repeats if most == 100 else 2))
+        ways = []
+        for f in inboxes(real, BoxFlood(boxes=most, spacing_m=spacing_m), args):
+            ready = LateFusion(_Known(real.alone(f.ego)), name="late", grid=one.grid, max_boxes=most)
+            ways.append(
+                {"clean": partial(fused, ready, f.ego, f.clean), "flooded": partial(fused, ready, f.ego, f.flooded)}
+            )
+        rows.append(measured(f"late:mean, {label}", ways, args.repeats if most == 100 else 2))
     return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--detectors", nargs="+", default=["mean", "max", "attention", "late"])
-    parser.add_argument("--scenes", type=int, default=8)
-    parser.add_argument("--attackers", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    names = ("mean", "max", "attention", "late")
+    args = options(__doc__, detectors=names, scenes=8, attackers=2, repeats=20, seed=0)
     print(f"{cpu_name()}, {os.cpu_count()} CPUs; {args.scenes} scenes, {args.attackers} attackers; ms a frame")
     print(f"{'post-processing':<28}{'clean':>24}{'flooded':>26}{'ratio':>8}{'boxes':>9}{'flooded':>9}")
     failed = []

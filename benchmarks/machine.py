@@ -1,20 +1,79 @@
-"""What a timing depends on, printed beside it, and how timings are summed up."""
+"""What benchmarks share: their options, timings and what these depend on, and a frame that is played undefended."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from robosac import __version__
+from robosac.air import Attack
+from robosac.evaluation.play import Moment, Played, play
+from robosac.registry.defenses import policy
+from robosac.simulation import scenario
+from robosac.types import Detector, InputError
 
 
+# ---------------------------------------------------------------------------------------------------------- options
+class Option(NamedTuple):
+    """An option that needs more than its default."""
+
+    default: Any
+    help: str = ""
+    choices: Sequence[str] | None = None
+    kind: Callable[[str], Any] | None = None  # where the default does not say it
+
+
+class Rest(NamedTuple):
+    """What stands without an option's name: any number of words."""
+
+    help: str
+
+
+def options(doc: str | None, args: Sequence[str] | None = None, **asked: Any) -> Any:
+    """A benchmark's arguments: `--NAME` for each, of its default's type; False is a flag, a tuple takes several."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, given in asked.items():
+        if isinstance(given, Rest):
+            parser.add_argument(name, nargs="*", help=given.help)
+            continue
+        default, about, choices, kind = given if isinstance(given, Option) else Option(given)
+        about += "" if default in (None, False, ()) else f" (default: {default})"
+        flag: dict[str, Any] = {"action": "store_true"}
+        one = default[0] if isinstance(default, tuple) and default else default
+        typed = {"type": kind or _kind(one), "choices": choices, "default": default}
+        several = {"nargs": "+"} if isinstance(default, tuple) else {}
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", help=about, **(flag if default is False else typed | several)
+        )
+    return parser.parse_args(args)
+
+
+def _kind(value: Any) -> Callable[[str], Any]:
+    return Path if isinstance(value, Path) else str if value is None or value == () else type(value)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """What is wrong with the arguments is printed; exit code 2."""
+    try:
+        yield
+    except InputError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+# ---------------------------------------------------------------------------------------------------------- timings
 @dataclass(frozen=True)
 class Spread:
     """A median with the quartiles about it, in the unit of the values."""
@@ -32,6 +91,19 @@ class Spread:
         return f"{self.median:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
+def ms(work: Callable[[], object]) -> float:
+    """Milliseconds of wall time that one call takes."""
+    start = time.perf_counter()
+    work()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def in_turns(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Milliseconds of each way, one after another in every repeat; a first round, which warms up, does not count."""
+    rounds = [{name: ms(work) for name, work in ways.items()} for _ in range(repeats + 1)][1:]
+    return {name: [times[name] for times in rounds] for name in ways}
+
+
 def cpu_name() -> str:
     """The processor's name, as far as the system tells."""
     info = Path("/proc/cpuinfo")
@@ -40,21 +112,17 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def load() -> float | None:
-    """Mean number of busy processes over the last minute; above the number of cores, timings are those of a queue."""
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-
-
 def machine(threads: int | None = None, packages: Sequence[str] = ("numpy", "torch")) -> dict[str, Any]:
-    """Hardware, versions and load, as plain data. `threads` are the computing threads of torch."""
+    """Hardware, versions and load, as plain data. `threads` are the computing threads of torch.
+
+    `load` is the mean number of busy processes over the last minute: above the number of cores, timings are those of a
+    queue.
+    """
     versions = {"robosac": __version__, "python": platform.python_version()}
     versions |= {package: version(package) for package in packages}
-    return {"cpu": cpu_name(), "cores": cores(), "threads": threads, "load": load(), "versions": versions}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+    return {"cpu": cpu_name(), "cores": cores, "threads": threads, "load": load, "versions": versions}
 
 
 def describe(facts: dict[str, Any]) -> str:
@@ -66,3 +134,16 @@ def describe(facts: dict[str, Any]) -> str:
 
 def verdict(ok: bool) -> str:
     return "PASS" if ok else "FAIL"
+
+
+# ----------------------------------------------------------------------------------------------------------- frames
+def first_frame(split: str, index: int, *, seed: int = 0) -> Moment:
+    """The first frame of a simulated scene."""
+    snapshot = scenario(split, index, seed=seed).snapshot(0)
+    return Moment(*snapshot.frame(), snapshot.world)
+
+
+def undefended(moment: Moment, detector: Detector, attack: Attack | None, attackers: int, *, seed: int = 0) -> Played:
+    """A frame under an attack where everybody who passes the gate is fused."""
+    (played,) = play([moment], detector, attack, (attackers,), [policy("none")], seed=seed)
+    return played

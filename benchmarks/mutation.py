@@ -9,12 +9,13 @@ noticed; one in a function that no test calls does not.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from benchmarks.machine import Option, Rest, options
 
 ROOT = Path(__file__).parent.parent
 MUTANTS = ROOT / "mutants"
@@ -41,15 +42,16 @@ def table(by_module: dict[str, dict[str, int]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
-    parser.add_argument("only", nargs="*", help="mutants to test, by name, such as 'robosac.gate.*'; all unless given")
-    parser.add_argument("--jobs", type=int, default=2, help="mutants tested at a time")
-    parser.add_argument("--last", action="store_true", help="print the last run again")
-    options = parser.parse_args()
-    if not options.last:
+    args = options(
+        __doc__,
+        only=Rest("mutants to test, by name, such as 'robosac.gate.*'; all unless given"),
+        jobs=Option(2, "mutants tested at a time"),
+        last=Option(False, "print the last run again"),
+    )
+    if not args.last:
         shutil.rmtree(MUTANTS, ignore_errors=True)  # results of an earlier run stand, even where tests have changed
         command = [sys.executable, "-c", "from mutmut.__main__ import cli; cli()", "run", "--max-children"]
-        subprocess.run([*command, str(options.jobs), *options.only], cwd=ROOT, check=True)
+        subprocess.run([*command, str(args.jobs), *args.only], cwd=ROOT, check=True)
     by_module = results(MUTANTS)
     for name in (n for codes in by_module.values() for n, code in codes.items() if code in UNNOTICED):
         print(f"mutmut show {name}")

@@ -6,6 +6,7 @@ The arguments are those of the models' published configurations, less what only 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,13 +29,9 @@ Half = tuple[float, float]
 
 def _backbone(**more: Any) -> dict[str, Any]:
     return {
-        "layer_nums": [3, 5, 8],
-        "layer_strides": [2, 2, 2],
-        "num_filters": [64, 128, 256],
-        "upsample_strides": [1, 2, 4],
-        "num_upsample_filter": [128, 128, 128],
-        **more,
-    }
+        "layer_nums": [3, 5, 8], "layer_strides": [2, 2, 2], "num_filters": [64, 128, 256],
+        "upsample_strides": [1, 2, 4], "num_upsample_filter": [128, 128, 128], **more,
+    }  # fmt: skip
 
 
 def _shrink(stride: int) -> dict[str, Any]:
@@ -44,18 +41,11 @@ def _shrink(stride: int) -> dict[str, Any]:
 
 def _pillars(half: Half, compression: int = 0, *, max_cav: int, **more: Any) -> dict[str, Any]:
     return {
-        "voxel_size": PILLAR,
-        "lidar_range": _range(half),
-        "anchor_number": 2,
-        "anchor_num": 2,
-        "max_cav": max_cav,
-        "compression": compression,
-        "backbone_fix": False,
+        "voxel_size": PILLAR, "lidar_range": _range(half), "anchor_number": 2, "anchor_num": 2, "max_cav": max_cav,
+        "compression": compression, "backbone_fix": False,
         "pillar_vfe": {"use_norm": True, "with_distance": False, "use_absolute_xyz": True, "num_filters": [64]},
-        "point_pillar_scatter": {"num_features": 64},
-        "base_bev_backbone": _backbone(),
-        **more,
-    }
+        "point_pillar_scatter": {"num_features": 64}, "base_bev_backbone": _backbone(), **more,
+    }  # fmt: skip
 
 
 def _range(half: Half) -> list[float]:
@@ -78,77 +68,43 @@ def _fcooper(half: Half, compression: int, max_cav: int) -> dict[str, Any]:
 def _v2vnet(half: Half, compression: int, max_cav: int) -> dict[str, Any]:
     rows, cols = _fine(half)
     fusion = {
-        "voxel_size": PILLAR,
-        "downsample_rate": 4,
-        "num_iteration": 2,
-        "in_channels": 256,
-        "gru_flag": True,
-        "agg_operator": "avg",
-        "conv_gru": {"H": rows, "W": cols, "num_layers": 1, "kernel_size": [[3, 3]]},
-    }
+        "voxel_size": PILLAR, "downsample_rate": 4, "num_iteration": 2, "in_channels": 256, "gru_flag": True,
+        "agg_operator": "avg", "conv_gru": {"H": rows, "W": cols, "num_layers": 1, "kernel_size": [[3, 3]]},
+    }  # fmt: skip
     return _pillars(half, compression, max_cav=max_cav, shrink_header=_shrink(2), v2vfusion=fusion)
 
 
 def _v2xvit(half: Half, compression: int, max_cav: int) -> dict[str, Any]:
+    cav = {
+        "dim": 256, "use_hetero": True, "use_RTE": True, "RTE_ratio": 2, "heads": 8, "dim_head": 32, "dropout": 0.3,
+    }  # fmt: skip
+    windows = {
+        "dim": 256, "heads": [16, 8, 4], "dim_head": [16, 32, 64], "dropout": 0.3, "window_size": [4, 8, 16],
+        "relative_pos_embedding": True, "fusion_method": "split_attn",
+    }  # fmt: skip
     encoder = {
-        "num_blocks": 1,
-        "depth": 3,
-        "use_roi_mask": True,
-        "cav_att_config": {
-            "dim": 256,
-            "use_hetero": True,
-            "use_RTE": True,
-            "RTE_ratio": 2,
-            "heads": 8,
-            "dim_head": 32,
-            "dropout": 0.3,
-        },
-        "pwindow_att_config": {
-            "dim": 256,
-            "heads": [16, 8, 4],
-            "dim_head": [16, 32, 64],
-            "dropout": 0.3,
-            "window_size": [4, 8, 16],
-            "relative_pos_embedding": True,
-            "fusion_method": "split_attn",
-        },
-        "feed_forward": {"mlp_dim": 256, "dropout": 0.3},
-        "sttf": {"voxel_size": PILLAR, "downsample_rate": 4},
-    }
+        "num_blocks": 1, "depth": 3, "use_roi_mask": True, "cav_att_config": cav, "pwindow_att_config": windows,
+        "feed_forward": {"mlp_dim": 256, "dropout": 0.3}, "sttf": {"voxel_size": PILLAR, "downsample_rate": 4},
+    }  # fmt: skip
     return _pillars(half, compression, max_cav=max_cav, shrink_header=_shrink(2), transformer={"encoder": encoder})
 
 
 def _where2comm(half: Half, compression: int, max_cav: int, *, multi_scale: bool = True) -> dict[str, Any]:
     fusion = {
-        "fully": False,
-        "voxel_size": PILLAR,
-        "downsample_rate": 4,
-        "in_channels": 256,
-        "multi_scale": multi_scale,
-        "layer_nums": [3, 5, 8],
-        "num_filters": [64, 128, 256],
+        "fully": False, "voxel_size": PILLAR, "downsample_rate": 4, "in_channels": 256, "multi_scale": multi_scale,
+        "layer_nums": [3, 5, 8], "num_filters": [64, 128, 256],
         "communication": {"round": 1, "threshold": 0.01, "gaussian_smooth": {"k_size": 5, "c_sigma": 1.0}},
-    }
+    }  # fmt: skip
     return _pillars(
         half, compression, max_cav=max_cav, shrink_header=_shrink(2), head_dim=256, where2comm_fusion=fusion
     )
 
 
-def _where2comm_single(half: Half, compression: int, max_cav: int) -> dict[str, Any]:
-    return _where2comm(half, compression, max_cav, multi_scale=False)
-
-
 def _cobevt(half: Half, compression: int, max_cav: int) -> dict[str, Any]:
     fusion = {
-        "input_dim": 256,
-        "mlp_dim": 256,
-        "agent_size": max_cav,
-        "window_size": 4,
-        "dim_head": 32,
-        "drop_out": 0.1,
-        "depth": 3,
-        "mask": True,
-    }
+        "input_dim": 256, "mlp_dim": 256, "agent_size": max_cav, "window_size": 4, "dim_head": 32, "drop_out": 0.1,
+        "depth": 3, "mask": True,
+    }  # fmt: skip
     return _pillars(half, compression, max_cav=max_cav, shrink_header=_shrink(2), fax_fusion=fusion)
 
 
@@ -158,22 +114,13 @@ def _coalign(half: Half, compression: int, max_cav: int) -> dict[str, Any]:
 
 def _second(half: Half, compression: int, max_cav: int) -> dict[str, Any]:
     backbone = {
-        "layer_nums": [5, 5],
-        "layer_strides": [1, 2],
-        "num_filters": [128, 256],
-        "upsample_strides": [1, 2],
-        "num_upsample_filter": [256, 256],
-        "compression": compression,
-    }
+        "layer_nums": [5, 5], "layer_strides": [1, 2], "num_filters": [128, 256], "upsample_strides": [1, 2],
+        "num_upsample_filter": [256, 256], "compression": compression,
+    }  # fmt: skip
     return {
-        "batch_size": 1,
-        "anchor_number": 2,
-        "anchor_num": 2,
-        "mean_vfe": {"feature_points": 4},
-        "backbone_3d": {},
-        "height_compression": {"feature_num": 256},
-        "base_bev_backbone": backbone,
-    }
+        "batch_size": 1, "anchor_number": 2, "anchor_num": 2, "mean_vfe": {"feature_points": 4}, "backbone_3d": {},
+        "height_compression": {"feature_num": 256}, "base_bev_backbone": backbone,
+    }  # fmt: skip
 
 
 def _pixor(half: Half, compression: int, max_cav: int) -> dict[str, Any]:
@@ -187,7 +134,7 @@ MODELS: Final[Mapping[str, tuple[str, int, Callable[[Half, int, int], dict[str, 
     "V2VNet": ("point_pillar_v2vnet", 4, _v2vnet),
     "V2X-ViT": ("point_pillar_transformer", 4, _v2xvit),
     "Where2comm": ("point_pillar_where2comm", 4, _where2comm),
-    "Where2comm, one scale": ("point_pillar_where2comm", 4, _where2comm_single),
+    "Where2comm, one scale": ("point_pillar_where2comm", 4, partial(_where2comm, multi_scale=False)),
     "CoBEVT": ("point_pillar_cobevt", 4, _cobevt),
     "CoAlign": ("point_pillar_coalign", 2, _coalign),
     "PIXOR": ("pixor_intermediate", 4, _pixor),
@@ -207,32 +154,18 @@ def config(
     limits = _range(half)
     dense, sparse = name == "PIXOR", name == "SECOND"
     voxel = [0.1, 0.1, 0.1] if sparse else PILLAR
-    preprocess: dict[str, Any] = {
-        "core_method": "SpVoxelPreprocessor",
-        "args": {
-            "voxel_size": voxel,
-            "max_points_per_voxel": 5 if sparse else 32,
-            "max_voxel_train": 32000,
-            "max_voxel_test": 70000,
-        },
-        "cav_lidar_range": limits,
-    }
+    voxels = {
+        "voxel_size": voxel, "max_points_per_voxel": 5 if sparse else 32, "max_voxel_train": 32000,
+        "max_voxel_test": 70000,
+    }  # fmt: skip
+    preprocess: dict[str, Any] = {"core_method": "SpVoxelPreprocessor", "args": voxels, "cav_lidar_range": limits}
+    anchors = {
+        "cav_lidar_range": limits, "l": 3.9, "w": 1.6, "h": 1.56, "r": [0, 90], "feature_stride": stride, "num": 2,
+    }  # fmt: skip
     post: dict[str, Any] = {
-        "core_method": "VoxelPostprocessor",
-        "anchor_args": {
-            "cav_lidar_range": limits,
-            "l": 3.9,
-            "w": 1.6,
-            "h": 1.56,
-            "r": [0, 90],
-            "feature_stride": stride,
-            "num": 2,
-        },
+        "core_method": "VoxelPostprocessor", "anchor_args": anchors, "order": "hwl", "max_num": 100, "nms_thresh": 0.15,
         "target_args": {"pos_threshold": 0.6, "neg_threshold": 0.45, "score_threshold": 0.2},
-        "order": "hwl",
-        "max_num": 100,
-        "nms_thresh": 0.15,
-    }
+    }  # fmt: skip
     if dense:
         resolution = {"res": 0.2, "downsample_rate": 4}
         preprocess.update(core_method="BevPreprocessor", args=resolution)

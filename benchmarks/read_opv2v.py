@@ -12,20 +12,19 @@ Files are in the page cache: a disk makes both slower by the same. The data set 
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import importlib.util
 import json
 import tempfile
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import yaml
 
-from benchmarks.machine import Spread, describe, machine, verdict
+from benchmarks.machine import Option, Spread, describe, machine, ms, options, verdict
 from robosac.boxes import pose_xyz_rpy
 from robosac.data.dataset import DataSet
 from robosac.data.opv2v import OPV2V
@@ -119,19 +118,20 @@ def measure(root: Path, points: int, rounds: int) -> dict[str, Spread]:
             given = prepare()
             if isinstance(given, DataSet):
                 given.entries  # noqa: B018 (listed, as above)
-            start = time.perf_counter()
-            work(given)
+            took = ms(partial(work, given))
             if turn:  # the first fills caches
-                times[name].append(1000 * (time.perf_counter() - start))
+                times[name].append(took)
     return {name: Spread.of(values) for name, values in times.items()}
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--points", type=int, default=60_000, help="points of each agent")
-    parser.add_argument("--rounds", type=int, default=30, help="how often each way is timed")
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args(args)
+    given = options(
+        __doc__,
+        args,
+        points=Option(60_000, "points of each agent"),
+        rounds=Option(30, "how often each way is timed"),
+        json=False,
+    )
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder), given.points, given.rounds)
     ratio = found["scans, poses, labels"].median / found["floor"].median

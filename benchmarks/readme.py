@@ -5,11 +5,12 @@ The table comes from `runs/demo/result.json`, the picture from `runs/demo/frame-
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from pathlib import Path
 from typing import Any
+
+from benchmarks.machine import Option, options
 
 ROOT = Path(__file__).parent.parent
 START, END = "<!-- demo table: python -m benchmarks.readme -->", "<!-- end of demo table -->"
@@ -55,10 +56,11 @@ def fill(readme: str, result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", type=Path, default=ROOT / "runs" / "demo", help="folder of a finished `robosac demo`")
-    parser.add_argument("--frame", type=int, default=0, help="which drawn frame becomes the picture")
-    args = parser.parse_args()
+    args = options(
+        __doc__,
+        run=Option(ROOT / "runs" / "demo", "folder of a finished `robosac demo`"),
+        frame=Option(0, "which drawn frame becomes the picture"),
+    )
     result = json.loads((args.run / "result.json").read_text())
     readme = ROOT / "README.md"
     readme.write_text(fill(readme.read_text(), result))

@@ -8,7 +8,6 @@ under one Bonferroni correction: the chance of any false alarm in the whole stud
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 from scipy.stats import binomtest
 
+from benchmarks.machine import Option, options, refusing
 from robosac.budget import Law, success, trials
 from robosac.errors import InputError
 from robosac.types import Bool, keyed_rng
@@ -98,8 +98,8 @@ def count_hits(rng: np.random.Generator, law: Law, runs: int, n_trials: int, tea
     hits = 0
     for start in range(0, runs, step := max(1, CHUNK // width)):
         members = draw(rng, (min(step, runs - start), n_trials), teammates, subset)
-        liars = rng.permutation(teammates)[:attackers]  # who attacks must not matter
-        hits += int((~members[..., liars].any(axis=-1)).any(axis=-1).sum())
+        malicious = rng.permutation(teammates)[:attackers]  # who attacks must not matter
+        hits += int((~members[..., malicious].any(axis=-1)).any(axis=-1).sum())
     return hits
 
 
@@ -166,17 +166,17 @@ def _p(value: float) -> str:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Print the study; exit code 1 where an exact law is rejected, 2 where the arguments are wrong."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--largest", type=int, default=8, help="largest number of teammates A")
-    parser.add_argument("--runs", type=int, default=20_000, help="searches a cell")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
-    asked = parser.parse_args(args)
-    try:
+    asked = options(
+        __doc__,
+        args,
+        largest=Option(8, "largest number of teammates A"),
+        runs=Option(20_000, "searches a cell"),
+        seed=0,
+        json=Option(False, "print JSON instead of text"),
+        out=Option(None, "also write the JSON to this file", kind=Path),
+    )
+    with refusing():
         study = run_study(largest=asked.largest, runs=asked.runs, seed=asked.seed)
-    except InputError as error:
-        parser.error(str(error))
     text = json.dumps(as_json(study), indent=2, allow_nan=False)
     if asked.out is not None:
         asked.out.parent.mkdir(parents=True, exist_ok=True)

@@ -6,17 +6,15 @@ Wall time of fresh interpreters, best and median: one that does nothing, one tha
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Final
 
-from benchmarks.machine import describe, machine, verdict
+from benchmarks.machine import Option, describe, machine, ms, options, refusing, verdict
 from robosac.types import InputError
 
 BAR_S: Final = 0.5
@@ -44,12 +42,9 @@ def seconds(arguments: Sequence[str], runs: int) -> list[float]:
     """Wall time of `runs` fresh interpreters with these arguments, after one that fills the file cache."""
     if runs < 1:
         raise InputError(f"expected runs >= 1, got {runs}")
-    times = []
-    for _ in range(runs + 1):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
-        times.append(time.perf_counter() - start)
-    return times[1:]
+    command = [sys.executable, *arguments]
+    times = [ms(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)) for _ in range(runs + 1)]
+    return [t / 1e3 for t in times[1:]]
 
 
 def heavy_modules(code: str) -> tuple[str, ...]:
@@ -78,14 +73,9 @@ def starts(runs: int) -> list[Start]:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Print the times; exit code 1 where a heavy package is loaded. Times are information, they depend on the load."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split(" `")[0])
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    given = parser.parse_args(args)
-    try:
+    given = options(__doc__, args, runs=5, json=Option(False, "print JSON instead of text"))
+    with refusing():
         found = starts(given.runs)
-    except InputError as error:
-        parser.error(str(error))
     facts = machine(packages=("numpy", "typer", "rich"))
     if given.json:
         entries = [{**asdict(s), "passed": s.ok} for s in found]

@@ -17,30 +17,26 @@ repeats, with the quartiles beside it.
 
 from __future__ import annotations
 
-import argparse
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import torch
-
-from benchmarks.machine import Spread, describe, machine, verdict
+from benchmarks.machine import Option, Spread, describe, machine, ms, options, refusing, verdict
 from benchmarks.reference import reference_frame
 from robosac import detectors
 from robosac.agreement import SeenScoreMap
 from robosac.defenses import Known, Robosac
 from robosac.detectors.bev.detector import BevDetector
+from robosac.executors import Serial, set_threads
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, Frame, InputError, Message, Received, Request, Subset, Verdict, keyed_rng
 
 TEAMMATES: Final = 5
 SIZE: Final = 3  # of a subset: two attackers are left out
 TRIALS: Final = 10  # all subsets of three of five
-TRIAL_BAR: Final = 0.7
-FRAME_BAR: Final = 1 / 6
+BARS: Final = {"trial_over_ego": 0.7, "defended_over_reference": 1 / 6}
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,48 +49,30 @@ class Case:
     subsets: tuple[Subset, ...]
 
 
-@dataclass(frozen=True)
-class Round:
-    """Milliseconds on one frame in one repeat.
+class Round(NamedTuple):
+    """Milliseconds on one frame in one repeat."""
 
-    Attributes:
-        ego: rasterise, encode and decode the ego's scan.
-        trial: fuse, decode and agreement, mean over the subsets.
-        defended: the whole frame with `TRIALS` trials.
-        reference: `TRIALS` trials and the ego-only pass in the reference style.
-        rasters_kept: the same, had the rasters been kept after the first pass.
-    """
-
-    ego: float
-    trial: float
-    defended: float
-    reference: float
-    rasters_kept: float
+    ego: float  # rasterise, encode and decode the ego's scan
+    trial: float  # fuse, decode and agreement, mean over the subsets
+    defended: float  # the whole frame with `TRIALS` trials
+    reference: float  # `TRIALS` trials and the ego-only pass in the reference style
+    rasters_kept: float  # the same, had the rasters been kept after the first pass
 
 
-@dataclass(frozen=True)
-class Report:
-    """Medians and quartiles over all rounds; ratios are taken round by round."""
+Report = dict[str, dict[str, Spread]]
 
-    frames: int
-    repeats: int
-    ms: dict[str, Spread]
-    stages_ms: dict[str, Spread]
-    trial_over_ego: Spread
-    defended_over_reference: Spread
-    defended_over_rasters_kept: Spread
 
-    @staticmethod
-    def of(frames: int, repeats: int, rounds: Sequence[Round], stages: Sequence[dict[str, float]]) -> Report:
-        return Report(
-            frames=frames,
-            repeats=repeats,
-            ms={name: Spread.of([getattr(r, name) for r in rounds]) for name in Round.__dataclass_fields__},
-            stages_ms={name: Spread.of([s[name] for s in stages]) for name in stages[0]},
-            trial_over_ego=Spread.of([r.trial / r.ego for r in rounds]),
-            defended_over_reference=Spread.of([r.defended / r.reference for r in rounds]),
-            defended_over_rasters_kept=Spread.of([r.defended / r.rasters_kept for r in rounds]),
-        )
+def report_of(rounds: Sequence[Round], stages: Sequence[dict[str, float]]) -> Report:
+    """Medians and quartiles over all rounds, in milliseconds and of ratios, which are taken round by round."""
+    return {
+        "ms": {name: Spread.of([getattr(r, name) for r in rounds]) for name in Round._fields},
+        "stages_ms": {name: Spread.of([s[name] for s in stages]) for name in stages[0]},
+        "ratios": {
+            "trial_over_ego": Spread.of([r.trial / r.ego for r in rounds]),
+            "defended_over_reference": Spread.of([r.defended / r.reference for r in rounds]),
+            "defended_over_rasters_kept": Spread.of([r.defended / r.rasters_kept for r in rounds]),
+        },
+    }
 
 
 def cases(detector: BevDetector, count: int, *, seed: int = 0) -> Iterator[Case]:
@@ -139,13 +117,6 @@ def reference_run(detector: BevDetector, case: Case) -> float:
     return rasterising
 
 
-def ms(work: Callable[[], object]) -> float:
-    """Milliseconds that `work` takes."""
-    start = time.perf_counter()
-    work()
-    return 1e3 * (time.perf_counter() - start)
-
-
 def trial_ms(detector: BevDetector, case: Case) -> float:
     """Milliseconds of a trial, one subset at a time, from a session that stands ready; mean over the subsets."""
     session = detector.open(case.frame.ego, case.request, case.inbox)
@@ -158,17 +129,16 @@ def measure(detector: BevDetector, case: Case, *, defended_first: bool) -> tuple
     before = ms(lambda: ego_pass(detector, case))
     trial = trial_ms(detector, case)
     ego = (before + ms(lambda: ego_pass(detector, case))) / 2
-    times, stages, rasterising = {}, {}, 0.0
-    for side in ("defended", "reference") if defended_first else ("reference", "defended"):
-        start = time.perf_counter()
-        if side == "defended":
-            stages = dict(defended(detector, case).ms)
-        else:
-            rasterising = reference_run(detector, case)
-        times[side] = 1e3 * (time.perf_counter() - start)
+    first, second = ("defended", "reference") if defended_first else ("reference", "defended")
+    found: dict[str, Any] = {}
+    runs = {
+        "defended": lambda: found.update(stages=dict(defended(detector, case).ms)),
+        "reference": lambda: found.update(rasterising=reference_run(detector, case)),
+    }
+    times = {side: ms(runs[side]) for side in (first, second)}
     passes = len(case.subsets) + 1
-    kept = times["reference"] - rasterising * (passes - 1) / passes
-    return Round(ego, trial, times["defended"], times["reference"], kept), stages
+    kept = times["reference"] - found["rasterising"] * (passes - 1) / passes
+    return Round(ego, trial, times["defended"], times["reference"], kept), found["stages"]
 
 
 def run(detector: BevDetector, *, frames: int, repeats: int, seed: int = 0) -> Report:
@@ -178,64 +148,60 @@ def run(detector: BevDetector, *, frames: int, repeats: int, seed: int = 0) -> R
     data = list(cases(detector, frames, seed=seed))
     measure(detector, data[0], defended_first=True)  # warms caches and memory
     rounds = [measure(detector, case, defended_first=r % 2 == 0) for r in range(repeats) for case in data]
-    return Report.of(frames, repeats, [r for r, _ in rounds], [s for _, s in rounds])
+    return report_of([r for r, _ in rounds], [s for _, s in rounds])
 
 
-def show(report: Report, facts: dict[str, Any]) -> str:
+def passed(report: Report) -> dict[str, bool]:
+    return {name: report["ratios"][name].median <= bar for name, bar in BARS.items()}
+
+
+def show(report: Report) -> str:
     """The report as text."""
-    t, f, k = report.trial_over_ego, report.defended_over_reference, report.defended_over_rasters_kept
-    m = report.ms
-    stages = ", ".join(f"{name} {spread.median:.1f}" for name, spread in report.stages_ms.items())
-    return "\n".join(
-        [
-            describe(facts),
-            f"{report.frames} held-out frames, {TEAMMATES} teammates, {report.repeats} repeats: median [quartiles]",
-            "",
-            f"ego alone: rasterise, encode, decode    {m['ego'].show():>28} ms",
-            f"one more trial                          {m['trial'].show():>28} ms",
-            f"  trial / ego alone                     {t.show('.3f'):>28}     bar 0.700  "
-            f"{verdict(t.median <= TRIAL_BAR)}",
-            "",
-            f"defended frame, {TRIALS} trials              {m['defended'].show():>28} ms",
-            f"  ({stages})",
-            f"reference style, {TRIALS} trials             {m['reference'].show():>28} ms",
-            f"  defended / reference                  {f.show('.4f'):>28}     bar {FRAME_BAR:.3f}  "
-            f"{verdict(f.median <= FRAME_BAR)}  (1 / {1 / f.median:.1f})",
-            f"  defended / reference, rasters kept    {k.show('.4f'):>28}                (1 / {1 / k.median:.1f})",
-        ]
-    )
-
-
-def as_json(report: Report, facts: dict[str, Any]) -> dict[str, Any]:
-    """The report as plain data, with the bars."""
-    passed = {
-        "trial_over_ego": report.trial_over_ego.median <= TRIAL_BAR,
-        "defended_over_reference": report.defended_over_reference.median <= FRAME_BAR,
-    }
-    bars = {"trial_over_ego": TRIAL_BAR, "defended_over_reference": FRAME_BAR}
-    return {"machine": facts, **asdict(report), "bars": bars, "passed": passed}
+    m, ratios, ok = report["ms"], report["ratios"], passed(report)
+    stages = ", ".join(f"{name} {spread.median:.1f}" for name, spread in report["stages_ms"].items())
+    rows: list[tuple[str | Spread, str]] = [  # milliseconds, or the name of a ratio; and what it is called
+        (m["ego"], "ego alone: rasterise, encode, decode"),
+        (m["trial"], "one more trial"),
+        ("trial_over_ego", "  trial / ego alone"),
+        (m["defended"], f"defended frame, {TRIALS} trials ({stages})"),
+        (m["reference"], f"reference style, {TRIALS} trials"),
+        ("defended_over_reference", "  defended / reference"),
+        ("defended_over_rasters_kept", "  defended / reference, rasters kept"),
+    ]
+    lines = []
+    for value, title in rows:
+        if isinstance(value, Spread):
+            lines.append(f"{value.show():>24} ms  {title}")
+        else:
+            bar = f"     bar {BARS[value]:.3f}  {verdict(ok[value])}" if value in BARS else ""
+            ratio = ratios[value]
+            lines.append(f"{ratio.show('.4f'):>27}  {title} (1 / {1 / ratio.median:.1f}){bar}")
+    return "\n".join(lines)
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Print both ratios; the bars are information, so the exit code is 0 unless the arguments are wrong (2)."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--detector", default="mean", help="a shipped name or a .safetensors file")
-    parser.add_argument("--frames", type=int, default=8, help="held-out frames, one a scene")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1, help="computing threads of torch")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    given = parser.parse_args(args)
-    try:
-        if given.threads < 1:
-            raise InputError(f"expected threads >= 1, got {given.threads}")
-        torch.set_num_threads(given.threads)
+    given = options(
+        __doc__,
+        args,
+        detector=Option("mean", "a shipped name or a .safetensors file"),
+        frames=Option(8, "held-out frames, one a scene"),
+        repeats=5,
+        threads=Option(1, "computing threads of torch"),
+        seed=0,
+        json=Option(False, "print JSON instead of text"),
+    )
+    with refusing():
+        set_threads(Serial(threads=given.threads).threads)
         detector = detectors.load(given.detector)
         report = run(detector, frames=given.frames, repeats=given.repeats, seed=given.seed)
-    except InputError as error:
-        parser.error(str(error))
     facts = {"detector": detector.name, **machine(given.threads)}
-    print(json.dumps(as_json(report, facts), indent=1) if given.json else show(report, facts))
+    if given.json:
+        plain = {kind: {n: asdict(s) for n, s in spreads.items()} for kind, spreads in report.items()}
+        print(json.dumps({"machine": facts, **plain, "bars": BARS, "passed": passed(report)}, indent=1))
+    else:
+        frames = f"{given.frames} held-out frames, {TEAMMATES} teammates, {given.repeats} repeats: median [quartiles]"
+        print(f"{describe(facts)}\n{frames}\n\n{show(report)}")
     return 0
 
 

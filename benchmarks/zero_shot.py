@@ -21,19 +21,20 @@ What differs from the simulator and what is done about it:
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from benchmarks.machine import Option, Rest, options
 from robosac.data.dataset import EACH
 from robosac.evaluation.ap import average_precision, recall
 from robosac.executors import make_executor
 from robosac.experiments.entries import Entry
 from robosac.experiments.pictures import draw_scene
-from robosac.experiments.runner import Plan, make_plan, picture_tasks, run_plan
+from robosac.experiments.runner import Experiment, open_experiment, picture_tasks, run_experiment
 from robosac.experiments.settings import Grid
+from robosac.experiments.tables import shown
 from robosac.files import write_whole
 from robosac.types import InputError
 
@@ -55,7 +56,7 @@ def samples() -> list[Path]:
     return [home / name for name in SAMPLES if (home / name).is_dir()]
 
 
-def plan_of(name: str, ego: str, detector: str, attack: str, out: Path) -> Plan:
+def plan_of(name: str, ego: str, detector: str, attack: str, out: Path) -> Experiment:
     """A data set, one of the teammates attacking and none."""
     simulated = name == SIMULATED
     grid = Grid(
@@ -68,7 +69,7 @@ def plan_of(name: str, ego: str, detector: str, attack: str, out: Path) -> Plan:
         attackers=(0, 1),
         defense=("ego-only", "none", "robosac"),
     )
-    return make_plan(grid, out)
+    return open_experiment(grid, out)
 
 
 def show(title: str, entries: Sequence[Entry]) -> None:
@@ -83,31 +84,26 @@ def show(title: str, entries: Sequence[Entry]) -> None:
     for policy, (defense, m) in ROWS.items():
         rows = cells[defense, m]
         ap, found = average_precision([r.matches for r in rows]), recall([r.matches for r in rows])
-        aps = "".join(f"{_said(ap[t]):>8}" for t in (0.3, 0.5, 0.7))
+        aps = "".join(f"{shown(ap[t], '.3f'):>8}" for t in (0.3, 0.5, 0.7))
         used = sum(len(r.used) for r in rows) / len(rows)
         taken = f"{sum(bool(r.used & r.attackers) for r in rows) / len(rows):15.2f}" if m else ""
-        print(f"  {policy:20}{aps}{_said(found[0.5]):>12}{used:6.2f}{taken}")
-
-
-def _said(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3f}"
+        print(f"  {policy:20}{aps}{shown(found[0.5], '.3f'):>12}{used:6.2f}{taken}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "data", nargs="*", help="folders of data sets; default: the simulator's test split and the samples"
+    args = options(
+        __doc__,
+        data=Rest("folders of data sets; default: the simulator's test split and the samples"),
+        detector=Option("mean", "a shipped detector"),
+        attack=Option("pgd", "an attack preset"),
+        ego=Option(EACH, "first, each, or an agent's name"),
+        out=Path("runs/zero_shot"),
+        jobs=1,
     )
-    parser.add_argument("--detector", default="mean", help="a shipped detector")
-    parser.add_argument("--attack", default="pgd", help="an attack preset")
-    parser.add_argument("--ego", default=EACH, help="first, each, or an agent's name")
-    parser.add_argument("--out", type=Path, default=Path("runs/zero_shot"))
-    parser.add_argument("--jobs", type=int, default=1)
-    args = parser.parse_args()
     for name in args.data or [SIMULATED, *map(str, samples())]:
         title = Path(name).name
         plan, executor = plan_of(name, args.ego, args.detector, args.attack, args.out / title), make_executor(args.jobs)
-        show(title, run_plan(plan, executor))
+        show(title, run_experiment(plan, executor))
         for _, shot in executor.run(draw_scene, picture_tasks(plan, 1)):
             write_whole(args.out / f"{title}.png", shot.panels)
             print(f"  {args.out / title}.png")

@@ -52,9 +52,12 @@ def load_all(model: nn.Module, state: Mapping[str, Tensor], path: Path, advice: 
     """Load every tensor of `state`, or none.
 
     Raises:
-        InputError: naming what is missing, unexpected or of another shape. Ends in `advice`.
+        InputError: naming what is not finite, missing, unexpected or of another shape; ends in `advice`. NaN in weights
+            makes NaN of every result, and comparisons with it say "nothing there": a figure of nothing.
     """
     own: Mapping[str, Tensor] = model.state_dict()
+    if broken := [name for name, tensor in state.items() if not bool(tensor.isfinite().all())]:
+        raise InputError(f"expected finite weights in {str(path)!r}, got NaN or inf in {', '.join(broken[:_FEW])}")
     both = [k for k in own if k in state and state[k].shape != own[k].shape]
     problems = {
         "missing": [k for k in own if k not in state],

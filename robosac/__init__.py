@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load_detector", "wrap"]
 
 
-def __getattr__(name: str) -> Any:  # heavy rooms open only when they are asked for
+def __getattr__(name: str) -> Any:  # heavy packages open only when they are asked for
     if name in ("wrap", "load_detector"):
         from robosac import facade
 

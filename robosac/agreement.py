@@ -1,7 +1,8 @@
 """How much two results for the same frame agree.
 
 A measure is a value. `against(reference, ego, grid)` fixes one side (the ego's own result) and returns a function that
-scores the other side in [0, 1]: 1 means "nothing here contradicts the ego". Two empty results agree fully.
+scores the other side in [0, 1]: 1 means "nothing here contradicts the ego". Two empty results agree fully. A result
+that is not finite (NaN or inf in its boxes, scores or map, as an absurd message may cause) agrees with nothing.
 
 - `BoxJaccard` is the paper's measure (section 3.3): boxes matched one to one, matched / (n0 + ns - matched).
 - `ScoreMapOverlap` compares the dense score maps, sum(min) / sum(max): no NMS, no thresholds on single boxes.
@@ -21,7 +22,7 @@ from typing import Final, Protocol, TypeAlias
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from robosac.boxes import iou_bev
+from robosac.boxes import iou_bev, reaches
 from robosac.score_maps import rasterise_boxes
 from robosac.types import Array, BevGrid, Detections, Float32, InputError, View
 from robosac.visibility import seen_cells
@@ -45,7 +46,22 @@ class Agreement(Protocol):
         """What is asked for where no calibration is at hand."""
         ...
 
-    def against(self, reference: Detections, ego: View | None = None, grid: BevGrid | None = None) -> Compare: ...
+    def against(self, reference: Detections, ego: View | None = None, grid: BevGrid | None = None) -> Compare:
+        """What compares a result with `reference`, the ego's own: a function from a result to [0, 1].
+
+        `ego` and `grid` are for measures that look at what the ego saw.
+
+        Raises:
+            InputError: the measure needs `ego` or `grid` and got none.
+        """
+        ...
+
+
+def _if_finite(reference: Detections, compare: Compare) -> Compare:
+    """`compare`, but 0 where either side is not finite: comparisons with NaN would take it for "nothing there"."""
+    if not reference.finite:
+        return lambda other: 0.0
+    return lambda other: compare(other) if other.finite else 0.0
 
 
 # ------------------------------------------------------------------------------------------------------ boxes
@@ -57,7 +73,7 @@ def jaccard(a: Array, b: Array, *, iou: float) -> float:
     if len(a) == 0 and len(b) == 0:
         return 1.0
     overlap = iou_bev(a, b)
-    overlap[overlap < iou] = 0.0  # a pair that does not count must not draw a partner away from one that does
+    overlap[~reaches(overlap, iou)] = 0.0  # a pair that does not count must not draw a partner away from one that does
     rows, cols = linear_sum_assignment(overlap, maximize=True)
     matched = int((overlap[rows, cols] > 0).sum())
     return matched / (len(a) + len(b) - matched)
@@ -77,7 +93,9 @@ class BoxJaccard:
 
     def against(self, reference: Detections, ego: View | None = None, grid: BevGrid | None = None) -> Compare:
         own = reference.boxes[reference.scores >= self.min_score]
-        return lambda other: jaccard(own, other.boxes[other.scores >= self.min_score], iou=self.iou)
+        return _if_finite(
+            reference, lambda other: jaccard(own, other.boxes[other.scores >= self.min_score], iou=self.iou)
+        )
 
 
 # ------------------------------------------------------------------------------------------------- score maps
@@ -86,6 +104,9 @@ def overlap(a: Array, b: Array, *, weight: Array | None = None, floor: float = 0
 
     Scores below `floor` count as nothing. `slack` (in cells of full score) keeps a frame with hardly any evidence
     from being judged by noise. Two maps without any score agree fully.
+
+    Raises:
+        InputError: the maps differ in shape.
     """
     if a.shape != b.shape:
         raise InputError(f"expected score maps of one shape, got {a.shape} and {b.shape}")
@@ -118,7 +139,9 @@ class ScoreMapOverlap:
 
     def against(self, reference: Detections, ego: View | None = None, grid: BevGrid | None = None) -> Compare:
         own = map_of(reference, grid)
-        return lambda other: overlap(own, map_of(other, grid), floor=self.floor, slack=self.slack)
+        return _if_finite(
+            reference, lambda other: overlap(own, map_of(other, grid), floor=self.floor, slack=self.slack)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +164,11 @@ class SeenScoreMap:
         return f"seen-score-map(floor={self.floor:g},slack={self.slack:g},unseen={self.unseen_weight:g})"
 
     def against(self, reference: Detections, ego: View | None = None, grid: BevGrid | None = None) -> Compare:
+        """As `Agreement.against`.
+
+        Raises:
+            InputError: `ego` is None, or `grid` is although results hold score maps.
+        """
         if ego is None or (grid is None and reference.score_map is not None):
             raise InputError("SeenScoreMap needs the ego's view and the detector's grid; use ScoreMapOverlap instead")
         grid = grid or DEFAULT_GRID
@@ -149,4 +177,7 @@ class SeenScoreMap:
         if not seen.any():
             return lambda other: 0.0  # an ego that sees nothing can vouch for nobody
         weight = seen + self.unseen_weight * (1 - seen)
-        return lambda other: overlap(own, map_of(other, grid), weight=weight, floor=self.floor, slack=self.slack)
+        return _if_finite(
+            reference,
+            lambda other: overlap(own, map_of(other, grid), weight=weight, floor=self.floor, slack=self.slack),
+        )

@@ -101,6 +101,7 @@ class Air:
 
     @property
     def detector(self) -> Detector:
+        """The victim's detector."""
         self._require(Knowledge.MODEL, "the detector")
         return self._detector
 
@@ -125,6 +126,7 @@ class Air:
 
     @property
     def ego(self) -> View:
+        """The victim's own scan and measured pose."""
         self._require(Knowledge.VICTIM, "the victim's view")
         return self._ego
 
@@ -178,9 +180,13 @@ class Attack(Protocol):
     """A value: settings, repr, equality."""
 
     @property
-    def knowledge(self) -> Knowledge: ...
+    def knowledge(self) -> Knowledge:
+        """What it must know beside its own agents' data."""
+        ...
 
-    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> Attacker: ...
+    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> Attacker:
+        """What lives for one scenario. `attackers` are the agents that it controls."""
+        ...
 
 
 @runtime_checkable

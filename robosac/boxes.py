@@ -1,16 +1,20 @@
 """Rotated boxes: corners, bird's-eye-view IoU, non-maximum suppression, rigid transforms.
 
 Boxes are `(N, 7)` `[x y z l w h yaw]` (centre, metres, radians counter-clockwise from +x). IoU is that of the
-rotated rectangles seen from above. Everything is vectorised: there is no Python loop over boxes.
+rotated rectangles seen from above, from compiled code (`robosac.box_kernels`).
 """
 
 from __future__ import annotations
+
+from types import ModuleType
+from typing import Final
 
 import numpy as np
 
 from robosac.score_maps import rasterise_boxes as rasterise_boxes  # docs/own_detector.md shows it here
 from robosac.types import Array, Bool, Float32, Float64, Int64
 
+IOU_TOLERANCE: Final = 1e-5
 _CORNER_SIGNS = np.array([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]]) / 2
 
 
@@ -29,14 +33,6 @@ def corners_bev(boxes: Array) -> Float64:
     return np.stack([x, y], axis=-1)
 
 
-def near_pairs(a: Array, b: Array) -> tuple[Int64, Int64]:
-    """Indices of the pairs of boxes `a` `(N, 7)`, `b` `(M, 7)` whose circumscribed circles meet."""
-    radius_a, radius_b = np.hypot(a[:, 3], a[:, 4]) / 2, np.hypot(b[:, 3], b[:, 4]) / 2
-    dx, dy = a[:, None, 0] - b[None, :, 0], a[:, None, 1] - b[None, :, 1]
-    i, j = np.nonzero(dx * dx + dy * dy < (radius_a[:, None] + radius_b[None]) ** 2)
-    return i.astype(np.int64), j.astype(np.int64)
-
-
 def pairs_touch(a: Array, b: Array) -> Bool:
     """Which boxes `a[i]` and `b[i]`, both `(P, 7)`, share a point seen from above. Returns `(P,)`.
 
@@ -53,137 +49,59 @@ def pairs_touch(a: Array, b: Array) -> Bool:
     return np.asarray(touch)
 
 
-def pairs_may_exceed(a: Array, b: Array, iou: float) -> Bool:
-    """Which boxes `a[i]` and `b[i]`, both `(P, 7)`, may have a BEV IoU above `iou`; False only where they cannot.
+def reaches(iou: Array, threshold: float) -> Bool:
+    """Where IoU is at least a threshold, by the one rule of the project: down to `IOU_TOLERANCE` below it.
 
-    What they share lies within what each side of one covers of the other's shadow on it, a rectangle that is quickly
-    measured. A flood of boxes that overlap a little costs a bound a pair so, and no polygon.
+    Boxes are stored in float32: to 128 m from the origin a coordinate is off by up to 4e-6 m, and the IoU of vehicles
+    by up to 1e-5. Without the tolerance two boxes of IoU 1/2 would be a pair at some headings and none at others.
     """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    dx, dy, turn = b[:, 0] - a[:, 0], b[:, 1] - a[:, 1], b[:, 6] - a[:, 6]
-    cos, sin = np.abs(np.cos(turn)), np.abs(np.sin(turn))
-
-    def most(box: Float64, other: Float64) -> Float64:
-        """Area of `box` within the rectangle about `other` that lies as `box` does."""
-        ahead, across = np.cos(box[:, 6]), np.sin(box[:, 6])
-        (length, width), (long, wide) = box[:, 3:5].T, other[:, 3:5].T
-        shared_l = _shared(length, cos * long + sin * wide, np.abs(ahead * dx + across * dy))
-        return shared_l * _shared(width, sin * long + cos * wide, np.abs(ahead * dy - across * dx))
-
-    bound = np.minimum(most(a, b), most(b, a))
-    total = a[:, 3] * a[:, 4] + b[:, 3] * b[:, 4]
-    # IoU = shared / (total - shared) grows with what is shared; a hair of room for rounding
-    return np.asarray(bound * (1 + iou) * (1 + 1e-6) + 1e-9 * total >= iou * total)
-
-
-def _shared(a: Float64, b: Float64, apart: Float64) -> Float64:
-    """Length shared by two intervals of these lengths, all `(P,)`, whose middles are so far apart."""
-    return np.maximum(np.minimum(np.minimum(a, b), (a + b) / 2 - apart), 0.0)
-
-
-def pair_intersections(a: Array, b: Array) -> Float64:
-    """Areas `(P,)` shared by boxes `a[i]` and `b[i]`, both `(P, 7)`, seen from above."""
-    area = np.zeros(len(a))
-    touch = np.flatnonzero(pairs_touch(a, b))  # two thirds of the near pairs of a frame do not: not worth a polygon
-    if len(touch):
-        area[touch] = _overlap_area(a[touch], b[touch])
-    return area
-
-
-def _overlap_area(a: Array, b: Array) -> Float64:
-    """Areas `(P,)` as above, the long way. For 930 pairs it takes 2.0 ms and shapely 6.8 ms, to within 1e-14 m^2.
-
-    The overlap of two rectangles is convex; its vertices are the corners of each inside the other and the crossings
-    of their edges. Those are gathered, sorted by angle about their mean and measured with the shoelace formula.
-    """
-    origin = np.asarray(a, dtype=np.float64)[:, None, :2].copy()
-    pa, pb = corners_bev(a) - origin, corners_bev(b) - origin  # near the origin: no cancellation
-    ea, eb = np.roll(pa, -1, axis=1) - pa, np.roll(pb, -1, axis=1) - pb
-
-    def inside(points: Float64, start: Float64, edge: Float64) -> Bool:
-        rel = points[:, :, None] - start[:, None]
-        side = edge[:, None, :, 0] * rel[..., 1] - edge[:, None, :, 1] * rel[..., 0]
-        return np.asarray((side >= -1e-12 * (1 + np.abs(edge).max(axis=(1, 2)))[:, None, None] ** 2).all(axis=2))
-
-    between = pb[:, None] - pa[:, :, None]  # (P, 4, 4, 2)
-    cross = ea[:, :, None, 0] * eb[:, None, :, 1] - ea[:, :, None, 1] * eb[:, None, :, 0]
-    safe = np.where(np.abs(cross) < 1e-14, 1.0, cross)
-    t = (between[..., 0] * eb[:, None, :, 1] - between[..., 1] * eb[:, None, :, 0]) / safe
-    u = (between[..., 0] * ea[:, :, None, 1] - between[..., 1] * ea[:, :, None, 0]) / safe
-    meets = (np.abs(cross) >= 1e-14) & (t >= 0) & (t <= 1) & (u >= 0) & (u <= 1)
-    crossing = pa[:, :, None] + t[..., None] * ea[:, :, None]
-
-    n = len(pa)
-    points = np.concatenate([pa, pb, crossing.reshape(n, 16, 2)], axis=1)
-    valid = np.concatenate([inside(pa, pb, eb), inside(pb, pa, ea), meets.reshape(n, 16)], axis=1)
-    count = valid.sum(axis=1)
-    centre = (points * valid[..., None]).sum(axis=1) / np.maximum(count, 1)[:, None]
-    rel = np.where(valid[..., None], points - centre[:, None], 0.0)
-    angle = np.where(valid, np.arctan2(rel[..., 1], rel[..., 0]), np.inf)
-    order = np.argsort(angle, axis=1, kind="stable")
-    ring = np.take_along_axis(rel, order[..., None], axis=1)
-    last = np.arange(24)[None] >= count[:, None]
-    ring = np.where(last[..., None], ring[:, :1], ring)  # close the polygon with its first vertex
-    following = np.roll(ring, -1, axis=1)
-    area = 0.5 * np.abs((ring[..., 0] * following[..., 1] - ring[..., 1] * following[..., 0]).sum(axis=1))
-    has_area = (np.minimum(a[:, 3], a[:, 4]) > 0) & (np.minimum(b[:, 3], b[:, 4]) > 0)
-    return np.where((count >= 3) & has_area, area, 0.0)
-
-
-def pair_iou_bev(a: Array, b: Array) -> Float64:
-    """BEV IoU `(P,)` of the boxes `a[i]` and `b[i]`, both `(P, 7)`; 0 where the union has no area."""
-    shared = pair_intersections(a, b)
-    area_a = np.asarray(a[:, 3], np.float64) * a[:, 4]
-    area_b = np.asarray(b[:, 3], np.float64) * b[:, 4]
-    union = area_a + area_b - shared
-    return np.clip(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0), 0.0, 1.0)
+    return np.asarray(np.asarray(iou) >= threshold - IOU_TOLERANCE)
 
 
 def iou_bev(a: Array, b: Array) -> Float64:
-    """BEV IoU `(N, M)` of every box of `a` `(N, 7)` with every box of `b` `(M, 7)`."""
-    iou = np.zeros((len(a), len(b)))
-    i, j = near_pairs(a, b)
-    iou[i, j] = pair_iou_bev(a[i], b[j])
-    return iou
+    """BEV IoU `(N, M)` of every box of `a` `(N, 7)` with every box of `b` `(M, 7)`.
+
+    A box that is not finite, or whose length or width is not positive, overlaps nothing.
+    """
+    kernels = _kernels()
+    found: Float64 = kernels.iou_of_all(kernels.prepared(a), kernels.prepared(b))
+    return found
+
+
+def pair_iou_bev(a: Array, b: Array) -> Float64:
+    """BEV IoU `(P,)` of the boxes `a[i]` and `b[i]`, both `(P, 7)`, as `iou_bev` has it."""
+    kernels = _kernels()
+    found: Float64 = kernels.iou_of_pairs(kernels.prepared(a), kernels.prepared(b))
+    return found
+
+
+def pairs_exceeding(boxes: Array, iou: float) -> tuple[Int64, Int64, Float64]:
+    """The pairs `i < j` of boxes `(N, 7)` that overlap by more than `iou`, and by how much: `(P,)` each.
+
+    "More" is beyond `IOU_TOLERANCE`, see `reaches`. Memory is that of the pairs found.
+    """
+    kernels = _kernels()
+    found: tuple[Int64, Int64, Float64] = kernels.pairs_above(kernels.prepared(boxes), iou + IOU_TOLERANCE)
+    return found
 
 
 def nms_bev(boxes: Array, scores: Array, iou_threshold: float) -> Int64:
-    """Greedy rotated non-maximum suppression. Returns the kept indices, best score first (ties by index)."""
-    return nms_bev_batch([boxes], [scores], iou_threshold)[0]
+    """Greedy rotated non-maximum suppression. Returns the kept indices, best score first (ties by index).
 
-
-def nms_bev_batch(boxes: list[Array], scores: list[Array], iou_threshold: float) -> list[Int64]:
-    """`nms_bev` for several independent sets at once: one IoU call for all of their near pairs.
-
-    Greedy suppression is the least fixed point of "kept unless a kept, better box overlaps"; it is reached by
-    iterating that sentence, at most once per link of the longest chain of overlaps.
+    A box goes where a kept, better one overlaps it by more than the threshold; see `pairs_exceeding`.
     """
-    orders = [np.lexsort((np.arange(len(s)), -np.asarray(s))) for s in scores]
-    ranked = [np.asarray(b)[o] for b, o in zip(boxes, orders, strict=True)]
-    firsts, seconds, offset = [], [], 0
-    for b in ranked:
-        i, j = near_pairs(b, b)
-        better = i < j
-        firsts.append(i[better] + offset)
-        seconds.append(j[better] + offset)
-        offset += len(b)
-    if offset == 0:
-        return [np.zeros(0, np.int64) for _ in boxes]
-    every = np.concatenate(ranked)
-    i, j = np.concatenate(firsts), np.concatenate(seconds)
-    possible = pairs_may_exceed(every[i], every[j], iou_threshold)
-    i, j = i[possible], j[possible]
-    clash = pair_iou_bev(every[i], every[j]) > iou_threshold
-    i, j = i[clash], j[clash]
-    kept = np.ones(offset, dtype=bool)
-    while True:
-        suppressed = np.zeros(offset, dtype=bool)
-        suppressed[j[kept[i]]] = True
-        if np.array_equal(~suppressed, kept):
-            break
-        kept = ~suppressed
-    keeps = np.split(kept, np.cumsum([len(b) for b in ranked])[:-1])
-    return [o[k] for o, k in zip(orders, keeps, strict=True)]
+    kernels = _kernels()
+    order = np.argsort(-np.asarray(scores), kind="stable").astype(np.int64)
+    kept = kernels.kept_of(kernels.prepared(np.asarray(boxes)[order]), iou_threshold + IOU_TOLERANCE)
+    found: Int64 = order[kept]
+    return found
+
+
+def _kernels() -> ModuleType:
+    """Imported when the first boxes are compared: numba takes longer to import than all else here."""
+    from robosac import box_kernels
+
+    return box_kernels
 
 
 # ------------------------------------------------------------------------------------------ rigid transforms

@@ -8,7 +8,7 @@ may end up with is wider: its own refusal rate is distributed as Beta(k, n + 1 -
 `refusal_bound` gives the quantile. Who wants that rate itself below alpha with a stated confidence takes the largest k
 whose quantile is; it costs laxer thresholds. Thresholds belong to a detector and a statistic together.
 
-The scores are kept, for defences that ask how unusual one is (`Measure.p_value`).
+The scores are kept, for defences that ask how unusual one is (`Thresholds.p_value`).
 
 How often an attack passes depends on the attack. `attacked_scores` measures it for one that is given; it promises
 nothing about another. One that passes often may do little harm, as `foreign` messages do where fusion averages.
@@ -89,7 +89,7 @@ class Malicious(Protocol):
 
 
 def conformal_threshold(agreements: Array, alpha: float, *, confidence: float | None = None) -> float:
-    """The threshold `(n,)` honest agreements give at level alpha. A further one lies below with P <= alpha: on average
+    """The threshold `(n,)` honest agreements give at level alpha. A further one is below with P <= alpha: on average
     over calibrations, or, with a confidence, for that share of all calibrations.
 
     Needs `frames_needed(alpha, confidence)`; with fewer no finite threshold keeps the promise, and InputError says so.
@@ -102,7 +102,7 @@ def frames_needed(alpha: float, confidence: float | None = None) -> int:
     """The fewest honest frames that a threshold at level alpha can be read from.
 
     Raises:
-        InputError: if alpha or confidence lies outside of (0, 1).
+        InputError: if alpha or confidence is outside of (0, 1).
     """
     for name, value in (("alpha", alpha), ("confidence", confidence)):
         if value is not None and not 0 < value < 1:
@@ -140,7 +140,7 @@ def _rank(frames: int, alpha: float, confidence: float | None = None) -> int:
 
 
 @dataclass(frozen=True)
-class Measure:
+class Thresholds:
     """What honest frames said about one statistic, by subset size: `thresholds` of `frames` honest frames each.
 
     Attributes:
@@ -169,7 +169,7 @@ class Measure:
         """How unusual a score is for a random honest subset of `size`: `(1 + #{honest scores <= score}) / (n + 1)`.
 
         Of a further honest frame it is at most p with a probability of at most p, for every p; it is at most alpha
-        where the score lies below the threshold at alpha. Sizes never calibrated as in `threshold`.
+        where the score is below the threshold at alpha. Sizes never calibrated as in `threshold`.
 
         Source: conformal p-values, Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World" (2005), 2.2.
 
@@ -193,7 +193,7 @@ class Calibration:
     """What honest data says about one detector, by name of the agreement measure."""
 
     detector: str
-    measures: Mapping[str, Measure]
+    measures: Mapping[str, Thresholds]
     source: Mapping[str, str] = field(default_factory=dict)  # how it was made: data, seed, command
 
     def save(self, path: Path) -> None:
@@ -313,7 +313,7 @@ def fit(
     With `attacked`, those of `attacked_scores`, the share of these that the thresholds let pass; `attack` names them.
     """
     needed = frames_needed(alpha, confidence)
-    fitted: dict[str, Measure] = {}
+    fitted: dict[str, Thresholds] = {}
     for name, by_size in scores.items():
         enough = {size: values for size, values in sorted(by_size.items()) if len(values) >= needed}
         if not enough:
@@ -323,7 +323,7 @@ def fit(
             size: conformal_threshold(np.array(v), alpha, confidence=confidence) for size, v in enough.items()
         }
         tried = (attacked or {}).get(name, {})
-        fitted[name] = Measure(
+        fitted[name] = Thresholds(
             alpha=alpha,
             thresholds=thresholds,
             frames={size: len(v) for size, v in enough.items()},

@@ -47,6 +47,9 @@ def search(
     At most `budget` subsets are judged, however many are named; `batch` of them are computed at a time, which costs
     decodes that may turn out unneeded and changes no decision of a proposer that does not look at the history.
     Of the accepted subsets the largest wins, the latest among equals; without one the ego's own result stands.
+
+    Raises:
+        InputError: `budget` is negative or `batch` below 1.
     """
     if budget < 0 or batch < 1:
         raise InputError(f"expected a budget >= 0 and a batch >= 1, got {budget} and {batch}")

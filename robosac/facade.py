@@ -23,9 +23,13 @@ from robosac.types import Detections, Detector, Frame, InputError, Received, Req
 class TakesBatches(Protocol):
     """A detector of a framework whose own batches it takes for frames and whose own results it gives back."""
 
-    def frame(self, batch: Any, *, scenario: str = "batch", index: int = 0) -> Frame: ...
+    def frame(self, batch: Any, *, scenario: str = "batch", index: int = 0) -> Frame:
+        """The frame that one of the framework's batches holds."""
+        ...
 
-    def own(self, batch: Any, result: Detections) -> Any: ...
+    def own(self, batch: Any, result: Detections) -> Any:
+        """A result in the framework's own form."""
+        ...
 
 
 def load_detector(name: str = "mean", *, device: str = "cpu", root: Path | str | None = None) -> Detector:

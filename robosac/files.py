@@ -47,7 +47,11 @@ def check_writable(folder: Path) -> None:
 
 
 def check_writable_file(path: Path) -> None:
-    """As `check_writable`, for one file: its folder takes files, and it is not itself a folder."""
+    """As `check_writable`, for one file: its folder takes files, and it is not itself a folder.
+
+    Raises:
+        InputError: it is a folder, or nothing can be written there.
+    """
     check_writable(path.parent)
     if path.is_dir():
         raise InputError(f"expected a file to write, got the folder {path}; name a file in it")

@@ -12,8 +12,9 @@ and the second the number 0.01, as in YAML 1.2.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import yaml
 
@@ -26,8 +27,12 @@ DEPTH_LIMIT: Final = 100
 _SHALLOW: Final = 1000  # lists opened and characters in a line up to which YAML cannot be nested dangerously deep
 _DIGITS: Final = 70  # of 64 bits in base 2, its sign and prefix
 _BITS: Final = 64
+_NO_YAML: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _INDICATORS: Final = (b":", b",", b"-", b"[", b"{", b"?")  # one for every value, or key and value
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # PyYAML may have been built without libyaml
+
+
+Only: TypeAlias = Mapping[str, Any] | None  # key -> what of its value: all (None), or a mapping again
 
 
 class _PlainLoader(_Safe):  # type: ignore[misc]
@@ -61,10 +66,14 @@ _PlainLoader.add_implicit_resolver(  # an exponent without a point or without a 
     re.compile(r"[-+]?(?:[0-9][0-9_]*|[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
     list("-+.0123456789"),
 )
+RESOLVERS: Final[Any] = _PlainLoader.yaml_implicit_resolvers  # which plain texts are numbers, dates and the like
 
 
-def parse(data: bytes) -> Any:
+def parse(data: bytes, only: Only = None) -> Any:
     """The plain value of a YAML document.
+
+    Where `only` is given, mappings keep its keys alone, those below a key as its value says ("*" stands for every other
+    key), and what is under others is not looked at: whatever tags and texts a program wrote there are no mistake.
 
     Raises:
         ValueError, yaml.YAMLError and others that its constructors raise: if it is broken or holds anything else.
@@ -73,10 +82,45 @@ def parse(data: bytes) -> Any:
         raise ValueError(f"may hold more than {NODES_LIMIT} values")
     if not _shallow(data):
         _check_depth(data)
-    loaded = yaml.load(data, Loader=_PlainLoader)
+    loaded = _loaded(data, only)
     if b"&" in data:  # the same value may be referred to many times
         _check_size(loaded)
     return loaded
+
+
+def _loaded(data: bytes, only: Only) -> Any:
+    loader = _PlainLoader(data if only is None else _readable(data))
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if only is not None:
+            _keep(node, only, set())
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _readable(data: bytes) -> bytes:
+    """The same text with a mark for each byte that is no UTF-8 and each character that YAML does not allow."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # of UTF-16
+        return data
+    return _NO_YAML.sub("\ufffd", data.decode("utf-8", "replace")).encode()
+
+
+def _keep(node: Any, only: Mapping[str, Any], done: set[int]) -> None:
+    if not isinstance(node, yaml.MappingNode) or id(node) in done:
+        return
+    done.add(id(node))
+    kept = []
+    for key, value in node.value:
+        name = str(key.value) if isinstance(key, yaml.ScalarNode) else "*"
+        wanted = name if name in only else "*"
+        if wanted in only:
+            kept.append((key, value))
+            if only[wanted] is not None:
+                _keep(value, only[wanted], done)
+    node.value = kept
 
 
 def parse_text(text: str, what: str) -> Any:

@@ -32,6 +32,9 @@ def tries_per_size(n_teammates: int, budget: int, *, largest: int | None = None)
 
     Each size gets at most the number of its subsets; where the budget does not suffice for all of them, every size
     gets the same number of tries or all its subsets, and what is left over goes to the larger sizes.
+
+    Raises:
+        InputError: a number is negative.
     """
     top = n_teammates if largest is None else min(largest, n_teammates)
     if n_teammates < 0 or budget < 0:

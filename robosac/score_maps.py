@@ -1,4 +1,4 @@
-"""Boxes drawn as a dense score map on a detector's grid, and which cells lie about a box."""
+"""Boxes drawn as a dense score map on a detector's grid, and which cells are near a box."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def rasterise_boxes(boxes: Array, scores: Array, grid: BevGrid) -> Float32:
     take the largest. Bumps of the box with little blur tell honest subsets from attacked ones best of the profiles
     tried (`python -m benchmarks.late_study`): filled boxes have hard edges, on which honest boxes differ from one
     another, and round bumps do not notice turned or inflated boxes. No blur did as well as 0.4 m; with it, the map
-    depends less on where in its cell a narrow box lies. What lies off the grid, or is not finite, is not shown.
+    depends less on where in its cell a narrow box is. What is off the grid, or is not finite, is not shown.
     """
     b, score = np.asarray(boxes, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     finite = np.isfinite(b).all(axis=1)
@@ -33,10 +33,10 @@ def rasterise_boxes(boxes: Array, scores: Array, grid: BevGrid) -> Float32:
 
 
 def cells_near(boxes: Array, grid: BevGrid, reach_m: Float64) -> tuple[Int64, Int64, Float64, Float64]:
-    """The cells of a grid around each box `(N, 7)`: a square of +- `reach_m` `(N,)`, as far as it lies on the grid.
+    """The cells of a grid around each box `(N, 7)`: a square of +- `reach_m` `(N,)`, as far as it is on the grid.
 
     Returns:
-        `(P,)` each, an entry a box and cell: index of the box, flat index of the cell, and where the cell's centre lies
+        `(P,)` each, an entry a box and cell: index of the box, flat index of the cell, and where the cell's centre is
         in the box's own frame, in metres forward and to the left of its centre.
     """
     reach = reach_m / grid.cell_m
@@ -53,7 +53,7 @@ def cells_near(boxes: Array, grid: BevGrid, reach_m: Float64) -> tuple[Int64, In
 
 
 def _window(centre: Float64, reach: Float64, length: int) -> tuple[Int64, Int64]:
-    """First cell and number of cells `(N,)` of `centre +- reach`, in cells, that lie in `[0, length)`."""
+    """First cell and number of cells `(N,)` of `centre +- reach`, in cells, that are in `[0, length)`."""
     first = np.clip(np.floor(centre - reach), 0, length).astype(np.int64)
     last = np.clip(np.ceil(centre + reach), 0, length).astype(np.int64)
     return first, last - first

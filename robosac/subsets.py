@@ -68,6 +68,11 @@ class Uniform:
     def propose(
         self, ids: Sequence[Id], history: Sequence[Trial], rng: np.random.Generator, count: int = 1
     ) -> list[Subset]:
+        """As `Proposer.propose`.
+
+        Raises:
+            InputError: the size is negative.
+        """
         if self.size < 0:
             raise InputError(f"expected the subset size to be >= 0, got {self.size}")
         if accepted(history):

@@ -39,7 +39,11 @@ def attacker_sets(n_teammates: int, at_most: int | None = None) -> Bool | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Belief:
-    """Prior and error rates of the verifier. `suspicion` is a pure function of the trials of one frame."""
+    """Prior and error rates of the verifier. `suspicion` is a pure function of the trials of one frame.
+
+    Raises:
+        InputError: a rate is not inside (0, 1).
+    """
 
     attack_rate: float = 0.2  # prior probability that a teammate attacks
     false_accept: float = 0.02

@@ -1,4 +1,4 @@
-"""The containers and protocols that pass between the rooms.
+"""The containers and protocols that pass between the packages.
 
 A collaborative detector is a function of the ego and a *subset* of its teammates' messages; everything here is
 built on that sentence. A teammate is named by an `Id`, never indexed, and the ego is never part of a subset.
@@ -63,13 +63,13 @@ class BevGrid:
         return self.y_min_m + self.rows * self.cell_m
 
     def contains(self, xy: Array) -> Bool:
-        """Which points `(N, >=2)` in the ego frame lie on the grid. Returns `(N,)` bool."""
+        """Which points `(N, >=2)` in the ego frame are on the grid. Returns `(N,)` bool."""
         x, y = xy[:, 0], xy[:, 1]
         inside = (x >= self.x_min_m) & (x < self.x_max_m) & (y >= self.y_min_m) & (y < self.y_max_m)
         return np.asarray(inside, dtype=np.bool_)
 
     def cells(self, xy: Array) -> tuple[Int64, Int64]:
-        """Row and column `(N,)` of points `(N, >=2)` that lie on the grid (see `contains`)."""
+        """Row and column `(N,)` of points `(N, >=2)` that are on the grid (see `contains`)."""
         col = np.floor((xy[:, 0] - self.x_min_m) / self.cell_m).astype(np.int64)
         row = np.floor((xy[:, 1] - self.y_min_m) / self.cell_m).astype(np.int64)
         return row, col
@@ -195,6 +195,12 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    @property
+    def finite(self) -> bool:
+        """Whether all numbers are: no NaN or inf in boxes, scores or score map."""
+        arrays = (self.boxes, self.scores, *(() if self.score_map is None else (self.score_map,)))
+        return all(bool(np.isfinite(a).all()) for a in arrays)
 
     @staticmethod
     def empty() -> Detections:
@@ -332,7 +338,7 @@ class Codec:
 
 def keyed_rng(*key: Hashable) -> np.random.Generator:
     """A generator keyed by (seed, scenario, frame, role, ...): the same key gives the same stream in any order,
-    process or machine. Key parts are int or str.
+    process or machine. Key parts are int or str; anything else is an InputError.
     """
     words: list[int] = []
     for part in key:
@@ -341,7 +347,7 @@ def keyed_rng(*key: Hashable) -> np.random.Generator:
             _expect(value >= 0, "an integer key part", ">= 0", value)
             words += [1, value & 0xFFFFFFFF, value >> 32]
         elif isinstance(part, str):
-            data = part.encode()
+            data = part.encode(errors="surrogatepass")  # names of folders need not be UTF-8
             padded = data + b"\0" * (-len(data) % 4)
             words += [2, len(data), *np.frombuffer(padded, dtype="<u4").tolist()]
         else:

@@ -218,3 +218,32 @@ def test_an_ego_that_sees_nothing_vouches_for_nobody():
     blind = View("ego", "vehicle", 0, np.zeros((0, 4), np.float32), np.eye(4))
     nothing = Detections(np.zeros((0, 7), np.float32), np.zeros(0, np.float32), np.zeros((40, 40), np.float32))
     assert SeenScoreMap().against(nothing, blind, GRID)(nothing) == 0.0
+
+
+@pytest.mark.parametrize("measure", [BoxJaccard(), ScoreMapOverlap(), SeenScoreMap()], ids=lambda m: m.name)
+@pytest.mark.parametrize("where", ["box", "score", "map"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_result_that_is_not_finite_agrees_with_nothing(measure, where, value):
+    """Comparisons with NaN say "nothing there", and two results with nothing there agree fully."""
+    ego = View("ego", "vehicle", 0, np.array([[5, 0, -1.8, 0]], np.float32), np.eye(4))
+    empty_map = np.zeros((GRID.rows, GRID.cols), np.float32)
+    good = Detections(at(), np.zeros(0, np.float32), empty_map)
+    box, score, score_map = at(0), np.full(1, 0.9, np.float32), empty_map.copy()
+    if where == "box":
+        box[0, 0] = value
+    elif where == "score":
+        score[0] = value
+    else:
+        score_map[3, 3] = value
+    broken = Detections(box, score, score_map)
+    assert measure.against(good, ego, GRID)(good) == 1
+    assert measure.against(good, ego, GRID)(broken) == 0
+    assert measure.against(broken, ego, GRID)(good) == 0
+
+
+def test_a_pair_at_the_threshold_counts_at_every_heading():
+    a, b = at(0), at(0)
+    for yaw in np.linspace(-3, 3, 300):
+        a[0, [0, 1, 6]] = 30, 9, yaw
+        b[0, [0, 1, 6]] = 30 + 4 / 3 * np.cos(yaw), 9 + 4 / 3 * np.sin(yaw), yaw
+        assert jaccard(a, b, iou=0.5) == 1

@@ -30,7 +30,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"files", "executors", "fingerprint", "plain_yaml"}),
     frozenset({"types", "budget"}),
-    frozenset({"score_maps"}),
+    frozenset({"score_maps", "box_kernels"}),
     frozenset({"boxes", "capabilities", "pcd"}),
     frozenset({"visibility"}),
     frozenset({"subsets", "agreement"}),
@@ -48,7 +48,7 @@ BESIDE = {  # rooms beside the floors, and all that they may import
     "simulation": CONTAINERS,
     "viz": CONTAINERS | {"files", "budget"},
     "detectors": INFERENCE,
-    # How a detector is trained and judged lies beside the detector: it simulates its data and scores it by the
+    # How a detector is trained and judged stands beside the detector: it simulates its data and scores it by the
     # project's own AP. What runs at inference may not import it.
     "detectors.bev.training": INFERENCE | {"detectors", "simulation", "evaluation", "executors"},
     # what is in the air, what the victim itself can see, and what an attacker may know of the defence
@@ -132,7 +132,7 @@ def _targets(node: ast.AST, package: str, modules: frozenset[str]) -> list[str]:
 
 # ------------------------------------------------------------------------------------------------- judging an arrow
 def room(module: str) -> str | None:
-    """The room of a module: `robosac.viz.bev` lies in "viz", `robosac` in "", and `torch` in none of ours."""
+    """The room of a module: `robosac.viz.bev` is in "viz", `robosac` in "", and `torch` in none of ours."""
     house, _, rest = module.partition(".")
     if house != "robosac":
         return None

@@ -20,7 +20,7 @@ from robosac.cli.attack_words import acts, differs, said_by, wrapped
 from robosac.cli.attacks import brief
 from robosac.registry.attacks import open_attack
 from robosac.types import Detections, InputError
-from robosac.viz.gallery import Entry, changes, gallery_page
+from robosac.viz.gallery import Drawn, changes, gallery_page
 from tests.attacks import test_every_attack
 from tests.attacks.cases import Case
 from tests.attacks.toy_pose import posed_air
@@ -167,7 +167,7 @@ def test_changes_by_hand():
 
 
 def test_the_page_escapes_what_it_says():
-    page = gallery_page("t", "s", [Entry("<b>", {"a<": "b&"}, "x.png", '"alt"'), Entry("n", {}, reason="<no>")])
+    page = gallery_page("t", "s", [Drawn("<b>", {"a<": "b&"}, "x.png", '"alt"'), Drawn("n", {}, reason="<no>")])
     assert "<b>" not in page and "&lt;b&gt;" in page and "a&lt;" in page and "b&amp;" in page
     assert 'alt="&quot;alt&quot;"' in page and "&lt;no&gt;" in page
 

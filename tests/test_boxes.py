@@ -1,5 +1,9 @@
 """Rotated boxes: hand-computed cases, agreement with shapely, laws of suppression and transforms."""
 
+import subprocess
+import sys
+import tracemalloc
+
 import numpy as np
 import pytest
 import shapely
@@ -12,9 +16,11 @@ from robosac.boxes import (
     invert_pose,
     iou_bev,
     nms_bev,
-    nms_bev_batch,
+    pair_iou_bev,
+    pairs_exceeding,
     pairs_touch,
     pose_xyz_rpy,
+    reaches,
     transform_boxes,
     transform_points,
     upright_poses,
@@ -98,19 +104,109 @@ def test_nms_is_the_greedy_one(boxes, seed, threshold):
     assert nms_bev(boxes, scores, threshold).tolist() == greedy(boxes, scores, threshold)
 
 
-def test_a_batch_of_nms_is_each_alone():
+def test_sides_on_one_line_are_counted_once():
+    rng = np.random.default_rng(1)
+
+    def half_metres(n):
+        columns = [rng.integers(-4, 5, (n, 2)) / 2, np.zeros((n, 1)), rng.integers(1, 7, (n, 2)) / 2, np.ones((n, 1))]
+        return np.hstack([*columns, rng.integers(-4, 5, (n, 1)) * np.pi / 4])
+
+    a, b = half_metres(3000), half_metres(3000)
+    turn = rng.uniform(-7, 7, 3000)
+    for boxes in (a, b):  # both of a pair, far from the origin and turned alike
+        x, y = boxes[:, 0].copy(), boxes[:, 1].copy()
+        boxes[:, 0], boxes[:, 1] = np.cos(turn) * x - np.sin(turn) * y + 90, np.sin(turn) * x + np.cos(turn) * y - 40
+        boxes[:, 6] += turn
+    pa, pb = shapely.polygons(corners_bev(a)), shapely.polygons(corners_bev(b))
+    shared = shapely.area(shapely.intersection(pa, pb))
+    wanted = shared / (shapely.area(pa) + shapely.area(pb) - shared)
+    np.testing.assert_allclose(pair_iou_bev(a, b), wanted, atol=1e-6)
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    np.testing.assert_allclose(pair_iou_bev(a, b), wanted, atol=3e-5)  # what rounding to float32 does
+    np.testing.assert_allclose(pair_iou_bev(a, a), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("column", [0, 1, 3, 4, 6])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_box_that_is_not_finite_overlaps_nothing(column, value):
+    broken = np.stack([box(), box()])
+    broken[0, column] = value
+    assert iou_bev(broken, broken).tolist() == [[0, 0], [0, 1]]
+    assert nms_bev(broken, np.array([0.9, 0.8]), 0.0).tolist() == [0, 1]
+    assert len(pairs_exceeding(broken, 0.0)[0]) == 0
+
+
+@pytest.mark.parametrize("size", [(0, 2), (4, 0), (-4, 2), (-4, -2)])
+def test_a_box_without_a_size_overlaps_nothing(size):
+    assert iou_bev(box(length=size[0], width=size[1])[None], box()[None])[0, 0] == 0
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize("away_m", [0, 20, 100])
+def test_a_pair_at_the_threshold_is_one_at_every_heading(threshold, away_m):
+    yaw = np.linspace(-np.pi, np.pi, 500)
+    at = np.tile(box(x=away_m, y=-away_m / 2), (500, 1))
+    at[:, 6] = yaw
+    moved = at.copy()  # along its length, until IoU is the threshold
+    step = 4 * (1 - threshold) / (1 + threshold)
+    moved[:, 0] += step * np.cos(yaw)
+    moved[:, 1] += step * np.sin(yaw)
+    iou = pair_iou_bev(at.astype(np.float32), moved.astype(np.float32))
+    assert reaches(iou, threshold).all()
+    assert not reaches(iou, threshold + 3e-5).any()
+    for a, b in zip(at[::50], moved[::50], strict=True):  # and "more than" is the other side of the same rule
+        both = np.stack([a, b]).astype(np.float32)
+        assert len(nms_bev(both, np.array([0.9, 0.8]), threshold)) == 2
+        assert len(nms_bev(both, np.array([0.9, 0.8]), threshold - 3e-5)) == 1
+
+
+def test_pairs_are_those_of_the_matrix():
     rng = np.random.default_rng(0)
-    sets = [
-        np.c_[rng.uniform(-8, 8, (n, 2)), np.zeros(n), np.full((n, 3), 3.0), rng.uniform(-3, 3, n)] for n in (0, 9, 30)
+    sizes = rng.uniform(1, 6, (300, 2))
+    boxes = np.c_[rng.normal(0, 9, (300, 2)), np.zeros(300), sizes, np.ones(300), rng.uniform(-3, 3, 300)]
+    i, j, iou = pairs_exceeding(boxes, 0.1)
+    matrix = iou_bev(boxes, boxes)
+    np.testing.assert_array_equal(np.stack([i, j]), np.nonzero(np.triu(matrix > 0.1, 1)))
+    np.testing.assert_array_equal(iou, matrix[i, j])
+
+
+def test_a_flood_of_boxes_takes_no_array_of_all_pairs():
+    rng = np.random.default_rng(0)
+    boxes = np.c_[
+        rng.normal(0, 20, (20_000, 2)), np.zeros(20_000), np.tile([4.5, 2, 1.5], (20_000, 1)), rng.random(20_000)
     ]
-    scores = [rng.random(len(s)) for s in sets]
-    for together, boxes, score in zip(nms_bev_batch(sets, scores, 0.2), sets, scores, strict=True):
-        np.testing.assert_array_equal(together, nms_bev(boxes, score, 0.2))
+    nms_bev(boxes[:9], np.ones(9), 0.15)
+    tracemalloc.start()
+    kept = nms_bev(boxes, rng.random(20_000), 0.15)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 100 < len(kept) < 5000
+    assert peak < 20 * 2**20  # all pairs are 3.2 GB of float64
+
+
+def test_the_same_figures_without_numba():
+    code = (
+        "import sys; sys.modules['numba'] = None\n"
+        "import numpy as np; from robosac.boxes import iou_bev, nms_bev, pairs_exceeding\n"
+        "rng = np.random.default_rng(0)\n"
+        "b = np.c_[rng.normal(0, 3, (40, 2)), np.zeros(40), rng.uniform(1, 6, (40, 3)), rng.uniform(-3, 3, 40)]\n"
+        "print(iou_bev(b, b).tobytes().hex(), nms_bev(b, rng.random(40), .2))\n"
+        "print(pairs_exceeding(b, .2)[2].tobytes().hex())"
+    )
+    plain = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    compiled = code.replace("sys.modules['numba'] = None", "")
+    fast = subprocess.run([sys.executable, "-c", compiled], capture_output=True, text=True, check=True)
+    assert plain.stdout == fast.stdout
 
 
 def test_a_long_chain_of_overlaps_keeps_every_second():
     chain = np.stack([box(x=3.0 * i) for i in range(100)])  # each overlaps only its neighbours
     assert nms_bev(chain, np.linspace(1, 0, 100), 0.05).tolist() == list(range(0, 100, 2))
+
+
+def test_nothing_is_compiled_before_boxes_are_compared():
+    code = "import sys; import robosac, robosac.boxes, robosac.data.layout; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 angles = st.floats(-3.1, 3.1)

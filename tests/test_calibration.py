@@ -13,7 +13,7 @@ from scipy.stats import beta
 from robosac.agreement import BoxJaccard, ScoreMapOverlap
 from robosac.calibration import (
     Calibration,
-    Measure,
+    Thresholds,
     WithEgo,
     calibrate,
     conformal_threshold,
@@ -70,13 +70,13 @@ def test_calibrate_gives_every_measure_a_threshold_a_size():
 
 
 def test_the_nearest_smaller_size_stands_in():
-    measure = Measure(0.1, {2: 0.5, 4: 0.3}, {2: 9, 4: 9})
+    measure = Thresholds(0.1, {2: 0.5, 4: 0.3}, {2: 9, 4: 9})
     assert [measure.threshold(s) for s in (1, 2, 3, 4, 9)] == [0.5, 0.5, 0.5, 0.3, 0.3]
 
 
 def test_thresholds_are_fitted_by_hand():
     """At alpha 1/2 and confidence 3/4 at least 2 frames are needed, and of 4 the smallest is asked for: the second
-    lies below the median of Beta(2, 3) with too small a chance. What equals the threshold passes."""
+    is below the median of Beta(2, 3) with too small a chance. What equals the threshold passes."""
     agreements = {"m": {2: [0.6, 0.4], 1: [0.5, 0.2, 0.9, 0.3], 3: [0.7]}, "other": {1: [0.1, 0.8]}}
     malicious = {"m": {1: [0.1, 0.2, 0.2, 0.9], 3: [0.0]}}
     fitted = fit("toy", agreements, alpha=0.5, source={"a": "b"}, attacked=malicious, attack="x", confidence=0.75)
@@ -84,15 +84,15 @@ def test_thresholds_are_fitted_by_hand():
     assert fitted == Calibration(
         "toy",
         {
-            "m": Measure(0.5, {1: 0.2, 2: 0.4}, {1: 4, 2: 2}, {1: 0.75}, "x", 0.75, {1: sizes[1], 2: sizes[2]}),
-            "other": Measure(0.5, {1: 0.1}, {1: 2}, {}, "", 0.75, {1: (0.1, 0.8)}),
+            "m": Thresholds(0.5, {1: 0.2, 2: 0.4}, {1: 4, 2: 2}, {1: 0.75}, "x", 0.75, {1: sizes[1], 2: sizes[2]}),
+            "other": Thresholds(0.5, {1: 0.1}, {1: 2}, {}, "", 0.75, {1: (0.1, 0.8)}),
         },
         {"a": "b"},
     )
     unnamed = fit("toy", agreements, alpha=0.5, attacked=malicious).measures["m"]
     assert unnamed.lie == "" and unnamed.lies_accepted == {1: 0.25, 3: 0.0}
     plain = fit("toy", agreements, alpha=0.5).measures["m"]
-    assert plain == Measure(0.5, {1: 0.3, 2: 0.4, 3: 0.7}, {1: 4, 2: 2, 3: 1}, scores=sizes)
+    assert plain == Thresholds(0.5, {1: 0.3, 2: 0.4, 3: 0.7}, {1: 4, 2: 2, 3: 1}, scores=sizes)
 
 
 @pytest.mark.parametrize(("by_size", "most"), [({}, 0), ({1: [0.5] * 3, 2: [0.5] * 5, 3: []}, 5)])
@@ -102,15 +102,15 @@ def test_a_fit_to_too_few_frames_says_how_many_there_are(by_size, most):
 
 
 def test_the_default_confidence_about_refusals():
-    assert Measure(0.01, {2: 0.5}, {2: 99}).refusals(2) == refusal_bound(99, 0.01)
-    sure = Measure(0.1, {2: 0.5}, {2: 60}, confidence=0.9)
+    assert Thresholds(0.01, {2: 0.5}, {2: 99}).refusals(2) == refusal_bound(99, 0.01)
+    sure = Thresholds(0.1, {2: 0.5}, {2: 60}, confidence=0.9)
     assert sure.refusals(2) == refusal_bound(60, 0.1, promised=0.9) < refusal_bound(60, 0.1)
 
 
 def test_round_trip(tmp_path):
     measures = {
-        "m": Measure(0.1, {1: 0.25, 2: 1 / 3}, {1: 40, 2: 40}),
-        "told": Measure(0.1, {2: 0.5, 1: 0.25}, {2: 40, 1: 40}, {2: 0.125, 1: 0.5}, "noise", 0.9),
+        "m": Thresholds(0.1, {1: 0.25, 2: 1 / 3}, {1: 40, 2: 40}),
+        "told": Thresholds(0.1, {2: 0.5, 1: 0.25}, {2: 40, 1: 40}, {2: 0.125, 1: 0.5}, "noise", 0.9),
     }
     made = Calibration("toy", measures, {"seed": "0"})
     made.save(tmp_path / "c.json")
@@ -122,7 +122,7 @@ def test_round_trip(tmp_path):
 def test_a_file_without_figures_of_attacks_or_confidence_is_read(tmp_path):
     plain = {"detector": "toy", "measures": {"m": {"alpha": 0.1, "thresholds": {"1": 0.5}, "frames": {"1": 9}}}}
     (tmp_path / "c.json").write_text(json.dumps({**plain, "source": {}}))
-    assert Calibration.load(tmp_path / "c.json") == Calibration("toy", {"m": Measure(0.1, {1: 0.5}, {1: 9})})
+    assert Calibration.load(tmp_path / "c.json") == Calibration("toy", {"m": Thresholds(0.1, {1: 0.5}, {1: 9})})
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def test_a_confidence_is_kept_in_the_file(tmp_path):
 
 # ------------------------------------------------------------------------------------------ scores and p-values
 def test_p_values_by_hand():
-    measure = Measure(0.1, {1: 0.2, 3: 0.5}, {1: 4, 3: 4}, scores={1: (0.2, 0.4, 0.4, 0.9), 3: (0.5, 0.6, 0.7, 0.8)})
+    measure = Thresholds(0.1, {1: 0.2, 3: 0.5}, {1: 4, 3: 4}, scores={1: (0.2, 0.4, 0.4, 0.9), 3: (0.5, 0.6, 0.7, 0.8)})
     assert [measure.p_value(1, s) for s in (0.1, 0.2, 0.3, 0.4, 0.95)] == [0.2, 0.4, 0.4, 0.8, 1.0]
     assert measure.p_value(2, 0.55) == measure.p_value(1, 0.55)  # the nearest smaller size
     assert measure.p_value(9, 0.55) == 0.4
@@ -251,7 +251,7 @@ def test_p_values_of_honest_frames_are_as_rare_as_they_say():
     drawn = []
     for _ in range(2000):
         honest = tuple(sorted(rng.random(n)))
-        drawn.append(Measure(0.1, {1: 0.0}, {1: n}, scores={1: honest}).p_value(1, rng.random()))
+        drawn.append(Thresholds(0.1, {1: 0.0}, {1: n}, scores={1: honest}).p_value(1, rng.random()))
     for p in (0.05, 0.1, 0.5):
         assert abs(np.mean(np.array(drawn) <= p) - p) < 4 * np.sqrt(p * (1 - p) / 2000)
 

@@ -12,19 +12,19 @@ def test_foreign_messages_by_hand():
     here = frame({"ego": [(0, 0)], "a": [(0, 0)]})
     elsewhere = frame({"ego": [], "z": [(20, 20), (-20, 20), (20, -20)]})
     measure = BoxJaccard()
-    lie = foreign(ToyDetector(), elsewhere)
-    found = attacked_scores(ToyDetector(), [here], [measure], lie, np.random.default_rng(0))
+    malicious = foreign(ToyDetector(), elsewhere)
+    found = attacked_scores(ToyDetector(), [here], [measure], malicious, np.random.default_rng(0))
     assert found == {measure.name: {1: [0.25]}}  # one box agrees, three are invented
     made = fit("toy", {measure.name: {1: [0.2] * 20}}, alpha=0.1, attacked={measure.name: {1: [0.1, 0.2, 0.25, 0.9]}})
     assert made.measures[measure.name].lies_accepted == {1: 0.75}
 
 
-def test_frames_without_teammates_say_nothing_of_lies():
+def test_frames_without_teammates_say_nothing_of_attacks():
     alone, both = frame({"ego": [(0, 0)]}), frame({"ego": [(0, 0)], "a": []})
     measure = BoxJaccard()
     for here, elsewhere in ((alone, both), (both, alone)):
-        lie = foreign(ToyDetector(), elsewhere)
-        found = attacked_scores(ToyDetector(), [here], [measure], lie, np.random.default_rng(0))
+        malicious = foreign(ToyDetector(), elsewhere)
+        found = attacked_scores(ToyDetector(), [here], [measure], malicious, np.random.default_rng(0))
         assert found == {measure.name: {}}
 
 
@@ -34,15 +34,17 @@ def test_one_malicious_message_is_in_every_subset_measured():
     alone, silent = frame({"ego": [(0, 0)]}), frame({"ego": [(0, 0)], "d": []})
     attacked = []
 
-    def lie(frame, request, honest, liar, rng):
+    def malicious(frame, request, honest, attacker, rng):
         if frame is silent:
             return []
-        attacked.append(liar)
+        attacked.append(attacker)
         assert frame is here and set(honest) == {"a", "b", "c"} and request.ego == "ego"
-        return [honest[liar].with_payload(centres=np.array([[20, 20]], np.float32))]
+        return [honest[attacker].with_payload(centres=np.array([[20, 20]], np.float32))]
 
     measure = BoxJaccard()
-    found = attacked_scores(ToyDetector(), [alone, silent] + [here] * 20, [measure], lie, np.random.default_rng(0))
+    found = attacked_scores(
+        ToyDetector(), [alone, silent] + [here] * 20, [measure], malicious, np.random.default_rng(0)
+    )
     assert found == {measure.name: {1: [0.5] * 20, 2: [0.5] * 20, 3: [0.5] * 20}}
     assert set(attacked) == {"a", "b", "c"}
 

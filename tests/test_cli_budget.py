@@ -1,4 +1,4 @@
-"""`robosac budget` and the roof: what is printed, which exit code, how fast, and what is never imported."""
+"""`robosac budget` and the command line itself: output, exit codes, how fast, and what is never imported."""
 
 from __future__ import annotations
 

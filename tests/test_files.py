@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and what cannot be written to is told beforehand."""
+"""Files appear whole or not at all, and what cannot be written to is reported beforehand."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""What is installed: one package, robosac, from a wheel or in editable form, whatever folders lie beside a script.
+"""What is installed: one package, robosac, from a wheel or in editable form, whatever folders are beside a script.
 
-Every research repository has a `detectors` or an `attacks` folder, and clones lie in a folder called `robosac`.
+Every research repository has a `detectors` or an `attacks` folder, and clones are in a folder called `robosac`.
 """
 
 from __future__ import annotations

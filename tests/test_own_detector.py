@@ -50,25 +50,25 @@ def test_the_class_is_about_as_short_as_the_page_says(page: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("kind", ["late", "early", "class"])
-def test_a_liar_is_kept_out_of_each(page: dict[str, Any], kind: str) -> None:
+def test_an_attacker_is_kept_out_of_each(page: dict[str, Any], kind: str) -> None:
     """One teammate sends a lattice of cars, 8 m apart."""
     detector = {"late": page["late"], "early": page["early"], "class": page["Toy"]()}[kind]
     frame = page["frame"]
     to = Request.of(frame.ego)
     inbox = [detector.encode(view, to) for view in frame.others.values()]
     places = np.stack(np.meshgrid(np.arange(-32, 33, 8), np.arange(-32, 33, 8)), axis=-1).reshape(-1, 1, 2)
-    liar = inbox[0]
+    malicious = inbox[0]
     if kind == "late":
         boxes = np.tile(np.array([0, 0, -1, 4.5, 1.9, 1.6, 0], np.float32), (len(places), 1))
         boxes[:, :2] = places[:, 0]
-        inbox[0] = liar.with_payload(boxes=boxes, scores=np.ones(len(places), np.float32))
+        inbox[0] = malicious.with_payload(boxes=boxes, scores=np.ones(len(places), np.float32))
     else:
-        (name, honest), *_ = liar.payload.items()
+        (name, honest), *_ = malicious.payload.items()
         spots = places + np.random.default_rng(0).uniform(-1, 1, (len(places), 100, 2))
         fake = np.zeros((100 * len(places), honest.shape[1]), np.float32)
         fake[:, :2], fake[:, 2] = spots.reshape(-1, 2), -1.0
-        inbox[0] = liar.with_payload(**{name: fake})
+        inbox[0] = malicious.with_payload(**{name: fake})
     session = detector.open(frame.ego, to, inbox)
     assert isinstance(session, Session)
     verdict = robosac.wrap(detector, Robosac(threshold=0.45)).receive(frame.ego, received(inbox, to), to=to)
-    assert liar.sender not in verdict.used
+    assert malicious.sender not in verdict.used

@@ -1,4 +1,4 @@
-"""Boxes changed as they are sent: moved, resized, too sure. What is sent always fits the codec."""
+"""Boxes changed as they are sent: moved, turned, resized, too sure. What is sent always fits the codec."""
 
 from __future__ import annotations
 
@@ -48,6 +48,31 @@ class BoxShift(BoxEdit):
         """Largest distance that a centre moved; `inf` where anything else changed."""
         moved = box_changes(honest, sent, columns=slice(0, 2))
         return math.inf if moved is None else float(np.hypot(moved[:, 0], moved[:, 1]).max(initial=0.0))
+
+
+@register("box_turn")
+@dataclass(frozen=True, kw_only=True)
+class BoxTurn(BoxEdit):
+    """Every box turns about its centre, all of them to the left.
+
+    Attributes:
+        degrees: how far.
+    """
+
+    BUDGET: ClassVar = "degrees"
+    UNIT: ClassVar = "degrees"
+
+    degrees: float = number(90.0, low=0.0, high=180.0)
+
+    def edited(self, own: BoxList, honest: Message, air: Air, colluders: Colluders) -> Mapping[str, Array]:
+        boxes = own.boxes.copy()
+        boxes[:, 6] += max(0.0, math.radians(self.degrees) - 1e-5)  # the message's numbers round
+        return {BOXES: boxes}
+
+    def perturbation_size(self, honest: Message, sent: Sequence[Message]) -> float:
+        """Largest turn in degrees; `inf` where anything else changed."""
+        turned = box_changes(honest, sent, columns=slice(6, 7))
+        return math.inf if turned is None else math.degrees(float(np.abs(turned).max(initial=0.0)))
 
 
 @register("box_resize")

@@ -28,7 +28,7 @@ class Apgd(FeatureGradient):
         steps: gradients taken a search. The last iterate costs a forward pass more, to know whether it is the best.
         first_step_per_epsilon: length of the first step as a share of epsilon; the paper's is 2.
         share_kept: momentum, alpha of equation 1: the share of the new step; the rest repeats the last move.
-        gains_wanted: rho, the share of steps between checkpoints that must lower the loss, lest the step is halved.
+        gains_wanted: rho, the share of steps between checkpoints that must lower the loss, else the step is halved.
         restarts: searches after the first, each from another start; that of the lowest loss is sent.
     """
 

@@ -28,7 +28,7 @@ from robosac.types import Id, Message
 class CwL2(WhiteBox):
     """The smallest L2 perturbation that turns enough cells: Adam on `size^2 + c * margin`, c by binary search.
 
-    A cell is turned where its logit lies on the other side of 0 by `kappa` or more; the margin is the sum over cells of
+    A cell is turned where its logit is on the other side of 0 by `kappa` or more; the margin is the sum over cells of
     what they lack. Every search keeps to the valid range and to the budget by projection (the paper's section V-B names
     it beside its change of variables, which could hardly move a feature that is 0, and most are). Where no search turns
     enough cells, the iterate of the lowest margin is sent.

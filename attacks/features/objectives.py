@@ -31,7 +31,7 @@ class CleanFrame:
 
     Attributes:
         logits: `(S, H, W)` class logits of the subsets in the loop, all honest, without gradient.
-        grid: where the cells lie in the ego frame, or None where the detector does not say.
+        grid: where the cells are in the ego frame, or None where the detector does not say.
         subsets: the S subsets in the loop.
         alone: `(H, W)` class logits of the ego alone; None where no objective asked for them.
         without: `(S, H, W)` class logits of the subsets less their attackers, so that a cell is within the

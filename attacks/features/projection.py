@@ -1,4 +1,4 @@
-"""Where a perturbed array may lie: the budget around the honest array, cut with what the codec calls valid.
+"""Which values a perturbed array may take: the budget around the honest array, cut with what the codec calls valid.
 
 A message outside the codec's range is refused by any receiver's gate, so an attack that left it would only look strong.
 """
@@ -30,7 +30,7 @@ class FeasibleSet:
         """Every array at most `epsilon` from `clean` in each element and within [low, high].
 
         The bounds are rounded inwards, so that `abs(x - clean) <= epsilon` holds exactly (in float64) for what is sent
-        in the message's own float type. Where `clean` itself lies outside [low, high] it may stay where it is.
+        in the message's own float type. Where `clean` itself is outside [low, high] it may stay where it is.
 
         Raises:
             InputError: `clean` holds NaN or inf, of which no neighbourhood can be taken.

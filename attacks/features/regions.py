@@ -76,6 +76,6 @@ def on_sender_map(
 
 
 def on_map(xy: Array, grid: BevGrid, world_T_ego: Float64, world_T_sender: Float64) -> Bool:
-    """Which points `(N, 2)` in the ego frame lie on a sender's map, by its claimed pose. Returns `(N,)`."""
+    """Which points `(N, 2)` in the ego frame are on a sender's map, by its claimed pose. Returns `(N,)`."""
     sender_T_ego = invert_pose(world_T_sender) @ world_T_ego
     return grid.contains(transform_points(sender_T_ego, np.concatenate([xy, np.zeros((len(xy), 2))], axis=1)))

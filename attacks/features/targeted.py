@@ -1,7 +1,7 @@
 """One object put in or taken out, everything else pinned to the clean output: one box changes.
 
 An objective here concerns one cell, which depends on the frame alone: `target` says which, so that success can be
-measured by looking for a box there. The cell lies within the attackers' reach, where the output with them differs from
+measured by looking for a box there. The cell is within the attackers' reach, where the output with them differs from
 that without; where there is none, `target` is None and only the pin is left to minimise.
 """
 
@@ -110,7 +110,7 @@ class HideOne(_Targeted):
         min_score: of an object worth hiding, in every subset of the loop.
         score: that no cell of it may keep.
         hidden_cells: half-width of the square that must be empty.
-        apart_cells: no other object's peak lies in this half-width around it, where there is such an object.
+        apart_cells: no other object's peak is in this half-width around it, where there is such an object.
     """
 
     min_score: float = number(0.5, low=1e-6, high=1 - 1e-6)

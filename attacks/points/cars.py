@@ -168,7 +168,7 @@ def _only_in(a: Array, b: Array) -> Array:
 
 
 def groups(points: Array, gap_m: float = _GAP_M) -> int:
-    """Into how many groups points `(N, >=2)` fall that lie further than `gap_m` from one another, seen from above."""
+    """Into how many groups points `(N, >=2)` fall that are further than `gap_m` from one another, seen from above."""
     if not len(points):
         return 0
     from scipy.sparse import coo_matrix

@@ -27,7 +27,7 @@ def free_places(points: Array, nearest_m: float, furthest_m: float) -> Float32:
         points: `(N, >=3)` what is seen, ego frame.
         nearest_m, furthest_m: distance of the centres from the ego.
 
-    Cars point as the ego does. The ground is free where points lie on it, all over the place, and none above it, up to
+    Cars point as the ego does. The ground is free where points are on it, all over the place, and none above it, up to
     a metre from the car; its height is the lowest point within 2 m, and near the plane of all ground (no roof).
     """
     plane = ground_plane(points)

@@ -1,7 +1,7 @@
 """Rays on boxes: what a sensor would have measured with other traffic, where nobody can cast rays at the place itself.
 
 On recorded data there are no surfaces to cast at. A car put in is its box: rays through it end on the box, and what is
-behind lies in its shadow. A car taken out is the points in its box: their rays go on to the ground about it.
+behind is in its shadow. A car taken out is the points in its box: their rays go on to the ground about it.
 
 Held against the simulator's meshes (tests/simulation/test_recast.py): every ray that a car's mesh stops its box stops
 too, at a median distance of 0.08 m; three in ten of those that a box stops pass above the bonnet or below the bumpers.
@@ -50,7 +50,7 @@ def box_spans(rays: Array, boxes: Array) -> tuple[Float64, Float64]:
 
 
 def in_boxes(points: Array, boxes: Array, *, margin_m: float = 0.0) -> Bool:
-    """Which points `(N, >=3)` lie in which boxes `(M, 7)`, widened to all sides: `(N, M)`."""
+    """Which points `(N, >=3)` are in which boxes `(M, 7)`, widened to all sides: `(N, M)`."""
     b = np.asarray(boxes, np.float64)
     dx, dy, dz = (np.asarray(points[:, k, None], np.float64) - b[:, k] for k in range(3))
     cos, sin = np.cos(b[:, 6]), np.sin(b[:, 6])

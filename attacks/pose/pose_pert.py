@@ -31,8 +31,8 @@ from robosac.types import Array, BevGrid, Id, InputError, Message, Subset
 class PosePert(PenalisedPgd):
     """PosePert: the box of one object that the full fusion detects is moved; scores and the other boxes are pinned.
 
-    The object is one that lies on an attacker's map, drawn a frame; the direction is drawn once a scenario unless
-    given. Features move only where they lie within `radius_m` of the object. Needs a `BoxDifferentiable` session;
+    The object is one that is on an attacker's map, drawn a frame; the direction is drawn once a scenario unless
+    given. Features move only where they are within `radius_m` of the object. Needs a `BoxDifferentiable` session;
     `objective` is not in play.
 
     Attributes:

@@ -18,7 +18,7 @@ from robosac.types import InputError
 @register("after_warp")
 @dataclass(frozen=True, kw_only=True)
 class AfterWarp(Wrapping):
-    """An attack on features where the maps lie in the ego's frame, as ROBOSAC's code has it (arXiv 2303.09495).
+    """An attack on features where the maps are in the ego's frame, as ROBOSAC's code has it (arXiv 2303.09495).
 
     The attack is the inner one; what differs is the detector. Evaluation reads `needs_ego_frame` and plays it on a
     detector whose teammates warp their maps before they send (`BevDetector.in_ego_frame`). There no sample of the warp
@@ -40,7 +40,7 @@ class AfterWarp(Wrapping):
         return True
 
     def check(self, air: Air) -> None:
-        """InputError where honest messages do not lie in the ego's frame."""
+        """InputError where honest messages are not in the ego's frame."""
         if not all(np.array_equal(m.world_T_payload, air.to.world_T_ego) for m in air.honest.values()):
             raise InputError(
                 "expected messages in the ego's frame, got some in their senders' own, which the ego warps; play "

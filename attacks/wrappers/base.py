@@ -46,7 +46,7 @@ class Wrapping(Settings):
 
     @property
     def needs_ego_frame(self) -> bool:
-        """Whether it is to be played on a detector whose messages lie in the ego's frame (see `AfterWarp`)."""
+        """Whether it is to be played on a detector whose messages are in the ego's frame (see `AfterWarp`)."""
         return bool(getattr(self.attack, "needs_ego_frame", False))
 
     def with_budget(self, budget: float) -> Self:

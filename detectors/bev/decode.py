@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from robosac.boxes import nms_bev_batch, wrap_angle
+from robosac.boxes import nms_bev, wrap_angle
 from robosac.detectors.bev.config import DecodeConfig
 from robosac.detectors.bev.network import AXIS, FORWARD, HEAT, HEIGHT, LOG_SIZE, MAP, MEAN_SIZE_M, OFFSET
 from robosac.types import Array, Detections, Float32
@@ -40,7 +40,7 @@ def decode(output: Tensor, ground: Array, config: DecodeConfig) -> list[Detectio
     good = (score >= max(config.score_threshold, 0.0)) & np.isfinite(boxes).all(axis=2)
     kept_boxes = [b[g] for b, g in zip(boxes, good, strict=True)]
     kept_scores = [s[g] for s, g in zip(score, good, strict=True)]
-    keeps = nms_bev_batch([*kept_boxes], [*kept_scores], config.nms_iou)
+    keeps = [nms_bev(b, s, config.nms_iou) for b, s in zip(kept_boxes, kept_scores, strict=True)]
     maps = heat.cpu().numpy()
     return [Detections(b[k], s[k], m) for b, s, k, m in zip(kept_boxes, kept_scores, keeps, maps, strict=True)]
 

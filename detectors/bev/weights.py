@@ -43,7 +43,8 @@ def load_network(path: Path) -> tuple[Network, Header]:
     """Read a weights file.
 
     Raises:
-        InputError: if there is none, it is not one of ours, or its tensors do not fit the network it names.
+        InputError: if there is none, it is not one of ours, its tensors are not finite, or do not fit the network
+            it names.
     """
     if not path.is_file():
         raise InputError(f"expected a weights file at {path}, got none; train one with `robosac train --config ...`")

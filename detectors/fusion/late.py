@@ -70,7 +70,7 @@ class LateFusion(PerVehicle):
             merge: "nms" keeps the best of boxes that overlap, "wbf" their weighted mean (`merge`).
             iou: boxes that overlap a better one by more show the same object.
             min_score: boxes below it are neither sent nor used.
-            max_boxes: a message holds at most this many; an agent sends its best.
+            max_boxes: an agent's own boxes, and those of a message, are at most this many: its best.
             max_messages: teammates a session takes. With `max_boxes` it bounds what a flood of boxes may cost.
             reach_m: coordinates in a message are within +- this.
             max_size_m: what a teammate sends that is longer, wider or higher is no vehicle and left out.
@@ -106,13 +106,22 @@ class LateFusion(PerVehicle):
         """What the agent of `view` honestly sends: the best of what it sees alone."""
         boxes, scores = self.alone(view)
         near = np.abs(boxes).max(axis=1, initial=0.0) <= self.reach_m
-        boxes, scores = best_first(boxes[near], scores[near], min_score=self.min_score, most=self.max_boxes)
+        boxes, scores = boxes[near], scores[near]
         return Message.of(view, to, self.codec.name, MappingProxyType({BOXES: boxes, SCORES: scores}))
 
     def alone(self, view: View) -> Found:
-        """What `detect` finds in one scan, best first, in its sensor's frame; InputError where it returns nonsense."""
+        """What `detect` finds in one scan, at most `max_boxes`, best first, in its sensor's frame.
+
+        Where there are more, as of a detector that does not suppress its own, they are suppressed among themselves
+        before the best are taken: else a hundred boxes on one car would be all that it has to say.
+
+        Raises:
+            InputError: if `detect` returns nonsense.
+        """
         found = found_by(self._detect, view.points, name=self._name)
-        return best_first(*found, min_score=self.min_score, most=len(found[1]))
+        boxes, scores = best_first(*found, min_score=self.min_score, most=len(found[1]))
+        kept = nms_bev(boxes, scores, self.iou)[: self.max_boxes] if len(boxes) > self.max_boxes else slice(None)
+        return boxes[kept], scores[kept]
 
     def in_ego_frame(self, message: Message, world_T_ego: Float64) -> Found:
         """A teammate's boxes in the ego's frame, by the pose that it claims, without those that can be no vehicle."""

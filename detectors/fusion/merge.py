@@ -20,14 +20,11 @@ way it points.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
-from robosac.boxes import near_pairs, pair_iou_bev, pairs_may_exceed, wrap_angle
+from robosac.boxes import pairs_exceeding, wrap_angle
 from robosac.types import Array, Bool, Float32, Float64, Int64
-
-_CHUNK: Final = 20_000  # pairs whose overlap is computed at once: bounded memory, however many boxes are stacked up
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,18 +38,7 @@ class Overlaps:
     @staticmethod
     def of(ranked: Array, iou: float) -> Overlaps:
         """Of boxes `(N, 7)` in the order of their scores, best first; each pair's BEV IoU is computed once."""
-        i, j = near_pairs(ranked, ranked)
-        i, j = i[i < j], j[i < j]
-        # IoU is at most the ratio of the areas: slivers and giants need no polygon
-        area = np.asarray(ranked[:, 3], np.float64) * ranked[:, 4]
-        alike = np.minimum(area[i], area[j]) > iou * np.maximum(area[i], area[j])
-        i, j = i[alike], j[alike]
-        possible = pairs_may_exceed(ranked[i], ranked[j], iou)
-        i, j = i[possible], j[possible]
-        parts = [pair_iou_bev(ranked[i[k : k + _CHUNK]], ranked[j[k : k + _CHUNK]]) for k in range(0, len(i), _CHUNK)]
-        shared = np.concatenate([np.zeros(0), *parts])
-        over = shared > iou
-        return Overlaps(i[over], j[over], shared[over])
+        return Overlaps(*pairs_exceeding(ranked, iou))
 
     def among(self, member: Bool) -> Overlaps:
         """The pairs of which both boxes are members, `(N,)`."""

@@ -88,7 +88,7 @@ def trials(
         return Trials(None, 0.0, "impossible: the verifier refuses every frame")
     wanted = p / (1 - frame)  # of the frames that are not refused
     count, reached = draws.trials_for_clean(wanted, a, b)
-    if wanted > 1:  # then only the most that can be reached is told
+    if wanted > 1:  # then only the most that can be reached is reported
         count = None
     success = float(reached * (1 - frame))
     if count is None:
@@ -199,6 +199,9 @@ def a2cp_limits(teammates: int, confidence: Probability = 0.99, *, law: Law = La
 
     A2CP assumes m = 0, 1, ..., A-1 attackers in turn and tries subsets of all A-m teammates that would be honest. The
     paper's law gives its reference limits; `Law.NO_REPEATS` the tries that suffice when no subset is tried twice.
+
+    Raises:
+        InputError: the confidence is 1 where subsets can return.
     """
     limits = {}
     for attackers in range(teammates):

@@ -139,6 +139,7 @@ class NoRepeats:
         return fewest_draws(self.good, self.total, miss, at_most=with_repeats) if miss < 1 else 0
 
     def reaches(self, wanted: Fraction, trials: int, a: Fraction, b: Fraction) -> bool:
+        """As `Independent.reaches`."""
         if a == 0 and b == 0:
             return misses_at_most(self.good, self.total, min(trials, self.total), 1 - wanted)
         draws = min(trials, self.total)
@@ -174,6 +175,7 @@ class NoRepeats:
         return Chances(Fraction(clean, of), Fraction(contaminated, of), Fraction(nothing, of), Fraction(waited, of))
 
     def trials_for_clean(self, wanted: Fraction, a: Fraction, b: Fraction) -> tuple[int | None, Fraction]:
+        """As `Independent.trials_for_clean`."""
         if a == 0 and b == 0:
             count = self.trials_for(1 - wanted)
             return count, Fraction(self.good > 0) if count is None else 1 - self.miss(count)

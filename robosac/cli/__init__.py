@@ -18,7 +18,7 @@ from robosac.errors import InputError, RobosacError
 
 COMMANDS: Final = {  # with the first sentence of each help, so that listing them opens none
     "budget": "How many random subsets to try, and how large they may be.",
-    "demo": "Simulate traffic, let teammates attack, defend, and show what came of it.",
+    "demo": "Simulate traffic, let teammates attack, defend, and show the result.",
     "attacks": "The attacks there are: stage, what each needs to know, budget, source; one NAME: with its settings.",
     "evaluate": "Play every attack against every defence: the whole grid of what is named.",
     "train": "Train a detector on simulated scenes.",
@@ -52,7 +52,7 @@ class _Modules(Mapping[str, Any]):
 
 
 class _Group(TyperGroup):
-    """Ctrl-C is told in a line. Caught here, because what typer itself makes of it differs from version to version."""
+    """Ctrl-C is reported in a line. Caught here, since what typer makes of it differs from version to version."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from robosac.air import Knowledge
+from robosac.air import Knowledge, attacker_of
 from robosac.cli.attack_words import acts, said_by, wrapped
-from robosac.defenses import NoDefense, Robosac
-from robosac.defenses.protocol import Defender, Surrogate
+from robosac.defenses import NoDefense
 from robosac.evaluation.ap import counted, match_truth
-from robosac.evaluation.play import Moment, Staged, attacked_air, choose_attackers, stage
+from robosac.evaluation.play import EncodedFrame, Moment, Played, encode_frames, play_encoded
 from robosac.files import check_writable, write_whole
 from robosac.registry.attacks import described, open_attack
+from robosac.registry.defenses import policy
 from robosac.registry.detectors import open_detector, saved_calibration
 from robosac.simulation import Scenario, scenario
 from robosac.types import (
@@ -43,14 +43,14 @@ from robosac.types import (
 
 if TYPE_CHECKING:
     from robosac.attacks.base import Measured
-    from robosac.viz.gallery import Entry, Seen
+    from robosac.viz.gallery import Drawn, Seen
 
 
 IN_EGO_FRAME: Final = " in the ego's frame"  # after a detector's name: the form of it whose senders warp
 
 
 @dataclass(frozen=True)
-class Settings:
+class GallerySettings:
     """What is drawn, and where it goes."""
 
     out: Path
@@ -67,8 +67,8 @@ class Settings:
 
 
 def draw_all(
-    settings: Settings, names: Sequence[str], *, progress: Callable[[int, int], None] = lambda done, total: None
-) -> list[Entry]:
+    settings: GallerySettings, names: Sequence[str], *, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[Drawn]:
     """Write NAME.png for every preset named and index.html; says of each what was drawn, or why not.
 
     Raises:
@@ -77,8 +77,8 @@ def draw_all(
     from robosac.viz.gallery import gallery_page
 
     check_writable(settings.out)
-    open_detector(settings.detector)  # a wrong name is told before the work
-    entries: list[Entry] = []
+    open_detector(settings.detector)  # a wrong name is reported before the work
+    entries: list[Drawn] = []
     progress(0, len(names))
     for k, name in enumerate(names):
         entries.append(draw(settings, name))
@@ -92,10 +92,10 @@ def draw_all(
     return entries
 
 
-def draw(settings: Settings, name: str) -> Entry:
+def draw(settings: GallerySettings, name: str) -> Drawn:
     """The picture of one attack, written; or the reason why there is none."""
     from robosac.viz.canvas import save_png
-    from robosac.viz.gallery import Entry, attack_figure
+    from robosac.viz.gallery import Drawn, attack_figure
 
     row = described(name)
     attack = open_attack(name)
@@ -110,7 +110,7 @@ def draw(settings: Settings, name: str) -> Entry:
         victim = victim_of(attack, settings.detector)
         shot = play(settings, attack, victim)
     except RobosacError as error:
-        return Entry(name, facts, reason=" ".join(str(error).split()))
+        return Drawn(name, facts, reason=" ".join(str(error).split()))
     facts |= {"detector": victim, "frame": str(shot.frame.index), "sent": "; ".join(shot.said)}
     figure = attack_figure(
         shot.clean,
@@ -123,7 +123,7 @@ def draw(settings: Settings, name: str) -> Entry:
     )
     save_png(figure, settings.out / f"{name}.png")
     alt = f"{name} from above: without the attack {shot.clean.note}; with it {shot.attacked.note}"
-    return Entry(name, facts, picture=f"{name}.png", alt=alt)
+    return Drawn(name, facts, picture=f"{name}.png", alt=alt)
 
 
 def victim_of(attack: Measured, detector: str) -> str:
@@ -136,7 +136,7 @@ def victim_of(attack: Measured, detector: str) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Shot:
+class BeforeAfter:
     """One frame without and with an attack.
 
     `attackers` as labelled; `said` is what they sent in words; `points` whether points were sent.
@@ -152,63 +152,59 @@ class Shot:
     points: bool
 
 
-def play(settings: Settings, attack: Measured, victim: str) -> Shot:
-    """Play the scene until the attack has acted."""
+def play(settings: GallerySettings, attack: Measured, victim: str) -> BeforeAfter:
+    """Play the scene until the attack has acted; against the default defence, if the attack knows it."""
     detector = _detector(victim)
     if detector.grid is None:
         raise InputError(f"expected a detector with a BEV grid, got {victim!r} without one")
-    first = _staged(victim, settings, 0).frame
-    attackers = choose_attackers(settings.seed, first.scenario, list(first.others), settings.n_attackers)
-    attacker = attack.start(first.scenario, attackers, keyed_rng(settings.seed, first.scenario, "attack"))
-    acted: tuple[int, Sequence[Message]] = (0, ())
-    for index in range(_scenario(settings.scene, settings.seed).n_frames):
-        s = _staged(victim, settings, index)
-        present = attackers & set(s.frame.others)
-        air = attacked_air(
-            s.frame,
-            detector,
-            s.request,
-            s.honest,
-            present,
-            attack.knowledge,
-            world=s.world,
-            defense=_surrogate(detector) if Knowledge.DEFENSE in attack.knowledge else None,
-            defender=_defender(settings, s.frame, detector) if Knowledge.SEED in attack.knowledge else None,
-            opener=_detector,
-        )
-        sent = list(attacker.send(air))
-        if index == 0 or acts(s.honest, sent, present):
-            acted = index, sent
-        if index == 0 and acts(s.honest, sent, present):
+    staged = (_encoded(victim, settings, k) for k in range(_scenario(settings.scene, settings.seed).n_frames))
+    knows = attack.knowledge & (Knowledge.DEFENSE | Knowledge.SEED)
+    played = play_encoded(
+        staged,
+        detector,
+        attack,
+        (settings.n_attackers,),
+        [policy("robosac" if knows else "none")],
+        seed=settings.seed,
+        calibration=saved_calibration(detector),
+        opener=_detector,
+    )
+    acted: list[tuple[int, Played]] = []
+    for index, p in enumerate(played):
+        active = acts(_encoded(victim, settings, index).honest, _sent(p), p.truth.attackers)
+        if index == 0 or active:
+            acted.append((index, p))
+        if index == 0 and active:
             break
-    return _shot(settings, victim, attackers, *acted)
+    return _shot(settings, victim, *acted[-1])
 
 
-def _shot(settings: Settings, victim: str, attackers: Subset, index: int, sent: Sequence[Message]) -> Shot:
-    detector = _detector(victim)
-    s = _staged(victim, settings, index)
-    frame, truth, honest = s.frame, s.truth, s.honest
-    present = attackers & set(frame.others)
-    inbox = [*(m for i, m in honest.items() if i not in present), *sent]
-    clean, attacked = _fused(detector, frame, list(honest.values())), _fused(detector, frame, inbox)
+def _sent(p: Played) -> list[Message]:
+    """What the attackers sent."""
+    return [r.message for r in p.inbox if attacker_of(r.link) in p.truth.attackers]
+
+
+def _shot(settings: GallerySettings, victim: str, index: int, p: Played) -> BeforeAfter:
+    detector, honest, sent = _detector(victim), _encoded(victim, settings, index).honest, _sent(p)
+    frame, truth, present = p.frame, p.truth, p.truth.attackers
+    to = Request.of(frame.ego)
+    clean, attacked = (
+        NoDefense().start(frame.scenario, None, keyed_rng(0)).step(detector, frame.ego, to, inbox)
+        for inbox in ([Received.honest(m, to) for m in honest.values()], p.inbox)
+    )
     labels = {link: f"#{k}" for k, link in enumerate(sorted({m.sender for m in sent} - set(frame.others)))}
-    past = {k: _staged(victim, settings, k).honest for k in range(index)}
+    past = {k: _encoded(victim, settings, k).honest for k in range(index)}
     said = []
     for who in sorted(present):
-        own = [m for m in sent if m.sender.partition("#")[0] == who]
+        own = [m for m in sent if attacker_of(m.sender) == who]
         earlier = {k: messages[who] for k, messages in past.items() if who in messages}
         said.append(f"{who}: {said_by(honest[who], own, earlier)}")
     said += [f"the gate refuses {link}: {why}" for link, why in sorted(attacked.rejected.items())]
+    inbox = [r.message for r in p.inbox]
     before = _seen(frame, frame, truth, detector, clean)
     after = _seen(frame, claimed(frame, honest, inbox, labels), truth, detector, attacked, labels)
     points = any("points" in m.payload for m in inbox)
-    return Shot(frame, truth, before, after, present | set(labels.values()), said, detector.grid, points)
-
-
-def _fused(detector: Detector, frame: Frame, inbox: Sequence[Message]) -> Verdict:
-    defender = NoDefense().start(frame.scenario, None, keyed_rng(0))
-    to = Request.of(frame.ego)
-    return defender.step(detector, frame.ego, to, [Received.honest(m, to) for m in inbox])
+    return BeforeAfter(frame, truth, before, after, present | set(labels.values()), said, detector.grid, points)
 
 
 def _seen(
@@ -275,15 +271,5 @@ def _moment(scene: int, seed: int, index: int) -> Moment:
 
 
 @lru_cache(maxsize=64)
-def _staged(victim: str, settings: Settings, index: int) -> Staged:
-    return next(stage([_moment(settings.scene, settings.seed, index)], _detector(victim)))
-
-
-def _surrogate(detector: Detector) -> Surrogate:
-    return Robosac().surrogate(saved_calibration(detector), detector.name)
-
-
-def _defender(settings: Settings, frame: Frame, detector: Detector) -> Defender:
-    """The very defence that an attack with its random numbers simulates."""
-    rng = keyed_rng(settings.seed, frame.scenario, "defense")
-    return Robosac().start(frame.scenario, saved_calibration(detector), rng)
+def _encoded(victim: str, settings: GallerySettings, index: int) -> EncodedFrame:
+    return next(encode_frames([_moment(settings.scene, settings.seed, index)], _detector(victim)))

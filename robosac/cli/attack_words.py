@@ -15,7 +15,7 @@ from robosac.types import Id, Message, Subset
 def said_by(honest: Message, sent: Sequence[Message], past: Mapping[int, Message] = MappingProxyType({})) -> str:
     """How what one attacker sent differs from its honest message.
 
-    `past` are its honest messages of earlier frames, so that a stale one is told as such.
+    `past` are its honest messages of earlier frames, so that a stale one is named as such.
     """
     if not sent:
         return "sent nothing"

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from robosac.cli.attack_gallery import Settings, draw_all
+from robosac.cli.attack_gallery import GallerySettings, draw_all
 from robosac.cli.options import DetectorName, Json, Seed
 from robosac.cli.progress import progress_bar
 from robosac.registry.attacks import described
@@ -52,7 +52,7 @@ def attacks(
     """The attacks there are: stage, what each needs to know, budget, source; one NAME: with its settings."""
     wanted = chosen(names or [])
     if gallery is not None:
-        settings = Settings(out=gallery, detector=detector, seed=seed, scene=scene, n_attackers=attackers)
+        settings = GallerySettings(out=gallery, detector=detector, seed=seed, scene=scene, n_attackers=attackers)
         _draw(settings, wanted, json=json)
         return
     rows = [described(name) for name in wanted]
@@ -66,7 +66,7 @@ def attacks(
         _show_table(rows)
 
 
-def _draw(settings: Settings, names: Sequence[str], *, json: bool) -> None:
+def _draw(settings: GallerySettings, names: Sequence[str], *, json: bool) -> None:
     """Draw the attacks named and write a page of them."""
     out = settings.out
     with progress_bar("attacks", quiet=json) as tell:

@@ -16,8 +16,8 @@ import typer
 from robosac.calibration import (
     Calibration,
     Malicious,
-    Measure,
     Scores,
+    Thresholds,
     attacked_scores,
     fit,
     foreign,
@@ -47,7 +47,10 @@ class Calibrate:
     detector: DetectorName = "mean"
     data: Annotated[
         str,
-        typer.Option(help="Honest frames: 'simulated', a data set's folder (OpenCOOD), or MODULE:NAME of your own."),
+        typer.Option(
+            help="Honest frames: 'simulated', a data set's folder, framework:FOLDER (read by the detector's own "
+            "framework), or MODULE:NAME of your own."
+        ),
     ] = SIMULATED
     frames: Annotated[int, typer.Option(min=1, help="Honest frames to read thresholds from.")] = 250
     alpha: Annotated[float, typer.Option(help="Share of honest subsets that may be refused.")] = 0.02
@@ -155,11 +158,11 @@ def plan(settings: Calibrate) -> tuple[list[tuple[int, int]], Path]:
     path = calibration_beside(detector) if settings.out is None else settings.out
     if path is None:
         raise InputError(
-            f"expected --out FILE: {detector.name!r} came from no file that its thresholds could lie beside"
+            f"expected --out FILE: {detector.name!r} came from no file that its thresholds could be kept beside"
         )
     check_writable_file(path)
     if settings.attack != FOREIGN:
-        by_attack(detector, settings.attack)  # an unknown name is told now
+        by_attack(detector, settings.attack)  # an unknown name is reported now
     if not statistics_of(settings.defenses):
         raise InputError(f"expected a defence that asks for thresholds, got {settings.defense}, which asks for none")
     order = choose(settings.frames, settings.available(settings.device), settings.seed)
@@ -198,7 +201,7 @@ def show(settings: Calibrate) -> None:
 
     Without --out, the thresholds beside the detector's weights, which every defence reads, are replaced.
     """
-    work, path = plan(settings)  # what is wrong is told before a bar appears
+    work, path = plan(settings)  # what is wrong is reported before a bar appears
     with progress_bar("honest frames", quiet=settings.json) as tell:
         made = measured(settings, work, tell)
     made.save(path)
@@ -229,7 +232,7 @@ def show(settings: Calibrate) -> None:
     console.print(f"Written to {path}", highlight=False, soft_wrap=True)
 
 
-def guarantee(measure: Measure) -> str:
+def guarantee(measure: Thresholds) -> str:
     """What the thresholds promise, and under which condition, in plain words."""
     by_frames: dict[int, list[int]] = {}
     for size, n in measure.frames.items():

@@ -13,7 +13,7 @@ from robosac.cli.progress import kept_on_stop, progress_bar
 from robosac.executors import default_jobs, make_executor
 from robosac.experiments.demo import LEGEND, DemoSettings, rich_table, run_demo
 from robosac.experiments.provenance import command_line, environment
-from robosac.experiments.runner import make_plan
+from robosac.experiments.runner import open_experiment
 
 OUT: Final = Path("runs/demo")
 
@@ -30,7 +30,7 @@ def demo(
     threads: Threads = 1,
     json: Json = False,
 ) -> None:
-    """Simulate traffic, let teammates attack, defend, and show what came of it."""
+    """Simulate traffic, let teammates attack, defend, and show the result."""
     from rich.console import Console
 
     from robosac.experiments.report import write_demo
@@ -39,7 +39,7 @@ def demo(
     named |= {} if scenes is None else {"scenes": scenes}
     default = DemoSettings.fast() if fast else DemoSettings()
     settings = DemoSettings.fast(**named) if fast else DemoSettings(**named)
-    make_plan(settings.grid, out)  # wrong names are told before a bar appears
+    open_experiment(settings.grid, out)  # wrong names are reported before a bar appears
     command = _command(fast, out, named, default)
     used = default_jobs() if jobs is None else jobs
     with kept_on_stop(out), progress_bar("attacks on scenes", quiet=json) as tell:

@@ -64,22 +64,22 @@ def evaluate(
     from robosac.experiments.figures import figures
     from robosac.experiments.provenance import command_line, versions
     from robosac.experiments.report import page
-    from robosac.experiments.runner import make_plan, run_plan, write_entries
+    from robosac.experiments.runner import open_experiment, run_experiment, write_entries
     from robosac.viz.report import write_report
 
     used = default_jobs() if jobs is None else jobs
     chosen = make_executor(used, threads=threads, name=executor)
-    plan = make_plan(make_grid(config, named), out, root=root)
+    experiment = open_experiment(make_grid(config, named), out, root=root)
     with kept_on_stop(out), progress_bar("attacks on scenes", quiet=json) as tell:
-        entries = run_plan(plan, chosen, tell=tell)
-    files = write_entries(plan, entries, jobs=used, threads=threads)
+        entries = run_experiment(experiment, chosen, tell=tell)
+    files = write_entries(experiment, entries, jobs=used, threads=threads)
     pngs = figures(entries)
     for name, png in pngs.items():
         write_whole(out / f"{name}.png", png)
     write_whole(out / "table.md", tables.to_markdown(entries).encode())
     write_whole(out / "table.csv", tables.to_csv(entries).encode())
     command = command_line("robosac evaluate", config=out / "grid.yaml", out=out, root=root)
-    report = write_report(out / "report.html", page(plan.grid, entries, pngs, command, versions()))
+    report = write_report(out / "report.html", page(experiment.grid, entries, pngs, command, versions()))
     if json:
         rows = [{**e.cell.labels(), **tables.row(e)} for e in entries]
         print(dumps({"out": str(out), "entries": [str(f) for f in files], "rows": rows}))

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 DETECTOR_HELP: Final = (
     "A shipped name (mean, max, ...), FILE.safetensors, late:NAME or early:NAME of these (boxes or points are sent), an"
-    " OpenCOOD model FOLDER, coperception:FUSION:CHECKPOINT, or MODULE:NAME of your own."
+    " OpenCOOD model's FOLDER (or opencood:FOLDER), coperception:FUSION:CHECKPOINT, or MODULE:NAME of your own."
 )
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same result.")]

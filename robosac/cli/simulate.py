@@ -86,7 +86,7 @@ class Simulate:
         return f"{self.split}-s{self.seed}-{index:05d}"
 
     def place(self, index: int) -> Path:
-        """Where a scenario lies once it is whole."""
+        """Where a scenario is kept once it is whole."""
         return self.out / self.split / self.name(index)
 
     def workplace(self, index: int) -> Path:
@@ -108,7 +108,7 @@ def write(settings: Simulate, progress: Callable[[int, int], None] = lambda done
     """Write what is not there yet; says which scenarios there are now and how many frames were written.
 
     Raises:
-        InputError: if scenarios of other settings lie there, or the settings cannot be simulated.
+        InputError: if there are scenarios of other settings, or the settings cannot be simulated.
         RobosacError: if a process was killed; run again to go on.
     """
     check_writable(settings.out)

@@ -37,7 +37,7 @@ def view(
     """Show a frame or a scenario in 3D: points by agent, objects, poses, and the verdict. Needs the extra open3d."""
     from robosac.viz.viewer import open3d, render, show
 
-    open3d()  # what is missing is told before any work
+    open3d()  # what is missing is reported before any work
     seen = scenes(frames(data, frame, seed=seed, whole=scenario), detector)
     if out is None:
         show(seen)

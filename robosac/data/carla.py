@@ -14,10 +14,13 @@ from robosac.types import Array, Float64
 
 
 def matrices(xyz_m: Array, roll_yaw_pitch_deg: Array) -> Float64:
-    """Poses `(G, 4, 4)` at `(G, 3)` metres, turned by `(G, 3)` degrees."""
+    """Poses `(G, 4, 4)` at `(G, 3)` metres, turned by `(G, 3)` degrees; NaN where an angle is not finite."""
     yaw_pitch_roll = np.asarray(roll_yaw_pitch_deg, np.float64)[:, [1, 2, 0]] * [1, -1, -1]
     out = np.tile(np.eye(4), (len(yaw_pitch_roll), 1, 1))
-    out[:, :3, :3] = Rotation.from_euler("ZYX", yaw_pitch_roll, degrees=True).as_matrix()
+    turned = np.isfinite(yaw_pitch_roll).all(axis=1)
+    out[~turned] = np.nan
+    if turned.any():
+        out[turned, :3, :3] = Rotation.from_euler("ZYX", yaw_pitch_roll[turned], degrees=True).as_matrix()
     out[:, :3, 3] = xyz_m
     return out
 

@@ -12,15 +12,16 @@
   lidar_to_novatel; the road-side unit's pose is virtuallidar_to_world moved by the pair's `system_error_offset`.
 - Times are those of the two scans. They differ by up to half a period: the road-side unit's may be 30 ms *later* than
   the vehicle's, more than the default gate lets a clock run ahead. Without times an id is a tenth of a second.
-- Objects are cars, vans, trucks and buses of the pair's list, whatever the case of the name, whoever asks. They have no
-  names there, so each is an object of its own at every tick.
+- Objects are those of the pair's list, whoever asks. They have no names there, so each is an object of its own at every
+  tick.
 - Intensity is a byte on the vehicle and 0..1 on the infrastructure; both become 0..1. Points that are not finite are
   left out.
+- A split is a list of the vehicle's ids, or the official file of several lists by name; then one of them is named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -29,16 +30,16 @@ from typing import Any, Final
 import numpy as np
 
 from robosac.data import safe
-from robosac.data.points import points_of
+from robosac.data.labels import LARGEST, VEHICLES, class_of, objects_of, sort_out
+from robosac.data.points import Scales, intensities, points_of
 from robosac.data.recording import AgentInfo, DataError, Objects
-from robosac.data.rigid import array, objects_of, pose_of
-from robosac.types import Float64, Id, InputError, View
+from robosac.data.rigid import array, numbers, pose_of
+from robosac.types import Array, Float64, Id, InputError, View
 
 PAIRS: Final = "cooperative/data_info.json"
 VEHICLE: Final = "vehicle"
 INFRASTRUCTURE: Final = "infrastructure"
 AGENTS: Final = (AgentInfo(VEHICLE, "vehicle"), AgentInfo(INFRASTRUCTURE, "roadside"))
-TYPES: Final = frozenset({"car", "van", "truck", "bus"})
 _GAP_NS: Final = 1_000_000_000
 _PERIOD_NS: Final = 100_000_000
 
@@ -61,10 +62,12 @@ class DairV2XC:
     Attributes:
         root: the folder that holds `cooperative`, `vehicle-side` and `infrastructure-side`.
         only: ids of the vehicle's scans, as the field's split files list them; all pairs, unless given.
+        classes: of the objects that count, as `robosac.data.labels.spelled` spells them.
     """
 
     root: Path
     only: frozenset[str] | None = None
+    classes: frozenset[str] = VEHICLES
     _calibrations: dict[str, Float64] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -84,7 +87,9 @@ class DairV2XC:
         if not isinstance(listed, list):
             raise DataError(path, f"expected a list of pairs, got {type(listed).__name__}")
         pairs = [_pair(entry, k, path) for k, entry in enumerate(listed)]
-        return {p.vehicle: p for p in sorted(pairs, key=lambda p: p.vehicle) if not self.only or p.vehicle in self.only}
+        return {
+            p.vehicle: p for p in sorted(pairs, key=lambda p: p.vehicle) if self.only is None or p.vehicle in self.only
+        }
 
     @cached_property
     def _scenarios(self) -> dict[str, list[str]]:
@@ -111,7 +116,7 @@ class DairV2XC:
 
     def _side_info(self, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         path = self.root / folder / "data_info.json"
-        if not path.exists():
+        if not safe.is_file(path):
             return
         listed = safe.read_json(path, self.root)
         if not isinstance(listed, list):
@@ -134,9 +139,9 @@ class DairV2XC:
         return int(pair.vehicle) * _PERIOD_NS if pair.vehicle.isdigit() and len(pair.vehicle) < 10 else 0
 
     def _cloud(self, pair: Pair, agent: Id) -> Path | None:
-        """Where a cloud lies; None where it is missing."""
+        """Where a cloud is; None where it is missing."""
         path = safe.inside(self.root, pair.clouds[agent])
-        return path if path.is_file() else None
+        return path if safe.is_file(path) else None
 
     def scenarios(self) -> Sequence[str]:
         return list(self._scenarios)
@@ -162,7 +167,7 @@ class DairV2XC:
                         self.root / pair.clouds[a.id], f"expected the {a.id}'s scan of pair {tick}, got none"
                     )
             for relative in (pair.labels, *_calibrations(pair)):
-                if not safe.inside(self.root, relative).is_file():
+                if not safe.is_file(safe.inside(self.root, relative)):
                     yield DataError(self.root / relative, f"expected a file of pair {tick}, got none")
 
     # ------------------------------------------------------------------------------------------------- contents
@@ -191,8 +196,8 @@ class DairV2XC:
     def view(self, scenario: str, tick: str, agent: Id) -> View:
         pair = self.pairs[tick]
         path = safe.inside(self.root, pair.clouds[agent])
-        points = points_of(safe.read_pcd(path, self.root), path)
         kind = "vehicle" if agent == VEHICLE else "roadside"
+        points = points_of(safe.read_pcd(path, self.root).columns, path, self.intensities, kind)
         return View(agent, kind, self._t_ns(tick, agent), points, self.pose(scenario, tick, agent))
 
     def labels(self, scenario: str, tick: str, agents: Sequence[Id]) -> Objects:
@@ -200,12 +205,22 @@ class DairV2XC:
         listed = safe.read_json(path, self.root)
         if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
             raise DataError(path, "expected a list of objects, got something else")
-        vehicles = [entry for entry in listed if str(entry.get("type", "")).lower() in TYPES]
-        if not vehicles:
-            return Objects.none()
-        corners = array([e.get("world_8_points") for e in vehicles], (len(vehicles), 8, 3), path, "world_8_points")
+        kept, told = sort_out([class_of(entry.get("type")) or None for entry in listed], self.classes)
+        chosen = [(k, entry) for k, (entry, keep) in enumerate(zip(listed, kept.tolist(), strict=True)) if keep]
+        values = [entry.get("world_8_points") for _, entry in chosen]
+        corners = numbers(values, (len(values), 8, 3), path, "world_8_points") if values else np.zeros((0, 8, 3))
         poses, size = boxes_of_corners(corners)
-        return objects_of([f"{tick}-{k}" for k in range(len(vehicles))], poses, size, path)
+        return objects_of([None] * len(chosen), [f"{tick}-{k}" for k, _ in chosen], poses, size, path, told)
+
+    @cached_property
+    def intensities(self) -> Scales:
+        """How the intensities of the recording are scaled."""
+        return Scales(self._raw_intensities)
+
+    def _raw_intensities(self, kind: str) -> Iterable[Array]:
+        agent = VEHICLE if kind == "vehicle" else INFRASTRUCTURE
+        paths = [path for pair in self.pairs.values() if (path := self._cloud(pair, agent)) is not None]
+        return intensities(paths, lambda path: safe.read_pcd(path, self.root).columns)
 
 
 def boxes_of_corners(corners: Float64) -> tuple[Float64, Float64]:
@@ -213,6 +228,7 @@ def boxes_of_corners(corners: Float64) -> tuple[Float64, Float64]:
 
     Order of the corners: front left, front right, back right, back left at the bottom, then the same at the top.
     """
+    corners = np.where(np.abs(corners) <= LARGEST, corners, np.nan)  # a box with such a corner is nowhere
     forward = corners[:, [0, 1, 4, 5]].mean(axis=1) - corners[:, [2, 3, 6, 7]].mean(axis=1)
     left = corners[:, [0, 3, 4, 7]].mean(axis=1) - corners[:, [1, 2, 5, 6]].mean(axis=1)
     up = corners[:, 4:].mean(axis=1) - corners[:, :4].mean(axis=1)
@@ -224,6 +240,28 @@ def boxes_of_corners(corners: Float64) -> tuple[Float64, Float64]:
     poses[:, :3, 0], poses[:, :3, 1], poses[:, :3, 2] = x, np.cross(z, x), z
     poses[:, :3, 3] = corners.mean(axis=1)
     return poses, size
+
+
+def split_of(content: Any, name: str, path: Path) -> frozenset[str]:
+    """Ids of the vehicle's scans of a split file's content: a list, or one of several lists by name, where an object
+    `cooperative_split` may hold them, as in the official file.
+
+    Raises:
+        DataError: if there are none, or several and none is named.
+    """
+    if isinstance(content, dict) and isinstance(content.get("cooperative_split"), dict):
+        content = content["cooperative_split"]
+    if isinstance(content, dict) and content:
+        lists = {k: ids for k, ids in content.items() if isinstance(ids, list)}
+        if name not in lists and (name or len(lists) != 1):
+            held = ", ".join(lists) or "no lists"
+            raise DataError(path, f"expected one split to be named as {path.name}:NAME, got {name!r}; it holds {held}")
+        content = lists[name] if name else next(iter(lists.values()))
+    elif name:
+        raise DataError(path, f"expected splits by name, got a file without, and {name!r}")
+    if not isinstance(content, list) or not content or not all(isinstance(i, str) for i in content):
+        raise DataError(path, "expected a list of ids of the vehicle's scans, got something else")
+    return frozenset(content)
 
 
 def _pair(entry: Any, position: int, path: Path) -> Pair:

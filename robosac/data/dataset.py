@@ -35,11 +35,13 @@ _T = TypeVar("_T")
 class MovingWorld(Protocol):
     """A recording whose world frame is not the same at every tick; only ticks of one name can be brought together."""
 
-    def world(self, scenario: str, tick: str) -> str: ...
+    def world(self, scenario: str, tick: str) -> str:
+        """Names the world frame of a tick."""
+        ...
 
 
 @dataclass(frozen=True)
-class Entry:
+class FrameRef:
     """Which frame: `position` is that of the tick among all of the scenario's."""
 
     scenario: str
@@ -67,6 +69,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
         seed: of the noise.
         skip_bad: in iteration, a frame with a broken or missing file is left out and noted in `skipped`; a scenario
             that cannot be listed likewise. Asked for by its index, it raises as ever.
+        left_out: frames that were read with their truth -> records of their labels that cannot be and were left out.
 
     Raises:
         InputError: if an option is out of range or names what the recording does not hold.
@@ -87,6 +90,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
     seed: int = 0
     skip_bad: bool = False
     skipped: dict[str, DataError] = field(default_factory=dict, init=False, repr=False)
+    left_out: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.comm_range_m > 0:
@@ -106,9 +110,13 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
 
     # ----------------------------------------------------------------------------------------------- what there is
     @cached_property
-    def entries(self) -> tuple[Entry, ...]:
-        """All frames there are, in order: by scenario, by ego, by tick. Opens no scan."""
-        found: list[Entry] = []
+    def entries(self) -> tuple[FrameRef, ...]:
+        """All frames there are, in order: by scenario, by ego, by tick. Opens no scan.
+
+        Raises:
+            InputError: `agents` or `ego` are not in the recording.
+        """
+        found: list[FrameRef] = []
         seen: set[Id] = set()
         for scenario in self.recording.scenarios() if self.scenarios is None else self.scenarios:
             with self._skipping(scenario):
@@ -122,7 +130,27 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
             )
         return tuple(found)
 
-    def _entries_of(self, scenario: str, agents: list[Id]) -> Iterator[Entry]:
+    def teammates(self, scenario: str) -> tuple[Id, ...]:
+        """All agents that are ever in range of the ego in a scenario, by its name in frames, in the data set's order.
+
+        Reads poses and no scans, and no more of them than it takes to find everybody.
+        """
+        entries = [e for e in self.entries if self._name(e) == scenario]
+        found: set[Id] = set()
+        for entry in entries:
+            everybody = {
+                a.id for a in self.recording.agents(entry.scenario) if self.agents is None or a.id in self.agents
+            }
+            with self._skipping(f"{entry.scenario} {entry.tick} {entry.ego}"):
+                found |= set(self._poses(entry)) - {entry.ego}
+            if found >= everybody - {entry.ego}:
+                break
+        return tuple(a.id for a in self.recording.agents(entries[0].scenario) if a.id in found) if entries else ()
+
+    def _name(self, entry: FrameRef) -> str:
+        return f"{entry.scenario}/{entry.ego}" if self.ego == EACH else entry.scenario
+
+    def _entries_of(self, scenario: str, agents: list[Id]) -> Iterator[FrameRef]:
         chosen = [a for a in agents if self.agents is None or a in self.agents]
         egos = chosen if self.ego == EACH else chosen[:1] if self.ego == FIRST else [a for a in chosen if a == self.ego]
         ticks = self.recording.ticks(scenario)
@@ -130,7 +158,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
         for ego in egos:
             for p in positions:
                 if p >= self.delay_frames and ego in self.recording.present(scenario, ticks[p]):
-                    yield Entry(scenario, ticks[p], p, ego)
+                    yield FrameRef(scenario, ticks[p], p, ego)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -144,7 +172,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
     def __iter__(self) -> Iterator[tuple[Frame, Truth]]:
         return self._each(self.read)
 
-    def _each(self, read: Callable[[Entry], _T]) -> Iterator[_T]:
+    def _each(self, read: Callable[[FrameRef], _T]) -> Iterator[_T]:
         for entry in self.entries:
             found: list[_T] = []
             with self._skipping(f"{entry.scenario} {entry.tick} {entry.ego}"):
@@ -156,7 +184,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
         """The same frames without truth; labels are not read."""
         return Frames(self)
 
-    def read(self, entry: Entry) -> tuple[Frame, Truth]:
+    def read(self, entry: FrameRef) -> tuple[Frame, Truth]:
         """One frame and its truth.
 
         Raises:
@@ -166,8 +194,11 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
         views = self._views(entry, here)
         now = views if not self.delay_frames else {a: self._view(entry, a, entry.tick) for a in views}
         infos = {a.id: a for a in self.recording.agents(entry.scenario)}
+        objects = self.recording.labels(entry.scenario, entry.tick, list(views))
+        if objects.told.broken:
+            self.left_out[f"{entry.scenario} {entry.tick} {entry.ego}"] = objects.told.broken
         truth = truth_of(
-            self.recording.labels(entry.scenario, entry.tick, list(views)),
+            objects,
             ego=entry.ego,
             world_T_sensor={a: here[a] for a in views},
             sent_from={a: v.world_T_sensor for a, v in views.items()},
@@ -177,11 +208,11 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
         )
         return self._frame(entry, views), truth
 
-    def read_frame(self, entry: Entry) -> Frame:
+    def read_frame(self, entry: FrameRef) -> Frame:
         """One frame; as `read`, without its labels."""
         return self._frame(entry, self._views(entry, self._poses(entry)))
 
-    def _poses(self, entry: Entry) -> dict[Id, Float64]:
+    def _poses(self, entry: FrameRef) -> dict[Id, Float64]:
         """True poses of the ego, first, and of the teammates, in the data set's order."""
         present = set(self.recording.present(entry.scenario, entry.tick))
         allowed = present if self.agents is None else present & set(self.agents)
@@ -195,15 +226,15 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
         near = sorted(near, key=lambda a: away[a])[: self.max_teammates]
         return {a: poses[a] for a in [entry.ego, *(n for n in names if n in near)]}
 
-    def _views(self, entry: Entry, poses: dict[Id, Float64]) -> dict[Id, View]:
+    def _views(self, entry: FrameRef, poses: dict[Id, Float64]) -> dict[Id, View]:
         """What each agent sends, with its true pose; the ego's own scan first."""
         tick = self._older(entry) if self.delay_frames and len(poses) > 1 else entry.tick
         return {a: self._view(entry, a, entry.tick if a == entry.ego else tick) for a in poses}
 
-    def _view(self, entry: Entry, agent: Id, tick: str) -> View:
+    def _view(self, entry: FrameRef, agent: Id, tick: str) -> View:
         return self.recording.view(entry.scenario, tick, agent)
 
-    def _older(self, entry: Entry) -> str:
+    def _older(self, entry: FrameRef) -> str:
         tick = self.recording.ticks(entry.scenario)[entry.position - self.delay_frames]
         if isinstance(self.recording, MovingWorld):
             here, there = (self.recording.world(entry.scenario, t) for t in (entry.tick, tick))
@@ -214,13 +245,12 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
                 )
         return tick
 
-    def _frame(self, entry: Entry, views: dict[Id, View]) -> Frame:
+    def _frame(self, entry: FrameRef, views: dict[Id, View]) -> Frame:
         older = self._older(entry) if self.delay_frames and len(views) > 1 else entry.tick
         shown = {
             a: self._measured(v, entry.scenario, entry.tick if a == entry.ego else older) for a, v in views.items()
         }
-        name = f"{entry.scenario}/{entry.ego}" if self.ego == EACH else entry.scenario
-        return Frame(name, entry.position, shown.pop(entry.ego), shown)
+        return Frame(self._name(entry), entry.position, shown.pop(entry.ego), shown)
 
     def _measured(self, view: View, scenario: str, tick: str) -> View:
         if self.pose_noise is None:

@@ -19,7 +19,7 @@ _LONGEST: Final = 500  # of a line, so that nothing is nested deeper
 
 
 def excerpt(data: bytes, keys: Collection[str]) -> bytes | None:
-    """The lines of a YAML file that make up the values of `keys` at its top; None where they cannot be told simply."""
+    """The lines of a YAML file that make up the values of `keys` at its top; None where they cannot be read simply."""
     if data.translate(None, _PLAIN) or _ELSE.search(data) or max(map(len, data.split(b"\n"))) > _LONGEST:
         return None
     found = list(_KEY.finditer(data))

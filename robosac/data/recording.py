@@ -8,8 +8,8 @@ another. Labels are what the data set lists, unfiltered.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -19,11 +19,36 @@ from robosac.types import Float32, Float64, Id, InputError, View
 
 
 class DataError(InputError):
-    """A file of a data set is broken, missing, or not what its layout says. The message names it."""
+    """A file of a data set is broken, missing, or not what its layout says. The message names it, and can be printed
+    whatever the file's name and content are.
+    """
 
     def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(f"{path}: {problem}")
-        self.path, self.problem = path, problem
+        super().__init__(printable(f"{path}: {problem}"))
+        self.path, self.problem = path, printable(problem)
+
+
+def printable(text: str) -> str:
+    """Foreign text as it may be printed: what is no UTF-8, and what would move a cursor, by its number."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What there is to say of labels beside the objects: classes found and left out with their counts ("": records
+    without a class), and records that were left out or mended because they cannot be.
+    """
+
+    classes: Mapping[str, int] = field(default_factory=dict)
+    others: Mapping[str, int] = field(default_factory=dict)
+    broken: tuple[str, ...] = ()
+
+    def __add__(self, other: Told) -> Told:
+        def both(a: Mapping[str, int], b: Mapping[str, int]) -> Mapping[str, int]:
+            return {name: a.get(name, 0) + b.get(name, 0) for name in {**a, **b}}
+
+        broken = (*self.broken, *other.broken)
+        return Told(both(self.classes, other.classes), both(self.others, other.others), broken)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +60,15 @@ class Objects:
             ticks where the data set tracks objects.
         world_T_box: `(G, 4, 4)` float64, from a box's own frame (centre, +x forward) to the world.
         size: `(G, 3)` float32 length, width, height in metres.
+        unnamed: those of the ids that the data set did not give: such an object is known by its place alone.
+        told: what there is to say of what the data set lists.
     """
 
     ids: tuple[str, ...]
     world_T_box: Float64
     size: Float32
+    unnamed: frozenset[str] = frozenset()
+    told: Told = field(default_factory=Told)
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -51,6 +80,7 @@ class Objects:
 
     @staticmethod
     def none() -> Objects:
+        """No objects."""
         return Objects((), np.zeros((0, 4, 4)), np.zeros((0, 3), np.float32))
 
 
@@ -73,15 +103,25 @@ class Recording(Protocol):
         ...
 
     @property
-    def root(self) -> Path: ...
+    def root(self) -> Path:
+        """The folder on disk."""
+        ...
 
-    def scenarios(self) -> Sequence[str]: ...
+    def scenarios(self) -> Sequence[str]:
+        """Names of all scenarios, in order."""
+        ...
 
     def agents(self, scenario: str) -> Sequence[AgentInfo]:
         """All agents with a scan at any tick, in the data set's own order: the field's default ego first."""
         ...
 
-    def ticks(self, scenario: str) -> Sequence[str]: ...
+    def ticks(self, scenario: str) -> Sequence[str]:
+        """Names of a scenario's moments, in order of time.
+
+        Raises:
+            InputError: there is no such scenario.
+        """
+        ...
 
     def present(self, scenario: str, tick: str) -> Sequence[Id]:
         """The agents that have a scan at a tick."""

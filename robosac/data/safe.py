@@ -78,7 +78,7 @@ def read_bytes(path: Path, root: Path, *, limit: int = FILE_LIMIT) -> bytes:
     """A whole file of at most `limit` bytes.
 
     Raises:
-        DataError: if it is missing, no ordinary file, too large, cannot be read, or lies outside of `root`.
+        DataError: if it is missing, no ordinary file, too large, cannot be read, or is outside of `root`.
     """
     _within(path, root)
     try:
@@ -94,6 +94,37 @@ def read_bytes(path: Path, root: Path, *, limit: int = FILE_LIMIT) -> bytes:
     if len(data) != about.st_size:
         raise DataError(path, f"expected {about.st_size} bytes, got {len(data)}: the file changes while it is read")
     return data
+
+
+# What lies beside a data set may be anything: folders of others (`lost+found`), links to nowhere, names that no text
+# is. To look whether something is there never fails.
+def is_file(path: Path) -> bool:
+    """Whether it is a file that can be looked at."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_dir(path: Path) -> bool:
+    """Whether it is a folder that can be looked at."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def names(folder: Path) -> list[str] | None:
+    """Names of all that lies in a folder, as text in order; None where it cannot be listed."""
+    try:
+        return sorted(entry.name for entry in folder.iterdir())
+    except (OSError, ValueError):
+        return None
+
+
+def folders(folder: Path) -> list[Path]:
+    """Folders in a folder, by name as text; hidden ones are none of a data set's."""
+    return [folder / n for n in names(folder) or () if not n.startswith(".") and is_dir(folder / n)]
 
 
 @contextmanager
@@ -125,11 +156,13 @@ def _finite(text: str) -> float:
     return value
 
 
-def read_yaml(path: Path, root: Path) -> Any:
-    """A YAML file of plain values; tags that would build objects are refused."""
+def read_yaml(path: Path, root: Path, only: plain_yaml.Only = None) -> Any:
+    """A YAML file of plain values; tags that would build objects are refused, but for what is under other keys than
+    `only` (see `plain_yaml.parse`).
+    """
     data = read_bytes(path, root, limit=plain_yaml.SIZE_LIMIT)
     with naming(path, "YAML file of plain values"):
-        return plain_yaml.parse(data)
+        return plain_yaml.parse(data, only)
 
 
 # ------------------------------------------------------------------------------------------------ PCD, npy and pickle

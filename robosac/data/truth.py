@@ -25,7 +25,7 @@ from robosac.data.recording import Objects
 from robosac.types import Array, Bool, Float32, Float64, Id, Int64, Truth
 
 _SLACK_M: Final = 1e-4  # scans are stored in float32: a point on the surface must not fall out by rounding
-_NAMED: Final = 1 << 62  # ids made of names lie above, so that they never meet a number
+_NAMED: Final = 1 << 62  # ids made of names are above, so that they never meet a number
 _OWN_BODY_M: Final = 4.0  # a sensor stands at most so far above the centre of its own vehicle
 
 
@@ -83,9 +83,9 @@ def stands_on(objects: Objects, world_T_sensor: Float64) -> Bool:
 
 
 def points_in_boxes(points: Array, world_T_sensor: Float64, objects: Objects) -> Int64:
-    """Points `(N, >=3)` of a scan, in the sensor frame, that lie in each box, its surface included: `(G,)`.
+    """Points `(N, >=3)` of a scan, in the sensor frame, that are in each box, its surface included: `(G,)`.
 
-    Boxes are taken as they stand, tilt included. Points that are not finite lie nowhere.
+    Boxes are taken as they stand, tilt included. Points that are not finite are in none.
     """
     count = np.zeros(len(objects), dtype=np.int64)
     xyz = np.asarray(points[:, :3], dtype=np.float64)

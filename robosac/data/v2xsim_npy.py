@@ -5,10 +5,11 @@
 - **Points are the centres of occupied voxels** of 0.25 x 0.25 x 0.4 m within 32 m of the sensor, one each however many
   returns fell in; the scans themselves are not in this layout. Intensity is 0.
 - **Boxes are flat**: the layout holds outlines only. Each is given `HEIGHT_M` and stood on the road of a sensor
-  `MOUNT_M` above it (5 m more on the road-side unit, whose voxels lie 5 m lower too). IoU from above does not mind;
+  `MOUNT_M` above it (5 m more on the road-side unit, whose voxels are 5 m lower too). IoU from above does not mind;
   points in a box are those of its voxels from above the road up to that height.
-- Objects have no names: outlines that different agents list and that overlap are one object, named by its first lister,
-  and every tick's are its own. The list is that of evaluation (`gt_max_iou`), cars only, within an agent's voxels.
+- Objects have no names: outlines that overlap are one object, named by its first lister, and every tick's are its own.
+  The list is that of evaluation (`gt_max_iou`), within an agent's voxels; its category 1 is a car, others are classes
+  `category 2` and so on.
 - Poses are known relative to one another at a tick. Where the road-side unit is there, its frame is the world, which
   then stands still; else the first agent's is, which drives on, and delay cannot be had.
 - A file that holds 0 means that the agent is absent. Frames are 200 ms apart (V2X-Sim records at 5 Hz).
@@ -26,10 +27,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from robosac.boxes import iou_bev, transform_boxes, upright_poses
+from robosac.boxes import transform_boxes, upright_poses
 from robosac.data import safe
-from robosac.data.recording import AgentInfo, DataError, Objects
-from robosac.data.rigid import array, objects_of, pose_matrix
+from robosac.data.labels import LARGEST, VEHICLES, objects_of, sort_out, union
+from robosac.data.recording import AgentInfo, DataError, Objects, Told
+from robosac.data.rigid import numbers, pose_matrix
 from robosac.types import Array, Float32, Float64, Id, InputError, View
 
 ROADSIDE: Final = "agent0"
@@ -42,18 +44,24 @@ _RAISED_M: Final = 5.0
 _PERIOD_NS: Final = 200_000_000
 # width, length, clockwise from +y: the two sizes of anchors at each cell
 _ANCHORS: Final = np.array([(w, n, a) for w, n in ((2, 4), (3, 12)) for a in (0, np.pi / 2, -np.pi / 4)])
-_SAME_IOU: Final = 0.3
 _KEPT: Final = 16
+_LARGEST_LOG: Final = 5.0  # of a size over its anchor's
 _ABSENT_BYTES: Final = 256  # a saved 0 takes 136
-_AGENT: Final = re.compile(r"agent(\d{1,3})")
-_TICK: Final = re.compile(r"(\d{1,9})_(\d{1,9})")
+AGENT: Final = re.compile(r"agent[0-9]{1,3}")
+_TICK: Final = re.compile(r"[0-9]{1,9}_[0-9]{1,9}")
 
 
 @dataclass(frozen=True, eq=False)
 class V2XSimNpy:
-    """A `Recording` of parsed V2X-Sim. `root` is the folder that holds `agent0`, `agent1`, ..."""
+    """A `Recording` of parsed V2X-Sim.
+
+    Attributes:
+        root: the folder that holds `agent0`, `agent1`, ...
+        classes: of the objects that count, as `robosac.data.labels.spelled` spells them.
+    """
 
     root: Path
+    classes: frozenset[str] = VEHICLES
     _read: OrderedDict[tuple[str, Id], Mapping[str, Any]] = field(default_factory=OrderedDict, init=False, repr=False)
 
     @property
@@ -64,14 +72,14 @@ class V2XSimNpy:
     @cached_property
     def _agents(self) -> tuple[Id, ...]:
         """Vehicles first, since the field's ego is agent 1; the road-side unit last."""
-        found = [p.name for p in self.root.iterdir() if _AGENT.fullmatch(p.name) and p.is_dir()]
+        found = [p.name for p in safe.folders(self.root) if AGENT.fullmatch(p.name)]
         return tuple(sorted(found, key=lambda n: (n == ROADSIDE, int(n.removeprefix("agent")))))
 
     @cached_property
     def _folders(self) -> Mapping[Id, frozenset[str]]:
         """Agent -> ticks at which it has a scan. No file is opened: one that says "absent" is too short for a scan."""
         return {
-            a: frozenset(p.name for p in (self.root / a).iterdir() if _TICK.fullmatch(p.name) and _size(p / "0.npy"))
+            a: frozenset(n for n in safe.names(self.root / a) or () if _TICK.fullmatch(n) and _scan(self.root / a / n))
             for a in self._agents
         }
 
@@ -151,51 +159,58 @@ class V2XSimNpy:
             raise DataError(
                 path, f"expected voxels within {VOXELS}, got {indices.min(axis=0)} to {indices.max(axis=0)}"
             )
+        _, once = np.unique(np.ravel_multi_index(tuple(indices.T), VOXELS), return_index=True)
+        indices = indices[np.sort(once)]  # a voxel that stands twice is one point
         points = np.zeros((len(indices), 4), np.float32)
         points[:, :3] = (indices + _LOWEST[_kind(agent)] + 0.5) * VOXEL_M
         t_ns = _order(tick)[1] * _PERIOD_NS
         return View(agent, _kind(agent), t_ns, points, self.pose(scenario, tick, agent))
 
     def labels(self, scenario: str, tick: str, agents: Sequence[Id]) -> Objects:
-        """The union by place: an outline that overlaps one of an earlier agent is the same object."""
-        ids: list[str] = []
-        boxes = np.zeros((0, 7), np.float32)
+        """The union by place, vehicles' lists first."""
+        lists = []
         for agent in sorted(agents, key=lambda a: a == ROADSIDE):
-            listed = transform_boxes(self.pose(scenario, tick, agent), self._boxes(tick, agent))
-            new = ~(iou_bev(listed, boxes) > _SAME_IOU).any(axis=1)
-            ids += [f"{tick}-{agent}-{k}" for k in np.flatnonzero(new)]
-            boxes = np.concatenate([boxes, listed[new]])
-        return objects_of(ids, upright_poses(boxes.astype(np.float64)), boxes[:, 3:6], self._path(tick, agents[0]))
+            boxes, told = self._boxes(tick, agent)
+            boxes = transform_boxes(self.pose(scenario, tick, agent), boxes)
+            poses = upright_poses(boxes.astype(np.float64))
+            otherwise = [f"{tick}-{agent}-{k}" for k in range(len(boxes))]
+            path = self._path(tick, agent)
+            lists.append(objects_of([None] * len(boxes), otherwise, poses, boxes[:, 3:6], path, told))
+        return union(lists)
 
-    def _boxes(self, tick: str, agent: Id) -> Float32:
-        """Boxes `(G, 7)` that an agent lists, in its own frame."""
-        path = self._path(tick, agent)
-        listed = self._field(tick, agent, "gt_max_iou")
-        if np.size(listed) == 0:
-            return np.zeros((0, 7), np.float32)
+    def _boxes(self, tick: str, agent: Id) -> tuple[Float32, Told]:
+        """Boxes `(G, 7)` that an agent lists, in its own frame, and what there is to say of them."""
+        path, listed = self._path(tick, agent), self._field(tick, agent, "gt_max_iou")
+        if listed.size == 0 if isinstance(listed, np.ndarray) else listed in ([], ()):
+            return np.zeros((0, 7), np.float32), Told()
         listed = _integers(listed, 4, path, "gt_max_iou")
-        mask = np.asarray(self._field(tick, agent, "allocation_mask"))
+        mask = self._field(tick, agent, "allocation_mask")
         shape = (*VOXELS[:2], len(_ANCHORS))
-        if mask.shape != shape or mask.dtype.kind not in "bui":
+        if not isinstance(mask, np.ndarray) or mask.shape != shape or mask.dtype.kind not in "bui":
             raise DataError(path, f"expected allocation_mask to be flags of shape {shape}, got {_shape(mask)}")
         mask = mask.astype(np.bool_)
         count = int(mask.sum())
-        codes = array(self._field(tick, agent, "reg_target_sparse"), (count, 1, 6), path, "reg_target_sparse")[:, 0]
-        rows = np.unique(listed[listed[:, 3] == 1, :3], axis=0)  # cars; two of one anchor share its only code
+        codes = numbers(self._field(tick, agent, "reg_target_sparse"), (count, 1, 6), path, "reg_target_sparse")[:, 0]
+        rows = np.unique(listed, axis=0)  # two of one anchor share its only code
+        kept, told = sort_out(["car" if c == 1 else f"category {c}" for c in rows[:, 3].tolist()], self.classes)
+        rows = rows[kept, :3]
         if len(rows) and (rows.min() < 0 or (rows >= shape).any() or not mask[tuple(rows.T)].all()):
             raise DataError(path, "expected gt_max_iou to name anchors of allocation_mask, got one that is not there")
         order = np.cumsum(mask.ravel()) - 1
-        return decode(rows, codes[order[np.ravel_multi_index(tuple(rows.T), shape)]], roadside=agent == ROADSIDE)
+        boxes = decode(rows, codes[order[np.ravel_multi_index(tuple(rows.T), shape)]], roadside=agent == ROADSIDE)
+        return boxes, told
 
 
 def decode(anchors: Array, codes: Float64, *, roadside: bool = False) -> Float32:
     """Boxes `(G, 7)` in the agent's frame from anchors `(G, 3)` `[row, column, kind]` and codes `(G, 6)`.
 
     A code is [dx dy dw dl sin cos]: offsets in units of the box's own width and length, logarithms of the anchor's size
-    over the box's, and the angle against the anchor's. Angles run clockwise from +y.
+    over the box's, and the angle against the anchor's. Angles run clockwise from +y. NaN where a code makes no box.
     """
     width, length, angle = _ANCHORS[anchors[:, 2]].T
-    w, n = width / np.exp(np.clip(codes[:, 2], -5, 5)), length / np.exp(np.clip(codes[:, 3], -5, 5))
+    sane = np.abs(codes) <= [LARGEST, LARGEST, _LARGEST_LOG, _LARGEST_LOG, LARGEST, LARGEST]
+    codes = np.where(sane.all(axis=1, keepdims=True), codes, np.nan)
+    w, n = width / np.exp(codes[:, 2]), length / np.exp(codes[:, 3])
     x = (anchors[:, 1] + 0.5) * VOXEL_M[0] - 32.0 - w * codes[:, 0]
     y = (anchors[:, 0] + 0.5) * VOXEL_M[1] - 32.0 - n * codes[:, 1]
     yaw = np.pi / 2 - (angle + np.arctan2(codes[:, 4], codes[:, 5]))
@@ -208,9 +223,9 @@ def _kind(agent: Id) -> str:
     return "roadside" if agent == ROADSIDE else "vehicle"
 
 
-def _size(path: Path) -> int:
-    """Bytes of a file that may hold a scan; 0 for one that is not there or too short."""
-    return path.stat().st_size if path.is_file() and path.stat().st_size > _ABSENT_BYTES else 0
+def _scan(tick: Path) -> bool:
+    """Whether there is a file that may hold a scan: one that says "absent" is too short."""
+    return safe.is_file(tick / "0.npy") and (tick / "0.npy").stat().st_size > _ABSENT_BYTES
 
 
 def _order(name: str) -> tuple[int, int]:
@@ -219,7 +234,8 @@ def _order(name: str) -> tuple[int, int]:
 
 
 def _integers(value: Any, columns: int, path: Path, what: str) -> Array:
-    found = np.asarray(value)
+    with safe.naming(path, f".npy file: {what} is no table"):
+        found = np.asarray(value)
     if found.ndim != 2 or found.shape[1] != columns or found.dtype.kind not in "iu":
         raise DataError(path, f"expected {what} to be whole numbers of shape (N, {columns}), got {_shape(found)}")
     return found.astype(np.int64)

@@ -14,8 +14,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -23,10 +24,11 @@ from typing import Any, Final
 import numpy as np
 
 from robosac.data import safe
-from robosac.data.points import unit_intensity
+from robosac.data.labels import VEHICLES, class_of, objects_of, sort_out, union
+from robosac.data.points import Scales, floats, intensities, points_of
 from robosac.data.recording import AgentInfo, DataError, Objects
-from robosac.data.rigid import array, objects_of, pose_matrix, rotations
-from robosac.types import Float64, Id, InputError, View
+from robosac.data.rigid import numbers, pose_matrix, rotations
+from robosac.types import Array, Float64, Id, InputError, View
 
 INFOS: Final = "v2xsim_infos_*.pkl"
 MOST_AGENTS: Final = 64
@@ -45,10 +47,17 @@ class _Moment:
 
 @dataclass(frozen=True, eq=False)
 class V2XSimPkl:
-    """A `Recording` of V2X-Sim by pickled infos. `files`: which ones; all of `root`, unless given."""
+    """A `Recording` of V2X-Sim by pickled infos.
+
+    Attributes:
+        root: the folder that holds the pickles and the scans.
+        files: which pickles; all of `root`, unless given.
+        classes: of the objects that count, as `robosac.data.labels.spelled` spells them.
+    """
 
     root: Path
     files: tuple[Path, ...] = ()
+    classes: frozenset[str] = VEHICLES
 
     @property
     def layout(self) -> str:
@@ -58,7 +67,7 @@ class V2XSimPkl:
     @cached_property
     def _scenarios(self) -> dict[str, dict[str, _Moment]]:
         found: dict[str, dict[str, _Moment]] = {}
-        for file in self.files or sorted(self.root.glob(INFOS)):
+        for file in self.files or infos_in(self.root):
             infos = safe.read_pickle(file, self.root)
             if not isinstance(infos, (list, tuple)):
                 raise DataError(file, f"expected a list of frames, got {type(infos).__name__}")
@@ -67,7 +76,9 @@ class V2XSimPkl:
                 if not isinstance(info, dict):
                     raise DataError(file, f"expected frame {k} to be a dictionary, got {type(info).__name__}")
                 _agent_count(info, k, file)
-                scene = next((info[key] for key in ("scene_id", "scene_token") if key in info), "0")
+                scene = _name(next((info[key] for key in ("scene_id", "scene_token") if key in info), "0"))
+                if scene is None:
+                    raise DataError(file, f"expected the scene of frame {k} to be a number or a name, got neither")
                 ticks = found.setdefault(f"{split}/scene_{scene}", {})
                 ticks[f"{len(ticks):06d}"] = _Moment(file, k, info)
         return found
@@ -108,7 +119,7 @@ class V2XSimPkl:
         return moment.info[name]
 
     def _scan(self, scenario: str, tick: str, agent: Id) -> Path:
-        """Where a scan lies; DataError if nowhere."""
+        """Where a scan is; DataError if nowhere."""
         found = self._found(scenario, tick, agent)
         if isinstance(found, DataError):
             raise found
@@ -126,7 +137,7 @@ class V2XSimPkl:
             )
         for k in range(len(parts)):
             tail = PurePosixPath(*parts[k:])
-            if not tail.is_absolute() and (self.root / tail).is_file():
+            if not tail.is_absolute() and safe.is_file(self.root / tail):
                 return safe.inside(self.root, str(tail))
         return DataError(self.root / parts[-1], f"expected the scan {written!r:.200} of {what}, got no such file")
 
@@ -137,40 +148,74 @@ class V2XSimPkl:
 
     def view(self, scenario: str, tick: str, agent: Id) -> View:
         path = self._scan(scenario, tick, agent)
-        raw = safe.read_bytes(path, self.root)
-        row = _COLUMNS * 4
-        if len(raw) % row:
-            raise DataError(path, f"expected points of {row} bytes, float32 x y z intensity ring, got {len(raw)} bytes")
-        table = np.frombuffer(raw, dtype="<f4").reshape(-1, _COLUMNS)
-        points = np.array(table[np.isfinite(table[:, :3]).all(axis=1), :4], dtype=np.float32)
-        points[:, 3] = unit_intensity(points[:, 3])
+        points = points_of(self._columns(path), path, self.intensities, "vehicle")
         return View(agent, "vehicle", self._t_ns(scenario, tick), points, self.pose(scenario, tick, agent))
+
+    def _columns(self, path: Path) -> Mapping[str, Array]:
+        return floats(safe.read_bytes(path, self.root), _COLUMNS, path)
+
+    @cached_property
+    def intensities(self) -> Scales:
+        """How the intensities of the recording are scaled."""
+        return Scales(self._raw_intensities)
+
+    def _raw_intensities(self, kind: str) -> Iterable[Array]:
+        scans = [(s, tick, a) for s, ticks in self._scenarios.items() for tick in ticks for a in self.present(s, tick)]
+        return intensities(scans, lambda scan: self._columns(self._scan(*scan)))
 
     def _t_ns(self, scenario: str, tick: str) -> int:
         micros = self._moment(scenario, tick).info.get("timestamp")
-        if isinstance(micros, (int, np.integer)) and 0 < micros < 10**16:
+        if isinstance(micros, (int, float, np.integer, np.floating)) and 0 < micros < 10**16:
             return int(micros) * 1000
         return int(tick) * _PERIOD_NS
 
     def labels(self, scenario: str, tick: str, agents: Sequence[Id]) -> Objects:
-        moment = self._moment(scenario, tick)
-        names: list[str] = []
-        boxes = np.zeros((0, 10))
-        for agent in agents:
-            what = f"labels_{agent}"
-            listed = self._field(scenario, tick, what)
-            if not isinstance(listed, dict) or not {"gt_boxes_global", "gt_object_ids"} <= set(listed):
-                raise DataError(moment.file, f"expected gt_boxes_global and gt_object_ids in {what}, got neither")
-            own = [str(name) for name in np.asarray(listed["gt_object_ids"]).ravel().tolist()]
-            if not own:
-                continue
-            what = f"gt_boxes_global of {what}, frame {moment.position}"
-            boxes = np.concatenate([boxes, array(listed["gt_boxes_global"], (len(own), 10), moment.file, what)])
-            names += own
-        poses = np.tile(np.eye(4), (len(boxes), 1, 1))
-        poses[:, :3, :3] = rotations(boxes[:, 6:], moment.file, f"boxes of frame {moment.position}")
-        poses[:, :3, 3] = boxes[:, :3]
-        return objects_of(names, poses, boxes[:, 3:6], moment.file)
+        return union([self._listed(scenario, tick, agent) for agent in agents])
+
+    def _listed(self, scenario: str, tick: str, agent: Id) -> Objects:
+        """What is listed for one agent."""
+        moment, what = self._moment(scenario, tick), f"labels_{agent}"
+        listed = self._field(scenario, tick, what)
+        if not isinstance(listed, dict) or not {"gt_boxes_global", "gt_object_ids"} <= set(listed):
+            raise DataError(moment.file, f"expected gt_boxes_global and gt_object_ids in {what}, got neither")
+        what = f"{what}, frame {moment.position}"
+        ids = _flat(listed["gt_object_ids"], moment.file, f"gt_object_ids of {what}")
+        raw = listed["gt_boxes_global"]
+        boxes = numbers(raw, (len(ids), 10), moment.file, f"gt_boxes_global of {what}") if ids else np.zeros((0, 10))
+        kinds = (
+            _flat(listed["gt_names"], moment.file, f"gt_names of {what}") if "gt_names" in listed else [""] * len(ids)
+        )
+        if len(kinds) != len(ids):
+            raise DataError(moment.file, f"expected gt_names of {what} to be {len(ids)}, got {len(kinds)}")
+        kept, told = sort_out([class_of(kind) for kind in kinds], self.classes)
+        rows = np.flatnonzero(kept).tolist()
+        poses = np.tile(np.eye(4), (len(rows), 1, 1))
+        poses[:, :3, :3], poses[:, :3, 3] = rotations(boxes[rows, 6:]), boxes[rows, :3]
+        otherwise = [f"{scenario}-{tick}-{agent}-{k}" for k in rows]
+        return objects_of([_name(ids[k]) for k in rows], otherwise, poses, boxes[rows, 3:6], moment.file, told)
+
+
+def infos_in(folder: Path) -> list[Path]:
+    """The pickles of infos that lie in a folder."""
+    return [folder / name for name in safe.names(folder) or () if fnmatchcase(name, INFOS)]
+
+
+def _flat(value: Any, file: Path, what: str) -> list[Any]:
+    """A list, or an array of one dimension, as a list."""
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        return list(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [v.item() if isinstance(v, np.generic) else v for v in value]
+    raise DataError(file, f"expected {what} to be a list, got {type(value).__name__}")
+
+
+def _name(value: Any) -> str | None:
+    """An object's or a scene's name; None for what is none: nothing, -1, no number and no short text."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if type(value) is int:
+        return None if value == -1 else str(value)
+    return value if isinstance(value, str) and 0 < len(value) <= 200 else None
 
 
 def _agent_count(info: Mapping[str, Any], position: int, file: Path) -> int:

@@ -36,7 +36,7 @@ class NoDefense:
 
 @dataclass(frozen=True, kw_only=True)
 class Oracle:
-    """Told who attacks, fuses everybody else: the best any defence that only leaves teammates out can do.
+    """Knows who attacks, fuses everybody else: the best any defence that only leaves teammates out can do.
 
     Evaluation alone can build one, because only evaluation knows the attackers.
     """

@@ -31,15 +31,21 @@ class FramePlan:
 class Memory(Protocol):
     """What a plan remembers within a scenario."""
 
-    def frame(self, ids: Sequence[Id]) -> FramePlan: ...
+    def frame(self, ids: Sequence[Id]) -> FramePlan:
+        """The plan of the next frame, whose teammates are `ids`."""
+        ...
 
-    def learn(self, ids: Sequence[Id], used: Subset, trials: Sequence[Trial]) -> None: ...
+    def learn(self, ids: Sequence[Id], used: Subset, trials: Sequence[Trial]) -> None:
+        """Keep what one frame showed: who was used, and all trials."""
+        ...
 
 
 class Plan(Protocol):
     """A value: settings, repr, equality."""
 
-    def start(self) -> Memory: ...
+    def start(self) -> Memory:
+        """An empty memory, for one scenario."""
+        ...
 
 
 def assumed_attackers(n_teammates: int, attackers: int | None, ratio: float | None) -> int:

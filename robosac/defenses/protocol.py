@@ -27,7 +27,12 @@ class Defender(Protocol):
 class Defense(Protocol):
     """A value: settings, repr, equality."""
 
-    def start(self, scenario: str, calibration: Calibration | None, rng: np.random.Generator) -> Defender: ...
+    def start(self, scenario: str, calibration: Calibration | None, rng: np.random.Generator) -> Defender:
+        """A defender with the memory of one scenario.
+
+        `calibration` is the detector's, None where there is none; `rng` is the only source of randomness.
+        """
+        ...
 
 
 class Surrogate(Protocol):

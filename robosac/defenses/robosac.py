@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from robosac.agreement import Agreement, BoxJaccard, Compare, SeenScoreMap
-from robosac.boxes import iou_bev
+from robosac.boxes import iou_bev, reaches
 from robosac.calibration import Calibration, WithEgo
 from robosac.consensus import Consensus, search
 from robosac.defenses.plans import PaperKnown, PaperUnknown, Plan, Unknown
@@ -158,7 +158,7 @@ def supporters(found: Consensus[Detections], iou: float) -> tuple[tuple[Subset, 
     support: list[list[Subset]] = [[] for _ in range(len(found.result))]
     every = np.concatenate([r.boxes for _, r in others] or [np.zeros((0, 7), np.float32)])
     owner = np.repeat(np.arange(len(others)), [len(r) for _, r in others])
-    box, shower = np.nonzero(iou_bev(found.result.boxes, every) >= iou)
+    box, shower = np.nonzero(reaches(iou_bev(found.result.boxes, every), iou))
     for b, o in np.unique(np.stack([box, owner[shower]], axis=1), axis=0):
         support[b].append(others[o][0])
     return tuple(tuple(s) for s in support)

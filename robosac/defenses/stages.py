@@ -21,6 +21,7 @@ class Stages:
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
+        """Counts the time of a `with` block under `stage`."""
         start = time.perf_counter()
         try:
             yield

@@ -1,6 +1,6 @@
 """Average precision (AP), seen from above, sorted over all frames.
 
-**Truth of a frame.** An object counts when its centre lies in the evaluation region and at least `MIN_POINTS` = 5
+**Truth of a frame.** An object counts when its centre is in the evaluation region and at least `MIN_POINTS` = 5
 points fell on it, summed over the agents taking part (the ego and all its teammates, whatever a policy uses of
 them: one truth for all policies, or their APs could not be compared). Every other real object (seen by too few
 points, or outside of the region) is *ignorable*: finding it is no merit and no mistake.
@@ -8,8 +8,13 @@ points, or outside of the region) is *ignorable*: finding it is no merit and no 
 **Matching, one frame, one IoU threshold t.** Detections are visited by descending score, equal scores in the order
 given. Each takes, among the counted objects still free whose rotated BEV IoU with it is >= t, the one with the
 largest IoU (then the smallest index), and is a true positive (TP). One that takes nothing may take a free ignorable
-object by the same rule and is then left out. So is one whose centre lies outside the region. All others are false
+object by the same rule and is then left out. So is one whose centre is outside the region. All others are false
 positives (FP): a second box on one car is an FP, and an object is found at most once.
+
+IoU is a computed float: ">= t" is true down to 1e-5 below t (`robosac.boxes.reaches`), so that two boxes of IoU 1/2
+are a pair at every heading. Detections that are not finite are an error, since comparisons with NaN would leave them
+out; so is truth that is not finite or has no size. A finite detection without length or width overlaps nothing and is
+an FP like any other.
 
 **AP, all frames.** With G counted objects in all frames, TP(s) and FP(s) the numbers of TPs and FPs with a score >= s
 over *all* frames,
@@ -36,7 +41,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import numpy as np
 from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
-from robosac.boxes import iou_bev
+from robosac.boxes import IOU_TOLERANCE, iou_bev
 from robosac.evaluation.bootstrap import Replicated
 from robosac.types import Array, BevGrid, Bool, Detections, Float64, Id, InputError, Int64, Truth
 
@@ -73,11 +78,17 @@ class FrameMatches:
         expected = (len(self.thresholds), len(self.scores))
         if self.outcome.shape != expected:
             raise InputError(f"expected outcome to be (T, D) = {expected}, got {self.outcome.shape}")
+        if not np.isfinite(self.scores).all():
+            raise InputError("expected finite scores, got NaN or inf; what made them is broken")
         if self.n_gt < 0:
             raise InputError(f"expected n_gt >= 0, got {self.n_gt}")
 
     def hits(self, threshold: float = 0.5) -> Array:
-        """`(D,)` int8 outcome of each detection at one of the thresholds."""
+        """`(D,)` int8 outcome of each detection at one of the thresholds.
+
+        Raises:
+            InputError: frames were not matched at this threshold.
+        """
         if threshold not in self.thresholds:
             raise InputError(f"expected an IoU threshold among {self.thresholds}, got {threshold}")
         return np.asarray(self.outcome[self.thresholds.index(threshold)])
@@ -98,7 +109,7 @@ _MATCHES: Final = TypeAdapter(FrameMatches)
 
 # ---------------------------------------------------------------------------------------------- one frame
 def in_region(region: Region, xy: Array) -> Bool:
-    """Which points `(N, >=2)` in the ego frame lie in the evaluation region."""
+    """Which points `(N, >=2)` in the ego frame are in the evaluation region."""
     if isinstance(region, BevGrid):
         return region.contains(xy)
     return np.asarray((np.abs(xy[:, :2]) < region).all(axis=1))
@@ -122,6 +133,23 @@ def match_truth(
     return match_frame(detections, truth.boxes[counts], truth.boxes[~counts], region=region, thresholds=thresholds)
 
 
+def check_figures(detections: Detections, truth_boxes: Array, thresholds: Sequence[float]) -> None:
+    """What every figure asks of detections, objects `(G, 7)` and IoU thresholds.
+
+    Raises:
+        InputError: for thresholds outside of (0, 1], detections that are not finite, and objects that are not finite
+            or have no size.
+    """
+    if not thresholds or not all(0 < t <= 1 for t in thresholds):
+        raise InputError(f"expected IoU thresholds in (0, 1], got {tuple(thresholds)}; use {THRESHOLDS}")
+    for what, values in (("boxes", detections.boxes), ("scores", detections.scores)):
+        if not np.isfinite(values).all():
+            raise InputError(f"expected finite {what}, got NaN or inf; the detector's output is broken")
+    truth_boxes = np.asarray(truth_boxes)
+    if not (np.isfinite(truth_boxes).all() and (truth_boxes[:, 3:6] > 0).all()):
+        raise InputError("expected objects of the truth to be finite and larger than 0, got NaN, inf or no size")
+
+
 def match_frame(
     detections: Detections,
     truth_boxes: Array,
@@ -133,11 +161,16 @@ def match_frame(
     """Match one frame's detections to its counted objects `(G, 7)`, then to the ignorable ones `(I, 7)`.
 
     All boxes are in the ego frame. Detections centred outside of `region` are left out.
+
+    Raises:
+        InputError: for thresholds outside of (0, 1], a region without a size, detections that are not finite, and
+            objects that are not finite or have no size.
     """
-    if not thresholds or not all(0 < t <= 1 for t in thresholds):
-        raise InputError(f"expected IoU thresholds in (0, 1], got {tuple(thresholds)}; use {THRESHOLDS}")
-    if not np.isfinite(detections.scores).all():
-        raise InputError("expected finite scores, got NaN or inf; the detector's output is broken")
+    check_figures(detections, truth_boxes, thresholds)
+    if not (region is None or isinstance(region, BevGrid) or region > 0):
+        raise InputError(f"expected a region of more than 0 m, got {region}")
+    if ignore_boxes is not None:
+        check_figures(detections, ignore_boxes, thresholds)
     n = len(detections)
     rank = np.argsort(-detections.scores, kind="stable")
     if region is not None:
@@ -159,11 +192,11 @@ class _Pairs:
 
     detection: Int64  # (P,) ascending rank
     target: Int64  # (P,) within a detection: largest IoU first, then smallest index
-    iou: Float64  # (P,)
+    iou: Float64  # (P,) with the tolerance
 
     @staticmethod
     def of(ranked: Array, targets: Array, least_iou: float) -> _Pairs:
-        iou = iou_bev(ranked, targets)
+        iou = iou_bev(ranked, targets) + IOU_TOLERANCE
         i, j = np.nonzero(iou >= least_iou)
         order = np.lexsort((j, -iou[i, j], i))
         return _Pairs(i[order], j[order], iou[i, j][order])

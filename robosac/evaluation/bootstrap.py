@@ -48,7 +48,11 @@ class Replicated:
     defined: Array
 
     def estimate(self, level: float = LEVEL) -> Estimate:
-        """The value with its percentile interval over the resamples that leave it defined."""
+        """The value with its percentile interval over the resamples that leave it defined.
+
+        Raises:
+            InputError: `level` is outside of (0, 1).
+        """
         if not 0 < level < 1:
             raise InputError(f"expected level to be in (0, 1), got {level}; 0.95 asks for a 95 % interval")
         kept = self.replicates[self.defined]
@@ -59,7 +63,11 @@ class Replicated:
 
 
 def scene_weights(n_scenes: int, rng: np.random.Generator, replicates: int = REPLICATES) -> Int64:
-    """How often each scene is drawn in each resample, `(replicates, n_scenes)`; every row sums to `n_scenes`."""
+    """How often each scene is drawn in each resample, `(replicates, n_scenes)`; every row sums to `n_scenes`.
+
+    Raises:
+        InputError: no scene, or no replicate.
+    """
     if n_scenes < 1 or replicates < 1:
         raise InputError(f"expected at least one scene and one replicate, got {n_scenes} and {replicates}")
     draws = rng.multinomial(n_scenes, np.full(n_scenes, 1 / n_scenes), size=replicates)

@@ -21,7 +21,7 @@ mistakes included (`tests/adapters/test_ap_compat.py` compares). Our own figure 
 In all three IoU is seen from above and rounded to float32 before it is compared, and equal scores stay in the order
 in which numpy's default sort leaves them: saturated scores make AP a matter of chance, which ours is not.
 
-Not reproduced, since it comes before: which boxes count. OpenCOOD keeps detections and objects whose corners all lie
+Not reproduced, since it comes before: which boxes count. OpenCOOD keeps detections and objects whose corners are all
 in [-140, 140] x [-40, 40] x [-3, 1] m; coperception keeps detections scored above 0.7 after suppression at IoU 0.01,
 and averages the APs of every agent as ego. These modes know no ignorable objects: hand them what shall count.
 """
@@ -35,7 +35,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from robosac.boxes import iou_bev
-from robosac.evaluation.ap import THRESHOLDS
+from robosac.evaluation.ap import THRESHOLDS, check_figures
 from robosac.types import Array, Bool, Detections, Float32, Float64, InputError
 
 Scene: TypeAlias = tuple[Detections, Array]  # a frame's detections and the objects (G, 7) that count, ego frame
@@ -70,14 +70,12 @@ def average_precision(
         mode: one of `MODES`.
 
     Raises:
-        InputError: for an unknown mode, thresholds outside of (0, 1] or scores that are not finite.
+        InputError: for an unknown mode, thresholds outside of (0, 1], and boxes or scores that are not finite.
     """
     rules = _rules(mode)
-    if not thresholds or not all(0 < t <= 1 for t in thresholds):
-        raise InputError(f"expected IoU thresholds in (0, 1], got {tuple(thresholds)}; use {THRESHOLDS}")
+    for d, t in [(Detections.empty(), np.zeros((0, 7))), *frames]:  # thresholds are checked without a frame, too
+        check_figures(d, t, thresholds)
     counted = [(d, t) for d, t in frames if rules.counts(d, t)]
-    if not all(np.isfinite(d.scores).all() for d, _ in counted):
-        raise InputError("expected finite scores, got NaN or inf; the detector's output is broken")
     overlaps = [iou_bev(d.boxes, t).astype(np.float32) for d, t in counted]
     n_objects = sum(len(t) for _, t in counted)
     out: dict[float, float | None] = {}

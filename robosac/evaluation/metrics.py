@@ -271,6 +271,9 @@ def paired_ap(
 
     Feed the results to `bootstrap.difference` and `bootstrap.recovered_share`. All policies must have run on the
     same frames.
+
+    Raises:
+        InputError: the policies were not played on the same frames.
     """
     frames = {policy: sorted((r.scenario, r.index) for r in rows) for policy, rows in records.items()}
     reference = next(iter(frames), None)

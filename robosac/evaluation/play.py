@@ -1,9 +1,8 @@
 """Play scenarios: frames in, attacked messages, verdicts of every policy, records out.
 
-Evaluation holds the truth and chooses the attackers; nobody else does. Messages are encoded once a frame (`stage`),
-attacked once for each number of attackers, and replayed to every policy; an attack that knows the defence is held
-against each policy by itself. Randomness is keyed by (seed, scenario, role), so scenarios can run in any order and in
-any process.
+Evaluation holds the truth and chooses the attackers; nobody else does. Messages are encoded once a frame, attacked once
+for each number of attackers, and replayed to every policy; an attack that knows the defence is held against each policy
+by itself. Randomness is keyed by (seed, scenario, role), so scenarios can run in any order and in any process.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ class Moment(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Staged:
+class EncodedFrame:
     """A moment with what everybody honestly sends, encoded once for all that is played on it."""
 
     frame: Frame
@@ -82,13 +81,13 @@ class Staged:
     honest: Mapping[Id, Message]
 
 
-def stage(moments: Iterable[tuple[Frame, Truth] | Moment], detector: Detector) -> Iterator[Staged]:
+def encode_frames(moments: Iterable[tuple[Frame, Truth] | Moment], detector: Detector) -> Iterator[EncodedFrame]:
     """Encode the frames of a scenario, one after another as they are asked for."""
     for made in moments:
         moment = Moment(*made)
         request = Request.of(moment.frame.ego)
         honest = {i: detector.encode(v, request) for i, v in moment.frame.others.items()}
-        yield Staged(*moment, request, honest)
+        yield EncodedFrame(*moment, request, honest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +104,11 @@ class Played:
 
 
 def choose_attackers(seed: int, scenario: str, teammates: Sequence[Id], n_attackers: int) -> Subset:
-    """The attackers of a scenario: uniform among its teammates, nested (those of m - 1 are among those of m)."""
+    """The attackers of a scenario: uniform among its teammates, nested (those of m - 1 are among those of m).
+
+    Raises:
+        InputError: there are fewer teammates than attackers.
+    """
     if n_attackers > len(teammates):
         raise InputError(f"expected at most {len(teammates)} attackers in {scenario}, got {n_attackers}")
     order = keyed_rng(seed, scenario, "attackers").permutation(sorted(teammates))
@@ -133,14 +136,14 @@ def play(
     Attackers are chosen among the teammates of the first frame; one that drives out of range attacks no more.
     `opener` makes a detector of a name, for attackers that bring one of their own.
     """
-    staged = stage(frames, detector)
-    return play_staged(
-        staged, detector, attack, attacker_counts, policies, seed=seed, calibration=calibration, opener=opener
+    encoded = encode_frames(frames, detector)
+    return play_encoded(
+        encoded, detector, attack, attacker_counts, policies, seed=seed, calibration=calibration, opener=opener
     )
 
 
-def play_staged(
-    staged: Iterable[Staged],
+def play_encoded(
+    encoded: Iterable[EncodedFrame],
     detector: Detector,
     attack: Attack | None,
     attacker_counts: Sequence[int],
@@ -153,7 +156,7 @@ def play_staged(
     """As `play`, on frames whose messages are encoded already."""
     region = region_of(detector)
     cells: dict[int, _Cell] = {}
-    for s in staged:
+    for s in encoded:
         if not cells:
             for m in attacker_counts:
                 attackers = choose_attackers(seed, s.frame.scenario, list(s.frame.others), m)
@@ -208,9 +211,9 @@ class _Cell:
         if self.attack is not None:
             for name in [p.name for p in policies] if self.adaptive else [""]:
                 self.attacking[name] = self.attack.start(scenario, attackers, keyed_rng(seed, scenario, "attack", m))
-        self._sent: tuple[Staged, list[Received]] | None = None  # the last frame's, for the policies that share it
+        self._sent: tuple[EncodedFrame, list[Received]] | None = None  # the last frame's, for policies that share it
 
-    def inbox(self, s: Staged, policy: Policy) -> tuple[list[Received], Subset]:
+    def inbox(self, s: EncodedFrame, policy: Policy) -> tuple[list[Received], Subset]:
         """What the ego of a policy receives in a frame, and who attacked in it."""
         present = self.attackers & set(s.frame.others)
         if policy.honest_air or self.attack is None:
@@ -222,7 +225,7 @@ class _Cell:
             self._sent = (s, self._attacked(s, present, "", None))
         return self._sent[1], present
 
-    def _attacked(self, s: Staged, present: Subset, attacker: str, against: str | None) -> list[Received]:
+    def _attacked(self, s: EncodedFrame, present: Subset, attacker: str, against: str | None) -> list[Received]:
         assert self.attack is not None
         air = attacked_air(
             s.frame,

@@ -1,6 +1,6 @@
 """AP by distance from the ego: a frame's matches, a band of distances at a time.
 
-In a band, objects whose centre lies in it count; all others are ignorable. A detection that takes no object of the
+In a band, objects whose centre is in it count; all others are ignorable. A detection that takes no object of the
 band and is itself centred outside of it belongs to another band and is left out here. So every object is in exactly one
 band, and a false box counts in the band in which it stands.
 """

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from robosac.evaluation.metrics import FrameRecord
-from robosac.types import Array
+from robosac.types import Array, InputError
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,13 @@ def roc(records: Sequence[FrameRecord]) -> Roc | None:
 
 
 def roc_of(suspicion: Array, attacks: Array) -> Roc | None:
-    """The curve of `suspicion (N,)` against who really attacks, `attacks (N,)` bool; None where one kind is lacking."""
+    """The curve of `suspicion (N,)` against who really attacks, `attacks (N,)` bool; None where one kind is lacking.
+
+    Raises:
+        InputError: if a suspicion is not finite: it would be neither above nor below any threshold.
+    """
+    if not np.isfinite(suspicion).all():
+        raise InputError("expected finite suspicions, got NaN or inf; the defence's verdict is broken")
     bad, good = int(attacks.sum()), int((~attacks).sum()) if len(attacks) else 0
     if not bad or not good:
         return None

@@ -15,7 +15,7 @@ from robosac.evaluation.metrics import Summary, paired_ap
 from robosac.executors import Executor
 from robosac.experiments.entries import Entry
 from robosac.experiments.pictures import Shot, draw_scene
-from robosac.experiments.runner import Plan, Tell, make_plan, picture_tasks, run_plan, settings_of
+from robosac.experiments.runner import Experiment, Tell, open_experiment, picture_tasks, run_experiment, settings_of
 from robosac.experiments.scenes import simulation
 from robosac.experiments.settings import Grid
 from robosac.experiments.tables import Text, Value, as_shown, empty_table, pair, row, shown
@@ -121,7 +121,7 @@ class DemoResult:
     """What a run found: the table's rows, and the first frames as pictures."""
 
     settings: DemoSettings
-    plan: Plan
+    experiment: Experiment
     rows: list[Row]
     shots: list[Shot]
     seconds: float
@@ -130,7 +130,7 @@ class DemoResult:
         entries = [r.entry for r in self.rows]
         return {
             "command": command,
-            "config": resolved(self.settings, self.plan),
+            "config": resolved(self.settings, self.experiment),
             "environment": environment,
             "scenes": dict(sorted(Counter(entries[0].kinds).items())),
             "seconds": self.seconds,
@@ -153,15 +153,15 @@ def run_demo(
         InputError: a name means nothing, `out` cannot be written to, or a scene cannot be played.
     """
     start = time.perf_counter()
-    plan = make_plan(settings.grid, out)
-    entries = run_plan(plan, executor, tell=tell)
+    experiment = open_experiment(settings.grid, out)
+    entries = run_experiment(experiment, executor, tell=tell)
     for entry in entries:
         if entry.left_out:
             raise InputError(f"{entry.cell.attack_label}, {entry.cell.m} attackers: {'; '.join(entry.left_out)}")
-    tasks = picture_tasks(plan, settings.pictures)
+    tasks = picture_tasks(experiment, settings.pictures)
     shots = dict(executor.run(draw_scene, tasks))
     rows = tabulate(entries, seed=settings.seed)
-    return DemoResult(settings, plan, rows, [shots[k] for k in range(len(tasks))], time.perf_counter() - start)
+    return DemoResult(settings, experiment, rows, [shots[k] for k in range(len(tasks))], time.perf_counter() - start)
 
 
 def tabulate(entries: Sequence[Entry], *, seed: int) -> list[Row]:
@@ -178,16 +178,16 @@ def tabulate(entries: Sequence[Entry], *, seed: int) -> list[Row]:
     return rows
 
 
-def resolved(settings: DemoSettings, plan: Plan) -> dict[str, Any]:
+def resolved(settings: DemoSettings, experiment: Experiment) -> dict[str, Any]:
     """Settings with every preset they name spelled out."""
     m = max(settings.attackers)
-    ((detector, dataset),) = plan.combinations
+    ((detector, dataset),) = experiment.combinations
     told = ("oracle", "all-honest")
-    defenses = {d.label: settings_of(d, dataset, m) for d in plan.defenses if d.name not in told}
+    defenses = {d.label: settings_of(d, dataset, m) for d in experiment.defenses if d.name not in told}
     return {
         **plain(settings),
-        "simulation": plain(simulation(dataset, plan.grid)),
-        "attack_settings": next((plain(b.attack.value) for b in plan.blocks if b.attack is not None), None),
+        "simulation": plain(simulation(dataset, experiment.grid)),
+        "attack_settings": next((plain(b.attack.value) for b in experiment.blocks if b.attack is not None), None),
         "calibration": plain(detector.calibration),
         f"defences (with {m} attackers)": defenses,
     }

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
-from robosac.evaluation.play import Moment, Staged, stage
+from robosac.evaluation.play import EncodedFrame, Moment, encode_frames
 from robosac.experiments.scenes import Maker
 from robosac.types import Detector
 
@@ -22,27 +22,27 @@ class FrameCache:
 
     def __init__(self, makers: Sequence[Maker], detector: Detector) -> None:
         self.detector = detector
-        self._makers, self._kept, self._free_bytes = makers, list[Staged](), KEPT_BYTES
+        self._makers, self._kept, self._free_bytes = makers, list[EncodedFrame](), KEPT_BYTES
         self._made, self._seconds = 0, 0.0
 
     def __len__(self) -> int:
         return len(self._makers)
 
-    def __iter__(self) -> Iterator[Staged]:
+    def __iter__(self) -> Iterator[EncodedFrame]:
         return (self.at(k) for k in range(len(self)))
 
     @property
     def making_ms(self) -> float:
         return 1e3 * self._seconds / max(self._made, 1)
 
-    def at(self, k: int) -> Staged:
+    def at(self, k: int) -> EncodedFrame:
         """Frame k of the scene, encoded."""
         if k < len(self._kept):
             return self._kept[k]
         start = time.perf_counter()
         moment = self._makers[k]()
         self._made, self._seconds = self._made + 1, self._seconds + time.perf_counter() - start
-        made = next(iter(stage([moment], self.detector)))
+        made = next(iter(encode_frames([moment], self.detector)))
         if k == len(self._kept) and (size := _bytes(made)) <= self._free_bytes:
             self._kept.append(made)
             self._free_bytes -= size
@@ -57,6 +57,6 @@ class FrameCache:
         return Moment(found.frame, found.truth, found.world)
 
 
-def _bytes(s: Staged) -> int:
+def _bytes(s: EncodedFrame) -> int:
     views = (s.frame.ego, *s.frame.others.values())
     return sum(v.points.nbytes for v in views) + sum(m.bytes for m in s.honest.values())

@@ -30,7 +30,7 @@ Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class Experiment:
     """A grid whose names have been looked up: everything that can be wrong with them has been said."""
 
     grid: Grid
@@ -90,11 +90,14 @@ class Plan:
         return (key, Wanted(block, tuple(missing))) if missing else None
 
 
-def picture_tasks(plan: Plan, most: int) -> list[SceneTask]:
+def picture_tasks(experiment: Experiment, most: int) -> list[SceneTask]:
     """One frame of each of the first scenes, not the best, under the attack by the most attackers."""
-    detector, dataset = next(plan.combinations)
-    wanted = (Wanted(max(plan.blocks, key=lambda b: b.m), plan.defenses),)
-    return [SceneTask(plan.grid, ref, "", detector, wanted, plan.opener) for ref in plan.scenes[dataset][:most]]
+    detector, dataset = next(experiment.combinations)
+    wanted = (Wanted(max(experiment.blocks, key=lambda b: b.m), experiment.defenses),)
+    return [
+        SceneTask(experiment.grid, ref, "", detector, wanted, experiment.opener)
+        for ref in experiment.scenes[dataset][:most]
+    ]
 
 
 def settings_of(spec: DefenseSpec, dataset: str, m: int) -> Any:
@@ -102,7 +105,7 @@ def settings_of(spec: DefenseSpec, dataset: str, m: int) -> Any:
     return plain(spec.policy(gate_of(dataset)).defense(frozenset(map(str, range(m)))))
 
 
-def make_plan(grid: Grid, out: Path, *, root: Path | None = None) -> Plan:
+def open_experiment(grid: Grid, out: Path, *, root: Path | None = None) -> Experiment:
     """Look up every name of a grid, as it is now. Nothing is written yet.
 
     Raises:
@@ -117,30 +120,30 @@ def make_plan(grid: Grid, out: Path, *, root: Path | None = None) -> Plan:
     detectors = {name: look_up(name, grid.device, root) for name in grid.detector}
     own = dict.fromkeys(name for spec in attacks for name in sources_of(spec.value))
     opener = Opener(tuple(detectors.get(name) or look_up(name, grid.device, root) for name in own))
-    return Plan(grid, out, tuple(defenses), work.blocks(grid.attackers, attacks), refs, detectors, opener)
+    return Experiment(grid, out, tuple(defenses), work.blocks(grid.attackers, attacks), refs, detectors, opener)
 
 
-def run_plan(plan: Plan, executor: Executor, *, tell: Tell = lambda done, total: None) -> list[Entry]:
+def run_experiment(experiment: Experiment, executor: Executor, *, tell: Tell = lambda done, total: None) -> list[Entry]:
     """Play what is missing and make the entries. `tell` hears how many blocks are done, and of how many."""
-    plan.store.folder.mkdir(parents=True, exist_ok=True)
-    with alone_in(plan.out):
-        plan.store.sweep()
-        write_whole(plan.out / "grid.yaml", plan.grid.to_yaml().encode())
-        _play(plan, executor, tell)
-        return list(make_entries(plan))
+    experiment.store.folder.mkdir(parents=True, exist_ok=True)
+    with alone_in(experiment.out):
+        experiment.store.sweep()
+        write_whole(experiment.out / "grid.yaml", experiment.grid.to_yaml().encode())
+        _play(experiment, executor, tell)
+        return list(make_entries(experiment))
 
 
-def _play(plan: Plan, executor: Executor, tell: Tell) -> None:
-    todo = list(plan.todo())
-    total = len(plan.blocks) * sum(len(plan.scenes[dataset]) for _, dataset in plan.combinations)
+def _play(experiment: Experiment, executor: Executor, tell: Tell) -> None:
+    todo = list(experiment.todo())
+    total = len(experiment.blocks) * sum(len(experiment.scenes[dataset]) for _, dataset in experiment.combinations)
     done = total - sum(len(task.wanted) for task, _ in todo)
     tell(done, total)
     try:
         for position, found in executor.run(work.play_scene, [task for task, _ in todo]):
             task, keys = todo[position]
             for key, wanted, results in zip(keys, task.wanted, found.blocks, strict=False):
-                named = {plan.defense_key(s, task.ref.dataset, task.detector, wanted.block.m): s for s in results}
-                plan.store.add(key, {name: results[spec] for name, spec in named.items()})
+                named = {experiment.defense_key(s, task.ref.dataset, task.detector, wanted.block.m): s for s in results}
+                experiment.store.add(key, {name: results[spec] for name, spec in named.items()})
             if found.stopped:
                 raise KeyboardInterrupt
             done += len(keys)
@@ -149,32 +152,37 @@ def _play(plan: Plan, executor: Executor, tell: Tell) -> None:
         work.forget()
 
 
-def make_entries(plan: Plan) -> Iterator[Entry]:
-    """The entries of a plan whose shards are all there, in the order of the grid's names."""
-    for detector, dataset in plan.combinations:
-        for block in plan.blocks:
-            shards = [(ref, plan.store.read(plan.key(ref, detector, block)).done) for ref in plan.scenes[dataset]]
-            for spec in plan.defenses:
-                name = plan.defense_key(spec, dataset, detector, block.m)
+def make_entries(experiment: Experiment) -> Iterator[Entry]:
+    """The entries of an experiment whose shards are all there, in the order of the grid's names."""
+    for detector, dataset in experiment.combinations:
+        for block in experiment.blocks:
+            shards = [
+                (ref, experiment.store.read(experiment.key(ref, detector, block)).done)
+                for ref in experiment.scenes[dataset]
+            ]
+            for spec in experiment.defenses:
+                name = experiment.defense_key(spec, dataset, detector, block.m)
                 found: list[tuple[SceneRef, Done]] = [(ref, done[name]) for ref, done in shards]
-                yield make_entry(Cell(dataset, detector.name, block.attack, block.m, spec), found, seed=plan.grid.seed)
+                yield make_entry(
+                    Cell(dataset, detector.name, block.attack, block.m, spec), found, seed=experiment.grid.seed
+                )
 
 
-def write_entries(plan: Plan, entries: Sequence[Entry], *, jobs: int, threads: int) -> list[Path]:
+def write_entries(experiment: Experiment, entries: Sequence[Entry], *, jobs: int, threads: int) -> list[Path]:
     """One JSON file each, in the folder `entries`, with everything that its names stand for."""
-    folder = plan.out / "entries"
+    folder = experiment.out / "entries"
     Store(folder).sweep()
     run = provenance.environment(jobs, threads)
     versions, paths = run.pop("versions"), []
     for entry in entries:
-        cell, detector = entry.cell, plan.detectors[entry.cell.detector]
+        cell, detector = entry.cell, experiment.detectors[entry.cell.detector]
         config = {
-            "data": scenes.described(cell.dataset, plan.grid),
+            "data": scenes.described(cell.dataset, experiment.grid),
             "detector": detector.identity(),
             "calibration": plain(detector.calibration),
             "attack": None if cell.attack is None else plain(cell.attack.value),
             "defense": settings_of(cell.defense, cell.dataset, cell.m),
         }
-        paths.append(folder / cell.file_name(plan.grid))
-        write_whole(paths[-1], entry_json(entry, plan.grid, config=config, versions=versions, run=run).encode())
+        paths.append(folder / cell.file_name(experiment.grid))
+        write_whole(paths[-1], entry_json(entry, experiment.grid, config=config, versions=versions, run=run).encode())
     return paths

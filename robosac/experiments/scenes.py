@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robosac.data.dataset import EACH, DataSet, Entry
+from robosac.data.dataset import EACH, DataSet, FrameRef
 from robosac.data.noise import Disturbance, Gaussian
 from robosac.evaluation.play import Moment
 from robosac.experiments.settings import Grid
@@ -120,12 +120,12 @@ def _simulated(made: Any, k: int, wrong: Disturbance) -> Moment:
     return Moment(*wrong.scene(lambda i: snapshots[i].frame(), k), snapshots[k - wrong.delay_frames].world)
 
 
-def _entries(ref: SceneRef, grid: Grid) -> list[Entry]:
+def _entries(ref: SceneRef, grid: Grid) -> list[FrameRef]:
     found = [e for e in recorded(ref.dataset, grid, ref.seed).entries if _scene_of(e, grid) == ref.scene]
     return found[: extent(grid, ref.dataset)[1]]
 
 
-def _scene_of(entry: Entry, grid: Grid) -> str:
+def _scene_of(entry: FrameRef, grid: Grid) -> str:
     """What a defence remembers belongs to one ego, so each has a scene of its own."""
     return f"{entry.scenario}/{entry.ego}" if grid.ego == EACH else entry.scenario
 

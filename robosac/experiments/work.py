@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from robosac.evaluation.metrics import FrameRecord
-from robosac.evaluation.play import Played, play_staged
+from robosac.evaluation.play import Played, play_encoded
 from robosac.experiments.axes import AttackSpec, DefenseSpec
 from robosac.experiments.frame_cache import FrameCache
 from robosac.experiments.opened import DetectorRef, Opener
@@ -146,7 +146,7 @@ def _played(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[Def
     cache = made.form(attack)
     if block.m > len(cache.at(0).frame.others):
         raise InputError(TOO_FEW)
-    return play_staged(
+    return play_encoded(
         cache,
         cache.detector,
         attack,

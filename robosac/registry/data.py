@@ -6,7 +6,8 @@
     dair:PATH       DAIR-V2X-C
     data:PATH       any of these, by what the path holds
 
-Another layout is a reader in `robosac.data` and a line in `LAYOUTS`.
+Another layout is a reader in `robosac.data` and a line that recognises it in `robosac.data.layout`; with a line in
+`LAYOUTS` it has a kind of its own besides `data:PATH`.
 """
 
 from __future__ import annotations

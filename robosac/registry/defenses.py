@@ -93,7 +93,10 @@ class DefensePreset(BaseModel):
         told = {"budget": trials} if trials is not None and "budget" in settings_of(kind) else {}
         if "attackers" in settings_of(kind) and not {"attackers", "ratio"} & set(settings):
             if n_attackers is None:
-                raise InputError(f"{kind.__name__} is told the number of attackers; give it")
+                raise InputError(
+                    f"{kind.__name__} is told the number of attackers; give it, as in "
+                    "robosac.registry.defenses.open_defense(NAME, attackers=2), or take robosac or paper-probing"
+                )
             told["attackers"] = n_attackers
         return told
 

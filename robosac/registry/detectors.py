@@ -82,7 +82,7 @@ def _own_detector(name: str) -> Detector:
     found = own(name, lambda it: isinstance(it, Detector) and not isinstance(it, type))
     if not isinstance(found, Detector):
         raise InputError(
-            f"expected {name} to be a detector (name, grid, codec, request, encode, open; docs/own_detector.md) "
+            f"expected {name} to be a detector (name, grid, codec, encode, open; docs/own_detector.md) "
             f"or to make one, got {type(found).__name__}"
         )
     return found
@@ -101,13 +101,13 @@ def _cached(name: str, device: str, root: Path | None, content: tuple[str, ...])
 
 
 def calibration_beside(detector: Detector) -> Path | None:
-    """Where a detector's thresholds lie: beside its weights. None for one that came from no file."""
+    """Where a detector's thresholds are kept: beside its weights. None for one that came from no file."""
     path = getattr(detector, "calibration_file", None)
     return path if isinstance(path, Path) else None
 
 
 def saved_calibration(detector: Detector) -> Calibration | None:
-    """The thresholds that lie beside a detector's weights (for those shipped, always), None where there are none."""
+    """The thresholds kept beside a detector's weights (for those shipped, always), None where there are none."""
     path = calibration_beside(detector)
     return Calibration.load(path) if path is not None and path.exists() else None
 

@@ -1,4 +1,4 @@
-"""What a user wrote, named MODULE:NAME; MODULE may lie where the command runs."""
+"""What a user wrote, named MODULE:NAME; MODULE may be a file where the command runs."""
 
 from __future__ import annotations
 

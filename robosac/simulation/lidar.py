@@ -89,7 +89,7 @@ def _rays(beams: int, columns: int, low_deg: float, high_deg: float) -> Float32:
 def scan(
     surfaces: Surfaces, world_T_sensor: Float64, own: int, rng: np.random.Generator, config: SimConfig
 ) -> tuple[Float32, Int64]:
-    """One sweep: points `(N, 4)` [x y z intensity] in the sensor frame and whose surface each lies on `(N,)`.
+    """One sweep: points `(N, 4)` [x y z intensity] in the sensor frame and whose surface each is on `(N,)`.
 
     Returns from the carrier's own body (`own`) are blanked, as real sensors do. A return is lost with probability
     `drop_rate`, and more often the weaker it is: power is reflectivity x cos(incidence) x (20 m / range)^2.

@@ -186,7 +186,7 @@ def colours(template: Template, paint: Array) -> Float32:
 
 
 def resting_poses(xy: Array, yaw: Array, z: Array, slope: Array) -> Float64:
-    """`world_T_object` `(N, 4, 4)` of objects at `xy` `(N, 2)`, heights `z` `(N,)`, headings `yaw` `(N,)`, lying on
+    """`world_T_object` `(N, 4, 4)` of objects at `xy` `(N, 2)`, heights `z` `(N,)`, headings `yaw` `(N,)`, on
     ground whose slope there is `(N, 2)` dz/d(x, y): x along the heading in the tangent plane, z along the normal.
     """
     up = np.concatenate([-np.asarray(slope), np.ones((len(xy), 1))], axis=1)

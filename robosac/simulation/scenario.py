@@ -176,7 +176,7 @@ class Snapshot:
         return self._scan(agent)[0]
 
     def owners(self, agent: Id) -> Int64:
-        """The object that each point of an agent's view lies on `(N,)`, -1 for what stands still; exact."""
+        """The object that each point of an agent's view is on `(N,)`, -1 for what stands still; exact."""
         return self._scan(agent)[1]
 
     def hits(self, agent: Id) -> Int64:

@@ -1,6 +1,6 @@
 """What an attack does to a frame, seen from above: without it, with it, the difference; and a page of such pictures.
 
-Blue is what the ego saw and sees no more, orange what it sees now and did not; the score map lies under the boxes.
+Blue is what the ego saw and sees no more, orange what it sees now and did not; the score map is under the boxes.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _legend(with_map: bool) -> list[Line2D | Patch]:
 
 # ------------------------------------------------------------------------------------------------------------ the page
 @dataclass(frozen=True)
-class Entry:
+class Drawn:
     """One attack on the page.
 
     Attributes:
@@ -172,8 +172,8 @@ class Entry:
     reason: str = ""
 
 
-def gallery_page(title: str, subtitle: str, entries: Sequence[Entry]) -> str:
-    """The page, in HTML; every text is escaped, pictures lie beside it."""
+def gallery_page(title: str, subtitle: str, entries: Sequence[Drawn]) -> str:
+    """The page, in HTML; every text is escaped, pictures are beside it."""
     template = resources.files("robosac.viz").joinpath("gallery.html").read_text(encoding="utf-8")
     links = " ".join(f'<a href="#{html.escape(e.name)}">{html.escape(e.name)}</a>' for e in entries)
     return Template(template).substitute(
@@ -184,7 +184,7 @@ def gallery_page(title: str, subtitle: str, entries: Sequence[Entry]) -> str:
     )
 
 
-def _section(entry: Entry) -> str:
+def _section(entry: Drawn) -> str:
     name = html.escape(entry.name)
     facts = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in entry.facts.items())
     shown = f'<p class="skipped">no picture: {html.escape(entry.reason)}</p>'

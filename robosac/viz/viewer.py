@@ -54,7 +54,7 @@ def show(scenes: Iterable[tuple[Scene3D, str]]) -> None:
         RobosacError: if there is no display.
     """
     upcoming = iter(scenes)
-    first = next(upcoming)  # what is wrong with the data is told before a window opens
+    first = next(upcoming)  # what is wrong with the data is reported before a window opens
     o3d = open3d()
     window = o3d.visualization.Visualizer()
     if not window.create_window("robosac", width=1400, height=900):

@@ -45,7 +45,7 @@ class Case:
         mixed: whether every other teammate is of the second kind that the model knows.
         batch: whether the fork's own data set and loader are asked as well, on a simulated drive.
         bar: what may differ, as a share of the largest output.
-        mended: text that is no YAML as published, and what it must be.
+        repaired: text that is no YAML as published, and what it must be.
     """
 
     file: str
@@ -53,7 +53,7 @@ class Case:
     mixed: bool = False
     batch: bool = False
     bar: float = 0.0
-    mended: tuple[str, str] = ("", "")
+    repaired: tuple[str, str] = ("", "")
 
 
 def fused_by(method: str, argument: Any) -> Change:
@@ -114,7 +114,7 @@ CASES: Final[dict[str, dict[str, Case]]] = {
     "HEAL": {
         "HEAL pyramid": Case(_HEAL + "pyramid.yaml", batch=True),
         "HEAL pyramid, compression 4": Case(_HEAL + "pyramid.yaml", squeezed),
-        "CoAlign": Case(_HEAL + "coalign.yaml", mended=(": att\n      feat", ": att\n    att:\n      feat")),
+        "CoAlign": Case(_HEAL + "coalign.yaml", repaired=(": att\n      feat", ": att\n    att:\n      feat")),
         "attention": Case(_HEAL + "attfuse.yaml"),
         "F-Cooper": Case(_HEAL + "fcooper.yaml"),
         "V2VNet": Case(_HEAL + "v2vnet.yaml"),
@@ -143,7 +143,7 @@ def shrunk(root: Path, case: Case) -> dict[str, Any]:
     """A case's configuration, with every range in it brought to `HALF` and the sizes of maps fitted."""
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "config.yaml"
-        file.write_text((root / "opencood" / "hypes_yaml" / case.file).read_text().replace(*case.mended))
+        file.write_text((root / "opencood" / "hypes_yaml" / case.file).read_text().replace(*case.repaired))
         config, half = read_config(file), HALF
     wide = config["cav_lidar_range"] if "cav_lidar_range" in config else config["preprocess"]["cav_lidar_range"]
     small = [-half[0], -half[1], wide[2], half[0], half[1], wide[5]]
@@ -206,7 +206,7 @@ def measured(case: Case, name: str, root: Path) -> dict[str, Any]:
     config = shrunk(root, case)
     kinds = dict(zip(frame.others, cycle(["m1", "m3"]), strict=False)) if case.mixed else {}
     detector = detector_of(config, root, frame, kinds)
-    row = {**asdict(exactness(name, detector, frame)), "empty": without_points(detector, frame)}
+    row = {"name": name, **asdict(exactness(detector, frame)), "empty": without_points(detector, frame)}
     return {**row, **(from_batch(config, root, detector, frame, truth, kinds) if case.batch else {})}
 
 

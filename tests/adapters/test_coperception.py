@@ -45,7 +45,7 @@ def opened(wrapped: CoperceptionDetector, ego: int, data: Any, without: int | No
 def test_the_cache_equals_the_models_own_forward(variant: Variant) -> None:
     """The ego alone, each teammate, all; a tampered message; the model called by hand on the user's tensors."""
     found = exactness(model(variant), variant, batch(), thorough=False)
-    assert found.worst == 0 and found.moved > 0.01
+    assert found.worst == 0 and found.subsets.effect > 0.01
 
 
 @pytest.mark.parametrize(("word", "ego"), [("mean", 0), ("mean", 2), ("v2v", 2), ("when2com", 0), ("when2com", 2)])
@@ -133,7 +133,7 @@ def test_boxes_are_those_of_its_own_decoding_and_suppression(capsys: Any) -> Non
 def test_labels_that_its_own_code_made_are_read_as_they_were_meant() -> None:
     """A car of the real world, mirrored as its data preparation mirrors labels, coded by its targets, read by ours."""
     x, y, length, width, yaw = 10.3, -4.7, 4.6, 1.9, 0.7
-    box = np.array([-x, y, width, length])  # its prepared labels lie at -x ...
+    box = np.array([-x, y, width, length])  # its prepared labels are at -x ...
     label_yaw = -yaw  # ... and were turned half about the x axis
     layout = Layout()
     row, col = int((y + 32) / 0.25), int((-x + 32) / 0.25)

@@ -81,13 +81,13 @@ def blind(view: View) -> View:
 # ------------------------------------------------------------------------------------------------------- exact
 @pytest.mark.parametrize("name", named(*MODELS))
 def test_cached_subsets_are_the_models_own_forward(name: str) -> None:
-    row = exactness(name, wrapped(name), frame(), most=MOST.get(name, 4))
+    row = exactness(wrapped(name), frame(), most=MOST.get(name, 4))
     assert row.within(rounding(name)) and row.effect > 1e-2
 
 
 @pytest.mark.parametrize("name", named("AttFuse", "F-Cooper", "Where2comm", "CoAlign", "SECOND"))
 def test_so_they_are_with_compression(name: str) -> None:
-    row = exactness(name, wrapped(name, 4), frame())
+    row = exactness(wrapped(name, 4), frame())
     assert row.within(rounding(name, 4)) and row.effect > 1e-2
 
 
@@ -106,7 +106,7 @@ def test_a_small_map_alone_is_convolved_as_among_others() -> None:
 
 @pytest.mark.parametrize("name", named("V2VNet", "CoAlign"))
 def test_so_they_are_where_the_ego_warps_what_it_receives(name: str) -> None:
-    row = exactness(name, wrapped(name, 0, False), frame(), most=MOST.get(name, 4))
+    row = exactness(wrapped(name, 0, False), frame(), most=MOST.get(name, 4))
     assert (row.honest, row.tampered) == (0.0, 0.0) and row.effect > 1e-2
 
 

@@ -1,4 +1,4 @@
-"""Schedules around attacks of several rooms. Each acts in the last frame that it is shown alone, frame `settle`."""
+"""Schedules around attacks of several packages. Each acts in the last frame that it is shown alone, frame `settle`."""
 
 from __future__ import annotations
 

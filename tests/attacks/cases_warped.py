@@ -1,4 +1,4 @@
-"""Attacks after warping, on the toy detector: its maps all lie in the ego's frame."""
+"""Attacks after warping, on the toy detector: its maps are all in the ego's frame."""
 
 from __future__ import annotations
 

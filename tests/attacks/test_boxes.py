@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from robosac.air import Air
-from robosac.attacks import BoxConfidence, BoxFlood, BoxRemove, BoxResize, BoxShift, BoxSpoof
+from robosac.attacks import BoxConfidence, BoxFlood, BoxRemove, BoxResize, BoxShift, BoxSpoof, BoxTurn
 from robosac.attacks.base import Budgeted
 from robosac.boxes import invert_pose, transform_boxes
 from robosac.gate import Gate
@@ -14,7 +14,7 @@ from robosac.types import InputError, Message, Received
 from tests.attacks.toy import make_air
 from tests.attacks.toy_points import late_air
 
-EVERY = [BoxSpoof(), BoxFlood(), BoxRemove(), BoxShift(), BoxResize(), BoxConfidence()]
+EVERY = [BoxSpoof(), BoxFlood(), BoxRemove(), BoxShift(), BoxResize(), BoxTurn(), BoxConfidence()]
 
 
 def altered(attack: Budgeted, air: Air) -> Message:
@@ -95,6 +95,8 @@ def test_shift_resize_and_confidence_by_hand() -> None:
     np.testing.assert_allclose(grown, 1.5, atol=1e-5)
     small = altered(BoxResize(share=1.0, shrink=True), air).payload["boxes"][:, 3:6] / honest.payload["boxes"][:, 3:6]
     np.testing.assert_allclose(small, 0.5, atol=1e-5)
+    turned = altered(BoxTurn(degrees=30.0), air).payload["boxes"] - honest.payload["boxes"]
+    np.testing.assert_allclose(turned, np.radians(30.0) * (np.arange(7) == 6) * np.ones_like(turned), atol=1e-4)
     sure = altered(BoxConfidence(added=0.3), air).payload["scores"]
     np.testing.assert_allclose(sure, np.minimum(honest.payload["scores"] + 0.3, 1.0), atol=1e-6)
 
@@ -106,7 +108,8 @@ def test_what_another_lie_does_no_budget_of_this_one_pays() -> None:
     for attack, others in [
         (BoxRemove(), [BoxSpoof, BoxFlood, BoxShift]),
         (BoxShift(), [BoxSpoof, BoxRemove, BoxResize, BoxConfidence]),
-        (BoxResize(), [BoxSpoof, BoxShift, BoxConfidence]),
+        (BoxResize(), [BoxSpoof, BoxShift, BoxTurn, BoxConfidence]),
+        (BoxTurn(), [BoxSpoof, BoxShift, BoxResize, BoxConfidence]),
         (BoxConfidence(), [BoxSpoof, BoxShift, BoxResize]),
         (BoxFlood(), [BoxRemove, BoxShift]),
         (BoxSpoof(), [BoxRemove]),

@@ -57,8 +57,8 @@ def test_turning_agrees_with_scipy_and_quarters_are_exact(degrees: float) -> Non
 def test_no_more_cells_than_the_share_and_nearly_as_many(attack: FeatureErase, cells: int) -> None:
     air = make_air(["a"])
     sent = attack.start("scene", frozenset("a"), np.random.default_rng(0)).send(air)[0]
-    honest, lie = air.honest["a"].payload["features"], sent.payload["features"]
-    touched = changed(honest, lie).any(axis=0).sum()
+    honest, forged = air.honest["a"].payload["features"], sent.payload["features"]
+    touched = changed(honest, forged).any(axis=0).sum()
     assert cells - 4 <= touched <= cells <= attack.share * 20
     assert attack.perturbation_size(air.honest["a"], [sent]) == pytest.approx(touched / 20)
 
@@ -67,8 +67,8 @@ def test_mixing_and_mirroring_lose_nothing() -> None:
     air = make_air(["a"])
     for attack in (FeatureMix(share=1.0, block=2), FeatureFlip(share=0.7)):
         sent = attack.start("scene", frozenset("a"), np.random.default_rng(3)).send(air)[0]
-        honest, lie = air.honest["a"].payload["features"], sent.payload["features"]
-        for before, after in zip(honest, lie, strict=True):
+        honest, forged = air.honest["a"].payload["features"], sent.payload["features"]
+        for before, after in zip(honest, forged, strict=True):
             np.testing.assert_array_equal(np.sort(before.ravel()), np.sort(after.ravel()))
 
 

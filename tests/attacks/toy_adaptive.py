@@ -53,7 +53,7 @@ class MapDetector(ToyDetector):
 
 
 def robosac(threshold: float = 0.6, agreement: Agreement | None = None) -> Robosac:
-    """Told that nobody attacks: it tries everybody, and smaller subsets where these do not agree."""
+    """Assumes that nobody attacks: it tries everybody, and smaller subsets where these do not agree."""
     return Robosac(plan=Known(attackers=0), agreement=agreement or ScoreMapOverlap(), threshold=threshold)
 
 

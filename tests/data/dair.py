@@ -1,4 +1,4 @@
-"""Simulated frames on disk as DAIR-V2X-C lies there: one vehicle, one road-side unit."""
+"""Simulated frames on disk in the layout of DAIR-V2X-C: one vehicle, one road-side unit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the third-party samples lie, for tests that skip without them."""
+"""Where the third-party samples are, for tests that skip without them."""
 
 from __future__ import annotations
 

@@ -244,6 +244,6 @@ def test_the_simulators_frames_and_truth_come_back():
         assert carrier not in ours and len(truth.boxes) == len(snapshot.boxes) - 1
         for name, exact in expected.hits.items():
             counted = truth.hits[name][at_ours]
-            # the simulator knows whose each point is: without noise of the range all of them lie in the box, and
+            # the simulator knows whose each point is: without noise of the range all of them are in the box, and
             # with them a little of the ground that the box stands on
             assert (counted >= exact - 1).all() and counted.sum() <= 1.2 * exact.sum() + 5, name

@@ -1,4 +1,4 @@
-"""Which layout lies in a folder; data sets by name for every detector; frameworks' readers where asked."""
+"""Which layout a folder has; data sets by name for every detector; frameworks' readers where asked."""
 
 import json
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_what_was_looked_for_is_told(tmp_path):
     assert "it holds readme.txt" in str(error.value)
     with pytest.raises(UnknownLayoutError):
         recognise(tmp_path / "readme.txt")
-    with pytest.raises(InputError, match="where nothing lies"):
+    with pytest.raises(InputError, match="which does not exist"):
         recognise(tmp_path / "none")
     with pytest.raises(InputError, match="a layout among dair-v2x-c, v2xsim-pkl, v2xsim-npy, opv2v, got 'kitti'"):
         open_recording(tmp_path, "kitti")

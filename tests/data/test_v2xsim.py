@@ -233,12 +233,22 @@ BROKEN_PKL = [
     (lambda i: [{**i, "lidar_pose_1": np.eye(3)}], "lidar_pose_1 of frame 0 to be numbers of shape"),
     (lambda i: [{**i, "lidar_pose_1": np.diag([1, 1, -1, 1])}], "skews, scales or mirrors"),
     (lambda i: [{**i, "labels_1": {}}], "expected gt_boxes_global and gt_object_ids"),
-    (lambda i: [{**i, "labels_1": labels(i, 3, 0.0)}], "between 0 and 100 m long"),
-    (lambda i: [{**i, "labels_1": labels(i, 3, 1e6)}], "between 0 and 100 m long"),
-    (lambda i: [{**i, "labels_1": labels(i, 6, 3.0)}], "unit quaternions"),
-    (lambda i: [{**i, "labels_1": labels(i, 0, np.nan)}], "to be finite"),
+    (
+        lambda i: [{**i, "labels_1": {**i["labels_1"], "gt_object_ids": {1}}}],
+        "gt_object_ids of labels_1, frame 0 to be a",
+    ),
+    (
+        lambda i: [{**i, "labels_1": {**i["labels_1"], "gt_names": ["car"]}}],
+        "expected gt_names of labels_1, frame 0 to be",
+    ),
+    (lambda i: [{**i, "labels_1": {**i["labels_1"], "gt_boxes_global": [[1.0], [2.0, 3.0]]}}], "numbers of shape"),
+    (lambda i: [{**i, "scene_id": [1, [2]]}], "expected the scene of frame 0"),
     (lambda i: [{**i, "labels_1": {**i["labels_1"], "gt_object_ids": np.arange(3)}}], "numbers of shape"),
 ]
+
+
+def changed(info, **parts):
+    return {**info, "labels_1": {**info["labels_1"], **parts}}
 
 
 def labels(info, column, value):

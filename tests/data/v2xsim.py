@@ -1,4 +1,4 @@
-"""Simulated frames on disk as V2X-Sim lies there: parsed (coperception), and by pickled infos (CoAlign)."""
+"""Simulated frames on disk in the layouts of V2X-Sim: parsed (coperception), and by pickled infos (CoAlign)."""
 
 from __future__ import annotations
 

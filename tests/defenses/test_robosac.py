@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from robosac.agreement import BoxJaccard, ScoreMapOverlap
-from robosac.calibration import Calibration, Measure
+from robosac.calibration import Calibration, Thresholds
 from robosac.defenses import EgoOnly, Known, NoDefense, Oracle, Robosac, Unknown
 from robosac.facade import wrap
 from robosac.types import EGO_ALONE, Detections, InputError, Request
@@ -15,12 +15,12 @@ from tests.toy import ToyDetector, frame, received
 
 SEEN = [(-20.0, 0.0), (-10.0, 5.0), (0.0, 10.0), (10.0, 0.0), (20.0, -10.0)]
 HIDDEN = {"a": (-30.0, 20.0), "b": (30.0, 20.0), "c": (30.0, -30.0), "d": (0.0, -30.0), "e": (-30.0, -30.0)}
-LIES = [(x, y) for x in (-35.0, -25.0, -5.0, 5.0, 15.0) for y in (30.0, 35.0, -20.0)]
+INVENTED = [(x, y) for x in (-35.0, -25.0, -5.0, 5.0, 15.0) for y in (30.0, 35.0, -20.0)]
 
 
 def scene(attackers=(), scenario="toy"):
     """The ego sees five cars; each honest teammate these and one more; an attacker many that are not there."""
-    claims = {i: [*SEEN, HIDDEN[i]] if i not in attackers else LIES for i in HIDDEN}
+    claims = {i: [*SEEN, HIDDEN[i]] if i not in attackers else INVENTED for i in HIDDEN}
     return frame({"ego": SEEN, **claims}, scenario=scenario)
 
 
@@ -34,7 +34,7 @@ KNOWN = [replace(DEFAULT, plan=Known(attackers=m)) for m in range(6)]
 
 @pytest.mark.parametrize("attackers", ["", "a", "bd", "ace", "abcd"])
 @pytest.mark.parametrize("kind", ["unknown", "known", "ratio", "paper"])
-def test_the_honest_are_fused_and_the_liars_are_not(attackers, kind):
+def test_the_honest_are_fused_and_the_attackers_are_not(attackers, kind):
     m = len(attackers)
     defense = {
         "unknown": DEFAULT,
@@ -61,7 +61,7 @@ def test_not_used_is_not_accused():
     assert "no subset agreed" in verdict.reason
 
 
-def test_all_teammates_lie():
+def test_all_teammates_attack():
     verdict = defended(DEFAULT)(scene("abcde"))
     assert verdict.used == EGO_ALONE and len(verdict.result) == 5
     assert len(verdict.trials) == 31 and verdict.decodes == 32
@@ -142,7 +142,7 @@ def test_baselines():
 
 def calibration(detector="toy"):
     name = DEFAULT.agreement.name
-    return Calibration(detector, {name: Measure(0.05, {1: 0.9, 3: 0.5, 5: 0.45}, {1: 99, 3: 99, 5: 99})})
+    return Calibration(detector, {name: Thresholds(0.05, {1: 0.9, 3: 0.5, 5: 0.45}, {1: 99, 3: 99, 5: 99})})
 
 
 def test_calibrated_thresholds_are_used_by_size():
@@ -212,7 +212,7 @@ def test_batches_change_no_decision_in_any_frame():
     runs = []
     for batch in (1, 4):
         wrapped = defended(replace(Robosac.paper(2), threshold=0.45, batch=batch))
-        runs.append([wrapped(scene(liars)).trials for liars in ("bd", "ac", "bd", "de")])
+        runs.append([wrapped(scene(attackers)).trials for attackers in ("bd", "ac", "bd", "de")])
     assert runs[0] == runs[1]
 
 

@@ -1,4 +1,4 @@
-"""What an adaptive attacker is told of ROBOSAC is what ROBOSAC does, on real results; and it moves nothing of it."""
+"""What an adaptive attacker knows of ROBOSAC is what ROBOSAC does, on real results; and it moves nothing of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from robosac import detectors
 from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
-from robosac.calibration import Calibration, Measure
+from robosac.calibration import Calibration, Thresholds
 from robosac.defenses import Known, PaperKnown, PaperUnknown, Robosac, Unknown
 from robosac.defenses.protocol import Adaptable
 from robosac.detectors.bev.detector import BevDetector
@@ -102,7 +102,7 @@ def test_it_asks_for_what_the_defence_asks_for() -> None:
         Robosac().required(calibration, "bev-mean", s) for s in range(1, 6)
     ]
     assert Robosac(threshold=0.7).surrogate(None, "any").threshold(3) == 0.7
-    measured = Calibration("toy", {"m": Measure(0.1, {1: 0.2}, {1: 9})})
+    measured = Calibration("toy", {"m": Thresholds(0.1, {1: 0.2}, {1: 9})})
     with pytest.warns(UserWarning, match="uses its default threshold"):
         assert Robosac().surrogate(measured, "toy").threshold(1) == SeenScoreMap().default_threshold
 

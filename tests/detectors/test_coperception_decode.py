@@ -32,7 +32,7 @@ def at(row: int, col: int, anchor: int) -> int:
     return (row * 64 + col) * 6 + anchor
 
 
-# An anchor at row i, column j lies at y = -8 + 0.25 (i + 0.5) and, mirrored, at x = 8 - 0.25 (j + 0.5).
+# An anchor at row i, column j is at y = -8 + 0.25 (i + 0.5) and, mirrored, at x = 8 - 0.25 (j + 0.5).
 BY_HAND = [
     ("length across x", 0, (0, 0, 0, 0, 0, 1), (4.875, -5.375, 4.0, 2.0, -np.pi / 2)),
     ("turned by the anchor", 1, (0, 0, 0, 0, 0, 1), (4.875, -5.375, 4.0, 2.0, 0.0)),

@@ -53,7 +53,7 @@ def test_the_raster_is_that_of_the_format() -> None:
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["vehicle", "roadside"]))
 def test_voxels_and_the_points_that_stand_for_them_are_the_same(seed: int, kind: str) -> None:
     bev = (np.random.default_rng(seed).random(LAYOUT.shape) < 0.001).astype(np.float32)
-    bev[120:136, 120:136] = 0  # what lies on its own roof is dropped
+    bev[120:136, 120:136] = 0  # what is on its own roof is dropped
     np.testing.assert_array_equal(LAYOUT.voxelise(LAYOUT.centres(bev, kind), kind), bev)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from dataclasses import replace
 from itertools import combinations
@@ -274,3 +275,46 @@ def test_a_flood_over_the_air_is_reported_and_costs_nobody_a_frame() -> None:
     inbox[0] = inbox[0].with_payload(boxes=np.ones((5000, 7), np.float32), scores=np.ones(5000, np.float32))
     verdict = robosac.wrap(LATE, Robosac(threshold=0.5)).receive(scene.ego, received(inbox, to))
     assert set(verdict.rejected) == {"a"} and verdict.used == frozenset("b")
+
+
+# ------------------------------------------------------------------------------ detectors that suppress nothing
+def raw(points: Any) -> tuple[Any, Any]:
+    """20,000 boxes on the 60 cars of a detector without suppression, 334 or so about each."""
+    rng = np.random.default_rng(0)
+    car = rng.permutation(np.arange(20_000) % 60)
+    boxes = np.tile(np.array([0, 0, 0, 4.5, 2, 1.5, 0], np.float32), (20_000, 1))
+    boxes[:, 0], boxes[:, 1] = (car % 10 - 5) * 9 + rng.normal(0, 0.2, 20_000) + 3, (car // 10 - 3) * 9 + 4
+    return boxes, rng.random(20_000).astype(np.float32)
+
+
+@pytest.mark.parametrize("merge", ["nms", "wbf"])
+def test_twenty_thousand_raw_boxes_take_little_memory(merge: Any) -> None:
+    late = LateFusion(raw, name="raw", merge=merge)
+    to, inbox = sent(late, SCENE)
+    tracemalloc.start()
+    found = late.open(SCENE.ego, to, inbox).detect([frozenset("abc")])[0]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 60 <= len(found) <= 240
+    assert peak < 30 * 2**20  # all pairs of the ego's own boxes took 6 GB
+
+
+def test_what_a_detector_without_suppression_sends_is_one_box_a_car() -> None:
+    message = LateFusion(raw, name="raw").encode(SCENE.ego, Request.of(SCENE.ego))
+    boxes, scores = message.payload["boxes"], message.payload["scores"]
+    assert len(boxes) == 60 and (np.diff(scores) <= 0).all()
+    everything, all_scores = raw(None)
+    kept = nms_bev(everything, all_scores, 0.15)
+    np.testing.assert_array_equal(boxes, everything[kept])
+
+
+def test_the_egos_own_list_is_as_long_as_the_others() -> None:
+    def apart(points: Any) -> tuple[Any, Any]:
+        boxes, scores = raw(points)
+        boxes[:, 0] = np.arange(20_000) % 200 * 9 - 900
+        boxes[:, 1] = np.arange(20_000) // 200 * 9 - 450
+        return boxes, scores
+
+    late = LateFusion(apart, name="apart", max_boxes=50, keep_own_body=True)
+    session = late.open(SCENE.ego, Request.of(SCENE.ego), [])
+    assert len(session.detect([EGO_ALONE])[0]) == 50

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robosac.boxes import iou_bev, nms_bev, wrap_angle
-from robosac.detectors.fusion import merge
+from robosac.boxes import nms_bev, wrap_angle
 from robosac.detectors.fusion.merge import Overlaps, rank, survivors, wbf_bev
 from robosac.types import Array, Float32
 
@@ -95,7 +94,7 @@ def test_boxes_of_no_score_are_averaged_evenly() -> None:
 
 @given(st.integers(0, 200), st.integers(0, 40), st.sampled_from([0.0, 0.15, 0.5, 1.0]))
 def test_survivors_are_those_of_greedy_suppression(seed: int, n: int, iou: float) -> None:
-    """Of any subset, from the overlaps of all; against the room's other implementation."""
+    """Of any subset, from the overlaps of all; against the package's other implementation."""
     boxes, scores = several(seed, n)
     order = rank(scores)
     member = np.random.default_rng(seed).random(n) < 0.6
@@ -118,15 +117,3 @@ def test_fusion_laws(seed: int, n: int) -> None:
     mixed = np.random.default_rng(seed + 1).permutation(n)
     again, _ = wbf_bev(boxes[mixed], scores[mixed], 0.3)
     np.testing.assert_array_equal(again, fused)
-
-
-def test_pairs_are_computed_in_chunks_without_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    boxes, _ = several(0, 60)
-    whole = Overlaps.of(boxes, 0.2)
-    monkeypatch.setattr(merge, "_CHUNK", 7)
-    parts = Overlaps.of(boxes, 0.2)
-    np.testing.assert_array_equal(parts.iou, whole.iou)
-    table = iou_bev(boxes, boxes)
-    assert {(int(i), int(j)) for i, j in zip(whole.first, whole.second, strict=True)} == {
-        (i, j) for i in range(60) for j in range(i + 1, 60) if table[i, j] > 0.2
-    }

@@ -299,7 +299,7 @@ def test_voxels_by_hand() -> None:
     )
     features, coords, counts = voxelise(points, [1, 1, 1], [0, 0, 0, 3, 1, 1], 2, 2)
     np.testing.assert_array_equal(coords, [[0, 0, 2], [0, 0, 0]])  # in order of birth, [z y x]; a third is not born
-    np.testing.assert_array_equal(counts, [2, 1])  # the fourth point finds its voxel full, the fifth lies outside
+    np.testing.assert_array_equal(counts, [2, 1])  # the fourth point finds its voxel full, the fifth is outside
     np.testing.assert_array_equal(features[0, :, 3], [1, 3])
     np.testing.assert_array_equal(features[1], [[0.5, 0.5, 0.5, 2], [0, 0, 0, 0]])
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from robosac import detectors
 from robosac.detectors.bev.config import TrainConfig
 from robosac.detectors.bev.detector import FEATURES
-from robosac.detectors.bev.weights import sha256
+from robosac.detectors.bev.weights import load_network, save, sha256
 from robosac.evaluation.ap import average_precision, match_truth
 from robosac.simulation.scenario import scenario
-from robosac.types import EGO_ALONE, Frame, Request, Truth
+from robosac.types import EGO_ALONE, Frame, InputError, Request, Truth
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "detectors"
 
@@ -69,3 +70,22 @@ def test_boxes_lie_at_the_right_height(frames: list[tuple[Frame, Truth]]) -> Non
     error = sure[close, 2] - truth.boxes[nearest.argmin(axis=1)[close], 2]
     assert close.sum() >= 5
     assert np.median(np.abs(error)) < 0.25
+
+
+def test_weights_that_are_not_finite_are_named(tmp_path):
+    net, header = load_network(detectors.WEIGHTS / "mean.safetensors")
+    with torch.no_grad():
+        next(net.parameters()).view(-1)[0] = float("nan")
+    broken = save(tmp_path / "mean.safetensors", net, header, {})
+    with pytest.raises(InputError, match=r"expected finite weights in .*, got NaN or inf in "):
+        load_network(broken)
+
+
+@pytest.mark.parametrize("text", ["steps: true", "steps: 1.5", "steps: '12'", "lr: true", "lr: .inf", "noise_m: .nan"])
+def test_a_setting_of_another_type_is_no_setting(text, tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text(f"name: mine\noptim: {{{text}}}\n")
+    with pytest.raises(InputError, match="expected a training configuration"):
+        TrainConfig.read(file)
+    file.write_text("name: mine\noptim: {steps: 12, lr: 1}\n")
+    assert TrainConfig.read(file).optim.steps == 12

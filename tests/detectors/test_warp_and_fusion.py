@@ -30,7 +30,7 @@ def test_the_identity_changes_nothing() -> None:
 
 @pytest.mark.parametrize(("cols", "rows"), [(5, 0), (0, -3), (-7, 11), (63, 0)])
 def test_a_sender_whole_cells_away_is_a_shift(cols: int, rows: int) -> None:
-    """A sender at +x sees at its column c what lies in the ego's column c + cols."""
+    """A sender at +x sees at its column c what is in the ego's column c + cols."""
     maps = random_map()
     warped, valid = warp(maps, planar_batch([(cols * MAP.cell_m, rows * MAP.cell_m, 0.0)]), MAP)
     expected, covered = torch.zeros_like(maps), torch.zeros(64, 64)

@@ -24,6 +24,7 @@ from robosac.evaluation.ap import (
     match_truth,
     recall,
 )
+from robosac.evaluation.roc import roc_of
 from robosac.types import BevGrid, Detections, InputError, Truth
 
 
@@ -299,3 +300,64 @@ def test_json_round_trip_is_exact() -> None:
 def test_errors_say_what_was_expected(call, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()
+
+
+# ------------------------------------------------------------------------------------- figures of broken numbers
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("column", range(7))
+def test_a_detection_that_is_not_finite_is_an_error_and_never_left_out(column: int, value: float) -> None:
+    broken = car(0)
+    broken[column] = value
+    with pytest.raises(InputError, match="expected finite boxes, got NaN or inf; the detector's output is broken"):
+        match_frame(found((0.9, broken), (0.8, car(0))), boxes(car(0)), region=38.4)
+
+
+@pytest.mark.parametrize("column", [3, 4])
+@pytest.mark.parametrize("size", [0.0, -4.0])
+def test_a_detection_without_a_size_is_a_false_positive(column: int, size: float) -> None:
+    flat = car(0)
+    flat[column] = size
+    match = match_frame(found((0.9, flat), (0.8, car(0))), boxes(car(0)), region=38.4)
+    assert match.hits().tolist() == [FP, TP]
+
+
+@pytest.mark.parametrize("column", range(7))
+@pytest.mark.parametrize("where", ["truth", "ignored"])
+def test_truth_that_is_not_finite_is_an_error(column: int, where: str) -> None:
+    broken = car(0)
+    broken[column] = np.nan
+    truth, ignored = (boxes(broken), boxes()) if where == "truth" else (boxes(), boxes(broken))
+    with pytest.raises(InputError, match="expected objects of the truth to be finite and larger than 0"):
+        match_frame(found((0.9, car(0))), truth, ignored)
+
+
+def test_truth_that_is_not_finite_does_not_become_ignorable() -> None:
+    truth = Truth(boxes([np.nan, *car(0)[1:]]), np.zeros(1, np.int64), {"ego": np.full(1, 9)}, {"ego": np.eye(4)})
+    with pytest.raises(InputError, match="objects of the truth"):
+        match_truth(found((0.9, car(0))), truth, 38.4)
+
+
+@pytest.mark.parametrize("region", [float("nan"), 0.0, -1.0])
+def test_a_region_without_a_size_is_an_error(region: float) -> None:
+    with pytest.raises(InputError, match="expected a region of more than 0 m"):
+        match_frame(found((0.9, car(0))), boxes(car(0)), region=region)
+
+
+@pytest.mark.parametrize("threshold", THRESHOLDS)
+def test_iou_at_the_threshold_is_a_hit_at_every_heading(threshold: float) -> None:
+    hits = 0
+    for yaw in np.linspace(-np.pi, np.pi, 500):
+        step = 4 * (1 - threshold) / (1 + threshold)
+        moved = car(20 + step * np.cos(yaw), 9 + step * np.sin(yaw), yaw)
+        hits += int(
+            match_frame(found((0.9, moved)), boxes(car(20, 9, yaw)), thresholds=(threshold,)).hits(threshold)[0] == TP
+        )
+    assert hits == 500
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_stored_scores_and_suspicions_are_finite(value: float) -> None:
+    with pytest.raises(InputError, match="expected finite scores"):
+        FrameMatches((0.5,), np.array([value], np.float32), np.zeros((1, 1), np.int8), 1)
+    with pytest.raises(InputError, match="expected finite suspicions"):
+        roc_of(np.array([0.5, value]), np.array([True, False]))

@@ -143,3 +143,14 @@ def test_wrong_uses() -> None:
         average_precision([], "coperception", [0.0])
     with pytest.raises(InputError, match="finite scores"):
         ap("opencood_local", frame({0: np.nan}, 0))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("what", ["box", "truth"])
+def test_what_is_not_finite_is_an_error_in_every_mode(mode: str, what: str) -> None:
+    good = np.array([[0, 0, 0, 4, 2, 1.5, 0]], np.float32)
+    broken = good.copy()
+    broken[0, 0] = np.nan
+    detections = Detections(broken if what == "box" else good, np.ones(1, np.float32))
+    with pytest.raises(InputError, match="finite"):
+        average_precision([(detections, broken if what == "truth" else good)], mode)

@@ -20,7 +20,7 @@ from robosac.experiments import lock
 from robosac.experiments.entries import without_timings
 from robosac.experiments.lock import alone_in
 from robosac.experiments.opened import look_up
-from robosac.experiments.runner import make_plan, run_plan
+from robosac.experiments.runner import open_experiment, run_experiment
 from robosac.experiments.scenes import SceneRef, scene
 from robosac.experiments.settings import Grid, make_grid
 from robosac.experiments.work import A_TASK
@@ -66,10 +66,10 @@ def test_an_unknown_executor_names_the_others(tmp_path, capsys):
 def test_tasks_are_small_and_hold_only_what_is_missing(tmp_path):
     grid = Grid(attack=("noise", "drop", "pgd"), attackers=(0, 1, 2), defense=("none", "oracle"), scenes=2, frames=1)
     first, second = Counting(), Counting()
-    run_plan(make_plan(grid, tmp_path), first)
+    run_experiment(open_experiment(grid, tmp_path), first)
     assert [len(task.wanted) for task in first.tasks] == [A_TASK, 3] * 2  # seven blocks of two scenes
     more = grid.model_copy(update={"defense": ("none", "oracle", "ego-only"), "scenes": 3})
-    run_plan(make_plan(more, tmp_path), second)
+    run_experiment(open_experiment(more, tmp_path), second)
     asked = [sorted({spec.name for w in task.wanted for spec in w.defenses}) for task in second.tasks]
     assert asked == [["ego-only"]] * 4 + [["ego-only", "none", "oracle"]] * 2
 
@@ -84,12 +84,12 @@ class Stops(Serial):
 
 def test_what_came_back_before_ctrl_c_is_kept(tmp_path):
     grid = make_grid(None, {"detector": ["tests.test_evaluate:Sparse"], "attack": ["drop"], "scenes": 3, "frames": 1})
-    plan = make_plan(grid, tmp_path)
+    plan = open_experiment(grid, tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        run_plan(plan, Stops())
+        run_experiment(plan, Stops())
     kept = {p.name for p in (tmp_path / "shards").iterdir()}
     assert len(kept) == 3 and len(list(plan.todo())) == 2
-    assert len(run_plan(plan, Serial())) == 9 and kept < {p.name for p in (tmp_path / "shards").iterdir()}
+    assert len(run_experiment(plan, Serial())) == 9 and kept < {p.name for p in (tmp_path / "shards").iterdir()}
 
 
 def test_gpus_are_dealt_out_to_workers(monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from robosac.experiments.runner import make_plan, run_plan
+from robosac.experiments.runner import open_experiment, run_experiment
 from robosac.experiments.settings import Grid
 from robosac.experiments.store import Done
 from robosac.experiments.work import SceneDone
@@ -28,5 +28,5 @@ class Counting:
 def played(grid: Grid, out: Path) -> int:
     """How many defences are played that no shard has, in the folder; afterwards all of them have one."""
     counting = Counting()
-    run_plan(make_plan(grid, out), counting)
+    run_experiment(open_experiment(grid, out), counting)
     return sum(len(w.defenses) for task in counting.tasks for w in task.wanted)

@@ -25,7 +25,7 @@ def now() -> Snapshot:
 
 
 def seen_best(now: Snapshot, agent: str, count: int = 1) -> tuple[list[int], Float32]:
-    """The vehicles that most points of an agent lie on, not its own, and their boxes in its frame."""
+    """The vehicles that most points of an agent are on, not its own, and their boxes in its frame."""
     best = np.argsort(-now.hits(agent))[:count]
     return best.tolist(), transform_boxes(invert_pose(now.world_T_sensor[agent]), now.boxes[best])
 
@@ -67,7 +67,7 @@ def test_a_car_put_in_stands_in_its_box_and_throws_a_shadow(now: Snapshot) -> No
     inside = in_boxes(back, removed, margin_m=0.05).sum()
     assert inside > 0.8 * in_boxes(view.points, removed, margin_m=0.05).sum()
     assert inside > 3 * max(in_boxes(cleared, removed, margin_m=-0.1).sum(), 1)
-    # whatever is new lies on a measured ray, not beyond where it had ended
+    # whatever is new is on a measured ray, not beyond where it had ended
     reach = np.linalg.norm(back[:, :3], axis=1).max()
     assert reach <= SHARP.max_range_m + 1e-3
 

@@ -1,4 +1,4 @@
-"""Scenarios as the other rooms see them: frames, truths, who is a teammate, what the ego misses."""
+"""Scenarios as the other packages see them: frames, truths, who is a teammate, what the ego misses."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_hits_count_the_points_on_each_object(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_points_lie_in_the_boxes_they_belong_to(kind: str) -> None:
-    """Points of every agent, brought to the ego frame, lie inside the slightly enlarged truth boxes."""
+    """Points of every agent, brought to the ego frame, are inside the slightly enlarged truth boxes."""
     snapshot = scenario("test", 5, config=small(kind)).snapshot(6)
     frame, truth = snapshot.frame()
     row = {int(t): g for g, t in enumerate(truth.track_ids)}

@@ -2,7 +2,7 @@
 
 The models work in a plane mirrored along x (see `layout`). An anchor's box is coded by six numbers
 `(dx, dy, dw, dl, sin, cos)`: `w = w_a / e^dw`, `l = l_a / e^dl`, `x = x_a - w dx`, `y = y_a - l dy`, and the angle is
-the sum of the anchor's and the coded one. Angles turn clockwise and are 0 where the length lies across x. The pair
+the sum of the anchor's and the coded one. Angles turn clockwise and are 0 where the length is across x. The pair
 (sin, cos) need not have length 1; it scales the box, as it scales coperception's corners.
 """
 

@@ -19,7 +19,7 @@ from robosac.detectors.messages import check_known
 from robosac.detectors.session import SubsetSession
 from robosac.types import Detections, Float32, Float64, Id, InputError, Subset
 
-_WHOLE = 0.999  # what is left of a map of ones where all that was read lies on the sender's map
+_WHOLE = 0.999  # what is left of a map of ones where all that was read is on the sender's map
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@
 imports and the machine lacks (or has, but broken) is answered by a small stand-in of `standins`, and names that
 numpy and matplotlib have dropped are there again. The originals are tried first, and only when OpenCOOD asks for
 them. Outside, nothing is left: `sys.path`, `sys.meta_path`, `sys.modules` (but for OpenCOOD itself) and the patched
-modules are as before. What no small stand-in can do is named, with the command that mends it.
+modules are as before. What no small stand-in can do is named, with the command that repairs it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MARKS: Final = {  # project -> a file under models/ that it alone has, of those
     "CoAlign": "fuse_modules/fusion_in_one.py",
     "V2X-R": "point_pillar_L4DR.py",
 }
-_REMEDIES: Final = {  # what an ImportError's text holds -> what mends it
+_REMEDIES: Final = {  # what an ImportError's text holds -> what repairs it
     "spconv": "pip install spconv==2.3.8",
     "sub_modules.noise": "OpenCOOD never published opencood/models/sub_modules/noise.py: V2VAM runs only with the file",
     "fuse_modules.disco_fuse": "HEAL never published fuse_modules/disco_fuse.py: its DiscoNet runs only in CoAlign",
@@ -75,7 +75,7 @@ def import_module(name: str, root: Path | str | None = None) -> ModuleType:
     """A module of the user's OpenCOOD, imported under `bridged(root)`.
 
     Raises:
-        InputError: if it needs something that no stand-in can be, with the command that mends it.
+        InputError: if it needs something that no stand-in can be, with the command that repairs it.
     """
     with bridged(root):
         try:
@@ -85,7 +85,7 @@ def import_module(name: str, root: Path | str | None = None) -> ModuleType:
 
 
 def remedy(error: ImportError) -> str:
-    """What mends an import of OpenCOOD's that failed."""
+    """What repairs an import of OpenCOOD's that failed."""
     for part, command in _REMEDIES.items():
         if part in str(error):
             return command
@@ -180,7 +180,7 @@ class _Finder(MetaPathFinder):
             for finder in sys.meta_path:
                 found = None if finder is self else finder.find_spec(fullname, path, target)
                 if found is not None and found.loader is not None:
-                    found.loader = _Trial(found.loader, self)
+                    found.loader = _OriginalOrStandIn(found.loader, self)
                     return found
         return ModuleSpec(fullname, _StandIn(self), is_package="__path__" in self.stand_in(fullname).__dict__)
 
@@ -205,7 +205,7 @@ class _StandIn(Loader):
         """Nothing to run: the module is complete."""
 
 
-class _Trial(Loader):
+class _OriginalOrStandIn(Loader):
     """Loads the original; should it fail (open3d without libusb, a wheel built for an older numpy), the stand-in."""
 
     def __init__(self, original: Loader, finder: _Finder) -> None:

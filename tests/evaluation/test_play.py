@@ -14,11 +14,11 @@ from robosac.types import EGO_ALONE, InputError, Truth
 from tests.toy import ToyDetector, frame
 
 CARS = [(-20.0, 0.0), (-10.0, 5.0), (0.0, 10.0), (10.0, 0.0), (20.0, -10.0)]
-LIES = np.array([(x, y) for x in (-35.0, -25.0, -5.0, 5.0, 15.0) for y in (30.0, 35.0, -20.0)], np.float32)
+INVENTED = np.array([(x, y) for x in (-35.0, -25.0, -5.0, 5.0, 15.0) for y in (30.0, 35.0, -20.0)], np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Liar:
+class Inventor:
     """Sends boxes that are not there; reads what `reads` says, whatever it declared."""
 
     knowledge: Knowledge = Knowledge.NONE
@@ -30,7 +30,7 @@ class Liar:
     def send(self, air):
         if self.reads:
             getattr(air, self.reads)
-        return [m.with_payload(centres=LIES) for m in air.honest.values()]
+        return [m.with_payload(centres=INVENTED) for m in air.honest.values()]
 
 
 def scene(n_frames=2, teammates="abcd"):
@@ -55,7 +55,7 @@ POLICIES = [
 
 
 def played(attack=None, counts=(0, 1, 2), policies=POLICIES, seed=0, **kwargs):
-    found = play(scene(**kwargs), ToyDetector(), attack or Liar(), counts, policies, seed=seed)
+    found = play(scene(**kwargs), ToyDetector(), attack or Inventor(), counts, policies, seed=seed)
     return {(p.n_attackers, p.policy, p.frame.index): p for p in found}
 
 
@@ -68,7 +68,7 @@ def test_the_attackers_lie_and_only_they():
         assert len(p.truth.attackers) == (0 if policy == "all-honest" else m)
         assert p.record.attackers == p.truth.attackers
     none = played()[2, "none", 0]
-    assert len(none.verdict.result) > len(LIES)
+    assert len(none.verdict.result) > len(INVENTED)
     assert len(played()[0, "none", 0].verdict.result) == 9
 
 
@@ -115,8 +115,8 @@ def test_more_attackers_than_teammates_is_refused():
 )
 def test_an_attack_reads_only_what_it_declared(reads, needed):
     with pytest.raises(KnowledgeError, match="declared only"):
-        played(Liar(reads=reads))
-    played(Liar(reads=reads, knowledge=needed))
+        played(Inventor(reads=reads))
+    played(Inventor(reads=reads, knowledge=needed))
 
 
 def test_a_detector_without_a_grid_is_judged_on_the_default_one():
@@ -135,7 +135,7 @@ class Counts:
         return self
 
     def send(self, air):
-        return [m.with_payload(centres=LIES[: 1 + air.index]) for m in air.honest.values()]
+        return [m.with_payload(centres=INVENTED[: 1 + air.index]) for m in air.honest.values()]
 
 
 def test_attacked_messages_are_those_of_the_frame():
