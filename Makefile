@@ -17,9 +17,11 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2
 
-# OPENCOOD=, COPERCEPTION= and REFERENCE= name checkouts to test against besides the installed packages
+# OPENCOOD=, COPERCEPTION=, REFERENCE=, COALIGN=, HEAL= and V2XR= name checkouts to test against besides the installed
+# packages
 test-adapters: $(ADAPTERS)/.installed
 	ROBOSAC_OPENCOOD="$(OPENCOOD)" ROBOSAC_COPERCEPTION="$(COPERCEPTION)" ROBOSAC_REFERENCE="$(REFERENCE)" \
+		ROBOSAC_COALIGN="$(COALIGN)" ROBOSAC_HEAL="$(HEAL)" ROBOSAC_V2XR="$(V2XR)" \
 		$(ADAPTERS)/bin/python -m pytest -n 2 tests/adapters
 
 test-open3d: $(OPEN3D)/.installed

@@ -92,7 +92,7 @@ def compared(
         max(difference(clean.outputs(s), whole) for s, whole in wholes.items()),
         max(difference(attacked.outputs(s), full(s, [malicious] if s in holding else ())) for s in beside),
         min(difference(attacked.outputs(s), clean.outputs(s)) for s in holding),
-        max(float(np.abs(a).max()) for whole in wholes.values() for a in whole.values()),
+        max(float(np.abs(a).max(initial=0.0)) for whole in wholes.values() for a in whole.values()),
     )
 
 

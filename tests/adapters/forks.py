@@ -45,6 +45,7 @@ class Case:
         mixed: whether every other teammate is of the second kind that the model knows.
         batch: whether the fork's own data set and loader are asked as well, on a simulated drive.
         bar: what may differ, as a share of the largest output.
+        repaired: text that is no YAML as published, and what it must be.
     """
 
     file: str
@@ -52,6 +53,7 @@ class Case:
     mixed: bool = False
     batch: bool = False
     bar: float = 0.0
+    repaired: tuple[str, str] = ("", "")
 
 
 def fused_by(method: str, argument: Any) -> Change:
@@ -91,6 +93,7 @@ def unaligned(config: dict[str, Any]) -> None:
 _COALIGN: Final = "opv2v/lidar_only_with_noise/"
 _HEAL: Final = "opv2v/LiDAROnly/lidar_"
 _MORE: Final = "opv2v/MoreModality/4_modality_end2end_training/m1m2m3m4_"
+_WHEN2COM: Final = {"in_channels": 256, "H": 32, "W": 32, "query_size": 32, "key_size": 256}
 CASES: Final[dict[str, dict[str, Case]]] = {
     "CoAlign": {
         "CoAlign": Case(_COALIGN + "coalign/pointpillar_coalign.yaml", unaligned, batch=True),
@@ -101,6 +104,7 @@ CASES: Final[dict[str, dict[str, Case]]] = {
         "F-Cooper, compression 4": Case(_COALIGN + "pointpillar_fcooper.yaml", compressed),
         "DiscoNet": Case(_COALIGN + "pointpillar_disconet.yaml"),
         "DiscoNet, untaught": Case(_COALIGN + "pointpillar_fcooper.yaml", fused_by("disconet", {"feat_dim": 256})),
+        "When2com": Case(_COALIGN + "pointpillar_fcooper.yaml", fused_by("when2comm", _WHEN2COM)),
         "V2VNet": Case(_COALIGN + "pointpillar_v2vnet.yaml"),
         "V2X-ViT": Case(_COALIGN + "pointpillar_v2xvit.yaml"),
         "MASH": Case(_COALIGN + "pointpillar_mash.yaml"),
@@ -110,6 +114,7 @@ CASES: Final[dict[str, dict[str, Case]]] = {
     "HEAL": {
         "HEAL pyramid": Case(_HEAL + "pyramid.yaml", batch=True),
         "HEAL pyramid, compression 4": Case(_HEAL + "pyramid.yaml", squeezed),
+        "CoAlign": Case(_HEAL + "coalign.yaml", repaired=(": att\n      feat", ": att\n    att:\n      feat")),
         "attention": Case(_HEAL + "attfuse.yaml"),
         "F-Cooper": Case(_HEAL + "fcooper.yaml"),
         "V2VNet": Case(_HEAL + "v2vnet.yaml"),
@@ -134,16 +139,19 @@ CASES: Final[dict[str, dict[str, Case]]] = {
 }
 
 
-def shrunk(file: Path, change: Change | None = None) -> dict[str, Any]:
-    """The configuration, with every range in it brought to `HALF` and the sizes of maps fitted; `change` alters it."""
-    config, half = read_config(file), HALF
+def shrunk(root: Path, case: Case) -> dict[str, Any]:
+    """A case's configuration, with every range in it brought to `HALF` and the sizes of maps fitted."""
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "config.yaml"
+        file.write_text((root / "opencood" / "hypes_yaml" / case.file).read_text().replace(*case.repaired))
+        config, half = read_config(file), HALF
     wide = config["cav_lidar_range"] if "cav_lidar_range" in config else config["preprocess"]["cav_lidar_range"]
     small = [-half[0], -half[1], wide[2], half[0], half[1], wide[5]]
     _replace(config, list(wide), small)
     for sized in _sized(config):
         sized["H"], sized["W"] = (round(sized[k] * half[i] / wide[3 + i]) for k, i in (("H", 1), ("W", 0)))
-    if change is not None:
-        change(config)
+    if case.change is not None:
+        case.change(config)
     return config
 
 
@@ -195,10 +203,10 @@ def simulated() -> tuple[Frame, Truth]:
 def measured(case: Case, name: str, root: Path) -> dict[str, Any]:
     """The row of a case; with what its own batch differs by (`batch`) and its own post-processing (`own`, boxes)."""
     frame, truth = simulated()
-    config = shrunk(root / "opencood" / "hypes_yaml" / case.file, case.change)
+    config = shrunk(root, case)
     kinds = dict(zip(frame.others, cycle(["m1", "m3"]), strict=False)) if case.mixed else {}
     detector = detector_of(config, root, frame, kinds)
-    row = {**asdict(exactness(name, detector, frame)), "empty": without_points(detector, frame)}
+    row = {"name": name, **asdict(exactness(detector, frame)), "empty": without_points(detector, frame)}
     return {**row, **(from_batch(config, root, detector, frame, truth, kinds) if case.batch else {})}
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+import robosac
 from robosac.calibration import Calibration
 from robosac.cli import main
-from robosac.detectors.adapters.opencood import OpenCOODDetector
+from robosac.detectors.adapters.opencood import OpenCOODDetector, bridges
 from robosac.detectors.adapters.opencood.folder import BridgedDataset
 from robosac.facade import load_detector
 from robosac.simulation import SimConfig, scenario
@@ -97,9 +98,16 @@ def test_the_page_from_calibration_to_the_inference_loop() -> None:
         warnings.filterwarnings("error", message=".*calibrat.*")  # the thresholds beside the model are found
         first = blocks[0] if ROOT is None else blocks[0].replace('MODEL_DIR")', f'MODEL_DIR", root={ROOT!r})')
         exec(compile(first, PAGE.name, "exec"), names)
+        exec(compile(blocks[1], PAGE.name, "exec"), names)  # a model in memory is told where they are
     assert isinstance(names["verdict"], Verdict) and names["verdict"].trials
-    with pytest.warns(UserWarning, match="default threshold"):  # a model in memory has none beside it
-        exec(compile(blocks[1], PAGE.name, "exec"), names)
+    load_yaml = bridges.import_module("opencood.hypes_yaml.yaml_utils", ROOT).load_yaml
+    unnamed = OpenCOODDetector(names["model"], load_yaml("MODEL_DIR/config.yaml"), dataset=dataset)
+    assert unnamed.name == detector.name == made.detector
+    with pytest.warns(UserWarning, match=r"default threshold .* wrap\(detector, calibration=FILE\)"):
+        robosac.wrap(unnamed).own(names["batch"])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*calibrat.*")
+        robosac.wrap(unnamed, calibration="MODEL_DIR/robosac.calibration.json").own(names["batch"])
     assert names["defended"].last.trials
     boxes, truth = names["pred_box_tensor"], names["gt_box_tensor"]
     assert boxes is None or boxes.shape[1:] == (8, 3)

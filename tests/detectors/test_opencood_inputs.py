@@ -21,6 +21,7 @@ from robosac.detectors.adapters.opencood.batch import (
     without_body,
 )
 from robosac.detectors.adapters.opencood.decode import decoder_of
+from robosac.detectors.adapters.opencood.engine import Engine
 from robosac.detectors.adapters.opencood.forks import checked_modalities
 from robosac.detectors.adapters.opencood.known import spec_of
 from robosac.detectors.adapters.opencood.messages import check_agents, safe_prior
@@ -158,6 +159,23 @@ def test_kinds_of_agents() -> None:
     assert checked_modalities({}, spec, {})[""] == "m1"
     with pytest.raises(InputError, match="expected kinds of agents among m1, m3, got m2"):
         checked_modalities(hypes, spec, {"a": "m2"})
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyError("processed_radar"), "forward asked for 'processed_radar'; cameras and radars are not read here"),
+        (AssertionError("Torch not compiled with CUDA enabled"), "expected Other to run on cpu: Torch not compiled"),
+    ],
+)
+def test_a_forward_that_asks_for_more_is_told(error: Exception, said: str) -> None:
+    class Other(nn.Module):
+        def forward(self, data: object) -> None:
+            raise error
+
+    spec = Spec(taps=(Tap("F", ""),), sent=("F",), skips=(), canvas=None)
+    with pytest.raises(InputError, match=said):
+        _ = Engine(Other(), spec, PILLARS, CPU, 5).layout
 
 
 def post(**anchors: object) -> dict[str, object]:

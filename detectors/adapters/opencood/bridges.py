@@ -42,6 +42,7 @@ _REMEDIES: Final = {  # what an ImportError's text holds -> what repairs it
     "sub_modules.noise": "OpenCOOD never published opencood/models/sub_modules/noise.py: V2VAM runs only with the file",
     "fuse_modules.disco_fuse": "HEAL never published fuse_modules/disco_fuse.py: its DiscoNet runs only in CoAlign",
     "roiaware_pool3d": "build OpenCOOD's CUDA extensions: python opencood/pcdet_utils/setup.py build_ext --inplace",
+    "MultiScaleDeformableAttention": "build the CUDA extension of that name, of Deformable-DETR",
     "iou3d_nms": "build OpenCOOD's CUDA extensions: python opencood/pcdet_utils/setup.py build_ext --inplace",
     "pointnet2": "build OpenCOOD's CUDA extensions: python opencood/pcdet_utils/setup.py build_ext --inplace",
     "yaml": "pip install pyyaml",
@@ -89,6 +90,8 @@ def remedy(error: ImportError) -> str:
         if part in str(error):
             return command
     if error.name and error.name.split(".")[0] == PACKAGE:
+        if not isinstance(error, ModuleNotFoundError):
+            return "the files of this checkout do not fit each other; another version of it may"
         return f"this copy of OpenCOOD has no {error.name}; a newer checkout may: {HOW_TO_GET_IT}"
     return f"pip install {error.name.split('.')[0]}" if error.name else "see OpenCOOD's installation page"
 

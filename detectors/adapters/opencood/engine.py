@@ -96,14 +96,8 @@ class Engine:
 
         spec = self.spec.of(modality)
         site, key = ("", "") if spec.canvas is None else (spec.canvas.site, spec.canvas.fill)
-        try:
-            with as_in_a_batch(self.model, self.device) as paired:
-                taken = self._record(data, {(site, 0): look} if key else {}, spec)
-        except KeyError as error:
-            raise InputError(
-                f"expected {type(self.model).__name__} to read points and poses ({', '.join(sorted(data))}), it asked "
-                f"for {error}: cameras and radars are not read here"
-            ) from error
+        with as_in_a_batch(self.model, self.device) as paired:
+            taken = self._record(data, {(site, 0): look} if key else {}, spec)
         sent = {name: tuple(t.shape[1:]) for name, t in taken.items()}
         return Layout(shapes[0] if shapes else (), sent, bool(paired))
 
@@ -158,12 +152,26 @@ class Engine:
     # ------------------------------------------------------------------------------------------------------ parts
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """No other thread runs the model, and what its forward looks up in libraries of its time is there."""
+        """No other thread runs the model, and what its forward looks up in libraries of its time is there.
+
+        Raises:
+            InputError: the forward asks for more than points and poses, or for a GPU.
+        """
         with ExitStack() as stack:
             stack.enter_context(self._lock)
             if bridges.PACKAGE in sys.modules:
                 stack.enter_context(bridges.bridged())
-            yield
+            try:
+                yield
+            except KeyError as error:
+                raise InputError(
+                    f"expected {type(self.model).__name__} to need points and poses alone, its forward asked for "
+                    f"{error}; cameras and radars are not read here"
+                ) from error
+            except AssertionError as error:
+                if "CUDA" not in str(error):
+                    raise
+                raise InputError(f"expected {type(self.model).__name__} to run on {self.device}: {error}") from error
 
     def _data(self, cells: Sequence[Cells] | None, geometry: Geometry) -> Data:
         padded_to = self.max_cav if self.spec.padded else None

@@ -79,7 +79,7 @@ def spec_of(model: nn.Module) -> Spec:
     if name in _REFUSED:
         raise InputError(
             f"expected a model that runs on the CPU, got {name}: {_REFUSED[name]}. It was never tried here and has no "
-            f"spec; where that is mended register one with register_spec({name!r}, ...)"
+            f"spec; where that is repaired register one with register_spec({name!r}, ...)"
         )
     raise InputError(
         f"expected a model of a known class ({', '.join(sorted(_table(model)))}), got {name}. Say where its agents are "
