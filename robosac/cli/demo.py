@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from robosac.cli.options import Jobs, Json, Out, Seed, Threads
+from robosac.cli.options import Device, Jobs, Json, Out, Seed, Threads
 from robosac.cli.progress import kept_on_stop, progress_bar
 from robosac.executors import default_jobs, make_executor
 from robosac.experiments.demo import LEGEND, DemoSettings, rich_table, run_demo
@@ -26,6 +26,7 @@ def demo(
     detector: Annotated[str, typer.Option(help="Name of a shipped detector.")] = "mean",
     attack: Annotated[str, typer.Option(help="Name of an attack preset.")] = "pgd",
     epsilon: Annotated[float | None, typer.Option(help="Budget of the attack; default: the preset's.")] = None,
+    device: Device = "cpu",
     jobs: Jobs = None,
     threads: Threads = 1,
     json: Json = False,
@@ -36,6 +37,7 @@ def demo(
     from robosac.experiments.report import write_demo
 
     named: dict[str, Any] = {"seed": seed, "detector": detector, "attack": attack, "epsilon": epsilon}
+    named["device"] = device
     named |= {} if scenes is None else {"scenes": scenes}
     default = DemoSettings.fast() if fast else DemoSettings()
     settings = DemoSettings.fast(**named) if fast else DemoSettings(**named)

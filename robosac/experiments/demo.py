@@ -51,6 +51,7 @@ class DemoSettings:
         attackers: how many teammates attack, a block of the table each.
         policies: rows of the table: title -> name.
         pictures: scenes of which the first frame is drawn.
+        device: what the detector computes on.
     """
 
     scenes: int = 100
@@ -64,6 +65,7 @@ class DemoSettings:
     attackers: tuple[int, ...] = (0, 1, 2)
     policies: dict[str, str] = field(default_factory=lambda: dict(POLICIES))
     pictures: int = 3
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         for name in ("scenes", "frames", "frame_step"):
@@ -92,6 +94,7 @@ class DemoSettings:
             scenes=self.scenes,
             frames=self.frames,
             frame_step=self.frame_step,
+            device=self.device,
         )
 
 
