@@ -64,9 +64,8 @@ class BevGrid:
 
     def contains(self, xy: Array) -> Bool:
         """Which points `(N, >=2)` in the ego frame are on the grid. Returns `(N,)` bool."""
-        x, y = xy[:, 0], xy[:, 1]
-        inside = (x >= self.x_min_m) & (x < self.x_max_m) & (y >= self.y_min_m) & (y < self.y_max_m)
-        return np.asarray(inside, dtype=np.bool_)
+        low, high = (self.x_min_m, self.y_min_m), (self.x_max_m, self.y_max_m)
+        return np.asarray(((xy[:, :2] >= low) & (xy[:, :2] < high)).all(axis=1), np.bool_)
 
     def cells(self, xy: Array) -> tuple[Int64, Int64]:
         """Row and column `(N,)` of points `(N, >=2)` that are on the grid (see `contains`)."""
@@ -117,11 +116,8 @@ class Truth:
 
     def visible(self, agents: Iterable[Id] | None = None, *, min_points: int = 5) -> Bool:
         """Which objects `(G,)` at least `min_points` points fell on, summed over `agents` (default: all)."""
-        names = list(self.hits) if agents is None else [a for a in agents if a in self.hits]
-        total = np.zeros(len(self.boxes), dtype=np.int64)
-        for name in names:
-            total += self.hits[name]
-        return total >= min_points
+        counts = [self.hits[a] for a in (self.hits if agents is None else agents) if a in self.hits]
+        return np.asarray(sum(counts, np.zeros(len(self.boxes), np.int64)) >= min_points)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,8 +195,7 @@ class Detections:
     @property
     def finite(self) -> bool:
         """Whether all numbers are: no NaN or inf in boxes, scores or score map."""
-        arrays = (self.boxes, self.scores, *(() if self.score_map is None else (self.score_map,)))
-        return all(bool(np.isfinite(a).all()) for a in arrays)
+        return all(np.isfinite(a).all() for a in (self.boxes, self.scores, self.score_map) if a is not None)
 
     @staticmethod
     def empty() -> Detections:
