@@ -244,7 +244,7 @@ def test_disturbed_frames_of_the_simulation():
 
 
 def test_calibrate_on_disturbed_frames(here):
-    args = ["calibrate", "--frames", "9", "--alpha", "0.1", "--jobs", "1", "--defense", "paper", "--out"]
+    args = ["calibrate", "--frames", "3", "--alpha", "0.25", "--jobs", "1", "--defense", "paper", "--out"]
     done(*args, "exact.json")
     done(*args, "off.json", "--pose-noise", "1,2", "--delay", "3")
     exact, off = (Calibration.load(here / f"{name}.json") for name in ("exact", "off"))
