@@ -51,7 +51,7 @@ def test_their_loader_and_ours_say_the_same(number: int, root: Path) -> None:
     decoded = decode(np.asarray(named)[:, :3], np.asarray(codes, np.float64))[:, [0, 1, 3, 4, 6]]
     np.testing.assert_allclose(decoded[:, :4], np.array(expected)[:, :4], atol=1e-4)
     assert np.abs(wrap_angle(decoded[:, 4] - np.array(expected)[:, 4])).max() < 1e-4
-    listed = ours._boxes(tick, f"agent{number}")
+    listed, _ = ours._boxes(tick, f"agent{number}")
     assert len(listed) == len(expected) > 0
 
     for other in (1, 2):  # trans[j] brings j into this agent's frame
