@@ -48,8 +48,8 @@ class Calibrate:
     data: Annotated[
         str,
         typer.Option(
-            help="Honest frames: 'simulated', sim:PRESET, a data set's folder, framework:FOLDER (read by the detector's "
-            "own framework), or MODULE:NAME of your own."
+            help="Honest frames: 'simulated', sim:PRESET, a data set's folder, framework:FOLDER (read by the "
+            "detector's own framework), or MODULE:NAME of your own."
         ),
     ] = SIMULATED
     frames: Annotated[int, typer.Option(min=1, help="Honest frames to read thresholds from.")] = 250
