@@ -26,7 +26,7 @@ from robosac.executors import set_threads
 from robosac.registry.data import is_simulated, open_recording, split_name
 from robosac.registry.detectors import open_detector
 from robosac.simulation import SimConfig, scenario
-from robosac.types import EGO_ALONE, BevGrid, Bool, Detections, Detector, Float32, Frame, Request, Truth
+from robosac.types import EGO_ALONE, BevGrid, Bool, Detections, Detector, Float32, Frame, InputError, Request, Truth
 
 THRESHOLDS = (0.3, 0.5, 0.7)
 
@@ -118,7 +118,9 @@ def main(args: Sequence[str] | None = None) -> None:
             seen = {name: Seen() for name in detectors}
             for frame, truth in frames_of(data, split=asked.split, scenes=asked.scenes, most=asked.frames):
                 for name, detector in detectors.items():
-                    region: BevGrid | float = detector.grid if asked.region is None else float(asked.region)
+                    region: BevGrid | float | None = asked.region or detector.grid
+                    if region is None:
+                        raise InputError(f"expected --region METRES: {name!r} has no map of its own")
                     look(detector, frame, truth, region, asked.score, seen[name])
             frames = len(next(iter(seen.values())).alone)
             split = f", split {asked.split}" if is_simulated(data) else ""
