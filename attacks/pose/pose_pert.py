@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robosac.air import Air, Attacker
 from robosac.attacks.adaptive.penalised import Judged, PenalisedPgd
-from robosac.attacks.base import StatelessAttacker
+from robosac.attacks.base import StatelessAttacker, plain_budget
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.descent import Arrays
 from robosac.attacks.features.objectives import Peaks
@@ -44,7 +44,7 @@ class PosePert(PenalisedPgd):
         radius_m: see above.
     """
 
-    epsilon: float = 0.5
+    epsilon: float | str = 0.5
     penalty_weight: float = 2.0
     step_per_epsilon: float = 0.1
     steps: int = 40
@@ -88,7 +88,7 @@ class PosePert(PenalisedPgd):
         y = grid.y_min_m + (np.arange(grid.rows) + 0.5) * grid.cell_m
         near = np.hypot(x[None, :] - centre[0], y[:, None] - centre[1]) <= self.radius_m
         shares = on_sender_maps(near, grid, air, message)
-        return {name: self.epsilon * share.astype(np.float64) for name, share in shares.items()}
+        return {name: plain_budget(self) * share.astype(np.float64) for name, share in shares.items()}
 
     def _judged(
         self,

@@ -47,6 +47,17 @@ class Cell:
         """What the budget counts."""
         return None if self.attack is None else str(self.attack.value.unit)
 
+    @property
+    def multiple(self) -> str | None:
+        """The budget as a multiple of the features' standard deviation, where it was given as one."""
+        stated = None if self.attack is None or self.attack.std is None else self.attack.stated.budget
+        return stated if isinstance(stated, str) else None
+
+    @property
+    def feature_std(self) -> float | None:
+        """The standard deviation that settings were given as multiples of."""
+        return None if self.attack is None else self.attack.std
+
     def labels(self) -> dict[str, Any]:
         """What tells it from the others, in the order of the columns."""
         return {
@@ -55,6 +66,8 @@ class Cell:
             "attack": self.attack_label,
             "budget": self.budget,
             "unit": self.unit,
+            "multiple": self.multiple,
+            "feature_std": self.feature_std,
             "attackers": self.m,
             "defense": self.defense.label,
             "trials": self.defense.trials,

@@ -19,6 +19,8 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {  # key -> heading with unit, form
     "attack": ("attack", ""),
     "budget": ("budget", "g"),
     "unit": ("budget's unit", ""),
+    "multiple": ("budget as a multiple", ""),
+    "feature_std": ("1sd, of the features", "g"),
     "attackers": ("attackers", "d"),
     "defense": ("defence", ""),
     "most_trials": ("trials a frame, at most", "d"),
@@ -56,6 +58,7 @@ def row(entry: Entry) -> dict[str, Value]:
     made |= {"dataset": cell.dataset, "detector": cell.detector, "attack": cell.attack_label}
     made |= {"attackers": cell.m, "defense": cell.defense.label, "skipped": entry.skipped}
     made |= {"budget": cell.budget, "unit": cell.unit, "most_trials": cell.defense.trials}
+    made |= {"multiple": cell.multiple, "feature_std": cell.feature_std}
     if s is None:
         return made
     for t, e in s.ap.items():
@@ -127,7 +130,9 @@ def blocks(entries: Sequence[Entry]) -> list[tuple[str, list[Entry]]]:
     groups: dict[tuple[str, str, str], list[Entry]] = {}
     for entry in entries:
         cell = entry.cell
-        groups.setdefault((cell.dataset, cell.detector, cell.attack_label), []).append(entry)
+        scale = "" if cell.attack is None else cell.attack.scale
+        attack = f"{cell.attack_label} ({scale})" if scale else cell.attack_label
+        groups.setdefault((cell.dataset, cell.detector, attack), []).append(entry)
     return [(f"{dataset}, {detector}, {attack}", block) for (dataset, detector, attack), block in groups.items()]
 
 
