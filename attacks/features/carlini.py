@@ -15,8 +15,9 @@ from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.ball import Ball
 from robosac.attacks.features.descent import Arrays, Judge, Rule, by_autograd, descend
 from robosac.attacks.features.gradient import WhiteBox
+from robosac.attacks.features.labels import Labels, Threshold
 from robosac.attacks.features.norms import L2, Norm
-from robosac.attacks.features.objectives import Labels, Margin, Threshold
+from robosac.attacks.features.objectives import Margin
 from robosac.attacks.features.problem import Problem
 from robosac.attacks.features.target_subsets import FullFusion, TargetSubsets
 from robosac.attacks.registry import register
@@ -29,7 +30,8 @@ from robosac.types import Id, Message
 class CwL2(WhiteBox):
     """The smallest L2 perturbation that turns enough cells: Adam on `size^2 + c * margin`, c by binary search.
 
-    A cell is turned where its logit is on the other side of 0 by `kappa` or more; the margin is the sum over cells of
+    A cell is turned where its logit is by `kappa` or more on the other side of that of the score which divides objects
+    from background; the margin is the sum over cells of
     what they lack. Every search keeps to the valid range and to the budget by projection (the paper's section V-B names
     it beside its change of variables, which could hardly move a feature that is 0, and most are). Where no search turns
     enough cells, the iterate of the lowest margin is sent.
@@ -95,10 +97,11 @@ class CwL2(WhiteBox):
 
     def _judge(self, c: float, problem: Problem, clean: Sequence[Tensor]) -> Judge:
         """Arrays -> `size^2 + c * margin`, and size^2, margin and share of cells turned as marks."""
-        sign = torch.where(self.labels.mark(problem.clean.logits), 1.0, -1.0)
+        sign = torch.where(problem.clean.marked(self.labels), 1.0, -1.0)
+        boundary = problem.clean.boundary(self.labels)
 
         def judge(arrays: Arrays) -> tuple[Tensor, tuple[float, ...]]:
-            lacking = (sign * problem.logits(arrays)).clamp(min=-self.kappa)
+            lacking = (sign * (problem.logits(arrays) - boundary)).clamp(min=-self.kappa)
             sizes = [(x - x0).square().sum() for x, x0 in zip(arrays.values(), clean, strict=True)]
             size, margin = torch.stack(sizes).sum(), lacking.sum() / len(sign)
             turned = (lacking <= -self.kappa).float().mean()

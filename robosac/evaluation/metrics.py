@@ -54,6 +54,7 @@ class FrameRecord:
         bands: the result against the truth by distance (see `evaluation.ranges`); empty where nobody asked.
         attacked_boxes: boxes that rest on a message of an attacker, by the verdict's `sources`.
         supported_boxes: boxes that another decode shows too, by its `support`.
+        notes: what of the attack came to nothing in this frame, as it says itself.
         digest: of the result's boxes and scores, bit by bit, so that two runs can be compared from their JSON.
     """
 
@@ -76,6 +77,7 @@ class FrameRecord:
     digest: str = ""
     attacked_boxes: int = 0
     supported_boxes: int = 0
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         strangers = self.attackers - self.teammates
@@ -96,6 +98,7 @@ class FrameRecord:
         *,
         bands: tuple[FrameMatches, ...] = (),
         bytes_received: int = 0,
+        notes: tuple[str, ...] = (),
     ) -> FrameRecord:
         """From a verdict; attackers that are not present in the frame are left out."""
         return FrameRecord(
@@ -118,6 +121,7 @@ class FrameRecord:
             digest=sha256(verdict.result.boxes.tobytes() + verdict.result.scores.tobytes()).hexdigest()[:16],
             attacked_boxes=sum(bool(rests_on & attackers) for rests_on in verdict.sources),
             supported_boxes=sum(map(bool, verdict.support)),
+            notes=notes,
         )
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,6 +97,7 @@ class Entry:
         kinds: what each scene shows that was played.
         making_ms: what a frame took to be simulated or read.
         left_out: reason -> scenes that could not be played.
+        notes: what of the attack came to nothing -> in how many frames.
         skipped: why there is nothing, where there is nothing.
     """
 
@@ -109,6 +111,7 @@ class Entry:
     kinds: tuple[str, ...]
     making_ms: float
     left_out: dict[str, list[str]]
+    notes: dict[str, int]
     skipped: str | None
 
 
@@ -122,7 +125,7 @@ def make_entry(
             left_out.setdefault(done.cannot, []).append(f"{ref.scene} (seed {ref.seed})")
     records = tuple(r for _, done in found for r in done.records)
     if not records:
-        return Entry(cell, (), (), 0.0, None, {}, None, (), 0.0, left_out, "; ".join(left_out) or "no frames")
+        return Entry(cell, (), (), 0.0, None, {}, None, (), 0.0, left_out, {}, "; ".join(left_out) or "no frames")
     return Entry(
         cell,
         records,
@@ -134,6 +137,7 @@ def make_entry(
         kinds=tuple(done.kind for _, done in found if done.records),
         making_ms=float(np.mean([done.making_ms for _, done in found if done.records])),
         left_out=left_out,
+        notes=dict(sorted(Counter(text for r in records for text in r.notes).items())),
         skipped=None,
     )
 
@@ -174,6 +178,7 @@ def entry_json(
         "seeds": list(grid.every_seed),
         "skipped": entry.skipped,
         "left_out": entry.left_out,
+        "notes": entry.notes,
     }
     timings: dict[str, Any] = {**run, "seconds": entry.seconds}
     if s is not None:

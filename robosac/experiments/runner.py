@@ -11,6 +11,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from robosac.defenses import Robosac
+from robosac.errors import warn
 from robosac.executors import Executor
 from robosac.experiments import provenance, scenes, work
 from robosac.experiments.axes import NOBODY, AttackSpec, DefenseSpec, attack_specs, defense_specs
@@ -20,6 +22,7 @@ from robosac.experiments.opened import DetectorRef, Opener, look_up, sources_of
 from robosac.experiments.scenes import SceneRef
 from robosac.experiments.settings import Grid
 from robosac.experiments.store import Done, Store, defense_key, shard_key
+from robosac.experiments.tables import note_lines
 from robosac.experiments.work import A_TASK, Block, SceneTask, Wanted
 from robosac.feature_scale import FeatureScale
 from robosac.files import check_writable, write_whole
@@ -146,11 +149,23 @@ def open_experiment(grid: Grid, out: Path, *, root: Path | None = None) -> Exper
 def run_experiment(experiment: Experiment, executor: Executor, *, tell: Tell = lambda done, total: None) -> list[Entry]:
     """Play what is missing and make the entries. `tell` hears how many blocks are done, and of how many."""
     experiment.store.folder.mkdir(parents=True, exist_ok=True)
+    _warn_of_defaults(experiment)
     with alone_in(experiment.out):
         experiment.store.sweep()
         write_whole(experiment.out / "grid.yaml", experiment.grid.to_yaml().encode())
         _play(experiment, executor, tell)
-        return list(make_entries(experiment))
+        entries = list(make_entries(experiment))
+    if notes := note_lines(entries):
+        warn("; ".join(notes))
+    return entries
+
+
+def _warn_of_defaults(experiment: Experiment) -> None:
+    """Once a run, of detectors that are not calibrated; other processes keep silent."""
+    for detector, spec in product(experiment.detectors.values(), experiment.defenses):
+        defense = spec.policy().defense(frozenset("a"))
+        if isinstance(defense, Robosac):
+            defense.required(detector.calibration, detector.called, 1)
 
 
 def _play(experiment: Experiment, executor: Executor, tell: Tell) -> None:

@@ -42,6 +42,7 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {  # key -> heading with unit, form
     "ms": ("ms a frame", ".0f"),
     "frames": ("frames", "d"),
     "scenes": ("scenes", "d"),
+    "notes": ("of the attack", ""),
     "skipped": ("skipped because", ""),
 }
 LEGEND: Final = (
@@ -69,6 +70,7 @@ def row(entry: Entry) -> dict[str, Value]:
         made[name] = None if (e := getattr(s, name)) is None else 100 * e.value
     made |= {"boxes": s.boxes.value, "decodes": s.decodes.value, "kb": s.bytes_received.value / 1e3}
     made |= {"ms": s.ms["total"].mean, "frames": s.frames, "scenes": s.scenes}
+    made["notes"] = "; ".join(f"{text} ({n} of {s.frames} frames)" for text, n in entry.notes.items()) or None
     made["auc"] = None if entry.roc is None else entry.roc.auc
     return made
 
@@ -191,6 +193,20 @@ def rich_tables(entries: Sequence[Entry]) -> list[Table]:
             table.add_row(*(texts if made["skipped"] is None else [*texts[:2], "skipped"]))
         tables.append(table)
     return tables
+
+
+def note_lines(entries: Sequence[Entry]) -> list[str]:
+    """What of the attacks came to nothing, one line a kind, with where and in how many frames."""
+    kinds: dict[str, dict[tuple[str, str, str, int], str]] = {}
+    for entry in entries:
+        cell = entry.cell
+        for text, frames in entry.notes.items():  # the same whatever the defence, but for who adapts to it
+            where = (cell.dataset, cell.detector, cell.attack_label, cell.m)
+            kinds.setdefault(text, {}).setdefault(where, f"in {frames} of {len(entry.records)} frames")
+    return [
+        f"{text} ({'; '.join(f'{a}, {m} attackers, {d}, {data}: {n}' for (data, d, a, m), n in cells.items())})"
+        for text, cells in kinds.items()
+    ]
 
 
 def skipped_lines(entries: Sequence[Entry]) -> list[str]:

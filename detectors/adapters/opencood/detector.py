@@ -158,6 +158,11 @@ class OpenCOODDetector:
     def grid(self) -> BevGrid:
         return self.decoder.grid
 
+    @property
+    def reporting_threshold(self) -> float:
+        """That of the configuration: `postprocess.target_args.score_threshold`."""
+        return self.decoder.score_threshold
+
     @cached_property
     def codec(self) -> Codec:
         arrays: dict[str, tuple[tuple[int | str | None, ...], str, float, float]] = {
