@@ -1,4 +1,4 @@
-"""Which cells an attack takes for objects: the detector's own reporting score, and what is said where there are none."""
+"""Which cells an attack takes for objects: by the detector's own score; what is said where there are none."""
 
 from __future__ import annotations
 
