@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -36,12 +36,13 @@ from robosac.types import InputError
 TEAMS: Final = ((5, 800), (3, 360), (2, 240), (1, 440))  # connected vehicles, training scenes of one frame
 SEED: Final = 201  # of the first team's scenes; the next has the next
 VEHICLES: Final = 5  # in calibration and test
-CALIBRATION: Final = 250
+CALIBRATION: Final = 150
 WORTH: Final = {"ego only": 0.4, "all honest": 0.65}  # AP from which on the detector is worth defending
 MULTIPLES: Final = ("1sd", "2sd", "4sd")
 ATTACKERS: Final = (0, 1, 2)
 POLICIES: Final = {  # column -> defence
     "ego only": "ego-only",
+    "all honest": "all-honest",
     "no defence": "none",
     "robosac": "robosac",
     "paper": "paper",
@@ -144,8 +145,7 @@ def ap50(entry: Entry) -> Estimate | None:
 
 
 def table(entries: Sequence[Entry]) -> list[str]:
-    """Markdown: a row for each budget and number of attackers, a column for each policy. Where nobody attacks, all
-    budgets are one row, and `no defence` is everybody honest and fused."""
+    """Markdown: a row for each number of attackers and budget, a column for each policy."""
     cells: dict[tuple[int, str], dict[str, Estimate | None]] = {}
     for e in entries:
         label = "" if e.cell.m == 0 else e.cell.attack_label.partition("@")[2]
@@ -167,10 +167,9 @@ def _multiple(label: str) -> float:
 def worth(entries: Sequence[Entry]) -> list[str]:
     """Whether the detector is worth defending, in words."""
     honest = {e.cell.defense.label: ap50(e) for e in entries if e.cell.m == 0}
-    found: Mapping[str, Estimate | None] = {"ego only": honest.get("ego only"), "all honest": honest.get("no defence")}
     lines = []
     for name, least in WORTH.items():
-        e = found[name]
+        e = honest.get(name)
         verdict = "not measured" if e is None else "reached" if e.value >= least else "NOT reached"
         lines.append(f"{name}: AP@.5 {shown(e)}, asked for {least:g}: {verdict}")
     return lines

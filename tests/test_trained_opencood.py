@@ -67,7 +67,9 @@ def test_the_configuration_is_of_one_piece(model: str) -> None:
     assert cells == int(cells) and cells % 8 == 0  # three strides of 2, and OpenCOOD of 2022 rounds down
     backbone = made["model"]["args"]["base_bev_backbone"]
     assert len(backbone["layer_nums"]) == len(backbone["num_filters"]) == len(backbone["layer_strides"]) == 3
-    assert sum(backbone["num_upsample_filter"]) == 384  # what OpenCOOD's heads read
+    assert (
+        sum(backbone["num_upsample_filter"]) == {"AttFuse": 384, "F-Cooper": 256}[model]
+    )  # what OpenCOOD's heads read
 
 
 def test_a_mirror_twice_is_none() -> None:
@@ -166,11 +168,11 @@ def test_the_table_by_hand() -> None:
     made = [entry(p, 0, "", 0.7) for p in bench.POLICIES]
     made += [entry(p, m, b, 0.5) for b in ("4sd", "1sd", "2sd") for m in (1, 2) for p in bench.POLICIES]
     lines = bench.table(made)
-    assert lines[0] == "| attackers | budget | ego only | no defence | robosac | paper | oracle |"
+    assert lines[0] == "| attackers | budget | ego only | all honest | no defence | robosac | paper | oracle |"
     assert [tuple(x.strip() for x in line.split("|")[1:3]) for line in lines[2:]] == [
         ("0", "–"), *((str(m), b) for m in (1, 2) for b in ("1sd", "2sd", "4sd")),
     ]  # fmt: skip
-    assert lines[2].count(".700 [.65, .75]") == 5 and lines[3].count(".500 [.45, .55]") == 5
+    assert lines[2].count(".700 [.65, .75]") == 6 and lines[3].count(".500 [.45, .55]") == 6
 
 
 def test_what_was_not_measured_is_not_a_number() -> None:
@@ -180,7 +182,7 @@ def test_what_was_not_measured_is_not_a_number() -> None:
 
 @pytest.mark.parametrize(("alone", "said"), [(0.4, "reached"), (0.399, "NOT reached"), (None, "not measured")])
 def test_whether_it_is_worth_defending_is_said(alone: float | None, said: str) -> None:
-    lines = bench.worth([entry("ego only", 0, "", alone), entry("no defence", 0, "", 0.7)])
+    lines = bench.worth([entry("ego only", 0, "", alone), entry("all honest", 0, "", 0.7)])
     assert lines[0].endswith(f"asked for 0.4: {said}") and lines[1].endswith("asked for 0.65: reached")
 
 
