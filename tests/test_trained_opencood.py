@@ -69,7 +69,7 @@ def test_the_configuration_is_of_one_piece(model: str) -> None:
     assert len(backbone["layer_nums"]) == len(backbone["num_filters"]) == len(backbone["layer_strides"]) == 3
     assert (
         sum(backbone["num_upsample_filter"]) == {"AttFuse": 384, "F-Cooper": 256}[model]
-    )  # what OpenCOOD's heads read
+    )  # OpenCOOD's heads
 
 
 def test_a_mirror_twice_is_none() -> None:
