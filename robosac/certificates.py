@@ -171,7 +171,7 @@ class Witnesses:
         )
         known = np.isfinite(high).all(axis=1)
         own[known] += (high[known] + low[known]) / 2
-        return own, known & (low <= high).all(axis=1)
+        return own, np.asarray(known & (low <= high).all(axis=1))
 
 
 def hiders(inventors: int | None) -> int | None:
@@ -259,7 +259,7 @@ def _by_disjoint(values: Float64, members: Bool, most: int) -> Float64:
         taken |= here & new[:, None]
         count += new
     ego = np.where(members.any(axis=1), -inf, values).max(axis=1, initial=-inf)  # no attacker is in it
-    return np.maximum(out, ego[:, None])
+    return np.asarray(np.maximum(out, ego[:, None]))
 
 
 def _blocks(rows: int, width: int) -> Iterator[slice]:

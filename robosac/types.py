@@ -244,8 +244,8 @@ class Verdict:
             rests on all of `used`.
         support: for each box, other subsets that show it too; () = nobody corroborates it.
         certificates: for each box, how many attackers it takes at least to invent it: with fewer, an attacker-free
-            subset shows it. None: no number suffices, the ego alone shows it. Left out, nothing is certified
-            (`robosac.certificates`).
+            subset shows it; None in place of a number: none suffices, the ego alone shows it. Left out, nothing is
+            certified (`robosac.certificates`).
 
     Raises:
         InputError: sources, support or certificates are not as many as the boxes, or a source is not used.
@@ -262,16 +262,17 @@ class Verdict:
     rejected: Mapping[Id, str] = field(default_factory=dict)
     sources: tuple[Subset, ...] = ()
     support: tuple[tuple[Subset, ...], ...] = ()
-    certificates: tuple[int | None, ...] = ()
+    certificates: tuple[int | None, ...] | None = None
 
     def __post_init__(self) -> None:
         boxes = len(self.result)
         if not self.sources:
             object.__setattr__(self, "sources", (self.used,) * boxes)
         _expect(len(self.sources) == boxes, "sources", f"one for each of {boxes} boxes", len(self.sources))
-        for name in ("support", "certificates"):
-            held = len(getattr(self, name))
-            _expect(held in (0, boxes), name, f"one for each of {boxes} boxes", held)
+        _expect(len(self.support) in (0, boxes), "support", f"one for each of {boxes} boxes", len(self.support))
+        if self.certificates is not None:
+            told = len(self.certificates)
+            _expect(told == boxes, "certificates", f"one for each of {boxes} boxes", told)
         unused = frozenset().union(*self.sources) - self.used
         _expect(not unused, "sources", f"among the teammates used {sorted(self.used)}", sorted(unused))
 

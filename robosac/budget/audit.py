@@ -76,7 +76,7 @@ def audit_frames(
     length = pass_frames(r)
     of_pass = [_missed_in_pass(teammates, attackers, length, k) for k in range(length + 1)]
     whole = sum(of_pass)  # mean of an attack that starts with a pass
-    certain, mean = of_pass.index(0), whole
+    certain, mean = of_pass.index(Fraction(0)), whole
     if law is AuditLaw.ROTATION_WORST:  # all but the surely checked frame of one pass, and of the next
         certain = 2 * certain - 1
         mean = max(sum(of_pass[:left]) + of_pass[left] * whole for left in range(1, length + 1))
@@ -125,9 +125,7 @@ def _missed_in_pass(teammates: int, attackers: int, length: int, frames: int) ->
     even, more = divmod(teammates, length)
     rest = length - frames
     ways = sum(
-        Fraction(
-            math.comb(even * rest, attackers - j) * math.comb(more, j) * math.comb(rest, j), math.comb(length, j)
-        )
+        Fraction(math.comb(even * rest, attackers - j) * math.comb(more, j) * math.comb(rest, j), math.comb(length, j))
         for j in range(min(attackers, more, rest) + 1)
     )
     return Fraction(ways) / math.comb(teammates, attackers)

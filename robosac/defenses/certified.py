@@ -13,20 +13,20 @@ from itertools import combinations
 
 import numpy as np
 
-from robosac.boxes import nms_bev
+from robosac.boxes import nms_bev, pairs_reaching
 from robosac.calibration import Calibration
 from robosac.certificates import Overlap, Tolerance, Witnesses, withstands
 from robosac.defenses.stages import Stages
 from robosac.gate import Gate
 from robosac.types import (
     EGO_ALONE,
+    Bool,
     Detections,
     Detector,
     Float32,
     Float64,
     Id,
     InputError,
-    Int64,
     Received,
     Request,
     Subset,
@@ -133,7 +133,8 @@ def certified_result(
     """The boxes that so many attackers cannot have invented, best certified score first, and who shows each.
 
     Every box of every result is a candidate. One box stands for what overlaps: the ego's where the ego shows it, else
-    the one with the best score that most subsets show, put where the median rule says unless it is shown less there.
+    the one with the best score that most subsets show; that is put where the median rule says, unless it is shown less
+    there or overlaps another.
     Scores and certificates are those of the boxes that are given.
     """
     own = decodes[EGO_ALONE]
@@ -142,12 +143,12 @@ def certified_result(
     found, scores = _certify(boxes, decodes, ids, defense)
     held = np.flatnonzero(np.isfinite(scores))
     order = held[np.lexsort((-found.shown()[held].sum(axis=1), -scores[held], ~of_ego[held]))]
-    stand = order[_apart(boxes[order], defense)]
+    stand = order[nms_bev(boxes[order], -np.arange(len(order)), defense.overlap)]
+    given, at_least = boxes[stand], scores[stand]
     places = found.take(stand).places(defense.attackers)[0].astype(np.float32)
-    moved = np.flatnonzero(~of_ego[stand] & (_certify(places, decodes, ids, defense)[1] >= scores[stand]))
-    given = boxes[stand]
-    given[moved] = places[moved]
-    given = given[_apart(given, defense)]
+    moves = ~of_ego[stand] & (_certify(places, decodes, ids, defense)[1] >= at_least)
+    moves &= ~_crowded(places, given, defense.overlap) & ~_crowded(places, places, defense.overlap)
+    given[moves] = places[moves]
     found, scores = _certify(given, decodes, ids, defense)
     ranked = np.argsort(-scores, kind="stable")
     found = found.take(ranked)
@@ -161,6 +162,9 @@ def _certify(
     return found, found.certified_scores(defense.attackers)
 
 
-def _apart(boxes: Float32, defense: Certified) -> Int64:
-    """Which of the boxes stay, best first, where one that overlaps a better one goes."""
-    return nms_bev(boxes, -np.arange(len(boxes)), defense.overlap)
+def _crowded(boxes: Float32, others: Float32, overlap: float) -> Bool:
+    """Which box `(N,)` overlaps one of the others `(N, 7)` but its own by more."""
+    i, j, iou = pairs_reaching(boxes, others, max(overlap, 1e-3))
+    out = np.zeros(len(boxes), np.bool_)
+    out[i[(i != j) & (iou > overlap)]] = True
+    return out
