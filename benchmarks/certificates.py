@@ -6,8 +6,9 @@ One frame of each of the first validation scenes, every subset of the five teamm
   hidden either; true boxes and false ones by the truth. Nobody attacks.
 - *AP* of `Certified(attackers=m)` without attackers and with m of them, beside the ego alone, everybody fused and the
   oracle. Messages of attacks that know a defence were made against ROBOSAC's default.
-- three attacks on results: whatever an attacker is in shows nothing (`results gone`), the honest boxes 1.5 m aside with
-  full scores (`results moved`), or thirty ghosts and nothing else (`results flooded`). No message can do more to a detector.
+- three attacks on results, more than any message can do to a detector: whatever an attacker is in shows nothing
+  (`results gone`), everybody's boxes 1.5 m aside with full scores (`results moved`), or thirty ghosts and nothing else
+  (`results flooded`).
 
 Stopped, it goes on where it was.
 """

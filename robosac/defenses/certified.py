@@ -13,7 +13,7 @@ from itertools import combinations
 
 import numpy as np
 
-from robosac.boxes import nms_bev, pairs_reaching
+from robosac.boxes import iou_bev, nms_bev, pairs_reaching, reaches
 from robosac.calibration import Calibration
 from robosac.certificates import Overlap, Tolerance, Witnesses, withstands
 from robosac.defenses.stages import Stages
@@ -132,22 +132,22 @@ def certified_result(
 ) -> tuple[Detections, Witnesses]:
     """The boxes that so many attackers cannot have invented, best certified score first, and who shows each.
 
-    Every box of every result is a candidate. One box stands for what overlaps: the ego's where the ego shows it, else
-    the one with the best score that most subsets show; that is put where the median rule says, unless it is shown less
-    there or overlaps another.
-    Scores and certificates are those of the boxes that are given.
+    Every box of every result is a candidate. Of boxes that overlap one stands for all: the ego's, else the one with the
+    best score, among equals the one that most subsets show. It is put where the median rule says, unless it is shown
+    less there, overlaps another, or leaves the ego's box. Scores and certificates are those of the boxes given.
     """
-    own = decodes[EGO_ALONE]
-    boxes = np.concatenate([own.boxes, *(d.boxes for d in decodes.values() if d is not own)])
-    of_ego = np.arange(len(boxes)) < len(own)
+    own = decodes[EGO_ALONE].boxes
+    boxes = np.concatenate([own, *(d.boxes for s, d in decodes.items() if s != EGO_ALONE)])
     found, scores = _certify(boxes, decodes, ids, defense)
     held = np.flatnonzero(np.isfinite(scores))
-    order = held[np.lexsort((-found.shown()[held].sum(axis=1), -scores[held], ~of_ego[held]))]
+    order = held[np.lexsort((-found.shown()[held].sum(axis=1), -scores[held], held >= len(own)))]
     stand = order[nms_bev(boxes[order], -np.arange(len(order)), defense.overlap)]
     given, at_least = boxes[stand], scores[stand]
     places = found.take(stand).places(defense.attackers)[0].astype(np.float32)
-    moves = ~of_ego[stand] & (_certify(places, decodes, ids, defense)[1] >= at_least)
+    moves = _certify(places, decodes, ids, defense)[1] >= at_least
     moves &= ~_crowded(places, given, defense.overlap) & ~_crowded(places, places, defense.overlap)
+    covers, would = (reaches(iou_bev(own, b), defense.overlap) for b in (given, places))
+    moves &= ~(covers & ~would).any(axis=0)
     given[moves] = places[moves]
     found, scores = _certify(given, decodes, ids, defense)
     ranked = np.argsort(-scores, kind="stable")
