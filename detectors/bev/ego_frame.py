@@ -51,6 +51,14 @@ class EgoFrameDetector:
         return self.inner.grid
 
     @property
+    def reporting_threshold(self) -> float:
+        return self.inner.reporting_threshold
+
+    @property
+    def label_score(self) -> float:
+        return self.inner.label_score
+
+    @property
     def _where(self) -> tuple[int, int, int]:
         return (1, self.grid.rows, self.grid.cols)
 

@@ -16,6 +16,7 @@ from robosac.detectors.device import usable_device
 from robosac.types import Array, BevGrid, Codec, Message, Request, View
 
 FEATURES: Final = "features"
+LABEL_SCORE: Final = 0.5
 
 
 class BevModel:
@@ -45,6 +46,16 @@ class BevModel:
     def shape(self) -> tuple[int, int, int]:
         """`(32, H, W)` of what is sent."""
         return (CHANNELS, self.grid.rows, self.grid.cols)
+
+    @property
+    def reporting_threshold(self) -> float:
+        """Low, so that a curve of precision over recall is whole: most boxes of such a score are no objects."""
+        return self.header.decode.score_threshold
+
+    @property
+    def label_score(self) -> float:
+        """Where it is as likely as not that there is an object."""
+        return max(LABEL_SCORE, self.reporting_threshold)
 
     @property
     def codec(self) -> Codec:
