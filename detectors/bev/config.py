@@ -153,12 +153,13 @@ class OptimConfig(_Grown):
         decay_steps: 0 is one cycle, as above. Otherwise the rate rises over `warmup_steps`, stays at `lr`, and falls to
             0 over the last `decay_steps`; until it falls, a run may go on with another number of steps.
         warmup_steps: see there.
+        forward_weight: of the loss of which way a box looks, beside 1 for where it is.
         validate_every: steps between validations, whose best weights are kept; 0 validates at the end alone.
         patience: validations without a better one after which training stops; 0 goes on to the end.
         val_frames: of the validation set that a validation on the way looks at, evenly spread.
     """
 
-    _later = frozenset({"decay_steps", "warmup_steps", "validate_every", "patience", "val_frames"})
+    _later = frozenset({"decay_steps", "warmup_steps", "forward_weight", "validate_every", "patience", "val_frames"})
 
     steps: int = Field(default=1500, ge=1)
     frames_per_step: int = Field(default=2, ge=1)
@@ -173,6 +174,7 @@ class OptimConfig(_Grown):
     threads: int = Field(default=2, ge=1)
     decay_steps: int = Field(default=0, ge=0)
     warmup_steps: int = Field(default=100, ge=1)
+    forward_weight: float = Field(default=0.1, ge=0.0)
     validate_every: int = Field(default=0, ge=0)
     patience: int = Field(default=0, ge=0)
     val_frames: int = Field(default=40, ge=1)

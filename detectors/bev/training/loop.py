@@ -122,7 +122,7 @@ class Run:
         batch = draw_batch([frames[int(i)] for i in chosen], self.settings, rng).to(self._device)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=optim.bf16):
             output = forward(self._net, batch, self.settings.model.map)
-        losses = loss(output, batch.targets)
+        losses = loss(output, batch.targets, optim.forward_weight)
         self._optimiser.zero_grad(set_to_none=True)
         losses["total"].backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._net.parameters(), 10.0)

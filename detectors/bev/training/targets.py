@@ -106,7 +106,7 @@ def draw_targets(boxes: Array, visible: Bool, ground: Array, model: ModelConfig)
     return Targets(*(torch.from_numpy(np.asarray(a, np.float32)) for a in (heat, care, values, weight)))
 
 
-def loss(output: Tensor, targets: Targets) -> dict[str, Tensor]:
+def loss(output: Tensor, targets: Targets, forward_weight: float = 0.1) -> dict[str, Tensor]:
     """Losses of the head's output `(B, D, H, W)`: focal loss of the heat, L1 of the box, cross entropy of the
     direction. `total` is their weighted sum; each is a scalar."""
     output = output.float()
@@ -126,7 +126,7 @@ def loss(output: Tensor, targets: Targets) -> dict[str, Tensor]:
     offset, size, axis = l1(OFFSET), l1(LOG_SIZE), l1(AXIS)
     z = l1(slice(HEIGHT, HEIGHT + 1))
     forward = (_direction(output, targets.values) * weight[:, 0]).sum()
-    total = focal + offset + 2.0 * size + 0.5 * z + axis + 0.1 * forward
+    total = focal + offset + 2.0 * size + 0.5 * z + axis + forward_weight * forward
     return {"total": total, "focal": focal, "offset": offset, "size": size, "z": z, "axis": axis, "forward": forward}
 
 
