@@ -5,7 +5,6 @@ It is added to a place that was drawn, so that places without it are as they eve
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -305,6 +304,3 @@ def _yards(layout: Layout, count: int, rng: np.random.Generator) -> tuple[Lanes,
             )
     lanes = Lanes(np.concatenate(lines), np.array(first, np.int64), np.array(counts, np.int64))
     return lanes, demands, taken[len(layout.roads) :]
-
-
-Kind = Callable[[Rows, Float64, np.random.Generator], None]
