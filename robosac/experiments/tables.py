@@ -120,7 +120,8 @@ def to_markdown(entries: Sequence[Entry]) -> str:
                 cells[2] += f" ({shown(made['ap50_low'], '.2f')}–{shown(made['ap50_high'], '.2f')})"
             lines.append("| " + " | ".join(cells) + " |")
         lines.append("")
-    return "\n".join([*lines, LEGEND, ""])
+    notes = [part for line in note_lines(entries) for part in (line, "")]
+    return "\n".join([*lines, *notes, LEGEND, ""])
 
 
 def _heading(key: str) -> str:
