@@ -28,12 +28,12 @@ When = Literal["import", "call", "typing"]  # when an import happens
 # itself and every room of the floors below it.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
-    frozenset({"files", "executors", "fingerprint", "plain_yaml"}),
+    frozenset({"files", "executors", "fingerprint", "plain_yaml", "randomness"}),
     frozenset({"types", "budget"}),
     frozenset({"score_maps", "box_kernels"}),
     frozenset({"boxes", "capabilities", "feature_scale", "pcd"}),
     frozenset({"visibility"}),
-    frozenset({"subsets", "agreement"}),
+    frozenset({"subsets", "agreement", "certificates"}),
     frozenset({"consensus", "probing", "trust", "gate", "calibration"}),
     frozenset({"defenses.protocol"}),
     frozenset({"air"}),

@@ -92,5 +92,5 @@ def evaluate(
         console.print()
     for line in [*tables.note_lines(entries), *tables.skipped_lines(entries)]:
         console.print(line, style="yellow", markup=False)
-    console.print(f"{tables.LEGEND} out % a/h: attackers / honest left out.", style="dim")
+    console.print(f"{tables.legend(entries)} out % a/h: attackers / honest left out.", style="dim")
     console.print(f"Entries in {out / 'entries'}, tables table.md and table.csv, report {report}", markup=False)
