@@ -2,7 +2,6 @@
 
 A collaborative detector is a function of the ego and a *subset* of its teammates' messages; everything here is
 built on that sentence. A teammate is named by an `Id`, never indexed, and the ego is never part of a subset.
-
 Conventions, for the whole project:
 
 - boxes `(N, 7)` float32 `[x y z l w h yaw]`: box centre, metres, radians counter-clockwise from +x;
@@ -93,12 +92,14 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """The ego and the others within communication range at one moment of a scenario."""
+    """The ego and the others within communication range at one moment of a scenario. A recording's own clocks may run
+    further ahead of the ego's than the gate would let them: `clocks_ahead_ms`, None where they do not."""
 
     scenario: str
     index: int
     ego: View
     others: Mapping[Id, View]
+    clocks_ahead_ms: float | None = None
 
     def __post_init__(self) -> None:
         _expect(self.ego.id not in self.others, "others", "the ego's teammates only", f"the ego {self.ego.id!r} itself")
@@ -333,8 +334,7 @@ class Codec:
 
 def keyed_rng(*key: Hashable) -> np.random.Generator:
     """A generator keyed by (seed, scenario, frame, role, ...): the same key gives the same stream in any order,
-    process or machine. Key parts are int or str; anything else is an InputError.
-    """
+    process or machine. Key parts are int or str; anything else is an InputError."""
     words: list[int] = []
     for part in key:
         if isinstance(part, (bool, int, np.integer)):

@@ -40,6 +40,16 @@ class MovingWorld(Protocol):
         ...
 
 
+@runtime_checkable
+class OwnClocks(Protocol):
+    """A recording whose agents' clocks are further apart than a gate would let them be."""
+
+    @property
+    def clocks_ahead_ms(self) -> float:
+        """How far teammates' clocks may run ahead of the ego's."""
+        ...
+
+
 @dataclass(frozen=True)
 class FrameRef:
     """Which frame: `position` is that of the tick among all of the scenario's."""
@@ -130,12 +140,20 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
             )
         return tuple(found)
 
+    @property
+    def clocks_ahead_ms(self) -> float | None:
+        """How far teammates' clocks may run ahead of the ego's; None where the recording says nothing of it."""
+        return self.recording.clocks_ahead_ms if isinstance(self.recording, OwnClocks) else None
+
     def teammates(self, scenario: str) -> tuple[Id, ...]:
-        """All agents that are ever in range of the ego in a scenario, by its name in frames, in the data set's order.
+        """All agents that are ever in range of the ego in a scenario, by its name in frames, in the data set's order."""
+        return self.teammates_in([e for e in self.entries if self._name(e) == scenario])
+
+    def teammates_in(self, entries: Sequence[FrameRef]) -> tuple[Id, ...]:
+        """All agents that are in range of the ego in any of these frames of one scenario.
 
         Reads poses and no scans, and no more of them than it takes to find everybody.
         """
-        entries = [e for e in self.entries if self._name(e) == scenario]
         found: set[Id] = set()
         for entry in entries:
             everybody = {
@@ -250,7 +268,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
         shown = {
             a: self._measured(v, entry.scenario, entry.tick if a == entry.ego else older) for a, v in views.items()
         }
-        return Frame(self._name(entry), entry.position, shown.pop(entry.ego), shown)
+        return Frame(self._name(entry), entry.position, shown.pop(entry.ego), shown, self.clocks_ahead_ms)
 
     def _measured(self, view: View, scenario: str, tick: str) -> View:
         if self.pose_noise is None:

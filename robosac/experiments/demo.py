@@ -186,7 +186,7 @@ def resolved(settings: DemoSettings, experiment: Experiment) -> dict[str, Any]:
     m = max(settings.attackers)
     ((detector, dataset),) = experiment.combinations
     told = ("oracle", "all-honest")
-    defenses = {d.label: settings_of(d, dataset, m) for d in experiment.defenses if d.name not in told}
+    defenses = {d.label: settings_of(d, dataset, m, experiment.grid) for d in experiment.defenses if d.name not in told}
     return {
         **plain(settings),
         "simulation": plain(simulation(dataset, experiment.grid)),

@@ -23,7 +23,7 @@ from robosac.experiments.store import Done, Store, defense_key, shard_key
 from robosac.experiments.work import A_TASK, Block, SceneTask, Wanted
 from robosac.files import check_writable, write_whole
 from robosac.fingerprint import fingerprint
-from robosac.registry.data import gate_of
+from robosac.gate import for_clocks
 from robosac.registry.settings import plain
 
 Tell = Callable[[int, int], None]
@@ -71,7 +71,7 @@ class Experiment:
 
     def defense_key(self, spec: DefenseSpec, dataset: str, detector: DetectorRef, m: int) -> str:
         """What decides a defence in a shard: its settings, and the calibration that it is given."""
-        return defense_key(spec.label, settings_of(spec, dataset, m), plain(detector.calibration))
+        return defense_key(spec.label, settings_of(spec, dataset, m, self.grid), plain(detector.calibration))
 
     def todo(self) -> Iterator[tuple[SceneTask, list[dict[str, Any]]]]:
         """Tasks of what is missing and nothing but that, with the key of each of their blocks."""
@@ -100,9 +100,10 @@ def picture_tasks(experiment: Experiment, most: int) -> list[SceneTask]:
     ]
 
 
-def settings_of(spec: DefenseSpec, dataset: str, m: int) -> Any:
-    """A defence's settings against m attackers, as plain data."""
-    return plain(spec.policy(gate_of(dataset)).defense(frozenset(map(str, range(m)))))
+def settings_of(spec: DefenseSpec, dataset: str, m: int, grid: Grid) -> Any:
+    """A defence's settings against m attackers on a data set, as plain data."""
+    defense = spec.policy().defense(frozenset(map(str, range(m))))
+    return plain(for_clocks(defense, scenes.clocks_ahead_ms(dataset, grid)))
 
 
 def open_experiment(grid: Grid, out: Path, *, root: Path | None = None) -> Experiment:
@@ -181,7 +182,7 @@ def write_entries(experiment: Experiment, entries: Sequence[Entry], *, jobs: int
             "detector": detector.identity(),
             "calibration": plain(detector.calibration),
             "attack": None if cell.attack is None else plain(cell.attack.value),
-            "defense": settings_of(cell.defense, cell.dataset, cell.m),
+            "defense": settings_of(cell.defense, cell.dataset, cell.m, experiment.grid),
         }
         paths.append(folder / cell.file_name(experiment.grid))
         write_whole(paths[-1], entry_json(entry, experiment.grid, config=config, versions=versions, run=run).encode())

@@ -16,7 +16,7 @@ from robosac.experiments.settings import Grid
 from robosac.fingerprint import file_fingerprint
 from robosac.registry.data import is_simulated, open_recording, split_name
 from robosac.registry.settings import plain
-from robosac.types import Frame, InputError, Truth
+from robosac.types import Frame, Id, InputError, Truth
 
 if TYPE_CHECKING:
     from robosac.simulation import SimConfig
@@ -26,10 +26,13 @@ Maker = Callable[[], tuple[Frame, Truth] | Moment]
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """What it shows ("intersection", "urban", "highway", or "recorded"), and what makes its frames, in order."""
+    """What it shows ("intersection", "urban", "highway", or "recorded"), what makes its frames, in order, and the
+    teammates that appear in any of them; None where the first frame shows them all.
+    """
 
     kind: str
     makers: Sequence[Maker]
+    appearing: Callable[[], Sequence[Id]] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,11 @@ def recorded(dataset: str, grid: Grid, seed: int) -> DataSet:
     return DataSet(open_recording(dataset), stride=extent(grid, dataset)[2], **more)
 
 
+def clocks_ahead_ms(dataset: str, grid: Grid) -> float | None:
+    """How far the clocks of a data set run ahead (`Frame.clocks_ahead_ms`)."""
+    return None if is_simulated(dataset) else recorded(dataset, grid, grid.seed).clocks_ahead_ms
+
+
 def forget() -> None:
     """Look at recordings anew: their files may have changed since they were listed."""
     recorded.cache_clear()
@@ -105,7 +113,8 @@ def scene(ref: SceneRef, grid: Grid) -> Scene:
     _, most, step = extent(grid, ref.dataset)
     if not is_simulated(ref.dataset):
         data = recorded(ref.dataset, grid, ref.seed)
-        return Scene("recorded", [partial(data.read, e) for e in _entries(ref, grid)])
+        entries = _entries(ref, grid)
+        return Scene("recorded", [partial(data.read, e) for e in entries], partial(data.teammates_in, entries))
     from robosac.simulation import scenario
 
     assert most is not None

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from robosac.gate import Gate
 from robosac.types import InputError
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ LAYOUTS: Final[Mapping[str, tuple[str, ...]]] = {  # kind -> layouts of recordin
     "data": (),
 }
 KINDS: Final = (f"{SIMULATED}:PRESET", *(f"{kind}:PATH" for kind in LAYOUTS))
-# DAIR's road-side scans are taken up to 28 ms after the vehicle's, more than the gate allows a clock to run ahead
-_GATES: Final[Mapping[str, Gate]] = {"dair-v2x-c": Gate(max_ahead_ms=50.0)}
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -63,8 +60,3 @@ def open_recording(name: str) -> Recording:
             f"name it data:{path}"
         )
     return recording
-
-
-def gate_of(name: str) -> Gate | None:
-    """The gate that a data set's clocks ask for, in place of the defences' own; None for theirs."""
-    return None if is_simulated(name) else _GATES.get(open_recording(name).layout)

@@ -1,0 +1,59 @@
+"""NaN and inf in what a detector makes: whose fault they are, and what becomes of them.
+
+Comparisons with NaN say "nothing there", so a broken model would be measured as one that finds nothing: AP 0, with an
+interval. Honest messages, and results that rest on them alone, are the detector's own: where these are not finite it is
+an error that says so. A result that rests on an attacker's message is what the attack did, and is judged: a box that is
+not finite is a mistake like any other box on nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from robosac.types import Detections, InputError, Message, Subset, Verdict
+
+
+def check_honest(detector: str, messages: Iterable[Message]) -> None:
+    """That honest messages are finite.
+
+    Raises:
+        InputError: one is not: the detector's weights or its code are broken.
+    """
+    for message in messages:
+        for name, array in message.payload.items():
+            if not _finite(array):
+                raise InputError(
+                    f"expected {detector!r} to encode finite messages, got NaN or inf in {name!r} of "
+                    f"{message.sender!r}, which is honest; its weights or its code are broken"
+                )
+
+
+def judged_result(detector: str, verdict: Verdict, attacking: Subset) -> Detections:
+    """The result as it is judged: boxes and scores finite.
+
+    Raises:
+        InputError: it is not finite and rests on no message of those who attack.
+    """
+    result = verdict.result
+    if result.finite:
+        return result
+    if not verdict.used & attacking:
+        raise InputError(
+            f"expected finite results of {detector!r}, got NaN or inf without a message of an attacker; its weights or "
+            "its code are broken"
+        )
+    boxes, scores = np.isfinite(result.boxes).all(axis=1), np.isfinite(result.scores)
+    if (boxes & scores).all():
+        return result
+    nothing = np.zeros((1, 7), np.float32)  # in every region, and without a size: it overlaps no object
+    sound = np.where((boxes & scores)[:, None], result.boxes, nothing)
+    return replace(result, boxes=sound, scores=np.where(scores, result.scores, 1).astype(np.float32))
+
+
+def _finite(array: object) -> bool:
+    """Whether an array holds finite numbers; what holds no numbers is the gate's matter."""
+    values = np.asarray(array)
+    return values.dtype.kind not in "fc" or bool(np.isfinite(values).all())
