@@ -25,6 +25,13 @@ class Inbox:
     messages: tuple[Message, ...]
     rejected: dict[Id, str]
 
+    @property
+    def nobody(self) -> str | None:
+        """Why there is nobody to fuse with, in words; None where there is somebody."""
+        if self.messages:
+            return None
+        return "no teammate's message passed the gate" if self.rejected else "no teammate in range"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:

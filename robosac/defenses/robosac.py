@@ -145,7 +145,7 @@ class RobosacDefender:
             trials=found.trials,
             decodes=found.decodes,
             ms=stages.done(),
-            reason=_reason(found, len(ids), orders.budget),
+            reason=_reason(found, len(ids), admitted.nobody, orders.budget),
             rejected=admitted.rejected,
             support=support,
         )
@@ -164,9 +164,11 @@ def supporters(found: Consensus[Detections], iou: float) -> tuple[tuple[Subset, 
     return tuple(tuple(s) for s in support)
 
 
-def _reason(found: Consensus[Detections], n_ids: int, budget: int) -> str:
-    if not n_ids:
-        return "no teammate's message passed the gate"
+def _reason(found: Consensus[Detections], n_ids: int, nobody: str | None, budget: int) -> str:
+    if not found.reference.finite:
+        return "the ego's own result is not finite: the detector's weights or its code are broken"
+    if nobody is not None:
+        return nobody
     if found.used:
         return f"{len(found.used)} of {n_ids} teammates agree with the ego after {len(found.trials)} trials"
     return (

@@ -41,6 +41,7 @@ CACHED = "a subset from the cache equals a forward with these agents only"
 CHANGED = "a tampered message changes the subsets that hold it"
 GRADIENTS = "gradients reach the messages"
 ONCE = "asked twice, decoded once; another session says the same"
+FINITE = "results of honest messages are finite"
 NOBODY = "no teammates and an empty scan are frames like others"
 _REPEATS = 3
 T = TypeVar("T")
@@ -112,6 +113,7 @@ def verify_adapter(
     subsets = _subsets(bench.ids, n_subsets, rng)
     attacker = bench.ids[int(rng.integers(len(bench.ids)))]
     checks = [
+        *_attempt(FINITE, lambda: [bench.finite(subsets)]),
         *_attempt(CACHED, lambda: [bench.cached_equals_full(subsets)]),
         *_attempt(CHANGED, lambda: bench.tampering(subsets, attacker, rng)),
         *_attempt(GRADIENTS, lambda: [bench.gradients(attacker)]),
@@ -189,6 +191,12 @@ class _Bench:
         refused = Gate(max_ahead_ms=max(Gate().max_ahead_ms, self.frame.clocks_ahead_ms or 0)).admit(self.request, self.detector.codec, inbox).rejected
         found = "; ".join(f"{i}: {why}" for i, why in refused.items()) or f"all {len(self.messages)}"
         return Check("honest messages pass the gate", not refused, found)
+
+    def finite(self, subsets: Sequence[Subset]) -> Check:
+        """A NaN compares equal to a NaN and is above no threshold: a broken model would pass all else."""
+        broken = [sorted(s) for s in subsets if not self.session.detect([s])[0].finite]  # each as it is compared
+        found = f"NaN or inf, or a failure, with {broken}" if broken else f"{len(subsets)} subsets"
+        return Check(FINITE, not broken, found)
 
     def cached_equals_full(self, subsets: Sequence[Subset]) -> Check:
         worst = max(difference(self.outputs(self.session, s), self.full(s)) for s in subsets)

@@ -31,19 +31,19 @@ def check_honest(detector: str, messages: Iterable[Message]) -> None:
                 )
 
 
-def judged_result(detector: str, verdict: Verdict, attacking: Subset) -> Detections:
+def judged_result(detector: str, verdict: Verdict, honest: Subset) -> Detections:
     """The result as it is judged: boxes and scores finite.
 
     Raises:
-        InputError: it is not finite and rests on no message of those who attack.
+        InputError: it is not finite and rests on messages of `honest` teammates only.
     """
     result = verdict.result
     if result.finite:
         return result
-    if not verdict.used & attacking:
+    if verdict.used <= honest:
         raise InputError(
-            f"expected finite results of {detector!r}, got NaN or inf without a message of an attacker; its weights or "
-            "its code are broken"
+            f"expected finite results of {detector!r}, got NaN, inf or a failure without a message of an attacker; its "
+            "weights or its code are broken"
         )
     boxes, scores = np.isfinite(result.boxes).all(axis=1), np.isfinite(result.scores)
     if (boxes & scores).all():

@@ -163,7 +163,7 @@ def play(
                 inbox, attacking = cell.inbox(s, p)
                 verdict = cell.defenders[p.name].step(detector, s.frame.ego, s.request, inbox)
                 agents = (s.frame.ego.id, *s.frame.others)
-                judged = judged_result(detector.name, verdict, attacking)
+                judged = judged_result(detector.name, verdict, frozenset(s.frame.others) - attacking)
                 record = FrameRecord.of(
                     s.frame.scenario,
                     s.frame.index,
