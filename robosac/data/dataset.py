@@ -59,6 +59,9 @@ class FrameRef:
     position: int
     ego: Id
 
+    def __str__(self) -> str:
+        return f"{self.scenario} {self.tick} {self.ego}"
+
 
 @dataclass(frozen=True, eq=False)
 class DataSet(Sequence[tuple[Frame, Truth]]):
@@ -159,7 +162,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
             everybody = {
                 a.id for a in self.recording.agents(entry.scenario) if self.agents is None or a.id in self.agents
             }
-            with self._skipping(f"{entry.scenario} {entry.tick} {entry.ego}"):
+            with self._skipping(str(entry)):
                 found |= set(self._poses(entry)) - {entry.ego}
             if found >= everybody - {entry.ego}:
                 break
@@ -193,7 +196,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
     def _each(self, read: Callable[[FrameRef], _T]) -> Iterator[_T]:
         for entry in self.entries:
             found: list[_T] = []
-            with self._skipping(f"{entry.scenario} {entry.tick} {entry.ego}"):
+            with self._skipping(str(entry)):
                 found.append(read(entry))
             yield from found
 
@@ -214,7 +217,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
         infos = {a.id: a for a in self.recording.agents(entry.scenario)}
         objects = self.recording.labels(entry.scenario, entry.tick, list(views))
         if objects.told.broken:
-            self.left_out[f"{entry.scenario} {entry.tick} {entry.ego}"] = objects.told.broken
+            self.left_out[str(entry)] = objects.told.broken
         truth = truth_of(
             objects,
             ego=entry.ego,
@@ -229,6 +232,10 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
     def read_frame(self, entry: FrameRef) -> Frame:
         """One frame; as `read`, without its labels."""
         return self._frame(entry, self._views(entry, self._poses(entry)))
+
+    def left_out_of(self, entries: Sequence[FrameRef]) -> dict[str, tuple[str, ...]]:
+        """`left_out` of these frames, those that were read."""
+        return {name: self.left_out[name] for e in entries if (name := str(e)) in self.left_out}
 
     def _poses(self, entry: FrameRef) -> dict[Id, Float64]:
         """True poses of the ego, first, and of the teammates, in the data set's order."""

@@ -188,7 +188,11 @@ class _Bench:
     # ------------------------------------------------------------------------------------------------- the checks
     def admitted(self) -> Check:
         inbox = [Received.honest(m, self.request) for m in self.messages]
-        refused = Gate(max_ahead_ms=max(Gate().max_ahead_ms, self.frame.clocks_ahead_ms or 0)).admit(self.request, self.detector.codec, inbox).rejected
+        refused = (
+            Gate(max_ahead_ms=max(Gate().max_ahead_ms, self.frame.clocks_ahead_ms or 0))
+            .admit(self.request, self.detector.codec, inbox)
+            .rejected
+        )
         found = "; ".join(f"{i}: {why}" for i, why in refused.items()) or f"all {len(self.messages)}"
         return Check("honest messages pass the gate", not refused, found)
 

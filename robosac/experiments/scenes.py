@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -28,11 +28,14 @@ Maker = Callable[[], tuple[Frame, Truth] | Moment]
 class Scene:
     """What it shows ("intersection", "urban", "highway", or "recorded"), what makes its frames, in order, and the
     teammates that appear in any of them; None where the first frame shows them all.
+
+    `labels_left_out` says which records of the labels of frames that were made cannot be, by frame.
     """
 
     kind: str
     makers: Sequence[Maker]
     appearing: Callable[[], Sequence[Id]] | None = None
+    labels_left_out: Callable[[], Mapping[str, Sequence[str]]] = dict
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,8 @@ def scene(ref: SceneRef, grid: Grid) -> Scene:
     if not is_simulated(ref.dataset):
         data = recorded(ref.dataset, grid, ref.seed)
         entries = _entries(ref, grid)
-        return Scene("recorded", [partial(data.read, e) for e in entries], partial(data.teammates_in, entries))
+        makers = [partial(data.read, e) for e in entries]
+        return Scene("recorded", makers, partial(data.teammates_in, entries), partial(data.left_out_of, entries))
     from robosac.simulation import scenario
 
     assert most is not None

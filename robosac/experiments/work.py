@@ -138,11 +138,9 @@ def _attempt(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[De
     for played in _played(task, made, block, defenses):
         records[played.policy].append(played.record)
     seconds = (time.perf_counter() - start) / len(defenses)
-    kind, making_ms = made.scene.kind, made.cache.making_ms
-    return {
-        spec: Done(records=tuple(records[spec.label]), seconds=seconds, kind=kind, making_ms=making_ms)
-        for spec in defenses
-    }
+    of_scene: dict[str, Any] = {"kind": made.scene.kind, "making_ms": made.cache.making_ms}
+    of_scene["labels_left_out"] = {frame: tuple(said) for frame, said in made.scene.labels_left_out().items()}
+    return {spec: Done(records=tuple(records[spec.label]), seconds=seconds, **of_scene) for spec in defenses}
 
 
 def _played(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> Iterator[Played]:
