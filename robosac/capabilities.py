@@ -65,6 +65,16 @@ class BoxDifferentiable(Differentiable, Protocol):
 
 
 @runtime_checkable
+class Reporting(Detector, Protocol):
+    """A detector that says below which score it reports no box."""
+
+    @property
+    def reported_score(self) -> float:
+        """The lowest score of a box that is reported."""
+        ...
+
+
+@runtime_checkable
 class Verifiable(Detector, Protocol):
     """A detector that can also run as if it were not wrapped, so that what is cached can be checked against it."""
 

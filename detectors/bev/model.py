@@ -39,6 +39,10 @@ class BevModel:
         return f"bev-{self.header.name}"
 
     @property
+    def reported_score(self) -> float:
+        return self.header.decode.score_threshold
+
+    @property
     def grid(self) -> BevGrid:
         return MAP
 

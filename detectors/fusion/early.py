@@ -6,7 +6,6 @@ detector that is a callable from points to boxes and scores. A trial costs one r
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
@@ -19,6 +18,7 @@ from robosac.detectors.fusion.base import PerVehicle
 from robosac.detectors.fusion.callables import Detect, best_first, empty, found_by, own_body
 from robosac.detectors.messages import by_sender
 from robosac.detectors.session import SubsetSession
+from robosac.errors import warn
 from robosac.types import (
     Array,
     BevGrid,
@@ -127,9 +127,7 @@ class EarlyFusion(PerVehicle):
         try:
             boxes, scores = found_by(self._detect, points, name=self._name)
         except Exception as error:  # foreign code on an attacker's points: it can fail in any way
-            warnings.warn(
-                f"{self._name!r} failed on the points of teammates and shows nothing: {error!r}", stacklevel=2
-            )
+            warn(f"{self._name!r} failed on the points of teammates and shows nothing: {error!r}")
             return Detections(*empty(), score_map=np.full((1, 1), np.nan, np.float32))
         others = ~own_body(boxes) | self.keep_own_body
         return self._best(boxes[others], scores[others])

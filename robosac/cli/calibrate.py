@@ -25,7 +25,19 @@ from robosac.calibration import (
     honest_scores,
     merged,
 )
-from robosac.cli.options import Delay, DetectorName, Device, Jobs, Json, PoseNoise, Root, Seed, command_of
+from robosac.cli.options import (
+    Classes,
+    Delay,
+    DetectorName,
+    Device,
+    Jobs,
+    Json,
+    PoseNoise,
+    Root,
+    Seed,
+    command_of,
+    listed,
+)
 from robosac.cli.progress import progress_bar
 from robosac.evaluation.play import attacked_air
 from robosac.executors import make_executor
@@ -71,6 +83,7 @@ class Calibrate:
     ] = ""
     pose_noise: PoseNoise = None
     delay: Delay = 0
+    classes: Classes = None
     device: Device = "cpu"
     root: Root = None
     json: Json = False
@@ -89,7 +102,7 @@ class Calibrate:
     def available(self, device: str) -> Sequence[Frame]:
         """All the frames there are."""
         disturbed = disturbance(self.pose_noise, self.delay, self.seed)
-        return cached_frames(self.data, self.detector, device, self.root, self.seed, disturbed)
+        return cached_frames(self.data, self.detector, device, self.root, self.seed, disturbed, listed(self.classes))
 
     @property
     def needed(self) -> int:
@@ -106,6 +119,7 @@ class Calibrate:
         parts += ["--defense", ",".join(self.defenses)] if self.defenses else []
         parts += [] if self.pose_noise is None else ["--pose-noise", self.pose_noise]
         parts += ["--delay", str(self.delay)] if self.delay else []
+        parts += ["--classes", ",".join(listed(self.classes) or ())] if self.classes else []
         parts += [] if self.device == "cpu" else ["--device", self.device]
         parts += [] if self.attack == FOREIGN else ["--attack", self.attack]
         return shlex.join(parts)

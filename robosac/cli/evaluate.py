@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robosac.cli.options import DETECTOR_HELP, Jobs, Json, Out, PoseNoise, Root, Threads
+from robosac.cli.options import DETECTOR_HELP, Classes, Jobs, Json, Out, PoseNoise, Root, Threads
 from robosac.cli.progress import kept_on_stop, progress_bar
 from robosac.executors import default_jobs, make_executor
 from robosac.experiments.settings import Grid, make_grid
@@ -49,7 +49,8 @@ def evaluate(
     frame_step: Annotated[int | None, typer.Option(min=1, help="Every how many-th frame.")] = None,
     vehicles: Annotated[int | None, typer.Option(min=1, help="Connected vehicles of a simulated scene.")] = None,
     comm_range_m: Annotated[float | None, typer.Option(help="Who is further from the ego is no teammate.")] = None,
-    ego: Annotated[str | None, typer.Option(help="Of a recording: first, each, or an agent's name.")] = None,
+    ego: Annotated[str | None, typer.Option(help="Of a recording: first, each (or all), or an agent's name.")] = None,
+    classes: Classes = None,
     pose_noise: PoseNoise = None,
     delay: Annotated[int | None, typer.Option(min=0, help="Frames by which teammates are late.")] = None,
     device: Annotated[

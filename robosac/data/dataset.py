@@ -149,7 +149,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
         return self.recording.clocks_ahead_ms if isinstance(self.recording, OwnClocks) else None
 
     def teammates(self, scenario: str) -> tuple[Id, ...]:
-        """All agents that are ever in range of the ego in a scenario, by its name in frames, in the data set's order."""
+        """All agents that are ever in range of the ego in a scenario (as frames name it), in the data set's order."""
         return self.teammates_in([e for e in self.entries if self._name(e) == scenario])
 
     def teammates_in(self, entries: Sequence[FrameRef]) -> tuple[Id, ...]:

@@ -85,6 +85,7 @@ class Entry:
         making_ms: what a frame took to be simulated or read.
         left_out: reason -> scenes that could not be played.
         labels_left_out: frame -> records of its labels that cannot be.
+        warned: what a user should know of how the figures came to be.
         skipped: why there is nothing, where there is nothing.
     """
 
@@ -99,6 +100,7 @@ class Entry:
     making_ms: float
     left_out: dict[str, list[str]]
     labels_left_out: dict[str, tuple[str, ...]]
+    warned: tuple[str, ...]
     skipped: str | None
 
     @property
@@ -123,7 +125,8 @@ def make_entry(
     records = tuple(r for _, done in found for r in done.records)
     labels = {frame: said for _, done in found for frame, said in done.labels_left_out.items()}
     if not records:
-        return Entry(cell, (), (), 0.0, None, {}, None, (), 0.0, left_out, labels, "; ".join(left_out) or "no frames")
+        why = "; ".join(left_out) or "no frames"
+        return Entry(cell, (), (), 0.0, None, {}, None, (), 0.0, left_out, labels, (), why)
     return Entry(
         cell,
         records,
@@ -136,6 +139,7 @@ def make_entry(
         making_ms=float(np.mean([done.making_ms for _, done in found if done.records])),
         left_out=left_out,
         labels_left_out=labels,
+        warned=tuple(dict.fromkeys(text for _, done in found for text in done.warned)),
         skipped=None,
     )
 
@@ -177,6 +181,7 @@ def entry_json(
         "skipped": entry.skipped,
         "left_out": entry.left_out,
         "labels_left_out": entry.labels_left_out,
+        "warned": entry.warned,
     }
     timings: dict[str, Any] = {**run, "seconds": entry.seconds}
     if s is not None:

@@ -13,7 +13,12 @@ _CELLS: Final = 3  # named in a note; the others are counted
 def notes(entries: Sequence[Entry]) -> list[str]:
     """What is to be said of these entries beside their figures, a line each; skipped ones say why in the table."""
     played = [e for e in entries if e.skipped is None]
-    return [*_told_once(played, _refused), *_told_once(played, _scenes), *_told_once(played, _absent), *_labels(played)]
+    found = [line for about in (_no_truth, _refused, _scenes, _absent) for line in _told_once(played, about)]
+    return [*dict.fromkeys(text for e in played for text in e.warned), *found, *_labels(played)]
+
+
+def _no_truth(entry: Entry) -> str | None:
+    return None if any(r.matches.n_gt for r in entry.records) else "no object counts as truth, so that AP is undefined"
 
 
 def _refused(entry: Entry) -> str | None:

@@ -9,7 +9,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robosac.data.dataset import EACH, DataSet, FrameRef
+from robosac.data.dataset import EACH, FIRST, DataSet, FrameRef
+from robosac.data.labels import spelled
 from robosac.data.noise import Disturbance, Gaussian
 from robosac.evaluation.play import Moment
 from robosac.experiments.settings import Grid
@@ -55,6 +56,9 @@ def scenes(grid: Grid, dataset: str) -> list[SceneRef]:
     """
     most, _, _ = extent(grid, dataset)
     if is_simulated(dataset):
+        for what, given in (("--classes", grid.classes), ("--ego", None if grid.ego == FIRST else grid.ego)):
+            if given is not None:
+                raise InputError(f"expected {what} of a recording, got {given} and {dataset}, which has its own")
         simulation(dataset, grid)
         names = [str(k) for k in range(most or 0)]
     else:
@@ -84,7 +88,7 @@ def recorded(dataset: str, grid: Grid, seed: int) -> DataSet:
     more: dict[str, Any] = {"ego": grid.ego, "seed": seed}
     more |= {"pose_noise": wrong.pose_noise, "delay_frames": wrong.delay_frames}
     more |= {} if grid.comm_range_m is None else {"comm_range_m": grid.comm_range_m}
-    return DataSet(open_recording(dataset), stride=extent(grid, dataset)[2], **more)
+    return DataSet(open_recording(dataset, grid.classes), stride=extent(grid, dataset)[2], **more)
 
 
 def clocks_ahead_ms(dataset: str, grid: Grid) -> float | None:
@@ -161,8 +165,13 @@ def identity(ref: SceneRef, grid: Grid) -> dict[str, Any]:
         "ego": entries[0].ego,
         "ticks": [e.tick for e in entries],
         "comm_range_m": data.comm_range_m,
+        "classes": _classes(grid),
         "disturbance": wrong,
     }
+
+
+def _classes(grid: Grid) -> list[str] | None:
+    return None if grid.classes is None else sorted(map(spelled, grid.classes))
 
 
 def described(dataset: str, grid: Grid) -> dict[str, Any]:
@@ -173,7 +182,8 @@ def described(dataset: str, grid: Grid) -> dict[str, Any]:
     if is_simulated(dataset):
         return {**asked, "split": grid.split, "simulation": plain(simulation(dataset, grid))}
     data = recorded(dataset, grid, grid.seed)
-    return {**asked, "layout": data.recording.layout, "comm_range_m": data.comm_range_m}
+    asked |= {"layout": data.recording.layout, "comm_range_m": data.comm_range_m}
+    return asked if grid.classes is None else {**asked, "classes": _classes(grid)}
 
 
 @lru_cache(maxsize=4096)

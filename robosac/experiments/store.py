@@ -30,6 +30,7 @@ class Done(BaseModel):
         kind: what the scene shows.
         making_ms: what a frame took to be simulated or read.
         labels_left_out: frame -> records of its labels that cannot be.
+        warned: what a user should know of it (`robosac.errors.RobosacWarning`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +41,7 @@ class Done(BaseModel):
     cannot: str | None = None
     records: tuple[FrameRecord, ...] = ()
     labels_left_out: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    warned: tuple[str, ...] = ()
 
 
 class Shard(BaseModel):

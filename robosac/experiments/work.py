@@ -7,11 +7,14 @@ disk is shared.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
+from robosac.errors import RobosacWarning
 from robosac.evaluation.metrics import FrameRecord
 from robosac.evaluation.play import Played, play
 from robosac.experiments.axes import AttackSpec, DefenseSpec
@@ -135,12 +138,28 @@ def _play(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[Defen
 def _attempt(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> dict[DefenseSpec, Done]:
     records: dict[str, list[FrameRecord]] = {spec.label: [] for spec in defenses}
     start = time.perf_counter()
-    for played in _played(task, made, block, defenses):
-        records[played.policy].append(played.record)
+    with _heard() as warned:
+        for played in _played(task, made, block, defenses):
+            records[played.policy].append(played.record)
     seconds = (time.perf_counter() - start) / len(defenses)
     of_scene: dict[str, Any] = {"kind": made.scene.kind, "making_ms": made.cache.making_ms}
     of_scene["labels_left_out"] = {frame: tuple(said) for frame, said in made.scene.labels_left_out().items()}
+    of_scene["warned"] = tuple(warned)
     return {spec: Done(records=tuple(records[spec.label]), seconds=seconds, **of_scene) for spec in defenses}
+
+
+@contextmanager
+def _heard() -> Iterator[dict[str, None]]:
+    """Collects the project's own warnings, each once: they are said beside the figures and not by every process."""
+    found: dict[str, None] = {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RobosacWarning)
+        yield found
+    for one in caught:
+        if issubclass(one.category, RobosacWarning):
+            found[str(one.message)] = None
+        else:
+            warnings.showwarning(one.message, one.category, one.filename, one.lineno, one.file, one.line)
 
 
 def _played(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> Iterator[Played]:

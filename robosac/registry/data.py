@@ -12,7 +12,7 @@ Another layout is a reader in `robosac.data` and a line that recognises it in `r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -44,8 +44,8 @@ def is_simulated(name: str) -> bool:
     return split_name(name)[0] == SIMULATED
 
 
-def open_recording(name: str) -> Recording:
-    """The recording of a data set's name.
+def open_recording(name: str, classes: Collection[str] | None = None) -> Recording:
+    """The recording of a data set's name; `classes` of the objects that count, vehicles unless given.
 
     Raises:
         InputError: the path holds no data set, or one of another kind; says what to do.
@@ -53,7 +53,7 @@ def open_recording(name: str) -> Recording:
     from robosac.data.layout import recognise
 
     kind, path = split_name(name)
-    recording = recognise(Path(path))
+    recording = recognise(Path(path), classes)
     if LAYOUTS[kind] and recording.layout not in LAYOUTS[kind]:
         raise InputError(
             f"expected {path} to hold a data set of kind {kind}, it holds one of layout {recording.layout}; "

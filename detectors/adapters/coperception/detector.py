@@ -141,6 +141,10 @@ class CoperceptionDetector:
         return self.layout.grid
 
     @property
+    def reported_score(self) -> float:
+        return self.decode.score_threshold
+
+    @property
     def calibration_file(self) -> Path | None:
         """The file of its thresholds of agreement, beside the checkpoint. None where it did not come from a file."""
         return None if self.path is None else self.path.with_name(f"{self.name}.calibration.json")

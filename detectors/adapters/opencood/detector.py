@@ -158,6 +158,10 @@ class OpenCOODDetector:
     def grid(self) -> BevGrid:
         return self.decoder.grid
 
+    @property
+    def reported_score(self) -> float:
+        return self.decoder.score_threshold
+
     @cached_property
     def codec(self) -> Codec:
         arrays: dict[str, tuple[tuple[int | str | None, ...], str, float, float]] = {
