@@ -98,8 +98,8 @@ def verify_adapter(
     tolerance: float = 1e-6,
     n_subsets: int = 6,
 ) -> AdapterReport:
-    """Check a detector on one frame. Of one teammate, as recordings of two agents have, there are two subsets only; what
-    that leaves open is among the checks as one that does not apply.
+    """Check a detector on one frame. Of one teammate, as recordings of two agents have, there are two subsets only;
+    what that leaves open is among the checks as one that does not apply.
 
     Args:
         tolerance: the largest difference of raw outputs that is called equal, absolute or, where outputs exceed 1, as a
