@@ -2,17 +2,18 @@
 
 Comparisons with NaN say "nothing there", so a broken model would be measured as one that finds nothing: AP 0, with an
 interval. Honest messages, and results that rest on them alone, are the detector's own: where these are not finite it is
-an error that says so. A result that rests on an attacker's message is what the attack did, and is judged: a box that is
-not finite is a mistake like any other box on nothing.
+an error that says so. Where the result of an attacker's message is not finite, and with its honest message it would be,
+that is what the attack did, and it is judged: a box that is not finite is a mistake like any other box on nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
 
+from robosac.defenses.robosac import FINITE
 from robosac.types import Detections, InputError, Message, Subset, Verdict
 
 
@@ -31,20 +32,28 @@ def check_honest(detector: str, messages: Iterable[Message]) -> None:
                 )
 
 
-def judged_result(detector: str, verdict: Verdict, honest: Subset) -> Detections:
+def judged_result(detector: str, verdict: Verdict, honest: Subset, again: Callable[[Subset], Detections]) -> Detections:
     """The result as it is judged: boxes and scores finite.
 
+    Args:
+        detector: its name.
+        verdict: of a frame.
+        honest: the teammates that are.
+        again: the result of a subset if everybody in it were honest.
+
     Raises:
-        InputError: it is not finite and rests on messages of `honest` teammates only.
+        InputError: that result, or a trial's, is not finite and no attack is to blame.
     """
     result = verdict.result
-    if result.finite:
-        return result
-    if verdict.used <= honest:
+    broken = [t.subset for t in verdict.trials if not t.scores.get(FINITE, 1)]
+    broken += [] if result.finite else [verdict.used]
+    if any(subset <= honest or not again(subset).finite for subset in broken):
         raise InputError(
             f"expected finite results of {detector!r}, got NaN, inf or a failure without a message of an attacker; its "
             "weights or its code are broken"
         )
+    if result.finite:
+        return result
     boxes, scores = np.isfinite(result.boxes).all(axis=1), np.isfinite(result.scores)
     if (boxes & scores).all():
         return result

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from robosac.agreement import DEFAULT_GRID
@@ -23,6 +24,7 @@ from robosac.evaluation.ranges import match_bands
 from robosac.gate import for_clocks
 from robosac.types import (
     EGO_ALONE,
+    Detections,
     Detector,
     Frame,
     Id,
@@ -109,6 +111,13 @@ class Played:
     inbox: Sequence[Received]
 
 
+def honest_result(detector: Detector, s: EncodedFrame, subset: Subset) -> Detections:
+    """What the ego makes of honest messages of those of a subset that are teammates."""
+    members = [i for i in s.honest if i in subset]
+    session = detector.open(s.frame.ego, s.request, [s.honest[i] for i in members])
+    return session.detect([frozenset(members)])[0]
+
+
 def choose_attackers(seed: int, scenario: str, teammates: Sequence[Id], n_attackers: int) -> Subset:
     """The attackers of a scenario: uniform among its teammates, nested (those of m - 1 are among those of m).
 
@@ -163,7 +172,8 @@ def play(
                 inbox, attacking = cell.inbox(s, p)
                 verdict = cell.defenders[p.name].step(detector, s.frame.ego, s.request, inbox)
                 agents = (s.frame.ego.id, *s.frame.others)
-                judged = judged_result(detector.name, verdict, frozenset(s.frame.others) - attacking)
+                honest = frozenset(s.frame.others) - attacking
+                judged = judged_result(detector.name, verdict, honest, partial(honest_result, detector, s))
                 record = FrameRecord.of(
                     s.frame.scenario,
                     s.frame.index,

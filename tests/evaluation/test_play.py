@@ -223,7 +223,6 @@ class Broken(ToyDetector):
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda p: p.name)
 @pytest.mark.parametrize("count", [0, 2])
 def test_a_broken_model_is_no_model_that_finds_nothing(array, policy, count):
-    count = 0 if policy.name == "none" else count  # what rests on attackers is judged
     with pytest.raises(InputError, match="expected finite results of 'toy', got NaN"):
         list(play(scene(1), Broken(array=array), Inventor(), (count,), [policy], seed=0))
 
@@ -250,3 +249,21 @@ def test_an_honest_message_that_is_not_finite_is_the_models_fault(value):
 
     with pytest.raises(InputError, match="'toy' to encode finite messages, got NaN or inf in 'centres' of 'c'"):
         list(play(scene(1), Overflows(), None, (0,), POLICIES[:1], seed=0))
+
+
+def test_a_model_that_cannot_bear_many_honest_messages_is_broken():
+    """The defence would go on with fewer, or with the ego alone, and the figures would not say why."""
+    detector = Broken(array="scores", bears=8)
+    for policy in POLICIES[1:3]:
+        with pytest.raises(InputError, match="expected finite results of 'toy', got NaN"):
+            list(play(scene(1), detector, None, (0,), [policy], seed=0))
+    (p,) = play(scene(1), detector, None, (0,), POLICIES[:1], seed=0)  # the ego alone is not concerned
+    assert len(p.verdict.result) == len(CARS)
+
+
+def test_a_trial_that_an_attack_breaks_is_a_trial():
+    detector = Broken(array="score_map", bears=9)
+    (p,) = play(scene(1), detector, Inventor(), (2,), POLICIES[2:3], seed=0)
+    assert p.verdict.used == frozenset("abcd") - p.truth.attackers
+    assert [t.scores for t in p.verdict.trials if t.subset & p.truth.attackers and t.scores] != []
+    assert all(t.agreement == 0 and not t.accepted for t in p.verdict.trials if t.scores)
