@@ -63,8 +63,8 @@ def _labels(entries: Sequence[Entry]) -> list[str]:
     for entry in entries:
         broken.setdefault(entry.cell.dataset, {}).update(entry.labels_left_out)
     return [
-        f"{sum(map(len, frames.values()))} records of labels left out in {len(frames)} frames of {dataset}; the first, "
-        f"in {next(iter(frames))}: {next(iter(frames.values()))[0]}"
+        f"records of labels left out of {dataset}: {sum(map(len, frames.values()))}, frames with such: {len(frames)}; "
+        f"the first, in {next(iter(frames))}: {next(iter(frames.values()))[0]}"
         for dataset, frames in broken.items()
         if frames
     ]
