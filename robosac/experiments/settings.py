@@ -120,6 +120,7 @@ def make_grid(config: Path | None, named: Mapping[str, Any]) -> Grid:
         if not isinstance(held, dict):
             raise InputError(f"expected {config} to hold settings of a grid, got {type(held).__name__}")
         several = {k for k, f in Grid.model_fields.items() if "tuple" in str(f.annotation)}
+        several -= {k for k, v in held.items() if k in several and v is None and Grid.model_fields[k].default is None}
         held = {k: tuple(v if isinstance(v, list) else [v]) if k in several else v for k, v in held.items()}
     given = {k: _listed(k, v) if isinstance(v, (list, tuple)) else v for k, v in named.items() if v is not None}
     try:

@@ -265,7 +265,15 @@ def test_another_defence_under_an_old_title_plays_again(tmp_path):
 def test_all_settings_that_decide_a_figure_are_tried_above():
     """What is missing there does not decide one: how many scenes and seeds there are, and where they are computed."""
     tried = {name for change in CHANGES for name in change}
-    assert tried == set(Grid.model_fields) - {"scenes", "seeds", "device", "ego"}  # a simulation has its own ego
+    of_recordings = {"ego", "classes"}
+    assert tried == set(Grid.model_fields) - {"scenes", "seeds", "device", *of_recordings}
+
+
+def test_other_classes_of_a_recording_play_again(folder):
+    grid = Recorded(folder).grid().model_copy(update={"attackers": (0,)})
+    assert [played(grid, folder / "out") for _ in range(2)] == [1, 0]
+    for classes, again in ((("Car",), 1), (("CAR",), 0), (("car", "truck"), 1), (("Truck", "Car"), 0)):
+        assert played(grid.model_copy(update={"classes": classes}), folder / "out") == again
 
 
 def test_another_ego_of_a_recording_plays_again(folder):
