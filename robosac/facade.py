@@ -16,7 +16,7 @@ from robosac.defenses import Robosac
 from robosac.defenses.protocol import Defender, Defense
 from robosac.gate import for_clocks
 from robosac.registry.defenses import open_defense
-from robosac.registry.detectors import open_detector, saved_calibration
+from robosac.registry.detectors import loaded_calibration, open_detector, saved_calibration
 from robosac.types import Detections, Detector, Frame, InputError, Received, Request, Verdict, View, keyed_rng
 
 
@@ -109,7 +109,7 @@ def wrap(
     if isinstance(defense, str):
         defense = open_defense(defense)
     if isinstance(calibration, (str, Path)):
-        calibration = Calibration.load(Path(calibration))
+        calibration = loaded_calibration(Path(calibration), detector)
     elif calibration is None:
         calibration = saved_calibration(detector)
     return Defended(detector, Robosac() if defense is None else defense, calibration, seed)

@@ -44,7 +44,7 @@ from robosac.executors import make_executor
 from robosac.files import check_writable_file
 from robosac.registry.attacks import open_attack
 from robosac.registry.defenses import statistics_of
-from robosac.registry.detectors import cached_detector, calibration_beside
+from robosac.registry.detectors import CONTENT, cached_detector, calibration_beside, content_of
 from robosac.registry.frames import SIMULATED, cached_frames, choose, disturbance, frame_at
 from robosac.types import Detector, Frame, Id, InputError, Message, Request, keyed_rng
 
@@ -168,6 +168,7 @@ def plan(settings: Calibrate) -> tuple[list[tuple[int, int]], Path]:
     Raises:
         InputError: if the detector, the data or the file cannot be used, or there are too few frames.
     """
+    cached_frames.cache_clear()  # the folder may hold others since it was last looked into
     detector = cached_detector(settings.detector, settings.device, settings.root)
     path = calibration_beside(detector) if settings.out is None else settings.out
     if path is None:
@@ -199,11 +200,13 @@ def measured(settings: Calibrate, work: Sequence[tuple[int, int]], progress: Cal
         data = f"simulated, split calibration, {len(work)} scenes, one honest frame each"
     else:
         data = f"{settings.data}, {len(work)} honest frames drawn at random"
+    detector = cached_detector(settings.detector, settings.device, settings.root)
+    content = content_of(detector)
     return fit(
-        cached_detector(settings.detector, settings.device, settings.root).name,
+        detector.name,
         honest,
         alpha=settings.alpha,
-        source={"data": data, "command": settings.command},
+        source={"data": data, "command": settings.command, **({} if content is None else {CONTENT: content})},
         attacked=attacked,
         attack=settings.attack,
         confidence=settings.confidence,

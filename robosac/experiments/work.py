@@ -139,6 +139,7 @@ def _attempt(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[De
     records: dict[str, list[FrameRecord]] = {spec.label: [] for spec in defenses}
     start = time.perf_counter()
     with _heard() as warned:
+        warned |= dict.fromkeys(task.detector.warned)
         for played in _played(task, made, block, defenses):
             records[played.policy].append(played.record)
     seconds = (time.perf_counter() - start) / len(defenses)
