@@ -146,17 +146,14 @@ class OwnModule(Case):
 class HelperOfAnOwnModule(OwnModule):
     """A module that the detector's imports; not a line of the detector's own changes."""
 
-    text = "from own_parts.nets import threshold\n" + OWN.replace(
-        "    pass", "    least = property(lambda self: threshold())"
-    )
+    text = "from own_parts import nets\n" + OWN.replace("    pass", "    least = property(lambda self: nets.least())")
 
     def __init__(self, folder):
         super().__init__(folder)
         (folder / "own_parts").mkdir()
         (folder / "own_parts" / "__init__.py").touch()
-        (folder / "own_parts" / "nets.py").write_text(
-            "from . import numbers\n\n\ndef threshold():\n    return numbers.LEAST\n"
-        )
+        nets = "from . import numbers\n\n\ndef least():\n    return numbers.LEAST\n"
+        (folder / "own_parts" / "nets.py").write_text(nets)
         self.numbers = folder / "own_parts" / "numbers.py"
         self.numbers.write_text("LEAST = 0.1\n")
 
