@@ -65,13 +65,23 @@ class BoxDifferentiable(Differentiable, Protocol):
 
 
 @runtime_checkable
-class Reporting(Detector, Protocol):
-    """A detector that says below which score it reports no box."""
+class Reporting(Protocol):
+    """A detector that says from which score on it reports a box.
+
+    Attacks read their pseudo-labels at it: a cell above it is an object. A fixed 0.5 would find nothing in a model
+    whose scores peak below.
+    """
 
     @property
-    def reported_score(self) -> float:
-        """The lowest score of a box that is reported."""
-        ...
+    def reporting_threshold(self) -> float: ...
+
+
+@runtime_checkable
+class Labelling(Protocol):
+    """A detector whose cells are to count as objects from another score on than that from which it reports boxes."""
+
+    @property
+    def label_score(self) -> float: ...
 
 
 @runtime_checkable

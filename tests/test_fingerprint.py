@@ -266,7 +266,7 @@ def test_torch_is_not_loaded_for_it():
 
 # ------------------------------------------------------------------------------------------------------------- sources
 FILES = {
-    "mine.py": "import json, numpy, helper\nfrom nets import deep\nfrom . import nothing\ndef f():\n    import late_one",
+    "mine.py": "import json, numpy, helper\nfrom nets import deep\nfrom . import no\ndef f():\n    import late_one",
     "helper.py": "import mine\nimport broken",
     "broken.py": "def (",
     "late_one.py": "",

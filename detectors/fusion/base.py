@@ -44,7 +44,7 @@ class PerVehicle:
         return self._grid
 
     @property
-    def reported_score(self) -> float:
+    def reporting_threshold(self) -> float:
         return self.min_score
 
     @property

@@ -99,7 +99,7 @@ def scenes(
 
     defended = None if detector is None else wrap(detector)
     if min_score is None and defended is not None and isinstance(defended.detector, Reporting):
-        min_score = defended.detector.reported_score
+        min_score = defended.detector.reporting_threshold
     for frame, truth in frames:
         verdict = None if defended is None else defended(frame)
         drawn = None if verdict is None else _at_least(verdict.result, min_score)

@@ -87,7 +87,7 @@ class Robosac:
         if calibration is not None and self.agreement.name in calibration.measures:
             if calibration.detector == detector:
                 return calibration.measures[self.agreement.name].threshold(size)
-            why = f"the calibration is for {calibration.detector!r}"
+            why = f"the calibration is for {calibration.detector!r}, a model of other weights or another name"
         else:
             why = "it is not calibrated"
         warn(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,17 @@ class Cell:
         """What the budget counts."""
         return None if self.attack is None else str(self.attack.value.unit)
 
+    @property
+    def multiple(self) -> str | None:
+        """The budget as a multiple of the features' standard deviation, where it was given as one."""
+        stated = None if self.attack is None or self.attack.std is None else self.attack.stated.budget
+        return stated if isinstance(stated, str) else None
+
+    @property
+    def feature_std(self) -> float | None:
+        """The standard deviation that settings were given as multiples of."""
+        return None if self.attack is None else self.attack.std
+
     def labels(self) -> dict[str, Any]:
         """What tells it from the others, in the order of the columns."""
         return {
@@ -56,6 +68,8 @@ class Cell:
             "attack": self.attack_label,
             "budget": self.budget,
             "unit": self.unit,
+            "multiple": self.multiple,
+            "feature_std": self.feature_std,
             "attackers": self.m,
             "defense": self.defense.label,
             "trials": self.defense.trials,
@@ -86,6 +100,7 @@ class Entry:
         left_out: reason -> scenes that could not be played.
         labels_left_out: frame -> records of its labels that cannot be.
         warned: what a user should know of how the figures came to be.
+        notes: what of the attack came to nothing -> in how many frames.
         skipped: why there is nothing, where there is nothing.
     """
 
@@ -101,6 +116,7 @@ class Entry:
     left_out: dict[str, list[str]]
     labels_left_out: dict[str, tuple[str, ...]]
     warned: tuple[str, ...]
+    notes: dict[str, int]
     skipped: str | None
 
     @property
@@ -126,7 +142,7 @@ def make_entry(
     labels = {frame: said for _, done in found for frame, said in done.labels_left_out.items()}
     if not records:
         why = "; ".join(left_out) or "no frames"
-        return Entry(cell, (), (), 0.0, None, {}, None, (), 0.0, left_out, labels, (), why)
+        return Entry(cell, (), (), 0.0, None, {}, None, (), 0.0, left_out, labels, (), {}, why)
     return Entry(
         cell,
         records,
@@ -140,6 +156,7 @@ def make_entry(
         left_out=left_out,
         labels_left_out=labels,
         warned=tuple(dict.fromkeys(text for _, done in found for text in done.warned)),
+        notes=dict(sorted(Counter(text for r in records for text in r.notes).items())),
         skipped=None,
     )
 
@@ -182,6 +199,7 @@ def entry_json(
         "left_out": entry.left_out,
         "labels_left_out": entry.labels_left_out,
         "warned": entry.warned,
+        "notes": entry.notes,
     }
     timings: dict[str, Any] = {**run, "seconds": entry.seconds}
     if s is not None:

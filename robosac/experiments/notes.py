@@ -10,11 +10,19 @@ from robosac.experiments.entries import Entry
 _CELLS: Final = 3  # named in a note; the others are counted
 
 
-def notes(entries: Sequence[Entry]) -> list[str]:
-    """What is to be said of these entries beside their figures, a line each; skipped ones say why in the table."""
+def notes(entries: Sequence[Entry], *, warned: bool = True) -> list[str]:
+    """What is to be said of these entries beside their figures, a line each; skipped ones say why in the table.
+
+    `warned`: with what was warned of already, for pages that are read without the warnings.
+    """
     played = [e for e in entries if e.skipped is None]
     found = [line for about in (_no_truth, _refused, _scenes, _absent) for line in _told_once(played, about)]
-    return [*dict.fromkeys(text for e in played for text in e.warned), *found, *_labels(played)]
+    return [*(warnings_of(played) if warned else ()), *found, *_labels(played)]
+
+
+def warnings_of(entries: Sequence[Entry]) -> list[str]:
+    """What was warned of where the cells were played, each once."""
+    return list(dict.fromkeys(text for e in entries for text in e.warned))
 
 
 def _no_truth(entry: Entry) -> str | None:

@@ -36,6 +36,10 @@ class Block:
     attack: AttackSpec | None
     m: int
 
+    def fitted(self, std: float) -> Block:
+        """With numbers in place of multiples of the features' standard deviation."""
+        return self if self.attack is None else replace(self, attack=self.attack.fitted(std))
+
 
 @dataclass(frozen=True)
 class Wanted:

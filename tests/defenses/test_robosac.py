@@ -269,14 +269,3 @@ def test_a_reason_says_that_the_model_is_broken():
 
     verdict = wrap(Broken(), DEFAULT)(scene("bd"))
     assert not verdict.used and verdict.reason.startswith("the ego's own result is not finite")
-
-
-def test_the_warning_is_one_line_and_said_once(capsys):
-    with warnings.catch_warnings():
-        warnings.resetwarnings()
-        warnings.simplefilter("default")
-        warnings.showwarning = lambda *a, **k: print(warnings.formatwarning(*a[:4], **k), end="")
-        for _ in range(3):
-            wrap(ToyDetector(name="new to it"), Robosac())(scene("bd"))
-    (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("robosac:1: RobosacWarning: seen-score-map") and "robosac calibrate" in line

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -400,5 +401,9 @@ def test_thresholds_of_other_weights_are_told(folder, capsys):
     weights(path, by=1e-4)
     with pytest.warns(UserWarning, match="bev-mean.calibration.json were read off other weights"):
         robosac.wrap(str(path))
-    with pytest.warns(UserWarning, match="were read off other weights"):
-        robosac.wrap(detectors.load("mean"), calibration=path.with_name("bev-mean.calibration.json"))
+    moved = path.with_name("bev-mean.calibration.json").rename(folder / "elsewhere.json")
+    with pytest.warns(UserWarning, match="elsewhere.json were read off other weights"):
+        robosac.wrap(str(path), calibration=moved)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        robosac.wrap("mean", calibration=moved)  # whose weights these were
