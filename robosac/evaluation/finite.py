@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from robosac.defenses.robosac import FINITE
-from robosac.types import Detections, InputError, Message, Subset, Verdict
+from robosac.types import EGO_ALONE, Detections, InputError, Message, Subset, Verdict
 
 
 def check_honest(detector: str, messages: Iterable[Message]) -> None:
@@ -42,12 +42,14 @@ def judged_result(detector: str, verdict: Verdict, honest: Subset, again: Callab
         again: the result of a subset if everybody in it were honest.
 
     Raises:
-        InputError: that result, or a trial's, is not finite and no attack is to blame.
+        InputError: that result, or a trial's, is not finite and no attack is to blame; or it is empty since what the
+            detector makes of the ego alone or of all who are honest is not finite.
     """
     result = verdict.result
     broken = [t.subset for t in verdict.trials if not t.scores.get(FINITE, 1)]
     broken += [] if result.finite else [verdict.used]
-    if any(subset <= honest or not again(subset).finite for subset in broken):
+    doubtful = [] if len(result) else [EGO_ALONE, honest]
+    if any(subset <= honest for subset in broken) or not all(again(s).finite for s in (*broken, *doubtful)):
         raise InputError(
             f"expected finite results of {detector!r}, got NaN, inf or a failure without a message of an attacker; its "
             "weights or its code are broken"

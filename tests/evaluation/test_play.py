@@ -10,7 +10,7 @@ from robosac.agreement import DEFAULT_GRID, ScoreMapOverlap
 from robosac.air import Knowledge, KnowledgeError
 from robosac.defenses import EgoOnly, NoDefense, Robosac
 from robosac.evaluation.play import Policy, all_honest, choose_attackers, encode_frames, oracle, play, region_of
-from robosac.types import EGO_ALONE, InputError, Truth
+from robosac.types import EGO_ALONE, Detections, InputError, Truth
 from tests.toy import ToyDetector, frame
 
 CARS = [(-20.0, 0.0), (-10.0, 5.0), (0.0, 10.0), (10.0, 0.0), (20.0, -10.0)]
@@ -267,3 +267,22 @@ def test_a_trial_that_an_attack_breaks_is_a_trial():
     assert p.verdict.used == frozenset("abcd") - p.truth.attackers
     assert [t.scores for t in p.verdict.trials if t.subset & p.truth.attackers and t.scores] != []
     assert all(t.agreement == 0 and not t.accepted for t in p.verdict.trials if t.scores)
+
+
+def test_a_defence_that_shows_nothing_hides_no_broken_model():
+    """Of any kind: whether it leaves out what is not finite, and what it tries, is its own business."""
+
+    @dataclass(frozen=True)
+    class Silent(NoDefense):
+        def start(self, scenario, calibration, rng):
+            inner = super().start(scenario, calibration, rng)
+            step = inner.step
+            inner.step = lambda *a: replace(step(*a), result=Detections.empty(), sources=())
+            return inner
+
+    policy = Policy("silent", lambda m: Silent())
+    for m in (0, 2):
+        with pytest.raises(InputError, match="expected finite results of 'toy'"):
+            list(play(scene(1), Broken(array="score_map", bears=5), Inventor(), (m,), [policy], seed=0))
+        (p,) = play(scene(1), ToyDetector(), Inventor(), (m,), [policy], seed=0)
+        assert p.record.matches.n_gt > 0 and len(p.record.matches.scores) == 0
