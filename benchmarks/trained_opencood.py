@@ -130,13 +130,13 @@ def grid_of(detector: str, data: Path, scenes: int, multiples: Sequence[str] = M
 
 
 def shown(estimate: Estimate | None) -> str:
-    """`.712 [.68, .74]`"""
+    """`.712 [.68, .74]`; of one scene, which has no interval, `.712`"""
     if estimate is None:
         return "–"
-    value, low, high = (
-        f"{v:.{d}f}".removeprefix("0")
-        for v, d in zip((estimate.value, estimate.low, estimate.high), (3, 2, 2), strict=True)
-    )
+    value = f"{estimate.value:.3f}".removeprefix("0")
+    if estimate.low is None or estimate.high is None:
+        return value
+    low, high = (f"{v:.2f}".removeprefix("0") for v in (estimate.low, estimate.high))
     return f"{value} [{low}, {high}]"
 
 
