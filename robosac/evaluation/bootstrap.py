@@ -30,11 +30,6 @@ class Estimate:
     low: float | None
     high: float | None
 
-    @property
-    def shown(self) -> str:
-        """The interval with two decimals, a dash where there is none."""
-        return "–" if self.low is None or self.high is None else f"{self.low:.2f}–{self.high:.2f}"
-
     def to_dict(self) -> dict[str, float | None]:
         return {"value": self.value, "low": self.low, "high": self.high}
 
