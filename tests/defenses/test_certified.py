@@ -95,6 +95,29 @@ def test_a_box_is_put_where_the_median_rule_says() -> None:
     assert found.inventors() == (None, 3)
 
 
+def at(x: float, y: float, score: float) -> Detections:
+    return Detections(np.array([[x, y, 0, 4, 2, 1.5, 0]], np.float32), np.array([score], np.float32))
+
+
+def test_the_egos_box_stands_before_a_better_one_that_overlaps_it() -> None:
+    decodes = {EGO_ALONE: at(0, 0, 0.4)} | {frozenset(name): at(2.6, 0, 0.9) for name in "abc"}
+    result, _ = certified_result(decodes, "abc", Certified())
+    assert result.boxes[:, 0].tolist() == [0.0]
+    assert result.scores.tolist() == pytest.approx([0.4])
+
+
+def test_a_box_stays_where_the_median_would_leave_it() -> None:
+    """The middle is 4 m from the ego's box; and further than a metre from who gives the other its second best score."""
+    decodes = {EGO_ALONE: at(0, 0, 0.5)} | {frozenset(name): at(8, 0, 0.9) for name in "abc"}
+    result, _ = certified_result(decodes, "abc", Certified(tolerance=Nearby(metres=8.5)))
+    assert sorted(result.boxes[:, 0].tolist()) == [0.0, 8.0]
+    around = {"a": at(0, 0, 0.8), "b": at(1, 0, 0.9), "c": at(-0.5, 0.85, 0.3), "d": at(-0.5, -0.85, 0.3)}
+    decodes = {EGO_ALONE: Detections.empty()} | {frozenset(name): d for name, d in around.items()}
+    result, _ = certified_result(decodes, "abcd", Certified(tolerance=Nearby(metres=1.0)))
+    assert result.boxes[0, :2].tolist() == [0.0, 0.0]
+    assert result.scores[0] == pytest.approx(0.8)
+
+
 def test_a_verdict_through_the_facade() -> None:
     world = frame({"ego": [(0, 0)], "a": [(0, 0), (10, 0)], "b": [(10, 0), (20, 0)], "c": [(10, 0)]})
     verdict = robosac.wrap(ToyDetector(), Certified(attackers=1))(world)
@@ -157,8 +180,8 @@ def test_verdicts_say_as_many_certificates_as_boxes() -> None:
 
 
 def test_certified_recall_of_a_frame() -> None:
-    """Three cars: one by the ego, one that three can invent, one that b alone shows and nobody is told of."""
-    seen = {"ego": [(0, 0)], "a": [(0, 0), (10, 0)], "b": [(10, 0), (20, 0)], "c": [(10, 0)]}
+    """One car is shown by the ego, one by three, one by b alone: nobody is told of it. At -20 there is none."""
+    seen = {"ego": [(0, 0), (-20, 0)], "a": [(0, 0), (10, 0)], "b": [(10, 0), (20, 0)], "c": [(10, 0)]}
     made = frame(seen)
     cars = detections(np.array([(0.0, 0.0), (10.0, 0.0), (20.0, 0.0)])).boxes
     points = {i: np.full(3, 9) for i in seen}
