@@ -108,9 +108,10 @@ def test_the_egos_box_stands_before_a_better_one_that_overlaps_it() -> None:
 
 def test_a_box_stays_where_the_median_would_leave_it() -> None:
     """The middle is 4 m from the ego's box; and further than a metre from who gives the other its second best score."""
-    decodes = {EGO_ALONE: at(0, 0, 0.5)} | {frozenset(name): at(8, 0, 0.9) for name in "abc"}
-    result, _ = certified_result(decodes, "abc", Certified(tolerance=Nearby(metres=8.5)))
-    assert sorted(result.boxes[:, 0].tolist()) == [0.0, 8.0]
+    row = {"a": 8, "b": 8, "c": 16, "d": 16}
+    decodes = {EGO_ALONE: at(0, 0, 0.5)} | {frozenset(name): at(x, 0, 0.9) for name, x in row.items()}
+    result, _ = certified_result(decodes, "abcd", Certified(tolerance=Nearby(metres=8.5)))
+    assert sorted(result.boxes[:, 0].tolist()) == [0.0, 8.0, 12.0]
     around = {"a": at(0, 0, 0.8), "b": at(1, 0, 0.9), "c": at(-0.5, 0.85, 0.3), "d": at(-0.5, -0.85, 0.3)}
     decodes = {EGO_ALONE: Detections.empty()} | {frozenset(name): d for name, d in around.items()}
     result, _ = certified_result(decodes, "abcd", Certified(tolerance=Nearby(metres=1.0)))
