@@ -14,6 +14,7 @@ from robosac.boxes import iou_bev
 from robosac.certificates import Nearby, Witnesses, withstands
 from robosac.defenses import Certified
 from robosac.defenses.certified import certified_result, subsets_of
+from robosac.defenses.protocol import Adaptable
 from robosac.evaluation.metrics import FrameRecord
 from robosac.evaluation.play import play
 from robosac.registry.defenses import open_defense, policy
@@ -195,3 +196,23 @@ def test_certified_recall_of_a_frame() -> None:
     assert records["certified-2"].certified == (2, 2)
     assert records["certified-2"].matches.n_gt == 3
     assert FrameRecord.from_dict(records["certified-2"].to_dict()).certified == (2, 2)
+
+
+def test_what_an_attacker_who_knows_it_is_told() -> None:
+    defense = Certified(attackers=1)
+    assert isinstance(defense, Adaptable)
+    told = defense.surrogate(None, "toy")
+    drawn = told.draw(NAMES, 31, keyed_rng(0, "draw"))
+    assert set(drawn) == set(EVERY) - {EGO_ALONE}
+    assert len(told.draw(NAMES, 4, keyed_rng(0, "draw"))) == 4
+    assert told.draw((), 4, keyed_rng(0, "draw")) == []
+    agreed = told.against(None, frame({"ego": []}).ego, None)(Logits())
+    assert agreed == told.threshold(3) + 1
+
+
+class Logits:
+    """All that the surrogate asks of a tensor."""
+
+    def sum(self, dim: tuple[int, int]) -> float:
+        assert dim == (-2, -1)
+        return 7.0
