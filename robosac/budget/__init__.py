@@ -95,8 +95,6 @@ def trials(
         return Trials(None, 0.0, "impossible: the verifier refuses every frame")
     wanted = p / (1 - frame)  # of the frames that are not refused
     count, reached = draws.trials_for_clean(wanted, a, b)
-    if wanted > 1:  # then only the most that can be reached is reported
-        count = None
     success = float(reached * (1 - frame))
     if count is None:
         return Trials(None, success, _why_impossible(p, success, draws, verifier))

@@ -56,6 +56,7 @@ class FrameRecord:
         bands: the result against the truth by distance (see `evaluation.ranges`); empty where nobody asked.
         attacked_boxes: boxes that rest on a message of an attacker, by the verdict's `sources`.
         supported_boxes: boxes that another decode shows too, by its `support`.
+        notes: what of the attack came to nothing in this frame, as it says itself.
         certified: counted objects found (IoU 0.5) by a box that m attackers cannot have invented, for m in
             `CERTIFIED`, by the verdict's `certificates`; empty where it has none.
         digest: of the result's boxes and scores, bit by bit, so that two runs can be compared from their JSON.
@@ -80,6 +81,7 @@ class FrameRecord:
     digest: str = ""
     attacked_boxes: int = 0
     supported_boxes: int = 0
+    notes: tuple[str, ...] = ()
     certified: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -101,6 +103,7 @@ class FrameRecord:
         *,
         bands: tuple[FrameMatches, ...] = (),
         bytes_received: int = 0,
+        notes: tuple[str, ...] = (),
     ) -> FrameRecord:
         """From a verdict; attackers that are not present in the frame are left out."""
         return FrameRecord(
@@ -123,6 +126,7 @@ class FrameRecord:
             digest=sha256(verdict.result.boxes.tobytes() + verdict.result.scores.tobytes()).hexdigest()[:16],
             attacked_boxes=sum(bool(rests_on & attackers) for rests_on in verdict.sources),
             supported_boxes=sum(map(bool, verdict.support)),
+            notes=notes,
             certified=_certified(verdict, matches),
         )
 

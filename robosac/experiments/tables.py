@@ -20,6 +20,8 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {  # key -> heading with unit, form
     "attack": ("attack", ""),
     "budget": ("budget", "g"),
     "unit": ("budget's unit", ""),
+    "multiple": ("budget as a multiple", ""),
+    "feature_std": ("1sd, of the features", "g"),
     "attackers": ("attackers", "d"),
     "defense": ("defence", ""),
     "most_trials": ("trials a frame, at most", "d"),
@@ -43,6 +45,7 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {  # key -> heading with unit, form
     "ms": ("ms a frame", ".0f"),
     "frames": ("frames", "d"),
     "scenes": ("scenes", "d"),
+    "notes": ("of the attack", ""),
     "skipped": ("skipped because", ""),
 }
 CERTIFIED_LEGEND: Final = (
@@ -62,6 +65,7 @@ def row(entry: Entry) -> dict[str, Value]:
     made |= {"dataset": cell.dataset, "detector": cell.detector, "attack": cell.attack_label}
     made |= {"attackers": cell.m, "defense": cell.defense.label, "skipped": entry.skipped}
     made |= {"budget": cell.budget, "unit": cell.unit, "most_trials": cell.defense.trials}
+    made |= {"multiple": cell.multiple, "feature_std": cell.feature_std}
     if s is None:
         return made
     for t, e in s.ap.items():
@@ -73,6 +77,7 @@ def row(entry: Entry) -> dict[str, Value]:
         made[name] = None if (e := getattr(s, name)) is None else 100 * e.value
     made |= {"boxes": s.boxes.value, "decodes": s.decodes.value, "kb": s.bytes_received.value / 1e3}
     made |= {"ms": s.ms["total"].mean, "frames": s.frames, "scenes": s.scenes}
+    made["notes"] = "; ".join(f"{text} ({n} of {s.frames} frames)" for text, n in entry.notes.items()) or None
     made["auc"] = None if entry.roc is None else entry.roc.auc
     return made
 
@@ -147,7 +152,9 @@ def blocks(entries: Sequence[Entry]) -> list[tuple[str, list[Entry]]]:
     groups: dict[tuple[str, str, str], list[Entry]] = {}
     for entry in entries:
         cell = entry.cell
-        groups.setdefault((cell.dataset, cell.detector, cell.attack_label), []).append(entry)
+        scale = "" if cell.attack is None else cell.attack.scale
+        attack = f"{cell.attack_label} ({scale})" if scale else cell.attack_label
+        groups.setdefault((cell.dataset, cell.detector, attack), []).append(entry)
     return [(f"{dataset}, {detector}, {attack}", block) for (dataset, detector, attack), block in groups.items()]
 
 
@@ -209,6 +216,20 @@ def rich_tables(entries: Sequence[Entry]) -> list[Table]:
             table.add_row(*(texts if made["skipped"] is None else [*texts[:2], "skipped"]))
         tables.append(table)
     return tables
+
+
+def note_lines(entries: Sequence[Entry]) -> list[str]:
+    """What of the attacks came to nothing, one line a kind, with where and in how many frames."""
+    kinds: dict[str, dict[tuple[str, str, str, int], str]] = {}
+    for entry in entries:
+        cell = entry.cell
+        for text, frames in entry.notes.items():  # the same whatever the defence, but for who adapts to it
+            where = (cell.dataset, cell.detector, cell.attack_label, cell.m)
+            kinds.setdefault(text, {}).setdefault(where, f"in {frames} of {len(entry.records)} frames")
+    return [
+        f"{text} ({'; '.join(f'{a}, {m} attackers, {d}, {data}: {n}' for (data, d, a, m), n in cells.items())})"
+        for text, cells in kinds.items()
+    ]
 
 
 def skipped_lines(entries: Sequence[Entry]) -> list[str]:
