@@ -85,9 +85,7 @@ def hypes_of(plan: Plan) -> dict[str, Any]:
     model = hypes["model"]["args"]
     model["voxel_size"] = voxel
     model["base_bev_backbone"].update(layer_nums=list(plan.layers), num_filters=list(plan.filters))
-    if (
-        model.pop("shrink_header", None) is not None
-    ):  # of every agent: three quarters of the time
+    if model.pop("shrink_header", None) is not None:  # of every agent: three quarters of the time
         model["base_bev_backbone"]["num_upsample_filter"] = [64, 96, 96]
     return hypes
 

@@ -67,9 +67,7 @@ def test_the_configuration_is_of_one_piece(model: str) -> None:
     assert cells == int(cells) and cells % 8 == 0  # three strides of 2, and OpenCOOD of 2022 rounds down
     backbone = made["model"]["args"]["base_bev_backbone"]
     assert len(backbone["layer_nums"]) == len(backbone["num_filters"]) == len(backbone["layer_strides"]) == 3
-    assert (
-        sum(backbone["num_upsample_filter"]) == {"AttFuse": 384, "F-Cooper": 256}[model]
-    )  # OpenCOOD's heads
+    assert sum(backbone["num_upsample_filter"]) == {"AttFuse": 384, "F-Cooper": 256}[model]  # OpenCOOD's heads
 
 
 def test_a_mirror_twice_is_none() -> None:
