@@ -218,7 +218,7 @@ def test_misses_are_compared_exactly_by_intervals_too(good: int, total: int, mon
     monkeypatch.setattr(numbers, "EXACT_BITS", 0)
     for n, miss in enumerate(missed):
         for change in (Fraction(0), Fraction(1, 10**100), -Fraction(1, 10**100)):
-            if 0 < miss + change:
+            if miss + change > 0:
                 assert numbers.misses_at_most(good, total, n, miss + change) == (miss <= miss + change)
 
 

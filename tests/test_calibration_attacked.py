@@ -65,7 +65,7 @@ def test_sessions_are_opened_for_what_the_ego_asked():
     honest_scores(Asked(), [here], [BoxJaccard()], rng)
     attacked_scores(Asked(), [here], [BoxJaccard()], lambda frame, to, honest, who, rng: [honest[who]], rng)
     assert [(name, to.ego, to.t_ns) for name, to in asked] == [
-        (name, "ego", here.ego.t_ns) for name in "a b ego a b ego".split()
+        (name, "ego", here.ego.t_ns) for name in ["a", "b", "ego", "a", "b", "ego"]
     ]
     assert all((to.world_T_ego == here.ego.world_T_sensor).all() for _, to in asked)
 
