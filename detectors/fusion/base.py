@@ -44,6 +44,10 @@ class PerVehicle:
         return [type(self).__name__, vars(self)]
 
     @property
+    def reporting_threshold(self) -> float:
+        return self.min_score
+
+    @property
     def codec(self) -> Codec:
         raise NotImplementedError
 

@@ -18,6 +18,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+from robosac.budget.audit import AuditLaw as AuditLaw
+from robosac.budget.audit import Frames as Frames
+from robosac.budget.audit import audit_frames as audit_frames
+from robosac.budget.audit import pass_frames as pass_frames
+from robosac.budget.audit import unchecked as unchecked
+from robosac.budget.certify import Votes as Votes
+from robosac.budget.certify import votes_needed as votes_needed
 from robosac.budget.laws import PERFECT as PERFECT
 from robosac.budget.laws import STEP_LIMIT, Draws, Independent, NoRepeats
 from robosac.budget.laws import Law as Law
