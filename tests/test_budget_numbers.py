@@ -99,7 +99,7 @@ def test_the_fewest_draws(good: int, bad: int, miss: Fraction) -> None:
 @pytest.mark.parametrize("miss", [Fraction(1, 100), Fraction(1, 2), Fraction(999, 1000)])
 @pytest.mark.parametrize(("good", "total"), [(1, 20_000), (50, 10**6), (9_000, 20_000), (3, 10**60)])
 def test_the_estimate_is_next_to_the_fewest_draws(good: int, total: int, miss: Fraction) -> None:
-    """However good it is, integers decide after it; but they step one by one."""
+    """However good it is, integers decide after it, one step at a time."""
     estimate = numbers._estimate(good, total, miss)
     assert numbers.misses_at_most(good, total, estimate + 2, miss)
     assert not numbers.misses_at_most(good, total, max(estimate - 2, 0), miss)
