@@ -46,6 +46,7 @@ class Experiment:
     opener: Opener
     scales: Mapping[tuple[str, str], FeatureScale]  # of a detector on a data set, where attacks ask for it
     _frames: dict[SceneRef, dict[str, Any]] = field(default_factory=dict)
+    _defenses: dict[tuple[DefenseSpec, str, str, int], str] = field(default_factory=dict)
 
     @property
     def store(self) -> Store:
@@ -82,7 +83,11 @@ class Experiment:
 
     def defense_key(self, spec: DefenseSpec, dataset: str, detector: DetectorRef, m: int) -> str:
         """What decides a defence in a shard: its settings, and the calibration that it is given."""
-        return defense_key(spec.label, settings_of(spec, dataset, m, self.grid), plain(detector.calibration))
+        asked = (spec, dataset, detector.name, m)
+        if asked not in self._defenses:  # a calibration holds thousands of scores: once is enough
+            found = defense_key(spec.label, settings_of(spec, dataset, m, self.grid), plain(detector.calibration))
+            self._defenses[asked] = found
+        return self._defenses[asked]
 
     def todo(self) -> Iterator[tuple[SceneTask, list[dict[str, Any]]]]:
         """Tasks of what is missing and nothing but that, with the key of each of their blocks."""
