@@ -16,7 +16,7 @@ import torch
 
 from robosac.detectors.fusion.early import EarlyFusion
 from robosac.detectors.fusion.late import LateFusion
-from robosac.fingerprint import file_fingerprint, fingerprint
+from robosac.fingerprint import code_files, file_fingerprint, fingerprint
 from tests.detectors import fake_coperception
 from tests.toy import ToyDetector
 
@@ -228,26 +228,6 @@ def test_files_behind_a_link_count(tmp_path):
     assert file_fingerprint(tmp_path / "data") != first
 
 
-PRINTS = """
-from robosac.fingerprint import fingerprint
-from robosac.detectors.fusion.late import LateFusion
-from tests.toy import ToyDetector
-from tests.test_fingerprint import net, detect_with
-def it(x): return x in {"a", "b", "c", "d"}
-print(fingerprint({"a", "b", "c"}, it, ToyDetector(), LateFusion(detect_with(net()), name="late")))
-"""
-
-
-def test_the_same_name_in_every_process():
-    """Whatever the hashes of strings are there: sets, code with sets in it, networks."""
-    found = set()
-    for seed in ("1", "2"):
-        made = {**os.environ, "PYTHONHASHSEED": seed}
-        done = subprocess.run([sys.executable, "-c", PRINTS], cwd=ROOT, env=made, capture_output=True, check=True)
-        found.add(done.stdout)
-    assert len(found) == 1
-
-
 def test_what_a_detector_remembers_of_a_frame_is_its_own_business():
     """A detector that counts its sessions is another after the first; so names are taken when it is opened."""
     toy = ToyDetector()
@@ -262,3 +242,49 @@ def test_torch_is_not_loaded_for_it():
     )
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+# ------------------------------------------------------------------------------------------------------------- sources
+FILES = {
+    "mine.py": "import json, numpy, helper\nfrom nets import deep\nfrom . import no\ndef f():\n    import late_one",
+    "helper.py": "import mine\nimport broken",
+    "broken.py": "def (",
+    "late_one.py": "",
+    "unread.py": "",
+    "nets/__init__.py": "from .base import *",
+    "nets/base.py": "from nets.other import x",
+    "nets/other.py": "",
+    "nets/deep/__init__.py": "from ..sibling import y",
+    "nets/sibling.py": "",
+    "nets/unread.py": "",
+}
+
+
+def test_the_sources_of_a_module_are_those_of_all_that_it_imports_beside_it(tmp_path, monkeypatch):
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = {str(path.relative_to(tmp_path)) for path in code_files("mine")}
+    assert found == {name for name in FILES if "unread" not in name}
+    assert "mine" not in sys.modules and "helper" not in sys.modules  # nothing was imported
+
+
+def test_sources_of_what_is_installed_are_its_own():
+    assert code_files("no_such_module") == code_files("late") == code_files("sys") == ()
+    found = code_files("yaml")
+    assert found and {path.parent.name for path in found} == {"yaml"}
+
+
+def test_other_content_that_was_copied_with_the_time_of_the_old_is_noticed(tmp_path):
+    file = tmp_path / "scan.bin"
+    for size in (1, 5000, 100_000):
+        names = set()
+        for at in (None, 0, -1):
+            data = bytearray(size)
+            if at is not None:
+                data[at] = 1 + at % 3
+            file.write_bytes(data)
+            os.utime(file, ns=(0, 123))
+            names.add(file_fingerprint(tmp_path))
+        assert len(names) == 3

@@ -18,13 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from robosac import plain_yaml
 from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
+from robosac.building import made, pick, settings_of
 from robosac.calibration import Statistic, WithEgo
 from robosac.certificates import Nearby, Overlap
 from robosac.defenses import Certified, EgoOnly, Known, NoDefense, PaperKnown, PaperUnknown, Robosac, Unknown
 from robosac.defenses.protocol import Calibrated, Defense
 from robosac.evaluation.play import Policy, all_honest, oracle
-from robosac.gate import Gate
-from robosac.registry.settings import CONFIGS, made, settings_of
+from robosac.registry.settings import CONFIGS
 from robosac.types import InputError
 
 FOLDER: Final = CONFIGS / "defenses"
@@ -71,7 +71,7 @@ class DefensePreset(BaseModel):
             )
         given = dict(self.model_extra or {})
         parts = {name: self._part(name, given.pop(name), n_attackers, trials) for name in PARTS if name in given}
-        kind = _pick("defence", DEFENSES, self.kind)
+        kind = pick("defence to have a `kind`,", DEFENSES, self.kind)
         made_of = {**given, **parts, **self._told(kind, given, n_attackers, trials)}
         defense: Defense = made(self.kind, kind, made_of)
         return defense
@@ -86,7 +86,7 @@ class DefensePreset(BaseModel):
         if not isinstance(value, dict):
             raise InputError(f"expected {name} to be a mapping with a `kind`, got {value!r}")
         settings = {k: v for k, v in value.items() if k != "kind"}
-        kind = _pick(name, PARTS[name], value.get("kind"))
+        kind = pick(f"{name} to have a `kind`,", PARTS[name], value.get("kind"))
         return made(str(value["kind"]), kind, {**settings, **self._told(kind, settings, n_attackers, trials)})
 
     def _told(
@@ -143,25 +143,18 @@ def statistics_of(names: Sequence[str] = ()) -> list[Statistic]:
     return list(asked.values())
 
 
-def policy(name: str, *, title: str | None = None, trials: int | None = None, gate: Gate | None = None) -> Policy:
+def policy(name: str, *, title: str | None = None, trials: int | None = None) -> Policy:
     """A row of a table, by the name of a preset.
 
     Args:
         name: of a preset.
         title: what the row is called, and the key of its random numbers; left out, the name.
         trials: a frame at most, in place of the preset's.
-        gate: in place of the defence's own.
 
     Raises:
         InputError: there is no such preset.
     """
     preset = defense_preset(name)
     if preset.kind in EVALUATION_ALONE:
-        return replace(EVALUATION_ALONE[preset.kind](), name=title or name, gate=gate)
-    return Policy(title or name, partial(preset.build, trials=trials), gate=gate)
-
-
-def _pick(what: str, known: Mapping[str, type[Any]], kind: object) -> type[Any]:
-    if not isinstance(kind, str) or kind not in known:
-        raise InputError(f"expected {what} to have a `kind`, one of {', '.join(known)}; got {kind!r}")
-    return known[kind]
+        return replace(EVALUATION_ALONE[preset.kind](), name=title or name)
+    return Policy(title or name, partial(preset.build, trials=trials))
