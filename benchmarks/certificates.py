@@ -142,7 +142,7 @@ def _lost(clean: Sequence[FrameMatches], attacked: Sequence[FrameMatches]) -> st
     if apart is None:
         return "-"
     e = apart.estimate()
-    return f"{e.value:.3f} ({e.low:.3f} to {e.high:.3f})"
+    return f"{e.value:.3f}" + ("" if e.low is None or e.high is None else f" ({e.low:.3f} to {e.high:.3f})")
 
 
 def main() -> None:

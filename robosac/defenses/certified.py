@@ -126,7 +126,8 @@ class CertifiedDefender:
             trials=(),
             decodes=len(decodes),
             ms=stages.done(),
-            reason=f"{holds} of {len(result)} boxes are shown whichever {defense.attackers} of {len(ids)} attack",
+            reason=admitted.nobody
+            or f"{holds} of {len(result)} boxes are shown whichever {defense.attackers} of {len(ids)} attack",
             rejected=admitted.rejected,
             sources=sources,
             support=support,
