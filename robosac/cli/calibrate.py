@@ -25,7 +25,19 @@ from robosac.calibration import (
     honest_scores,
     merged,
 )
-from robosac.cli.options import Delay, DetectorName, Device, Jobs, Json, PoseNoise, Root, Seed, command_of
+from robosac.cli.options import (
+    Checkpoint,
+    Delay,
+    DetectorName,
+    Device,
+    Jobs,
+    Json,
+    PoseNoise,
+    Root,
+    Seed,
+    command_of,
+    with_checkpoint,
+)
 from robosac.cli.progress import progress_bar
 from robosac.evaluation.play import attacked_air
 from robosac.executors import make_executor
@@ -73,9 +85,12 @@ class Calibrate:
     delay: Delay = 0
     device: Device = "cpu"
     root: Root = None
+    checkpoint: Checkpoint = None
     json: Json = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "detector", with_checkpoint(self.detector, self.checkpoint))
+        object.__setattr__(self, "checkpoint", None)  # the name says it now, to every process
         if self.frames < self.needed:
             raise InputError(
                 f"expected at least {self.needed} frames for alpha={self.alpha}, got {self.frames}; give more"

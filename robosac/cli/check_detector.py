@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from robosac.cli.options import DETECTOR_HELP, Device, Json, Root, Seed
+from robosac.cli.options import DETECTOR_HELP, Checkpoint, Device, Json, Root, Seed, with_checkpoint
 from robosac.evaluation.conformance import AdapterReport, verify_adapter
 from robosac.registry.detectors import open_detector
 from robosac.registry.frames import frame_at, open_frames
@@ -33,6 +33,7 @@ def check_detector(
     seed: Seed = 0,
     device: Device = "cpu",
     root: Root = None,
+    checkpoint: Checkpoint = None,
     json: Json = False,
 ) -> None:
     """Check on one frame that a detector is wrapped rightly.
@@ -40,7 +41,7 @@ def check_detector(
     A subset from cached features must equal a full forward with only these agents; a message that was tampered with
     must change the subsets that hold it and no other; gradients must reach the messages. Exit code 1 where one fails.
     """
-    opened = open_detector(detector, device=device, root=root)
+    opened = open_detector(with_checkpoint(detector, checkpoint), device=device, root=root)
     chosen = frame_at(open_frames(data, opened, seed=seed), frame, data)
     most = opened.codec.max_messages if teammates is None else teammates
     kept = dict(sorted(chosen.others.items())[:most])

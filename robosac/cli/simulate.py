@@ -58,7 +58,10 @@ class Simulate:
     split: Annotated[str, typer.Option(help="train, val, calibration or test: no two share a scenario.")] = "test"
     frames: Annotated[int, typer.Option(min=1, help="Frames of a scenario.")] = 10
     frame_step: Annotated[
-        int, typer.Option(min=1, max=_LONGEST_STEP, help="Tenths of a second from one frame to the next: 5 is two a second.")
+        int,
+        typer.Option(
+            min=1, max=_LONGEST_STEP, help="Tenths of a second from one frame to the next: 5 is two a second."
+        ),
     ] = 1
     vehicles: Annotated[int, typer.Option(min=1, help="Connected vehicles, the ego included.")] = 5
     roadside: Annotated[bool, typer.Option(help="Whether a road-side unit takes part.")] = True

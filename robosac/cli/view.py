@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robosac.cli.options import Seed
+from robosac.cli.options import Checkpoint, Device, Root, Seed, with_checkpoint
 from robosac.data.dataset import DataSet
 from robosac.data.layout import open_recording
-from robosac.facade import wrap
+from robosac.facade import Defended, wrap
 from robosac.files import check_writable_file
+from robosac.registry.detectors import open_detector
 from robosac.registry.frames import SIMULATED
 from robosac.simulation import scenario as simulated
 from robosac.types import Frame, InputError, Truth
@@ -33,12 +34,20 @@ def view(
         typer.Option(dir_okay=False, help="A picture (.png; of a scenario one a frame) instead of a window."),
     ] = None,
     seed: Seed = 0,
+    device: Device = "cpu",
+    root: Root = None,
+    checkpoint: Checkpoint = None,
 ) -> None:
     """Show a frame or a scenario in 3D: points by agent, objects, poses, and the verdict. Needs the extra open3d."""
     from robosac.viz.viewer import open3d, render, show
 
     open3d()  # what is missing is reported before any work
-    seen = scenes(frames(data, frame, seed=seed, whole=scenario), detector)
+    defended = None
+    if detector is not None:
+        defended = wrap(open_detector(with_checkpoint(detector, checkpoint), device=device, root=root))
+    elif checkpoint is not None or root is not None:
+        raise InputError("expected --detector beside --checkpoint and --root: without one nothing is detected")
+    seen = scenes(frames(data, frame, seed=seed, whole=scenario), defended)
     if out is None:
         show(seen)
         return
@@ -73,11 +82,10 @@ def frames(data: str, index: int, *, seed: int, whole: bool) -> Iterator[tuple[F
     yield from (read.read(entry) for entry in read.entries if entry.scenario == wanted)
 
 
-def scenes(frames: Iterable[tuple[Frame, Truth]], detector: str | None) -> Iterator[tuple[Scene3D, str]]:
+def scenes(frames: Iterable[tuple[Frame, Truth]], defended: Defended | None) -> Iterator[tuple[Scene3D, str]]:
     """What is to be seen of each frame, the detector's defended result included, and a line about it."""
     from robosac.viz.scene3d import scene_of
 
-    defended = None if detector is None else wrap(detector)
     for frame, truth in frames:
         verdict = None if defended is None else defended(frame)
         scene = scene_of(

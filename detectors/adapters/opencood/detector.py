@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +23,13 @@ from robosac.detectors.adapters.opencood.batch import Cells, Geometry, Hypes, ce
 from robosac.detectors.adapters.opencood.data import DatasetFrames
 from robosac.detectors.adapters.opencood.decode import Decoder, RawDetections, check_classes, decoder_of
 from robosac.detectors.adapters.opencood.engine import Engine
-from robosac.detectors.adapters.opencood.folder import build_dataset, load_folder
+from robosac.detectors.adapters.opencood.folder import (
+    CALIBRATION,
+    OF_OTHERS,
+    build_dataset,
+    load_folder,
+    thresholds_of,
+)
 from robosac.detectors.adapters.opencood.forks import checked_modalities
 from robosac.detectors.adapters.opencood.known import spec_of
 from robosac.detectors.adapters.opencood.messages import PRIOR, PRIOR_HIGH, check_agents, prior_of, safe_prior
@@ -33,8 +39,6 @@ from robosac.detectors.adapters.opencood.views import BatchView, frame_of
 from robosac.detectors.device import usable_device
 from robosac.detectors.messages import by_sender, checked
 from robosac.types import Array, BevGrid, Codec, Float32, Float64, Frame, Id, InputError, Message, Request, View
-
-CALIBRATION: Final = "robosac.calibration.json"
 
 
 class OpenCOODDetector:
@@ -66,7 +70,7 @@ class OpenCOODDetector:
             hypes: its configuration as the project's own `load_yaml` returns it.
             dataset: the user's dataset, needed for `own` alone.
             name: stands in results and calibrations; by default the class and a hash of weights and settings.
-            calibration: the file of its thresholds of agreement, or the model folder that it lies in.
+            calibration: the file of its thresholds of agreement, or the model folder or checkpoint that it lies beside.
             modalities: HEAL: the kind (m1, ...) of agents by id; others are of the ego's kind, a batch says its own.
 
         Raises:
@@ -86,9 +90,8 @@ class OpenCOODDetector:
         self.max_cav = int(getattr(model, "max_cav", (hypes.get("train_params") or {}).get("max_cav", 7)))
         self.decoder: Decoder = decoder_of(hypes, self.spec)
         self.hypes, self.dataset = hypes, dataset
-        given = None if calibration is None else Path(calibration).expanduser()
         # the file of its thresholds of agreement, beside the weights; None where none was named
-        self.calibration_file = given / CALIBRATION if given is not None and given.is_dir() else given
+        self.calibration_file = None if calibration is None else thresholds_of(Path(calibration).expanduser())
         self._modalities = checked_modalities(hypes, self.spec, modalities or {})
         self.root: str | Path | None = None
         self._given_name = name
@@ -121,14 +124,12 @@ class OpenCOODDetector:
             InputError: if something is missing or does not fit; the message says what.
         """
         loaded = load_folder(folder, root=root, checkpoint=checkpoint, device=device)
-        # those of the weights that the folder stands for, or of weights that were named beside them
-        thresholds = CALIBRATION if loaded.usual else f"{loaded.checkpoint.stem}.calibration.json"
         detector = OpenCOODDetector(
             loaded.model,
             loaded.hypes,
             device=device,
             dataset=dataset,
-            calibration=loaded.folder / thresholds,
+            calibration=loaded.folder / (CALIBRATION if loaded.usual else f"{loaded.checkpoint.stem}{OF_OTHERS}"),
             modalities=modalities,
         )
         detector.root = root

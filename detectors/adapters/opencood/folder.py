@@ -24,6 +24,8 @@ from robosac.detectors.checkpoints import load_all, parameters, read_plain
 from robosac.detectors.device import usable_device
 from robosac.types import InputError
 
+CALIBRATION: Final = "robosac.calibration.json"  # thresholds of the weights that a folder stands for
+OF_OTHERS: Final = ".calibration.json"  # after the name of other weights in it
 CUDA_ONLY: Final = {  # core_method -> what in the model's own code asks for it
     "voxel_net": "its forward pass allocates with .cuda()",
     "voxel_net_intermediate": "its forward pass allocates with .cuda()",
@@ -177,6 +179,16 @@ def _checkpoints(folder: Path) -> list[Path]:
         matches = [(m[1], p) for p in sorted(folder.iterdir()) if (m := re.fullmatch(pattern, p.name))]
         found += [p for _, p in sorted(matches, key=lambda m: -int(m[0]) if m[0].isdigit() else 0)]
     return found
+
+
+def thresholds_of(path: Path) -> Path:
+    """The file of the thresholds of agreement of a model folder or of a checkpoint in one; a file is itself."""
+    if path.is_dir():
+        return path / CALIBRATION
+    if path.suffix != ".pth":
+        return path
+    usual = path.is_file() and path.resolve() in {found.resolve() for found in _checkpoints(path.parent)[:1]}
+    return path.parent / CALIBRATION if usual else path.with_suffix(OF_OTHERS)
 
 
 def _named_checkpoint(folder: Path, path: Path) -> Path:
