@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from robosac import progress
 from robosac.cli.options import DETECTOR_HELP, Checkpoint, Device, Json, Root, Seed, with_checkpoint
+from robosac.cli.progress import progress_bar
 from robosac.evaluation.conformance import AdapterReport, verify_adapter
 from robosac.registry.detectors import open_detector
 from robosac.registry.frames import frame_at, open_frames
@@ -46,7 +48,10 @@ def check_detector(
     most = opened.codec.max_messages if teammates is None else teammates
     kept = dict(sorted(chosen.others.items())[:most])
     rng = keyed_rng(seed, "check-detector")
-    report = verify_adapter(opened, replace(chosen, others=kept), rng=rng, tolerance=tolerance)
+    with progress_bar("check", quiet=json) as tell, progress.alone():
+        tell(0, 1)
+        report = verify_adapter(opened, replace(chosen, others=kept), rng=rng, tolerance=tolerance)
+        tell(1, 1)
     if json:
         measured = {"trial_ms": report.trial_ms, "full_ms": report.full_ms, "speed": report.speed}
         unmeasured = {} if report.ok else dict.fromkeys(measured)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robosac import progress
 from robosac.boxes import invert_pose, transform_points
 from robosac.capabilities import Outputs
 from robosac.detectors.adapters.opencood import bridges
@@ -176,6 +177,7 @@ class OpenCOODDetector:
     # ------------------------------------------------------------------------------------ robosac.types.Detector
     def encode(self, view: View, to: Request) -> Message:
         """What the agent of `view` honestly sends. The model's forward stops where the sender's part ends."""
+        progress.call(f"encoding {view.id}")
         payload: dict[str, Array] = {
             name: rows[0].cpu().numpy() for name, rows in self.engine.encode(self._cells(view, to)).items()
         }
@@ -194,6 +196,7 @@ class OpenCOODDetector:
         check_agents(ego.id, [m.sender for m in messages], self._most)
         received = by_sender(ego.id, self.codec, messages)
         sent = [m.payload for m in received.values()]
+        progress.call(f"encoding the ego, {ego.id}")
         rows, cells = {}, self._cells(ego, to)
         alone = self.engine.encode_alone(cells)
         for name, own in (self.engine.encode(cells) if self.engine.pairs else alone).items():
@@ -227,6 +230,7 @@ class OpenCOODDetector:
             poses[row] = message.world_T_payload
             priors[row] = safe_prior(arrays.get(PRIOR, priors[row]))
             instead[row] = {name: torch.from_numpy(arrays[name]).to(self.engine.device) for name in self.spec.sent}
+        progress.call(f"a full forward of {1 + len(views)} agents")
         cells = [self._cells(view, to) for view in (ego, *views)]
         return as_arrays(self.engine.full(cells, self._geometry(ego, ids, poses, priors), instead))
 
