@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from warnings import warn
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from robosac import progress
 from robosac.boxes import invert_pose, transform_points
 from robosac.capabilities import Outputs
 from robosac.detectors.adapters.opencood import bridges
+from robosac.detectors.adapters.opencood.assignment import Assignment, read_assignment
 from robosac.detectors.adapters.opencood.batch import Cells, Geometry, Hypes, cells_of, pairwise_of, without_body
 from robosac.detectors.adapters.opencood.data import DatasetFrames
 from robosac.detectors.adapters.opencood.decode import Decoder, RawDetections, check_classes, decoder_of
@@ -94,6 +96,7 @@ class OpenCOODDetector:
         # the file of its thresholds of agreement, beside the weights; None where none was named
         self.calibration_file = None if calibration is None else thresholds_of(Path(calibration).expanduser())
         self._modalities = checked_modalities(hypes, self.spec, modalities or {})
+        self._assigned = Assignment()
         self.root: str | Path | None = None
         self._given_name = name
         place = usable_device(device)
@@ -119,7 +122,7 @@ class OpenCOODDetector:
             root: a checkout of OpenCOOD or a fork; None takes the installed one.
             checkpoint: a file of weights; None takes the one that OpenCOOD would take.
             dataset: the user's dataset, needed for `own` alone.
-            modalities: as for the constructor.
+            modalities: as for the constructor; others as HEAL's assignment file says, where the configuration names it.
 
         Raises:
             InputError: if something is missing or does not fit; the message says what.
@@ -134,6 +137,17 @@ class OpenCOODDetector:
             modalities=modalities,
         )
         detector.root = root
+        places = [Path.cwd(), *([] if root is None else [Path(root)]), loaded.folder]
+        assigned = read_assignment(loaded.hypes, detector.spec.modalities, places)
+        if assigned is not None:
+            detector._assigned = assigned
+            detector._modalities = {**assigned.kinds, **detector._modalities}
+        elif len(detector.spec.modalities) > 1 and not modalities:
+            warn(
+                f"agents are taken for {detector._modalities['']}: the file of heter.assignment_path, which says of "
+                f"which kind each is ({', '.join(detector.spec.modalities)}), is not there",
+                stacklevel=2,
+            )
         return detector
 
     # ------------------------------------------------------------------------------------------ what it is
@@ -283,6 +297,8 @@ class OpenCOODDetector:
     def _cells(self, view: View, to: Request) -> Cells:
         """What the model reads of a view's points."""
         kind = self._modalities.get(view.id, self._modalities[""])
+        if view.id not in self._modalities and not isinstance(view, BatchView):
+            self._assigned.check(view.id)
         if isinstance(view, BatchView):
             ready = view.slice_for(to)
             if ready is not None:
