@@ -144,8 +144,9 @@ CASES: Final[dict[str, dict[str, Case]]] = {
 }
 
 
-def shrunk(root: Path, case: Case, half: tuple[float, float] = HALF) -> dict[str, Any]:
-    """A case's configuration, with every range in it brought to `half` and the sizes of maps fitted."""
+def shrunk(root: Path, case: Case, half: tuple[float, float] = HALF, pillar_m: float | None = None) -> dict[str, Any]:
+    """A case's configuration, with every range in it brought to `half` and the sizes of maps fitted; pillars of another
+    size where one is given."""
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "config.yaml"
         file.write_text((root / "opencood" / "hypes_yaml" / case.file).read_text().replace(*case.repaired))
@@ -153,10 +154,19 @@ def shrunk(root: Path, case: Case, half: tuple[float, float] = HALF) -> dict[str
     wide = config["cav_lidar_range"] if "cav_lidar_range" in config else config["preprocess"]["cav_lidar_range"]
     small = [-half[0], -half[1], wide[2], half[0], half[1], wide[5]]
     _replace(config, list(wide), small)
+    if pillar_m is not None:
+        return coarser(config, pillar_m)
     for sized in _sized(config):
         sized["H"], sized["W"] = (round(sized[k] * half[i] / wide[3 + i]) for k, i in (("H", 1), ("W", 0)))
     if case.change is not None:
         case.change(config)
+    return config
+
+
+def coarser(config: dict[str, Any], pillar_m: float) -> dict[str, Any]:
+    """The configuration with pillars of another size; for models that name no sizes of maps."""
+    voxel = list(config["preprocess"]["args"]["voxel_size"])
+    _replace(config, voxel, [pillar_m, pillar_m, *voxel[2:]])
     return config
 
 
@@ -264,9 +274,10 @@ def every(root: Path) -> Iterator[dict[str, Any]]:
         name = str(file.relative_to(folder))
         try:
             with contextlib.redirect_stdout(sys.stderr):
-                yield measured(Case(name, without_cameras), name, root)
+                row = measured(Case(name, without_cameras), name, root)
         except Exception as error:  # whatever the fork's code raises is what is to be said
-            yield {"name": name, "error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
+            row = {"name": name, "error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
+        yield row
 
 
 def without_cameras(config: dict[str, Any]) -> None:
