@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -19,7 +20,7 @@ from threading import Thread
 from typing import Final, Protocol, TypeVar
 
 from robosac import progress
-from robosac.errors import InputError, RobosacError
+from robosac.errors import InputError, RobosacError, RobosacWarning
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -145,6 +146,7 @@ def _begin(threads: int | None, board: progress.Board) -> None:
     global _board
     _board = board
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore", RobosacWarning)  # each process would say it again: who hands out the work says it
     Thread(target=_end_with_the_parent, daemon=True).start()
     set_threads(threads)
 

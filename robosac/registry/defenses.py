@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from robosac import plain_yaml
 from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.calibration import Statistic, WithEgo
-from robosac.defenses import EgoOnly, Known, NoDefense, PaperKnown, PaperUnknown, Robosac, Unknown
+from robosac.certificates import Nearby, Overlap
+from robosac.defenses import Certified, EgoOnly, Known, NoDefense, PaperKnown, PaperUnknown, Robosac, Unknown
 from robosac.defenses.protocol import Calibrated, Defense
 from robosac.evaluation.play import Policy, all_honest, oracle
 from robosac.gate import Gate
@@ -29,12 +30,14 @@ from robosac.types import InputError
 FOLDER: Final = CONFIGS / "defenses"
 DEFENSES: Final[dict[str, type[Any]]] = {
     "robosac": Robosac,
+    "certified": Certified,
     "none": NoDefense,
     "ego-only": EgoOnly,
 }
 PARTS: Final[Mapping[str, Mapping[str, type[Any]]]] = {  # name of a setting -> kinds of what it holds
     "plan": {"known": Known, "unknown": Unknown, "paper_known": PaperKnown, "paper_unknown": PaperUnknown},
     "agreement": {"box_jaccard": BoxJaccard, "score_map": ScoreMapOverlap, "seen_score_map": SeenScoreMap},
+    "tolerance": {"overlap": Overlap, "nearby": Nearby},
 }
 EVALUATION_ALONE: Final[Mapping[str, Callable[[], Policy]]] = {"oracle": oracle, "all-honest": all_honest}
 

@@ -20,9 +20,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "frameworks.md"
-BLOCK = re.compile(
-    r"^## (?P<section>[^\n]+)$|^```(?P<kind>sh|python)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
-)
+BLOCK = re.compile(r"^## (?P<section>[^\n]+)$|^```(?P<kind>sh|python)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 PACKAGES = {"OpenCOOD": "opencood", "coperception": "coperception"}  # what is there without a checkout
 SECTIONS = ("OpenCOOD", "CoAlign", "HEAL", "V2X-R", "coperception")
 CHECKOUTS = {section: f"ROBOSAC_{section.upper().replace('-', '')}" for section in SECTIONS[:-1]}

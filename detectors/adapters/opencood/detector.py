@@ -41,6 +41,7 @@ from robosac.detectors.adapters.opencood.specs import Spec
 from robosac.detectors.adapters.opencood.views import BatchView, frame_of
 from robosac.detectors.device import usable_device
 from robosac.detectors.messages import by_sender, checked
+from robosac.errors import RobosacWarning
 from robosac.types import Array, BevGrid, Codec, Float32, Float64, Frame, Id, InputError, Message, Request, View
 
 
@@ -73,11 +74,12 @@ class OpenCOODDetector:
             hypes: its configuration as the project's own `load_yaml` returns it.
             dataset: the user's dataset, needed for `own` alone.
             name: stands in results and calibrations; by default the class and a hash of weights and settings.
-            calibration: the file of its thresholds of agreement, or the model folder or checkpoint that it lies beside.
+            calibration: the file of its thresholds of agreement, or the model folder or the checkpoint that they belong
+                to. A model in memory does not know its folder.
             modalities: HEAL: the kind (m1, ...) of agents by id; others are of the ego's kind, a batch says its own.
 
         Raises:
-            InputError: if the model or its configuration cannot be wrapped.
+            InputError: if the model or its configuration cannot be wrapped, or `calibration` names neither.
         """
         check_classes(hypes.get("postprocess") or {})
         self.spec: Spec = spec_of(model)
@@ -94,7 +96,7 @@ class OpenCOODDetector:
         self.decoder: Decoder = decoder_of(hypes, self.spec)
         self.hypes, self.dataset = hypes, dataset
         # the file of its thresholds of agreement, beside the weights; None where none was named
-        self.calibration_file = None if calibration is None else thresholds_of(Path(calibration).expanduser())
+        self.calibration_file = thresholds_of(calibration)
         self._modalities = checked_modalities(hypes, self.spec, modalities or {})
         self._assigned = Assignment()
         self.root: str | Path | None = None
@@ -128,15 +130,16 @@ class OpenCOODDetector:
             InputError: if something is missing or does not fit; the message says what.
         """
         loaded = load_folder(folder, root=root, checkpoint=checkpoint, device=device)
+        # those of the weights that the folder stands for, or of weights that were named beside them
+        thresholds = CALIBRATION if loaded.usual else f"{loaded.checkpoint.stem}{OF_OTHERS}"
         detector = OpenCOODDetector(
             loaded.model,
             loaded.hypes,
             device=device,
             dataset=dataset,
-            calibration=loaded.folder / (CALIBRATION if loaded.usual else f"{loaded.checkpoint.stem}{OF_OTHERS}"),
             modalities=modalities,
         )
-        detector.root = root
+        detector.root, detector.calibration_file = root, loaded.folder / thresholds
         places = [Path.cwd(), *([] if root is None else [Path(root)]), loaded.folder]
         assigned = read_assignment(loaded.hypes, detector.spec.modalities, places)
         if assigned is not None:
@@ -146,6 +149,7 @@ class OpenCOODDetector:
             warn(
                 f"agents are taken for {detector._modalities['']}: the file of heter.assignment_path, which says of "
                 f"which kind each is ({', '.join(detector.spec.modalities)}), is not there",
+                RobosacWarning,
                 stacklevel=2,
             )
         return detector
@@ -173,6 +177,11 @@ class OpenCOODDetector:
     @property
     def grid(self) -> BevGrid:
         return self.decoder.grid
+
+    @property
+    def reporting_threshold(self) -> float:
+        """That of the configuration: `postprocess.target_args.score_threshold`."""
+        return self.decoder.score_threshold
 
     @cached_property
     def codec(self) -> Codec:

@@ -20,7 +20,7 @@ import torch
 
 from robosac.detectors.adapters.opencood import bridges
 from robosac.detectors.adapters.opencood.hypes import load_hypes
-from robosac.detectors.checkpoints import load_all, parameters, read_plain
+from robosac.detectors.checkpoints import calibration_named, load_all, parameters, read_plain
 from robosac.detectors.device import usable_device
 from robosac.types import InputError
 
@@ -181,13 +181,16 @@ def _checkpoints(folder: Path) -> list[Path]:
     return found
 
 
-def thresholds_of(path: Path) -> Path:
-    """The file of the thresholds of agreement of a model folder or of a checkpoint in one; a file is itself."""
-    if path.is_dir():
-        return path / CALIBRATION
-    if path.suffix != ".pth":
-        return path
-    usual = path.is_file() and path.resolve() in {found.resolve() for found in _checkpoints(path.parent)[:1]}
+def thresholds_of(given: str | Path | None) -> Path | None:
+    """The file of the thresholds of agreement of a model folder or of a checkpoint in one; a file is itself.
+
+    Raises:
+        InputError: there is nothing of that name.
+    """
+    path = None if given is None else Path(given).expanduser()
+    if path is None or path.suffix != ".pth" or not path.is_file():
+        return calibration_named(given, CALIBRATION)
+    usual = path.resolve() in {found.resolve() for found in _checkpoints(path.parent)[:1]}
     return path.parent / CALIBRATION if usual else path.with_suffix(OF_OTHERS)
 
 
