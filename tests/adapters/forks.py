@@ -103,6 +103,7 @@ CASES: Final[dict[str, dict[str, Case]]] = {
     "CoAlign": {
         "CoAlign": Case(_COALIGN + "coalign/pointpillar_coalign.yaml", unaligned, batch=True),
         "CoAlign, compression 4": Case(_COALIGN + "coalign/pointpillar_coalign.yaml", compressed),
+        "maximum, three scales": Case(_COALIGN + "coalign/pointpillar_coalign.yaml", fused_by("max", {})),
         "self-attention": Case(_COALIGN + "pointpillar_selfatt.yaml", batch=True),
         "self-attention, one scale": Case(_COALIGN + "pointpillar_selfatt_singlescale.yaml"),
         "F-Cooper": Case(_COALIGN + "pointpillar_fcooper.yaml"),
@@ -126,6 +127,7 @@ CASES: Final[dict[str, dict[str, Case]]] = {
         "V2X-ViT": Case(_HEAL + "v2xvit.yaml"),
         "CoBEVT": Case(_HEAL + "cobevt.yaml"),
         "Where2comm": Case(_HEAL + "attfuse.yaml", fused_by("where2comm", 256)),
+        "Who2com": Case(_HEAL + "attfuse.yaml", fused_by("who2com", 256)),
         "pyramid, two kinds of LiDAR": Case(_MORE + "pyramid.yaml", no_cameras, mixed=True, batch=True, bar=1e-6),
         "attention, two kinds of LiDAR": Case(_MORE + "attfuse.yaml", no_cameras, mixed=True, bar=1e-6),
     },
