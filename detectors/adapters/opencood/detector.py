@@ -42,6 +42,7 @@ from robosac.detectors.adapters.opencood.views import BatchView, frame_of
 from robosac.detectors.device import usable_device
 from robosac.detectors.messages import by_sender, checked
 from robosac.errors import RobosacWarning
+from robosac.fingerprint import code_files
 from robosac.types import Array, BevGrid, Codec, Float32, Float64, Frame, Id, InputError, Message, Request, View
 
 
@@ -156,10 +157,11 @@ class OpenCOODDetector:
 
     # ------------------------------------------------------------------------------------------ what it is
     def fingerprint(self) -> list[Any]:
-        """The model's class and weights and the settings that shape its results, wherever they come from."""
+        """The model's class, code and weights and the settings that shape its results, wherever they come from."""
         shaping = {key: self.hypes.get(key) for key in ("model", "fusion", "preprocess", "postprocess", "heter")}
         model, kinds = self.engine.model, self._modalities
-        return [self.name, type(model).__name__, shaping, self.decoder, self.max_cav, kinds, model.state_dict()]
+        code = code_files(type(model).__module__)
+        return [self.name, type(model).__name__, shaping, self.decoder, self.max_cav, kinds, model.state_dict(), code]
 
     @cached_property
     def name(self) -> str:
