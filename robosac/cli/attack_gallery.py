@@ -111,7 +111,7 @@ def draw(settings: GallerySettings, name: str) -> Drawn:
     try:
         victim = victim_of(attack, settings.detector)
         here = [_moment(settings.scene, settings.seed, 0).frame]  # a picture of one scene: its own scale
-        shot = before_after(settings, fitted(attack, _detector(victim), lambda: here), victim)
+        shot = before_after(settings, fitted(attack, _detector(victim, settings.root), lambda: here), victim)
     except RobosacError as error:
         return Drawn(name, facts, reason=" ".join(str(error).split()))
     facts |= {"detector": victim, "frame": str(shot.frame.index), "sent": "; ".join(shot.said)}

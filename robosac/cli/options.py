@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, TypeVar, get_type_hints
 
 import typer
 
-from robosac.types import InputError
+from robosac.errors import InputError
 
 T = TypeVar("T")
 
