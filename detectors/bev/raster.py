@@ -42,10 +42,6 @@ class Raster:
     bits: NDArray[np.uint8]
     plane: Array
 
-    def ground_z(self, xy: Array) -> Array:
-        """Height `(N,)` in metres of the ground plane at `(N, >=2)` positions in the sensor frame."""
-        return np.asarray(self.plane[0] + self.plane[1] * xy[:, 0] + self.plane[2] * xy[:, 1])
-
 
 def rasterise(points: Array) -> Raster:
     """Rasterise a scan: points `(N, >=3)` `[x y z ...]` in the sensor frame, metres. Non-finite points are left out.

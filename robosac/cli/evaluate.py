@@ -123,7 +123,7 @@ def _print(entries: Sequence[Entry], out: Path, report: Path) -> None:
     for table in tables.rich_tables(entries):
         console.print(table)
         console.print()
-    for line in (*tables.note_lines(entries), *tables.skipped_lines(entries), *notes(entries, warned=False)):
+    for line in (*tables.skipped_lines(entries), *notes(entries, warned=False)):
         console.print(line, style="yellow", markup=False)
     console.print(f"{tables.legend(entries)} out % a/h: attackers / honest left out.", style="dim")
     console.print(f"Entries in {out / 'entries'}, tables table.md and table.csv, report {report}", markup=False)

@@ -188,6 +188,7 @@ def saved(folder: Path, trained: nn.Module) -> Path:
 def test_a_checkpoint_gives_the_model_that_was_saved(variant: Variant, tmp_path: Path) -> None:
     file = saved(tmp_path, model(variant))
     wrapped = CoperceptionDetector.from_checkpoint(file, model="mean", root=case.ROOT, agents=AGENTS)
+    assert wrapped.reporting_threshold == 0.7  # coperception's own
     assert wrapped.name == "coperception-mean-epoch_49" and wrapped.codec.max_messages == AGENTS - 1
     assert wrapped.calibration_file == tmp_path / "coperception-mean-epoch_49.calibration.json"
     assert wrapped.codec.arrays["features"][0] == (64 if variant.compress_level else 256, 32, 32)

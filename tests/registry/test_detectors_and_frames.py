@@ -201,7 +201,7 @@ def test_calibrate_tells_wrong_arguments(args, said, capsys, here):
 
 
 def test_lies_of_an_attack_are_measured(capsys, here):
-    args = ["calibrate", "--frames", "9", "--alpha", "0.1", "--jobs", "1", "--out", "m.json", "--json"]
+    args = ["calibrate", "--frames", "3", "--alpha", "0.25", "--jobs", "1", "--out", "m.json", "--json"]
     done(*args, "--attack", "noise")
     made = Calibration.load(here / "m.json")
     assert all(m.lie == "noise" and set(m.lies_accepted) == {1, 2, 3, 4, 5} for m in made.measures.values())
