@@ -45,6 +45,26 @@ class Contributing(Session, Protocol):
 
 
 @runtime_checkable
+class Solo(Session, Protocol):
+    """A session that tells what each teammate's message shows by itself, as if its sender were the ego."""
+
+    def solo(self, teammates: Sequence[Id]) -> list[Detections]:
+        """What the messages of these teammates show, each for itself: boxes and scores in the ego's frame, best first.
+
+        The detector runs on the message alone, in the frame that its payload is in, and the boxes are brought over by
+        the pose that the message claims. Nothing else of the sender is known, and nothing of the ego is mixed in. What
+        holds the ego's own sensor is the ego and left out. Where the detector has score maps these are brought over,
+        too, and are 0 where the message does not reach.
+
+        No content of a message makes it raise.
+
+        Raises:
+            InputError: nothing came from one of the teammates.
+        """
+        ...
+
+
+@runtime_checkable
 class Differentiable(Session, Protocol):
     """A session whose logits can be differentiated with respect to the messages' payloads."""
 

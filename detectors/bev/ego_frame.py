@@ -84,5 +84,6 @@ class EgoFrameDetector:
             return sent * valid, valid
 
         raster = rasterise(ego.points)
-        sent = {i: m.payload[FEATURES] for i, m in received.items()}
-        return BevSession(self.inner, raster, self.inner.features(raster), sent, bring)
+        sent = {i: m.payload[FEATURES] * m.payload[VALID] for i, m in received.items()}
+        here = planar_batch([(0.0, 0.0, 0.0)] * len(sent))
+        return BevSession(self.inner, raster, self.inner.features(raster), sent, here, bring)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from robosac.boxes import pose_xyz_rpy
 from robosac.capabilities import Contribution
 from robosac.detectors.bev.decode import box_maps, decode
 from robosac.detectors.bev.model import FEATURES, SHAPE, BevModel
@@ -16,6 +18,7 @@ from robosac.detectors.bev.network import HEAT, MAP
 from robosac.detectors.bev.raster import Raster
 from robosac.detectors.messages import check_known
 from robosac.detectors.session import SubsetSession
+from robosac.detectors.solo import brought
 from robosac.types import Array, Detections, Id, InputError, Subset
 
 Bring: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -24,9 +27,11 @@ _HUGE = np.float32(1e6)
 
 
 class BevSession(SubsetSession):
-    """Implements `robosac.capabilities.BoxDifferentiable` and `Contributing`; see `BevDetector.open`."""
+    """Implements `robosac.capabilities.BoxDifferentiable`, `Contributing` and `Solo`; see `BevDetector.open`."""
 
-    def __init__(self, model: BevModel, raster: Raster, own: Tensor, sent: Mapping[Id, Array], bring: Bring) -> None:
+    def __init__(
+        self, model: BevModel, raster: Raster, own: Tensor, sent: Mapping[Id, Array], poses: Tensor, bring: Bring
+    ) -> None:
         """
         Args:
             raster: the ego's.
@@ -34,10 +39,12 @@ class BevSession(SubsetSession):
             sent: teammate -> its map `(32, 64, 64)` float32, as it was sent. Values beyond +-1e6, which no encoder
                 makes, are clipped: subsets share products, and an overflow in one would reach subsets that the sender
                 is not in.
+            poses: `(A, 3)` float64 `(x, y, yaw)` of the frames of these maps in the ego's, as claimed.
             bring: how maps come to the ego's frame.
         """
         super().__init__(list(sent))
         self._model, self._raster, self._own, self._bring = model, raster, own, bring
+        self._poses = poses
         maps = [torch.from_numpy(np.clip(m, -_HUGE, _HUGE)) for m in sent.values()]
         self._sent = (torch.stack(maps) if maps else torch.zeros(0, *SHAPE)).to(model.device)
         with torch.no_grad():
@@ -91,3 +98,23 @@ class BevSession(SubsetSession):
     def _contribution(self, row: int) -> Contribution:
         features, valid = self._maps[row].cpu().numpy().copy(), self._valid[row, 0].cpu().numpy() > 0
         return Contribution(features={FEATURES: features}, valid=valid)
+
+    def _solo(self, rows: Sequence[int]) -> Sequence[Detections]:
+        """Each map fused with nothing and decoded in its sender's frame.
+
+        Where the sender's ground is, no message tells: boxes stand on the ego's, as they do when maps are fused.
+        """
+        one = self._own.new_ones(1, 1)
+        everywhere = self._own.new_ones(1, 1, MAP.rows, MAP.cols)
+        with torch.inference_mode():
+            fused = [self._model.network.fusion(self._sent[r - 1 : r], everywhere, one) for r in rows]
+            output = self._model.network.head(torch.cat(fused).contiguous(memory_format=torch.channels_last))
+            found = decode(output, np.zeros(3), self._model.header.decode)
+        return [self._on_ground(d, self._poses[r - 1].tolist()) for d, r in zip(found, rows, strict=True)]
+
+    def _on_ground(self, found: Detections, pose: list[float]) -> Detections:
+        x, y, yaw = pose
+        moved = brought(found, pose_xyz_rpy(x, y, 0.0, yaw_rad=yaw), MAP)
+        boxes = moved.boxes.copy()
+        boxes[:, 2] += self._raster.ground_z(boxes)
+        return replace(moved, boxes=boxes)

@@ -158,7 +158,7 @@ class LateFusion(PerVehicle):
 
 
 class LateSession(SubsetSession):
-    """Implements `robosac.capabilities.RawSession` and `Contributing`.
+    """Implements `robosac.capabilities.RawSession`, `Contributing` and `Solo`.
 
     All boxes are in the ego's frame already, ranked by score (equal ones: the ego's first, then by name), with the
     pairs that overlap; a subset is a suppression among its own.
@@ -180,6 +180,10 @@ class LateSession(SubsetSession):
 
     def _contribution(self, row: int) -> Contribution:
         return Contribution(detections=Detections(*self._parts[row]))
+
+    def _solo(self, rows: Sequence[int]) -> Sequence[Detections]:
+        """Its boxes are what a message shows."""
+        return [Detections(*self._parts[row]) for row in rows]
 
     def outputs(self, subset: Subset) -> Outputs:
         """Boxes and scores of a subset."""
