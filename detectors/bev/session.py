@@ -16,6 +16,7 @@ from robosac.detectors.bev.decode import box_maps, decode
 from robosac.detectors.bev.model import FEATURES, SHAPE, BevModel
 from robosac.detectors.bev.network import HEAT, MAP
 from robosac.detectors.bev.raster import Raster
+from robosac.detectors.bev.warp import warp
 from robosac.detectors.messages import check_known
 from robosac.detectors.session import SubsetSession
 from robosac.detectors.solo import brought
@@ -24,6 +25,7 @@ from robosac.types import Array, Detections, Id, InputError, Subset
 Bring: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Sent maps `(A, 32, 64, 64)` -> those maps in the ego's frame, and their validity `(A, 1, 64, 64)` of 0 and 1."""
 _HUGE = np.float32(1e6)
+_ODD = 0.2  # radians between the axes of two frames, modulo a quarter
 
 
 class BevSession(SubsetSession):
@@ -100,17 +102,24 @@ class BevSession(SubsetSession):
         return Contribution(features={FEATURES: features}, valid=valid)
 
     def _solo(self, rows: Sequence[int]) -> Sequence[Detections]:
-        """Each map fused with nothing and decoded in its sender's frame.
+        """Each map fused with nothing and decoded at its sender's place.
 
-        Where the sender's ground is, no message tells: boxes stand on the ego's, as they do when maps are fused.
+        Its axes are the sender's own, unless these are at an odd angle to the ego's, as a road-side unit's are: then
+        they are turned to the ego's by the least turn. The head knows egos that drive along their roads, and in other
+        frames it takes headings for those of the frame (`python -m benchmarks.solo`). Where the sender's ground is, no
+        message tells: boxes stand on the ego's, as they do when maps are fused.
         """
-        one = self._own.new_ones(1, 1)
-        everywhere = self._own.new_ones(1, 1, MAP.rows, MAP.cols)
+        poses = self._poses[[r - 1 for r in rows]]
+        odd = torch.remainder(poses[:, 2] + torch.pi / 4, torch.pi / 2) - torch.pi / 4
+        odd = torch.where(odd.abs() > _ODD, odd, 0.0)
+        everywhere, one = self._own.new_ones(1, 1, MAP.rows, MAP.cols), self._own.new_ones(1, 1)
         with torch.inference_mode():
-            fused = [self._model.network.fusion(self._sent[r - 1 : r], everywhere, one) for r in rows]
+            turns = torch.stack([torch.zeros_like(odd), torch.zeros_like(odd), odd], dim=1)
+            turned, _ = warp(self._sent[[r - 1 for r in rows]], turns, MAP)
+            fused = [self._model.network.fusion(m[None], everywhere, one) for m in turned]
             output = self._model.network.head(torch.cat(fused).contiguous(memory_format=torch.channels_last))
             found = decode(output, np.zeros(3), self._model.header.decode)
-        return [self._on_ground(d, self._poses[r - 1].tolist()) for d, r in zip(found, rows, strict=True)]
+        return [self._on_ground(d, p.tolist()) for d, p in zip(found, poses - turns, strict=True)]
 
     def _on_ground(self, found: Detections, pose: list[float]) -> Detections:
         x, y, yaw = pose

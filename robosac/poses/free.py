@@ -13,7 +13,7 @@ from robosac.poses.offset import moved
 from robosac.types import BevGrid, Bool, Float32, Float64
 from robosac.visibility import seen_cells
 
-_GRID: Final = BevGrid(-42.0, -42.0, 0.6, 140, 140)
+_GRID: Final = BevGrid(-42.0, -42.0, 0.7, 120, 120)
 _LOW_M, _HIGH_M = 0.4, 2.5  # what ends in between, above the ground, is an object
 _SHARE: Final = 0.6  # of a box's inner part on free ground, from which on there is no object
 
@@ -30,7 +30,7 @@ class FreeGround:
         """From the ego's points `(N, 4)`, sensor frame: passed by rays below a car's height, and nothing stands there."""
         xyz = np.asarray(points[:, :3], np.float64)
         xyz = xyz[np.isfinite(xyz).all(axis=1)]
-        seen = seen_cells(points, _GRID, height_m=1.2) > 0
+        seen = seen_cells(points, _GRID, steps=40, max_rays=16384) > 0
         if not len(xyz):
             return FreeGround(np.zeros_like(seen), _GRID)
         xyz = xyz[_GRID.contains(xyz)]

@@ -32,7 +32,7 @@ class Objects:
     weight: Float64
 
     @staticmethod
-    def of(found: Detections, *, min_score: float = 0.25, most: int = 20) -> Objects:
+    def of(found: Detections, *, min_score: float = 0.25, most: int = 32) -> Objects:
         """The best boxes of a result, at most so many, one where several overlap: no flood makes this dear."""
         boxes, scores = np.asarray(found.boxes, np.float64), np.asarray(found.scores, np.float64)
         sound = np.isfinite(boxes).all(axis=1) & (scores >= min_score) & (boxes[:, 3:5] > 0.3).all(axis=1)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from robosac.boxes import invert_pose, iou_bev, nudge_pose, transform_boxes
+from robosac.boxes import invert_pose, iou_bev, nudge_pose, transform_boxes, yaw_of
 from robosac.capabilities import Solo
 from robosac.detectors.adapters.coperception import CoperceptionDetector
 from robosac.detectors.fusion.callables import own_body
@@ -47,13 +47,29 @@ def test_it_depends_on_its_own_message_alone(case: str) -> None:
 @pytest.mark.parametrize("case", ["mean", "max", "attention", "late", "late-wbf", "early"])
 def test_it_is_what_the_sender_would_see_as_the_ego_brought_over_by_the_pose_it_claims(case: str) -> None:
     detector, frame, to, messages = opened(case)
-    shown = detector.open(frame.ego, to, messages).solo([m.sender for m in messages])
-    for found, view in zip(shown, (frame.others[m.sender] for m in messages), strict=True):
+    along = [_along_the_egos(m, to) for m in messages]
+    shown = detector.open(frame.ego, to, along).solo([m.sender for m in messages])
+    for found, view in zip(shown, (replace(frame.others[m.sender], world_T_sensor=m.world_T_payload) for m in along), strict=True):
         itself = detector.open(view, Request.of(view), []).detect([EGO_ALONE])[0]
         moved = transform_boxes(invert_pose(to.world_T_ego) @ view.world_T_sensor, itself.boxes)
         kept = ~own_body(moved)
         np.testing.assert_allclose(found.boxes[:, [0, 1, 3, 4, 5, 6]], moved[kept][:, [0, 1, 3, 4, 5, 6]], atol=1e-4)
         np.testing.assert_allclose(found.scores, itself.scores[kept], atol=1e-5)
+
+
+def _along_the_egos(message: Message, to: Request) -> Message:
+    """With axes at a right angle to the ego's, or nearly."""
+    yaw = yaw_of(invert_pose(to.world_T_ego) @ message.world_T_payload)
+    odd = (yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4
+    return replace(message, world_T_payload=nudge_pose(message.world_T_payload, 0.0, 0.0, 0.1 - odd))
+
+
+def test_a_sender_at_an_odd_angle_is_decoded_along_the_egos_axes() -> None:
+    """A network that has learned that cars stand along the axes: turned by 30 degrees, its heads differ."""
+    detector, frame, to, messages = opened("mean")
+    session = detector.open(frame.ego, to, messages)
+    odd = [(yaw_of(invert_pose(to.world_T_ego) @ m.world_T_payload) + np.pi / 4) % (np.pi / 2) for m in messages]
+    assert any(abs(o - np.pi / 4) > 0.2 for o in odd) and all(f.finite for f in session.solo(session.ids))
 
 
 def test_a_claimed_pose_moves_what_is_shown_and_nothing_else() -> None:
