@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from robosac.capabilities import Contribution
+from robosac.capabilities import Claim, Contribution
 from robosac.detectors.messages import check_known
 from robosac.types import Detections, Id, Subset
 
@@ -18,8 +18,9 @@ class SubsetSession:
     message.
     """
 
-    def __init__(self, ids: Sequence[Id]) -> None:
-        self._ids = tuple(ids)
+    def __init__(self, claims: Mapping[Id, Claim]) -> None:
+        """`claims` are those of the teammates with a message, in a fixed order."""
+        self._ids, self._claims = tuple(claims), claims
         self._done: dict[Subset, Detections] = {}
         self._shown: dict[Id, Detections] = {}
 
@@ -62,6 +63,15 @@ class SubsetSession:
             found = self._solo([1 + self._ids.index(i) for i in new])
             self._shown.update(zip(new, map(_sound, found), strict=True))
         return [self._shown[i] for i in teammates]
+
+    def claim(self, teammate: Id) -> Claim:
+        """What a teammate's message claims beside its payload.
+
+        Raises:
+            InputError: if nothing came from it.
+        """
+        check_known(self._ids, [frozenset({teammate})])
+        return self._claims[teammate]
 
     def _decode(self, subsets: Sequence[Subset]) -> Sequence[Detections]:
         """The results of different subsets."""

@@ -6,7 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from robosac.types import Array, Bool, Detections, Detector, Float32, Id, Message, Request, Session, Subset, View
+from robosac.types import (
+    Array,
+    Bool,
+    Detections,
+    Detector,
+    Float32,
+    Float64,
+    Id,
+    Message,
+    Request,
+    Session,
+    Subset,
+    View,
+)
 
 Outputs: TypeAlias = Mapping[str, Array]  # a model's raw outputs by name
 
@@ -44,6 +57,19 @@ class Contributing(Session, Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """What a message claims beside its payload.
+
+    Attributes:
+        ego_T_payload: `(4, 4)`, the frame of the payload in the ego's.
+        age_s: seconds between its scan and the ego's.
+    """
+
+    ego_T_payload: Float64
+    age_s: float
+
+
 @runtime_checkable
 class Solo(Session, Protocol):
     """A session that tells what each teammate's message shows by itself, as if its sender were the ego."""
@@ -60,6 +86,14 @@ class Solo(Session, Protocol):
 
         Raises:
             InputError: nothing came from one of the teammates.
+        """
+        ...
+
+    def claim(self, teammate: Id) -> Claim:
+        """The pose that the message's boxes are brought over by, and its age.
+
+        Raises:
+            InputError: nothing came from that teammate.
         """
         ...
 

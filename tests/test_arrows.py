@@ -34,7 +34,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"boxes", "capabilities", "pcd"}),
     frozenset({"visibility"}),
     frozenset({"subsets", "agreement"}),
-    frozenset({"consensus", "probing", "trust", "gate", "calibration"}),
+    frozenset({"consensus", "probing", "trust", "gate", "calibration", "poses"}),
     frozenset({"defenses.protocol"}),
     frozenset({"air"}),
     frozenset({"defenses"}),

@@ -21,7 +21,7 @@ from robosac.detectors.bev.network import MAP
 from robosac.detectors.bev.raster import rasterise
 from robosac.detectors.bev.session import BevSession
 from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
-from robosac.detectors.messages import by_sender
+from robosac.detectors.messages import by_sender, claims_of
 from robosac.types import BevGrid, Codec, InputError, Message, Request, View
 
 VALID: Final = "valid"
@@ -85,5 +85,4 @@ class EgoFrameDetector:
 
         raster = rasterise(ego.points)
         sent = {i: m.payload[FEATURES] * m.payload[VALID] for i, m in received.items()}
-        here = planar_batch([(0.0, 0.0, 0.0)] * len(sent))
-        return BevSession(self.inner, raster, self.inner.features(raster), sent, here, bring)
+        return BevSession(self.inner, raster, self.inner.features(raster), sent, claims_of(to, received), bring)

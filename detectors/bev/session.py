@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from robosac.boxes import pose_xyz_rpy
-from robosac.capabilities import Contribution
+from robosac.capabilities import Claim, Contribution
 from robosac.detectors.bev.decode import box_maps, decode
 from robosac.detectors.bev.model import FEATURES, SHAPE, BevModel
 from robosac.detectors.bev.network import HEAT, MAP
 from robosac.detectors.bev.raster import Raster
-from robosac.detectors.bev.warp import warp
+from robosac.detectors.bev.warp import planar, planar_batch, warp
 from robosac.detectors.messages import check_known
 from robosac.detectors.session import SubsetSession
 from robosac.detectors.solo import brought
@@ -32,7 +32,13 @@ class BevSession(SubsetSession):
     """Implements `robosac.capabilities.BoxDifferentiable`, `Contributing` and `Solo`; see `BevDetector.open`."""
 
     def __init__(
-        self, model: BevModel, raster: Raster, own: Tensor, sent: Mapping[Id, Array], poses: Tensor, bring: Bring
+        self,
+        model: BevModel,
+        raster: Raster,
+        own: Tensor,
+        sent: Mapping[Id, Array],
+        claims: Mapping[Id, Claim],
+        bring: Bring,
     ) -> None:
         """
         Args:
@@ -41,12 +47,12 @@ class BevSession(SubsetSession):
             sent: teammate -> its map `(32, 64, 64)` float32, as it was sent. Values beyond +-1e6, which no encoder
                 makes, are clipped: subsets share products, and an overflow in one would reach subsets that the sender
                 is not in.
-            poses: `(A, 3)` float64 `(x, y, yaw)` of the frames of these maps in the ego's, as claimed.
+            claims: what their messages claim.
             bring: how maps come to the ego's frame.
         """
-        super().__init__(list(sent))
+        super().__init__(claims)
         self._model, self._raster, self._own, self._bring = model, raster, own, bring
-        self._poses = poses
+        self._poses = planar_batch([planar(claims[i].ego_T_payload) for i in sent])
         maps = [torch.from_numpy(np.clip(m, -_HUGE, _HUGE)) for m in sent.values()]
         self._sent = (torch.stack(maps) if maps else torch.zeros(0, *SHAPE)).to(model.device)
         with torch.no_grad():

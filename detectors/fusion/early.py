@@ -17,7 +17,7 @@ from robosac.boxes import invert_pose, transform_points
 from robosac.capabilities import Contribution, Outputs
 from robosac.detectors.fusion.base import PerVehicle
 from robosac.detectors.fusion.callables import Detect, best_first, empty, found_by, own_body
-from robosac.detectors.messages import by_sender
+from robosac.detectors.messages import by_sender, claims_of
 from robosac.detectors.session import SubsetSession
 from robosac.detectors.solo import brought
 from robosac.types import (
@@ -102,7 +102,7 @@ class EarlyFusion(PerVehicle):
             InputError: if a message does not fit the codec, two come from one sender, or one from the ego.
         """
         received = by_sender(ego.id, self.codec, messages)
-        return EarlySession(self, ego.points, received, to.world_T_ego)
+        return EarlySession(self, ego.points, to, received)
 
     def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
         """Boxes and scores of these agents' points; see `robosac.capabilities.Verifiable`."""
@@ -153,12 +153,10 @@ def in_ego_frame(message: Message, world_T_ego: Float64) -> Float32:
 class EarlySession(SubsetSession):
     """Implements `robosac.capabilities.RawSession`, `Contributing` and `Solo`."""
 
-    def __init__(
-        self, detector: EarlyFusion, own: Float32, received: Mapping[Id, Message], world_T_ego: Float64
-    ) -> None:
-        super().__init__(list(received))
-        self._detector, self._messages, self._world_T_ego = detector, list(received.values()), world_T_ego
-        self._points = [own, *(in_ego_frame(m, world_T_ego) for m in self._messages)]
+    def __init__(self, detector: EarlyFusion, own: Float32, to: Request, received: Mapping[Id, Message]) -> None:
+        super().__init__(claims_of(to, received))
+        self._detector, self._messages, self._world_T_ego = detector, list(received.values()), to.world_T_ego
+        self._points = [own, *(in_ego_frame(m, to.world_T_ego) for m in self._messages)]
 
     def _decode(self, subsets: Sequence[Subset]) -> Sequence[Detections]:
         own, *others = self._points

@@ -14,11 +14,11 @@ from typing import Final, Literal
 import numpy as np
 
 from robosac.boxes import invert_pose, nms_bev, transform_boxes
-from robosac.capabilities import Contribution, Outputs
+from robosac.capabilities import Claim, Contribution, Outputs
 from robosac.detectors.fusion.base import PerVehicle
 from robosac.detectors.fusion.callables import Detect, best_first, found_by, own_body
 from robosac.detectors.fusion.merge import Overlaps, rank, survivors, wbf_bev, weighted
-from robosac.detectors.messages import by_sender
+from robosac.detectors.messages import by_sender, claims_of
 from robosac.detectors.session import SubsetSession
 from robosac.types import (
     BevGrid,
@@ -143,7 +143,7 @@ class LateFusion(PerVehicle):
         """
         received = by_sender(ego.id, self.codec, messages)
         moved = {i: self.in_ego_frame(m, to.world_T_ego) for i, m in received.items()}
-        return LateSession(self, self.alone(ego), moved)
+        return LateSession(self, self.alone(ego), moved, claims_of(to, received))
 
     def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
         """Boxes and scores of these agents from their points, fused at once; see `robosac.capabilities.Verifiable`."""
@@ -164,8 +164,10 @@ class LateSession(SubsetSession):
     pairs that overlap; a subset is a suppression among its own.
     """
 
-    def __init__(self, detector: LateFusion, own: Found, received: Mapping[Id, Found]) -> None:
-        super().__init__(list(received))
+    def __init__(
+        self, detector: LateFusion, own: Found, received: Mapping[Id, Found], claims: Mapping[Id, Claim]
+    ) -> None:
+        super().__init__(claims)
         self._wbf = detector.merge == "wbf"
         self._parts = [own, *received.values()]
         order = rank(np.concatenate([s for _, s in self._parts]))

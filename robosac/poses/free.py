@@ -27,7 +27,7 @@ class FreeGround:
 
     @staticmethod
     def of(points: Float32) -> FreeGround:
-        """From the ego's points `(N, 4)`, sensor frame: passed by rays below a car's height, and nothing stands there."""
+        """From the ego's points `(N, 4)`, sensor frame: rays passed below a car's height, and nothing stands there."""
         xyz = np.asarray(points[:, :3], np.float64)
         xyz = xyz[np.isfinite(xyz).all(axis=1)]
         seen = seen_cells(points, _GRID, steps=40, max_rays=16384) > 0

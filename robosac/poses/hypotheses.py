@@ -16,7 +16,7 @@ from robosac.poses.objects import Objects
 from robosac.poses.offset import moved
 from robosac.types import Bool, Float64
 
-_STEP_DEG: Final = 1.4
+_STEP_DEG: Final = 1.75
 _NEAR_M: Final = 0.9  # pairs whose motions differ by less vote for one another
 _LONGEST: Final = 1.8  # two boxes of one object differ in length by at most this factor
 _TURN_DEG: Final = 25.0  # and in heading, modulo pi, by at most this
@@ -34,7 +34,7 @@ class Limits:
         return bool(np.hypot(*vector[:2]) <= self.metres + 1.0 and abs(vector[2]) <= np.radians(self.degrees + 1.0))
 
 
-def hypotheses(own: Objects, theirs: Objects, pivot: Float64, limits: Limits, *, most: int = 12) -> Iterator[Float64]:
+def hypotheses(own: Objects, theirs: Objects, pivot: Float64, limits: Limits, *, most: int = 8) -> Iterator[Float64]:
     """Vectors `(3,)` `[x y yaw]` about `pivot (2,)`, best first, at most so many, each unlike those before."""
     alike = similar(own, theirs)
     if not alike.any():
@@ -53,7 +53,7 @@ def hypotheses(own: Objects, theirs: Objects, pivot: Float64, limits: Limits, *,
         apart = np.hypot(*(step[:, None] - step[None]).transpose(2, 0, 1))
         close = np.maximum(1 - (apart / _NEAR_M) ** 2, 0.0) * weight
         votes = close.sum(axis=1)
-        for k in np.argsort(-votes, kind="stable")[:6]:
+        for k in np.argsort(-votes, kind="stable")[:4]:
             place = close[k] @ step / close[k].sum()
             found.append((float(votes[k]), np.array([*place, turn])))
     kept: list[Float64] = []

@@ -59,9 +59,10 @@ class Objects:
         """`(N,)`, whether an object is long enough to have a heading."""
         return np.asarray(self.size[:, 0] > _SQUARE * self.size[:, 1])
 
-    def covariances(self) -> Float64:
-        """`(N, 2, 2)` of the centres: larger along the heading, where a detector sees less of an object."""
-        along = np.where(self.headed, ALONG_M, (ALONG_M + ACROSS_M) / 2) ** 2
+    def covariances(self, moved_m: float = 0.0) -> Float64:
+        """`(N, 2, 2)` of the centres: larger along the heading, where a detector sees less of an object and, by
+        `moved_m`, where it drives."""
+        along = np.where(self.headed, ALONG_M, (ALONG_M + ACROSS_M) / 2) ** 2 + moved_m**2
         across = np.where(self.headed, ACROSS_M, (ALONG_M + ACROSS_M) / 2) ** 2
         return _turned(self.yaw, along, across)
 

@@ -69,7 +69,7 @@ def moved(xy: Array, vector: Array, pivot: Array | tuple[float, float]) -> Float
     """Places `(N, 2)` turned about a pivot and moved by `vector (3,)` `[x y yaw]`."""
     cos, sin = np.cos(vector[2]), np.sin(vector[2])
     out: Float64 = (np.asarray(xy, np.float64) - pivot) @ np.array([[cos, sin], [-sin, cos]])
-    return out + pivot + np.asarray(vector[:2])
+    return np.asarray(out + pivot + vector[:2], np.float64)
 
 
 def mended(message: Message, offset: Offset, world_T_ego: Float64) -> Message:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from robosac import plain_yaml
 from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.calibration import Statistic, WithEgo
-from robosac.defenses import EgoOnly, Known, NoDefense, PaperKnown, PaperUnknown, Robosac, Unknown
+from robosac.defenses import EgoOnly, Known, NoDefense, PaperKnown, PaperUnknown, PoseChecked, Robosac, Unknown
 from robosac.defenses.protocol import Calibrated, Defense
 from robosac.evaluation.play import Policy, all_honest, oracle
 from robosac.gate import Gate
@@ -29,11 +29,13 @@ from robosac.types import InputError
 FOLDER: Final = CONFIGS / "defenses"
 DEFENSES: Final[dict[str, type[Any]]] = {
     "robosac": Robosac,
+    "pose-checked": PoseChecked,
     "none": NoDefense,
     "ego-only": EgoOnly,
 }
 PARTS: Final[Mapping[str, Mapping[str, type[Any]]]] = {  # name of a setting -> kinds of what it holds
     "plan": {"known": Known, "unknown": Unknown, "paper_known": PaperKnown, "paper_unknown": PaperUnknown},
+    "inner": {"robosac": Robosac, "none": NoDefense},
     "agreement": {"box_jaccard": BoxJaccard, "score_map": ScoreMapOverlap, "seen_score_map": SeenScoreMap},
 }
 EVALUATION_ALONE: Final[Mapping[str, Callable[[], Policy]]] = {"oracle": oracle, "all-honest": all_honest}
@@ -83,6 +85,7 @@ class DefensePreset(BaseModel):
         if not isinstance(value, dict):
             raise InputError(f"expected {name} to be a mapping with a `kind`, got {value!r}")
         settings = {k: v for k, v in value.items() if k != "kind"}
+        settings |= {k: self._part(k, v, n_attackers, trials) for k, v in settings.items() if k in PARTS}
         kind = _pick(name, PARTS[name], value.get("kind"))
         return made(str(value["kind"]), kind, {**settings, **self._told(kind, settings, n_attackers, trials)})
 

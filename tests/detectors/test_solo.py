@@ -49,7 +49,9 @@ def test_it_is_what_the_sender_would_see_as_the_ego_brought_over_by_the_pose_it_
     detector, frame, to, messages = opened(case)
     along = [_along_the_egos(m, to) for m in messages]
     shown = detector.open(frame.ego, to, along).solo([m.sender for m in messages])
-    for found, view in zip(shown, (replace(frame.others[m.sender], world_T_sensor=m.world_T_payload) for m in along), strict=True):
+    for found, view in zip(
+        shown, (replace(frame.others[m.sender], world_T_sensor=m.world_T_payload) for m in along), strict=True
+    ):
         itself = detector.open(view, Request.of(view), []).detect([EGO_ALONE])[0]
         moved = transform_boxes(invert_pose(to.world_T_ego) @ view.world_T_sensor, itself.boxes)
         kept = ~own_body(moved)

@@ -34,7 +34,7 @@ from robosac.detectors.adapters.coperception.models import (
 from robosac.detectors.adapters.coperception.session import CoperceptionSession, Reading
 from robosac.detectors.checkpoints import load_all
 from robosac.detectors.device import usable_device
-from robosac.detectors.messages import by_sender, check_names, checked
+from robosac.detectors.messages import by_sender, check_names, checked, claims_of
 from robosac.types import Array, BevGrid, Codec, Frame, InputError, Message, Request, View
 
 _INF = float("inf")
@@ -170,11 +170,12 @@ class CoperceptionDetector:
         slots([ego.id, *(m.sender for m in messages)], self.model.agents)
         received = by_sender(ego.id, self.codec, messages)
         sent = {i: self._tensors(m.payload) for i, m in received.items()}
-        poses = {i: np.asarray(m.world_T_payload, np.float64) for i, m in received.items()}
         encoding = self.model.encode(bev_of(ego, self.layout))
         absent = self._absent if self.model.attends else None
         forward = EgoForward(self.model, ego.id, encoding, absent, self.inference)
-        return CoperceptionSession(self.model, forward, self._reading(ego), to.world_T_ego, sent, poses, lambda: self._empty.layers)
+        return CoperceptionSession(
+            self.model, forward, self._reading(ego), sent, claims_of(to, received), lambda: self._empty.layers
+        )
 
     def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
         """Raw outputs `loc`, `cls` of the ego in one forward of the model as it is, all other slots empty.

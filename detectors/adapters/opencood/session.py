@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robosac.capabilities import Contribution, Outputs
+from robosac.capabilities import Claim, Contribution, Outputs
 from robosac.detectors.adapters.opencood.batch import Geometry
 from robosac.detectors.adapters.opencood.contribution import in_ego_frame
 from robosac.detectors.adapters.opencood.decode import Decoder, RawDetections
@@ -27,10 +27,16 @@ class OpenCOODSession(SubsetSession):
     """
 
     def __init__(
-        self, engine: Engine, decoder: Decoder, ids: Sequence[Id], rows: Rows, geometry: Geometry, alone: Rows
+        self,
+        engine: Engine,
+        decoder: Decoder,
+        claims: Mapping[Id, Claim],
+        rows: Rows,
+        geometry: Geometry,
+        alone: Rows,
     ) -> None:
-        """`rows` are those of the sent taps, the ego's and then one of each of `ids`; `alone` the ego's by itself."""
-        super().__init__(ids)
+        """`rows` are those of the sent taps, the ego's and then one each of `claims`; `alone` the ego's by itself."""
+        super().__init__(claims)
         self._engine, self._decoder = engine, decoder
         self._geometry = geometry
         self._sent = rows
