@@ -28,7 +28,17 @@ def test_the_shipped_presets(name, plan, agreement, threshold):
 
 
 def test_one_name_means_one_policy():
-    names = ["all-honest", "ego-only", "none", "oracle", "paper", "paper-probing", "robosac", "robosac-known"]
+    names = [
+        "all-honest",
+        "ego-only",
+        "none",
+        "oracle",
+        "paper",
+        "paper-probing",
+        "robosac",
+        "robosac-known",
+        "robosac-poses",
+    ]
     assert defense_names() == names
     assert [policy(name).name for name in names] == names and all(defense_preset(name).source for name in names)
 
