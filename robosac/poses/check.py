@@ -15,7 +15,7 @@ from robosac.poses.free import FreeGround
 from robosac.poses.hypotheses import Limits
 from robosac.poses.objects import Objects
 from robosac.poses.offset import Offset
-from robosac.types import Detections, InputError
+from robosac.types import EGO_ALONE, Detections, InputError, Subset
 
 Kind = Literal["fine", "corrected", "refused", "unknown"]
 SHIFT_LIMIT, ELSEWHERE_LIMIT = 12.0, 20.0
@@ -36,6 +36,7 @@ class PoseVerdict:
         offset: what mends it; no motion unless it is corrected.
         sigma_m: standard deviation of a coordinate of what the message shows, once mended.
         estimate: what the objects say, where they say anything.
+        witnesses: teammates that the verdict rests on besides the ego; none where the ego saw enough itself.
     """
 
     kind: Kind
@@ -44,6 +45,7 @@ class PoseVerdict:
     offset: Offset = field(default_factory=Offset)
     sigma_m: float = math.inf
     estimate: PoseEstimate | None = None
+    witnesses: Subset = EGO_ALONE
 
 
 @dataclass(frozen=True, kw_only=True)
