@@ -8,7 +8,8 @@ Attacks of the package (gps_offset, heading_bias, drift) by one and two of the t
 one for honest poses with .2 m and .2 degrees of noise and, where frames allow it, 100 ms late. Counted are attackers of
 frames in which at least three objects are seen in common: by the ego's own result and by the attacker's solo result,
 each within 1.5 m of the same true object. With --labels a detection is an object with at least 5 points of the agent,
-with the scatter of a detector (.3 m along, .15 m across, 3 degrees). "kept" is what was mended to less than .3 m or refused.
+with the scatter of a detector (.3 m along, .15 m across, 3 degrees). "kept" counts what was mended to less
+than .3 m or refused.
 Stopped, it goes on where it was.
 """
 
@@ -239,7 +240,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         kept = (len(good) + sum(r["kind"] == "refused" for r in told)) / max(len(told), 1)
         lines.append(
             f"{name:<28}{m or '-':>3}{len(every):>6}{len(told):>13}{share['corrected']:>11.3f}"
-            f"{len(good) / max(len(told), 1):>8.3f}{share['refused']:>9.3f}{share['unknown']:>9.3f}{share['fine']:>7.3f}"
+            f"{len(good) / max(len(told), 1):>8.3f}{share['refused']:>9.3f}{share['unknown']:>9.3f}"
+            + f"{share['fine']:>7.3f}"
             + (f"{kept:>7.3f}" if m else f"{'-':>7}")
             + f"{np.median(left):>9.2f}{np.quantile(left, 0.9):>6.2f}"
         )

@@ -36,6 +36,7 @@ class PoseVerdict:
         offset: what mends it; no motion unless it is corrected.
         sigma_m: standard deviation of a coordinate of what the message shows, once mended.
         estimate: what the objects say, where they say anything.
+        near: where a refused pose would be mended to, were that known well enough; None where it may not be mended.
         witnesses: teammates that the verdict rests on besides the ego; none where the ego saw enough itself.
     """
 
@@ -45,6 +46,7 @@ class PoseVerdict:
     offset: Offset = field(default_factory=Offset)
     sigma_m: float = math.inf
     estimate: PoseEstimate | None = None
+    near: Offset | None = None
     witnesses: Subset = EGO_ALONE
 
 
@@ -113,8 +115,11 @@ class PoseCheck:
             return PoseVerdict("unknown", seen, "another pose fits as well", estimate=found)
         sigma = self._sigma(found, honest, shown)
         if sigma <= self.mend_sigma_m and honest.deviations() > _SURE:
-            offset = found.offset(honest)
-            return PoseVerdict("corrected", seen, _words("off by", offset, sigma), offset, sigma, found)
+            # the claim no longer pulls on what it is surely not
+            freed = math.inf if found.shift is None else self._sigma(found, found.shift, shown)
+            if found.shift is not None and freed <= self.mend_sigma_m:
+                return self._corrected(found, found.shift, freed)
+            return self._corrected(found, honest, sigma)
         return PoseVerdict("fine", seen, f"fits {seen} objects", sigma_m=sigma, estimate=found)
 
     def _off(self, found: PoseEstimate, shift_limit: float, elsewhere_limit: float) -> Fit | None:
@@ -135,9 +140,14 @@ class PoseCheck:
             return PoseVerdict("refused", seen, "several poses fit, the claimed one does not", estimate=found)
         small = offset.metres <= self.mend_m and abs(offset.yaw_rad) <= math.radians(self.mend_deg)
         if small and sigma <= self.mend_sigma_m:
-            return PoseVerdict("corrected", seen, _words("off by", offset, sigma), offset, sigma, found)
+            return self._corrected(found, off, sigma)
         why = "not known well enough to mend" if small else "too far off to mend"
-        return PoseVerdict("refused", seen, f"{_words('off by', offset, sigma)}, {why}", sigma_m=sigma, estimate=found)
+        said = f"{_words('off by', offset, sigma)}, {why}"
+        return PoseVerdict("refused", seen, said, sigma_m=sigma, estimate=found, near=offset if small else None)
+
+    def _corrected(self, found: PoseEstimate, fit: Fit, sigma: float) -> PoseVerdict:
+        offset = found.offset(fit)
+        return PoseVerdict("corrected", len(fit.pairs), _words("off by", offset, sigma), offset, sigma, found)
 
     def _sigma(self, found: PoseEstimate, fit: Fit, shown: Detections) -> float:
         places = shown.boxes[shown.scores >= self.min_score, :2].astype(np.float64)

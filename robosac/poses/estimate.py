@@ -63,11 +63,7 @@ class Fit:
 
     def sigma_m(self, places: Array, pivot: Array) -> float:
         """Standard deviation of a coordinate of places `(N, 2)` once moved, RMS; infinite for none."""
-        if not len(places):
-            return float("inf")
-        j = jacobian(moved(places, self.vector, pivot) - pivot - self.vector[:2])
-        spread = np.einsum("nij,jk,nik->n", j, self.covariance[:3, :3], j)
-        return float(np.sqrt(max(float(spread.mean()), 0.0) / 2))
+        return sigma_of(self.vector, self.covariance, places, pivot)
 
     def deviations(self) -> float:
         """How many of its own standard deviations the motion is from none."""
@@ -253,6 +249,15 @@ class Problem:
         dof = max(2 * len(a) + int(self.headed[a, b].sum()) - 3, 0)
         scale = (_PRIOR_DOF + float((robust * m2).sum())) / (_PRIOR_DOF + dof * float(robust.mean()))
         return normal, slope, max(scale, 0.5)
+
+
+def sigma_of(vector: Float64, covariance: Float64, places: Array, pivot: Array) -> float:
+    """Standard deviation of a coordinate of places `(N, 2)` moved by a motion known to `covariance (>=3, >=3)`, RMS."""
+    if not len(places):
+        return float("inf")
+    j = jacobian(moved(places, vector, pivot) - pivot - vector[:2])
+    spread = np.einsum("nij,jk,nik->n", j, covariance[:3, :3], j)
+    return float(np.sqrt(max(float(spread.mean()), 0.0) / 2))
 
 
 def jacobian(v: Float64) -> Float64:

@@ -42,7 +42,7 @@ class Agent:
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """A teammate's motion `(3,)` and its covariance `(3, 3)`, with how many objects it shares with whom (the ego: "")."""
+    """A teammate's motion `(3,)`, its covariance `(3, 3)`, and with whom (the ego: "") it shares how many objects."""
 
     vector: Float64
     covariance: Float64
@@ -98,8 +98,8 @@ def _clusters(own: Objects, agents: Sequence[Agent]) -> list[Int64]:
             away = np.hypot(*(places[a][:, None] - places[b][None]).transpose(2, 0, 1))
             away = np.where(np.abs(half_turn(yaws[a][:, None] - yaws[b][None])) < np.radians(20), away, np.inf)
             mine, yours = away.argmin(axis=1), away.argmin(axis=0)
-            for i in np.flatnonzero((yours[mine] == np.arange(len(mine))) & (away.min(axis=1) < reach)):
-                pairs.append((float(away[i, mine[i]]), (a, int(i)), (b, int(mine[i]))))
+            rows = np.flatnonzero((yours[mine] == np.arange(len(mine))) & (away.min(axis=1) < reach))
+            pairs += [(float(away[i, mine[i]]), (a, int(i)), (b, int(mine[i]))) for i in rows]
     group: dict[tuple[int, int], set[tuple[int, int]]] = {}
     for _, one, other in sorted(pairs):
         joined = group.get(one, {one}) | group.get(other, {other})

@@ -17,6 +17,7 @@ import numpy as np
 
 from robosac.capabilities import Claim
 from robosac.poses.check import PoseCheck, PoseVerdict
+from robosac.poses.estimate import sigma_of
 from robosac.poses.free import FreeGround
 from robosac.poses.graph import Agent, Placed, solve
 from robosac.poses.objects import Objects
@@ -111,22 +112,31 @@ class JointCheck:
         """The verdicts with the motions of the graph where these agree and are better known."""
         agents = {}
         for i, v in verdicts.items():
-            if v.kind in _TRUSTED:
+            start = v.near if v.kind == "refused" else v.offset
+            if v.kind != "unknown" and start is not None:
                 pivot = claims[i].ego_T_payload[:2, 3].astype(np.float64)
-                agents[i] = Agent(Objects.of(shown[i], min_score=self.alone.min_score), pivot, v.offset.vector)
+                agents[i] = Agent(Objects.of(shown[i], min_score=self.alone.min_score), pivot, start.vector)
         if len(agents) < 2:
             return dict(verdicts)
         placed = solve(Objects.of(own, min_score=self.alone.min_score), agents)
         return {i: self._better(v, placed.get(i), shown[i]) for i, v in verdicts.items()}
 
     def _better(self, verdict: PoseVerdict, placed: Placed | None, shown: Detections) -> PoseVerdict:
-        if placed is None or verdict.kind != "corrected":
+        before = verdict.near if verdict.kind == "refused" else verdict.offset
+        if placed is None or before is None or verdict.kind not in ("corrected", "refused"):
             return verdict
-        offset = replace(verdict.offset, **dict(zip(("x_m", "y_m", "yaw_rad"), map(float, placed.vector), strict=True)))
+        x, y, yaw = map(float, placed.vector)
+        after = Offset(x, y, yaw, before.pivot_m)
         places = shown.boxes[shown.scores >= self.alone.min_score, :2].astype(np.float64)
-        if _apart_m(offset, verdict.offset, places) > self.deviations * verdict.sigma_m * math.sqrt(2):
-            return verdict  # the others pull it away from what the ego's own objects say
-        return replace(verdict, offset=offset)
+        sigma = sigma_of(placed.vector, placed.covariance, places, np.asarray(before.pivot_m))
+        pulled = _apart_m(after, before, places)
+        if pulled > self.deviations * verdict.sigma_m * math.sqrt(2) or sigma > self.alone.mend_sigma_m:
+            return verdict  # the others pull it away from what the ego's own objects say, or it is not known any better
+        if verdict.kind == "corrected":
+            return replace(verdict, offset=after)
+        others = frozenset(placed.shares) - {""}
+        why = f"off by {after.metres:.2f} m (+- {sigma:.2f} m) with what {', '.join(sorted(others)) or 'the ego'} show"
+        return replace(verdict, kind="corrected", offset=after, sigma_m=sigma, why=why, witnesses=others)
 
 
 def _apart_m(a: Offset, b: Offset, places: np.ndarray) -> float:

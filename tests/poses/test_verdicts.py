@@ -48,7 +48,7 @@ def test_the_stated_uncertainty_holds() -> None:
         found, claim = claimed(off, noisy(boxes, 2 * k))
         said = PoseCheck().look(shown(noisy(boxes, 2 * k + 1)), found, claim)
         assert said is not None
-        left = said.free.vector[:2] + [off.x_m, off.y_m]
+        left = said.free.vector[:2] + np.array([off.x_m, off.y_m])
         inside.append(float(left @ np.linalg.solve(said.free.covariance[:2, :2], left)) < 9.2)  # 99 % of a chi square
     assert np.mean(inside) >= 0.9
 
@@ -105,7 +105,7 @@ def test_traffic_that_drove_on_since_an_older_message_is_no_error() -> None:
         assert verdict.kind in kinds and (age == 0.0 or verdict.offset.metres < 0.5)
 
 
-# --------------------------------------------------------------------------------------------- where there is no telling
+# -------------------------------------------------------------------------------------------- where there is no telling
 @pytest.mark.parametrize("count", [0, 1, 2])
 @pytest.mark.parametrize("off", [(0.0, 0.0, 0.0), (3.0, 1.0, 2.0)])
 def test_one_or_two_objects_tell_nothing(count: int, off: tuple[float, float, float]) -> None:
@@ -151,7 +151,7 @@ def test_an_invented_constellation_that_is_shifted_does_not_mend_a_pose_that_wha
 def test_a_shifted_constellation_is_mended_to_what_the_ego_sees_and_to_nothing_else() -> None:
     """An attacker owns its payload: whatever it shows, a correction brings it onto the ego's own objects."""
     boxes = cars(10)
-    verdict = judged(boxes[:6], np.concatenate([boxes[:6], boxes[6:] + [3, 3, 0, 0, 0, 0, 0]]), error(4.0, 0.0, 0.0))
+    verdict = judged(boxes[:6], np.concatenate([boxes[:6], boxes[6:] + np.eye(7)[0] * 3]), error(4.0, 0.0, 0.0))
     assert verdict.kind == "corrected" and left_m(verdict, error(4.0, 0.0, 0.0)) < 0.1
 
 
