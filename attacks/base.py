@@ -19,7 +19,8 @@ import numpy as np
 
 from robosac.air import Air, Attack, Attacker, Knowledge
 from robosac.attacks.colluders import Colluders
-from robosac.attacks.settings import Settings
+from robosac.attacks.settings import Settings, plain_number
+from robosac.feature_scale import Amount
 from robosac.types import Id, Message, Subset
 
 if TYPE_CHECKING:
@@ -50,9 +51,11 @@ class Measured(Attack, Protocol):
         ...
 
     @property
-    def budget(self) -> float: ...
+    def budget(self) -> Amount:
+        """A number, or a multiple of the features' standard deviation such as `2sd` until that is measured."""
+        ...
 
-    def with_budget(self, budget: float) -> Self: ...
+    def with_budget(self, budget: Amount) -> Self: ...
 
     def perturbation_size(self, honest: Message, sent: Sequence[Message]) -> float:
         """How much of the budget one attacker used: `sent` are its messages (sybils included), `honest` its honest one.
@@ -60,6 +63,15 @@ class Measured(Attack, Protocol):
         Exactly 0 for the honest message alone; `inf` where something moved that no budget of this attack allows.
         """
         ...
+
+
+def plain_budget(attack: Measured) -> float:
+    """The budget as a number.
+
+    Raises:
+        InputError: it is a multiple of a standard deviation that nobody has measured; says how to.
+    """
+    return plain_number(attack.budget, f"the budget of {type(attack).__name__}")
 
 
 @dataclass(frozen=True)
@@ -79,18 +91,25 @@ class Budgeted(Settings, ABC):
         return self.UNIT
 
     @property
-    def budget(self) -> float:
-        return float(getattr(self, self.BUDGET))
+    def budget(self) -> Amount:
+        stated: Amount = getattr(self, self.BUDGET)
+        return stated if isinstance(stated, str) else float(stated)
 
     @property
     def knowledge(self) -> Knowledge:
         """Its own agents' data alone, unless a subclass says more."""
         return Knowledge.NONE
 
-    def with_budget(self, budget: float) -> Self:
-        """The same attack with another budget; a budget that is counted is rounded down."""
-        kind = type(getattr(self, self.BUDGET))
-        return dataclasses.replace(self, **{self.BUDGET: math.floor(budget) if kind is int else float(budget)})
+    def with_budget(self, budget: Amount) -> Self:
+        """The same attack with another budget; a budget that is counted is rounded down.
+
+        Raises:
+            InputError: it is no budget of this attack; multiples like `2sd` are of budgets in features alone.
+        """
+        if not isinstance(budget, str):
+            kind = type(getattr(self, self.BUDGET))
+            budget = math.floor(budget) if kind is int else float(budget)
+        return dataclasses.replace(self, **{self.BUDGET: budget})
 
     @abstractmethod
     def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> Attacker: ...

@@ -72,3 +72,22 @@ def load_all(model: nn.Module, state: Mapping[str, Tensor], path: Path, advice: 
     if found:
         raise InputError(f"expected {str(path)!r} to fit {type(model).__name__}, got {'; '.join(found)}; {advice}")
     model.load_state_dict(dict(state), strict=True)
+
+
+def calibration_named(given: str | Path | None, inside: str) -> Path | None:
+    """The file of thresholds of agreement that was named, or `inside` the folder that was. None: nothing was.
+
+    Raises:
+        InputError: there is nothing of that name. A folder that does not hold the file yet will do.
+    """
+    if given is None:
+        return None
+    path = Path(given).expanduser()
+    if path.is_dir():
+        return path / inside
+    if not path.is_file():
+        raise InputError(
+            f"expected calibration to be a file that robosac calibrate wrote, or the folder that it lies in, got "
+            f"{str(path)!r}, where there is nothing; make one (robosac calibrate --out FILE) or leave it out"
+        )
+    return path

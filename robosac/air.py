@@ -15,7 +15,7 @@ from typing import Final, Protocol, runtime_checkable
 import numpy as np
 
 from robosac.defenses.protocol import Defender, Surrogate
-from robosac.errors import RobosacError
+from robosac.errors import RobosacError, warn
 from robosac.types import Codec, Detector, Float32, Id, InputError, Message, Received, Request, Subset, Verdict, View
 
 
@@ -72,12 +72,23 @@ class Air:
     _defender: Defender | None = None
     _world: World | None = None
     _open: Callable[[str], Detector] | None = None
+    _note: Callable[[str], None] | None = None
 
     def _require(self, needed: Knowledge, what: str) -> None:
         if needed not in self.knowledge:
             raise KnowledgeError(
                 f"the attack read {what} but declared only {self.knowledge}; add {needed} to its `knowledge`"
             )
+
+    def note(self, text: str) -> None:
+        """Say that something of the attack came to nothing in this frame, in words that are the same in every frame.
+
+        Evaluation counts it; without one that does it is a warning.
+        """
+        if self._note is None:
+            warn(text)
+        else:
+            self._note(text)
 
     @property
     def codec(self) -> Codec:

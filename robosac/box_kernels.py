@@ -169,3 +169,24 @@ def pairs_above(rows: Float64, over: float) -> tuple[Int64, Int64, Float64]:
                 pairs[0, n], pairs[1, n], shared[n] = i, j, iou
                 n += 1
     return pairs[0, :n].copy(), pairs[1, :n].copy(), shared[:n].copy()
+
+
+@_compiled
+def pairs_of_two(a: Float64, b: Float64, at_least: float) -> tuple[Int64, Int64, Float64]:
+    """Pairs of rows `(N, 8)` with rows `(M, 8)` whose IoU is `at_least` > 0, in order, and that IoU: `(P,)` each."""
+    room = max(64, 4 * len(a))
+    pairs, shared, n = np.empty((2, room), np.int64), np.empty(room), 0
+    for i in range(len(a)):
+        for j in range(len(b)):
+            if not _near(a, i, b, j) or min(a[i, 7], b[j, 7]) < at_least * max(a[i, 7], b[j, 7]):
+                continue
+            iou = _iou(a, i, b, j)
+            if iou >= at_least:
+                if n == room:
+                    room *= 2
+                    more_pairs, more_shared = np.empty((2, room), np.int64), np.empty(room)
+                    more_pairs[:, :n], more_shared[:n] = pairs, shared
+                    pairs, shared = more_pairs, more_shared
+                pairs[0, n], pairs[1, n], shared[n] = i, j, iou
+                n += 1
+    return pairs[0, :n].copy(), pairs[1, :n].copy(), shared[:n].copy()

@@ -85,6 +85,17 @@ def pairs_exceeding(boxes: Array, iou: float) -> tuple[Int64, Int64, Float64]:
     return found
 
 
+def pairs_reaching(a: Array, b: Array, iou: float) -> tuple[Int64, Int64, Float64]:
+    """The pairs of boxes `a[i]` `(N, 7)` and `b[j]` `(M, 7)` that overlap by at least `iou` > 0, in order: i, j and the
+    overlap, `(P,)` each. "At least" is that of `reaches`. Memory is that of the pairs found.
+    """
+    kernels = _kernels()
+    found: tuple[Int64, Int64, Float64] = kernels.pairs_of_two(
+        kernels.prepared(a), kernels.prepared(b), iou - IOU_TOLERANCE
+    )
+    return found
+
+
 def nms_bev(boxes: Array, scores: Array, iou_threshold: float) -> Int64:
     """Greedy rotated non-maximum suppression. Returns the kept indices, best score first (ties by index).
 

@@ -119,6 +119,26 @@ class BoxDifferentiable(Differentiable, Protocol):
 
 
 @runtime_checkable
+class Reporting(Protocol):
+    """A detector that says from which score on it reports a box.
+
+    Attacks read their pseudo-labels at it: a cell above it is an object. A fixed 0.5 would find nothing in a model
+    whose scores peak below.
+    """
+
+    @property
+    def reporting_threshold(self) -> float: ...
+
+
+@runtime_checkable
+class Labelling(Protocol):
+    """A detector whose cells are to count as objects from another score on than that from which it reports boxes."""
+
+    @property
+    def label_score(self) -> float: ...
+
+
+@runtime_checkable
 class Verifiable(Detector, Protocol):
     """A detector that can also run as if it were not wrapped, so that what is cached can be checked against it."""
 

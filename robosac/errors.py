@@ -1,6 +1,10 @@
-"""The project's errors, apart from `types` so that a command that needs no arrays loads no numpy."""
+"""The project's errors and warnings, apart from `types` so that a command that needs no arrays loads no numpy."""
 
 from __future__ import annotations
+
+import sys
+import warnings
+from types import FrameType
 
 
 class RobosacError(Exception):
@@ -9,3 +13,20 @@ class RobosacError(Exception):
 
 class InputError(RobosacError, ValueError):
     """An argument, a file or a configuration is not what it must be."""
+
+
+class RobosacWarning(UserWarning):
+    """What this project warns of on purpose. The command line prints it as one line."""
+
+
+def warn(text: str) -> None:
+    """Warn of the line of the user's own code that led here: the innermost that is none of this package's."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 2
+    while frame is not None and frame.f_back is not None and _is_ours(frame):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, RobosacWarning, stacklevel=level)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] == "robosac"

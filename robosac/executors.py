@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -18,7 +19,7 @@ from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import Final, Protocol, TypeVar
 
-from robosac.errors import InputError, RobosacError
+from robosac.errors import InputError, RobosacError, RobosacWarning
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -124,6 +125,7 @@ def set_threads(threads: int | None) -> None:
 def _begin(threads: int | None) -> None:
     """Ctrl-C is for the parent to handle; a worker whose parent was killed ends too, which pools do not see to."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore", RobosacWarning)  # each process would say it again: who hands out the work says it
     Thread(target=_end_with_the_parent, daemon=True).start()
     set_threads(threads)
 

@@ -15,7 +15,7 @@ Conventions, for the whole project:
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from robosac.errors import InputError as InputError
 from robosac.errors import RobosacError as RobosacError
+from robosac.randomness import keyed_rng as keyed_rng
 
 Id: TypeAlias = str
 Subset: TypeAlias = frozenset[Id]
@@ -242,9 +243,12 @@ class Verdict:
         sources: a subset of `used` for each box; the ego alone where a box rests on no teammate. Left out, every box
             rests on all of `used`.
         support: for each box, other subsets that show it too; () = nobody corroborates it.
+        certificates: for each box, how many attackers it takes at least to invent it: with fewer, an attacker-free
+            subset shows it; None in place of a number: none suffices, the ego alone shows it. Left out, nothing is
+            certified (`robosac.certificates`).
 
     Raises:
-        InputError: sources or support are not as many as the boxes, or a source is not used.
+        InputError: sources, support or certificates are not as many as the boxes, or a source is not used.
     """
 
     result: Detections
@@ -258,6 +262,7 @@ class Verdict:
     rejected: Mapping[Id, str] = field(default_factory=dict)
     sources: tuple[Subset, ...] = ()
     support: tuple[tuple[Subset, ...], ...] = ()
+    certificates: tuple[int | None, ...] | None = None
 
     def __post_init__(self) -> None:
         boxes = len(self.result)
@@ -265,6 +270,9 @@ class Verdict:
             object.__setattr__(self, "sources", (self.used,) * boxes)
         _expect(len(self.sources) == boxes, "sources", f"one for each of {boxes} boxes", len(self.sources))
         _expect(len(self.support) in (0, boxes), "support", f"one for each of {boxes} boxes", len(self.support))
+        if self.certificates is not None:
+            told = len(self.certificates)
+            _expect(told == boxes, "certificates", f"one for each of {boxes} boxes", told)
         unused = frozenset().union(*self.sources) - self.used
         _expect(not unused, "sources", f"among the teammates used {sorted(self.used)}", sorted(unused))
 
@@ -329,22 +337,3 @@ class Codec:
     arrays: Mapping[str, tuple[tuple[int | str | None, ...], str, float, float]]
     longest: Mapping[str, int] = field(default_factory=dict)
     max_messages: int | None = None
-
-
-def keyed_rng(*key: Hashable) -> np.random.Generator:
-    """A generator keyed by (seed, scenario, frame, role, ...): the same key gives the same stream in any order,
-    process or machine. Key parts are int or str; anything else is an InputError.
-    """
-    words: list[int] = []
-    for part in key:
-        if isinstance(part, (bool, int, np.integer)):
-            value = int(part)
-            _expect(value >= 0, "an integer key part", ">= 0", value)
-            words += [1, value & 0xFFFFFFFF, value >> 32]
-        elif isinstance(part, str):
-            data = part.encode(errors="surrogatepass")  # names of folders need not be UTF-8
-            padded = data + b"\0" * (-len(data) % 4)
-            words += [2, len(data), *np.frombuffer(padded, dtype="<u4").tolist()]
-        else:
-            raise InputError(f"expected key parts to be int or str, got {type(part).__name__}")
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words)))

@@ -28,12 +28,12 @@ When = Literal["import", "call", "typing"]  # when an import happens
 # itself and every room of the floors below it.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
-    frozenset({"files", "executors", "fingerprint", "plain_yaml"}),
+    frozenset({"files", "executors", "fingerprint", "plain_yaml", "randomness"}),
     frozenset({"types", "budget"}),
     frozenset({"score_maps", "box_kernels"}),
-    frozenset({"boxes", "capabilities", "pcd"}),
+    frozenset({"boxes", "capabilities", "feature_scale", "pcd"}),
     frozenset({"visibility"}),
-    frozenset({"subsets", "agreement"}),
+    frozenset({"subsets", "agreement", "certificates"}),
     frozenset({"consensus", "probing", "trust", "gate", "calibration", "poses"}),
     frozenset({"defenses.protocol"}),
     frozenset({"air"}),
@@ -52,7 +52,7 @@ BESIDE = {  # rooms beside the floors, and all that they may import
     # project's own AP. What runs at inference may not import it.
     "detectors.bev.training": INFERENCE | {"detectors", "simulation", "evaluation", "executors"},
     # what is in the air, what the victim itself can see, and what an attacker may know of the defence
-    "attacks": INFERENCE | {"air", "visibility", "defenses.protocol"},
+    "attacks": INFERENCE | {"air", "feature_scale", "visibility", "defenses.protocol"},
 }
 # The application may import everything below: it alone names concrete detectors, attacks and defences, and opens
 # `viz`. Its own floors run down, too: workers of an experiment open by name what they play, so the registry is below.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from decimal import Decimal
 from fractions import Fraction
 from math import comb
+from typing import Any
 
 import mpmath
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -92,6 +96,15 @@ def test_the_fewest_draws(good: int, bad: int, miss: Fraction) -> None:
         assert fewest is None or numbers.fewest_draws(good, total, bound, at_most=fewest) == fewest
 
 
+@pytest.mark.parametrize("miss", [Fraction(1, 100), Fraction(1, 2), Fraction(999, 1000)])
+@pytest.mark.parametrize(("good", "total"), [(1, 20_000), (50, 10**6), (9_000, 20_000), (3, 10**60)])
+def test_the_estimate_is_next_to_the_fewest_draws(good: int, total: int, miss: Fraction) -> None:
+    """However good it is, integers decide after it; but they step one by one."""
+    estimate = numbers._estimate(good, total, miss)
+    assert numbers.misses_at_most(good, total, estimate + 2, miss)
+    assert not numbers.misses_at_most(good, total, max(estimate - 2, 0), miss)
+
+
 @pytest.mark.parametrize("off", [-3, -1, 1, 3])
 def test_the_fewest_draws_are_exact_however_wrong_the_estimate(off: int, monkeypatch: pytest.MonkeyPatch) -> None:
     exact = numbers.fewest_draws(50, 10**6, Fraction(1, 10), at_most=None)
@@ -130,6 +143,83 @@ def test_large_teams_have_finite_answers(law: Law, team: tuple[int, int, int]) -
     assert success(*team, n, law=law) >= 0.99 - 1e-12
     assert success(*team, n - 1, law=law) <= 0.99 + 1e-12
     assert 0 <= outcome(*team, 100, law=law, verifier=Verifier(0.01, 0.1)).expected_trials <= 100
+
+
+READ = {
+    " 0.5 ": Fraction(1, 2),
+    " 1/2 ": Fraction(1, 2),
+    Decimal("0.1"): Fraction(1, 10),
+    np.float64(0.1): Fraction(1, 10),
+    0.1: Fraction(1, 10),
+    1: Fraction(1),
+    Fraction(1, 3): Fraction(1, 3),
+    "1e-1000": Fraction(1, 10**1000),
+    "1.0": Fraction(1),
+    "-0": Fraction(0),
+}
+
+
+def test_every_way_to_write_a_probability() -> None:
+    assert {value: as_probability(value) for value in READ} == READ
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(False, True, -1, 2, Fraction(-1, 10**9), 1 + Fraction(1, 10**9), Decimal("NaN"), Decimal("sNaN"), "1e-1001"),
+        *(Decimal("Infinity"), [], "1/2/3", "1e1001", "1/" + "3" * 999, float("nan"), "0." + "0" * 999),
+    ],
+    ids=lambda v: str(v)[:12],
+)
+def test_the_name_of_what_is_no_probability_is_said(value: Any) -> None:
+    with pytest.raises(InputError, match=r"^expected probability to be a number in \[0, 1\], got "):
+        as_probability(value)
+    with pytest.raises(InputError, match=r"^expected odds to be a number in \[0, 1\], got "):
+        as_probability(value, "odds")
+
+
+@pytest.mark.parametrize("off", [0.5, 0.9, 1.1, 2.0])
+def test_the_smallest_power_is_exact_however_wrong_the_logarithms(off: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    base, bound = Fraction(9, 10), Fraction(9, 10) ** 20
+    monkeypatch.setattr(numbers, "_log", lambda value: math.log(value) * (off if value < Fraction(1, 2) else 1))
+    for change, count in ((0, 20), (-Fraction(1, 10**9), 21), (Fraction(1, 10**9), 20)):
+        assert smallest_power(base, bound + change) == count
+
+
+@pytest.mark.parametrize("digits", [20, 300])
+@pytest.mark.parametrize("times", [Fraction(1, 1000), Fraction(1, 3), Fraction(50)])
+def test_powers_of_what_is_almost_one_have_60_digits(digits: int, times: Fraction) -> None:
+    base, count = 1 - Fraction(1, 10**digits), int(times * 10**digits)
+    with mpmath.workdps(digits * 2 + 100):
+        wanted = (mpmath.mpf(base.numerator) / base.denominator) ** count
+        found = power(base, count)
+        assert abs(mpmath.mpf(found.numerator) / found.denominator / wanted - 1) < mpmath.mpf(10) ** -60
+
+
+@pytest.mark.parametrize("count", [1, 100, 1000, 1100])
+def test_small_powers_are_no_less_exact(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numbers, "EXACT_BITS", 0)
+    assert abs(power(Fraction(1, 3), count) * 3**count - 1) < Fraction(1, 10**60)
+    assert (power(Fraction(0), count), power(Fraction(1), count)) == (0, 1)
+    assert power(Fraction(1, 3), 2000) == 0  # 1e-954
+
+
+@pytest.mark.parametrize("draws", [40, 100])
+def test_rare_misses_have_60_digits(draws: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, total = 60, 10**80
+    exact = numbers.all_miss(good, total, draws)
+    monkeypatch.setattr(numbers, "EXACT_BITS", 0)
+    assert abs(numbers.all_miss(good, total, draws) / exact - 1) < Fraction(1, 10**60)
+
+
+@pytest.mark.parametrize(("good", "total"), [(1, 2), (2, 7), (5, 9), (10, 30)])
+def test_misses_are_compared_exactly_by_intervals_too(good: int, total: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    missed = [numbers.all_miss(good, total, n) for n in range(total + 1)]
+    monkeypatch.setattr(numbers, "EXACT_BITS", 0)
+    for n, miss in enumerate(missed):
+        for change in (Fraction(0), Fraction(1, 10**100), -Fraction(1, 10**100)):
+            if miss + change > 0:
+                assert numbers.misses_at_most(good, total, n, miss + change) == (miss <= miss + change)
 
 
 def test_powers_that_stay_exact_and_powers_that_do_not() -> None:

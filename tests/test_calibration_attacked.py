@@ -3,7 +3,7 @@
 import numpy as np
 
 from robosac.agreement import BoxJaccard
-from robosac.calibration import attacked_scores, fit, foreign
+from robosac.calibration import attacked_scores, fit, foreign, honest_scores
 from robosac.types import Request
 from tests.toy import ToyDetector, frame
 
@@ -47,6 +47,27 @@ def test_one_malicious_message_is_in_every_subset_measured():
     )
     assert found == {measure.name: {1: [0.5] * 20, 2: [0.5] * 20, 3: [0.5] * 20}}
     assert set(attacked) == {"a", "b", "c"}
+
+
+def test_sessions_are_opened_for_what_the_ego_asked():
+    here, asked = frame({"ego": [(0, 0)], "a": [(0, 0)], "b": [(1, 1)]}), []
+
+    class Asked(ToyDetector):
+        def encode(self, view, to):
+            asked.append((view.id, to))
+            return super().encode(view, to)
+
+        def open(self, ego, to, messages):
+            asked.append((ego.id, to))
+            return super().open(ego, to, messages)
+
+    rng = np.random.default_rng(0)
+    honest_scores(Asked(), [here], [BoxJaccard()], rng)
+    attacked_scores(Asked(), [here], [BoxJaccard()], lambda frame, to, honest, who, rng: [honest[who]], rng)
+    assert [(name, to.ego, to.t_ns) for name, to in asked] == [
+        (name, "ego", here.ego.t_ns) for name in ["a", "b", "ego", "a", "b", "ego"]
+    ]
+    assert all((to.world_T_ego == here.ego.world_T_sensor).all() for _, to in asked)
 
 
 def test_foreign_messages_keep_name_pose_and_time():

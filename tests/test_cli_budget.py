@@ -394,3 +394,50 @@ def test_the_list_of_commands_says_what_each_help_says() -> None:
 def test_a_mistyped_command_is_told_the_right_one(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "evalute")
     assert (code, out) == (2, "") and "No such command 'evalute'" in err and "evaluate" in err
+
+
+def test_what_a_certificate_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "budget", "--teammates", "5", "--attackers", "1", "--certify")
+    assert (code, err) == (0, "")
+    rows = [line.split() for line in out.splitlines() if line.startswith(" 1 ")]
+    assert rows[1] == ["1", "2", "10", "4", "5", "9", "2", "never"]
+    found = run_json(capsys, "budget", "--teammates", "20", "--certify", "--subset", "2", "--max-trials", "60")
+    assert [row["attackers"] for row in found["certify"]] == [1, 2]
+    assert found["certify"][1]["not_invented"] == 19
+    assert found["certify"][1]["holds"] >= 0.99
+    assert set(found) == {"question", "certify"}
+    sizes = run_json(capsys, "budget", "--teammates", "1", "--certify")["certify"]
+    assert [(r["attackers"], r["subset"], r["not_invented"]) for r in sizes] == [(1, 1, None)]
+
+
+def test_frames_until_an_attacker_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, *TEAM, "--audit", "1/5")
+    assert (code, err) == (0, "")
+    assert "a pass checks every teammate once in 5 frames" in " ".join(out.split())
+    assert [line.split()[-5:] for line in out.splitlines() if line.startswith(" dealt anew")] == [
+        ["1", "5", "1", "5", "3"],
+        ["1", "9", "1", "9", "3.6"],
+        ["2", "4", "1", "4", "2"],
+        ["2", "6", "0.990", "7", "2.2"],
+    ]
+    found = run_json(capsys, "budget", "--teammates", "5", "--audit", "0.2", "--confidence", "1")
+    assert [row["count"] for row in found["audit"]] == [5, 9, None]
+    assert found["question"]["audit"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--audit", "2"), "expected audit to be a number in [0, 1], got '2'"),
+        (("--audit", "0"), "expected a rate in [0.001, 1], got 0"),
+        (("--audit", "0.1", "--attackers", "0"), "expected --attackers M >= 1 with --audit, got 0"),
+        (("--certify", "--attackers", "7"), "expected attackers to be 0 to 5, got 7"),
+        (("--certify", "--subset", "6"), "expected subset to be 1 to 5, got 6"),
+    ],
+)
+def test_wrong_questions_of_certificates_and_audits(
+    capsys: pytest.CaptureFixture[str], args: tuple[str, ...], message: str
+) -> None:
+    code, out, err = run(capsys, "budget", "--teammates", "5", *args)
+    assert (code, out) == (2, "")
+    assert message in err

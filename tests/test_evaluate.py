@@ -13,7 +13,7 @@ import pytest
 from benchmarks.grid import entries, kill_and_resume
 from robosac.cli import main
 from robosac.evaluation.metrics import FrameRecord
-from robosac.experiments import frame_cache, work
+from robosac.experiments import frame_cache, scenes, work
 from robosac.experiments.axes import attack_specs, defense_specs
 from robosac.experiments.frame_cache import FrameCache
 from robosac.experiments.lock import alone_in
@@ -350,3 +350,50 @@ def test_records_say_how_far_and_how_much(done):
         assert record.boxes == len(record.matches.scores) and set(record.suspicion) == record.teammates
     curve = read(done)["noise", 1, "robosac"]["roc"]
     assert all(a <= b for a, b in pairwise(curve["fpr"])) and np.isclose(curve["fpr"][-1], 1)
+
+
+# ------------------------------------------------------------------------------------- multiples of the features' sd
+IN_SD = ("--scenes", "1", "--frames", "1", "--attackers", "1", "--defense", "none", "--detector", "mean-unbounded")
+
+
+def test_a_budget_in_sd_is_the_number_that_is_printed(tmp_path, monkeypatch, capsys):
+    """One number for all scenes and processes, in the table, the CSV, the entry and the key of its shards."""
+    monkeypatch.setattr(scenes, "SCALE_FRAMES", 2)
+    multiple = evaluate(tmp_path / "sd", *IN_SD, "--attack", "noise:epsilon=2sd")
+    (entry,), said = read(multiple).values(), " ".join(capsys.readouterr().out.split())
+    std, budget = entry["cell"]["feature_std"], entry["cell"]["budget"]
+    assert entry["cell"]["multiple"] == "2sd" and budget == 2 * std > 0
+    assert f"(2sd = {budget:g}, 1sd = {std:g})" in said
+    assert entry["config"]["attack"]["multiples"] == ["2sd"] and entry["config"]["attack"]["epsilon"] == budget
+    (row,) = csv.DictReader((multiple / "table.csv").read_text().splitlines())
+    assert row["budget as a multiple"] == "2sd" and float(row["1sd, of the features"]) == std
+    assert f"(2sd = {budget:g}, 1sd = {std:g})" in (multiple / "table.md").read_text()
+    plain = evaluate(tmp_path / "plain", *IN_SD, "--attack", f"noise:epsilon={budget}")
+    assert [r["digest"] for r in entry["per_frame"]] == [
+        r["digest"] for e in read(plain).values() for r in e["per_frame"]
+    ]
+    assert not set(shards(plain)) & set(shards(multiple))
+
+
+def test_its_scale_does_not_depend_on_how_much_is_played(monkeypatch):
+    monkeypatch.setattr(scenes, "SCALE_FRAMES", 3)
+    grids = [make_grid(None, {"scenes": n, "frames": k, "seeds": s}) for n, k, s in ((1, 1, 1), (5, 2, 3))]
+    few, many = ([f.scenario for f in scenes.scale_frames(g, "sim:mixed")] for g in grids)
+    assert few == many and len(set(few)) == 3
+
+
+@pytest.mark.parametrize("wrong", ["2xd", "-1sd", "nansd", "0sd"])
+@pytest.mark.parametrize("option", ["--attack=pgd:epsilon={}", "--epsilon={}"])
+def test_what_is_no_multiple_ends_with_2(option, wrong, tmp_path, capsys):
+    evaluate(tmp_path, option.format(wrong), code=2)
+    assert capsys.readouterr().err.startswith("robosac: expected") and not list(tmp_path.iterdir())
+
+
+def test_multiples_are_an_axis(tmp_path):
+    grid = make_grid(None, {"epsilon": ["0.1", "1sd,2.0sd"], "attack": ["pgd"]})
+    assert grid.epsilon == (0.1, "1sd", "2sd")
+    assert [spec.label for spec in attack_specs(grid)] == ["pgd@0.1", "pgd@1sd", "pgd@2sd"]
+    (tmp_path / "g.yaml").write_text("epsilon: [0.1, 1sd, 2 sd]\n")
+    assert make_grid(tmp_path / "g.yaml", {}).epsilon == grid.epsilon
+    with pytest.raises(InputError, match="expected epsilon to be a budget of gps_offset"):
+        attack_specs(make_grid(None, {"epsilon": ["1sd"], "attack": ["gps_offset"]}))

@@ -1,14 +1,22 @@
 """The facade on the shipped detector: what a newcomer types."""
 
+import linecache
+import os
+import subprocess
+import sys
 import warnings
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import robosac
+from robosac.errors import RobosacWarning
 from robosac.registry.detectors import saved_calibration
 from robosac.simulation import scenario
 from robosac.types import Detector, InputError, Request, Verdict
+from tests import toy
 from tests.toy import received
 
 
@@ -66,3 +74,41 @@ def test_an_unknown_detector_lists_the_shipped_ones():
 def test_an_unknown_name_of_the_package():
     with pytest.raises(AttributeError, match="no attribute 'warp'"):
         _ = robosac.warp
+
+
+def test_an_uncalibrated_detector_is_one_line_about_the_users_own_line():
+    """Not about ours: however deep the defence noticed it, in every frame of a loop once."""
+    defended = robosac.wrap(toy.ToyDetector())
+    frames = [toy.frame({"ego": [(1, 2)], "a": [(1, 2)], "b": [(1, 2), (9, 9)]}, scenario=name) for name in "xy"]
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("default")
+        for frame in frames:
+            defended(frame)
+    (one,) = heard
+    assert one.filename == __file__ and linecache.getline(one.filename, one.lineno).strip() == "defended(frame)"
+    said = str(one.message)
+    assert issubclass(one.category, RobosacWarning) and "\n" not in said
+    assert "'toy' uses its default threshold 0.45: it is not calibrated" in said
+    assert "run `robosac calibrate`" in said and "wrap(detector, calibration=FILE)" in said
+
+
+def test_a_calibration_of_another_model_says_whose_it_is(detector):
+    other = replace(saved_calibration(detector), detector="another")
+    scene = toy.frame({"ego": [(1, 2)], "a": [(1, 2)]})
+    with pytest.warns(RobosacWarning, match="the calibration is for 'another', a model of other weights"):
+        robosac.wrap(toy.ToyDetector(), calibration=other)(scene)
+
+
+def test_a_script_prints_it_once(tmp_path):
+    """As a user sees it: the place of the call, the text, and Python's echo of the user's own line."""
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import robosac\nfrom tests import toy\n"
+        "frame = toy.frame({'ego': [(1, 2)], 'a': [(1, 2)]})\n"
+        "defended = robosac.wrap(toy.ToyDetector())\n"
+        "for _ in range(3):\n    defended(frame)\n"
+    )
+    here = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, env=here)
+    first, *echo = done.stderr.splitlines()
+    assert first.startswith(f"{script}:6: RobosacWarning: ") and echo == ["  defended(frame)"]

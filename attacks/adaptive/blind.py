@@ -9,6 +9,7 @@ import torch
 from robosac.air import Air
 from robosac.attacks.adaptive.agreement import KeepsAgreement, similarity
 from robosac.attacks.adaptive.penalised import PenalisedPgd
+from robosac.attacks.base import plain_budget
 from robosac.attacks.features.objectives import Loss
 from robosac.attacks.features.problem import Problem
 from robosac.attacks.features.projection import Reaches
@@ -33,7 +34,7 @@ class BlindArea(PenalisedPgd):
     seen_share: float = number(0.2, low=0.0, high=1.0)
 
     def reach(self, air: Air, message: Message) -> Reaches:
-        return regional_reach(air, message, blind=self.epsilon, seen=self.seen_share * self.epsilon)
+        return regional_reach(air, message, blind=plain_budget(self), seen=self.seen_share * plain_budget(self))
 
 
 @register("pretend_benign")

@@ -11,6 +11,7 @@ from torch import Tensor
 from robosac.air import Air, Knowledge
 from robosac.attacks.adaptive.agreement import similarity
 from robosac.attacks.adaptive.penalised import PenalisedPgd, by_logits
+from robosac.attacks.base import plain_budget
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.gradient import WHITE_BOX
 from robosac.attacks.features.objectives import CleanFrame, Loss
@@ -53,7 +54,7 @@ class FrameUp(PenalisedPgd):
         problem = self.problem(honest, air, colluders, Subsets(named=tuple(map(tuple, subsets))))
         suspect = torch.tensor([victim in s for s in subsets])
         harm, penalty = _goals(problem.clean, suspect, self, knows=air.defense is not None)
-        reach = dict.fromkeys(honest, self.epsilon)
+        reach = dict.fromkeys(honest, plain_budget(self))
         return self.optimised(honest, air, by_logits(problem, harm, penalty), reach)
 
     def framed(self, others: Sequence[Id], scenario: str, colluders: Colluders) -> Id:

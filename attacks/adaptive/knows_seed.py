@@ -11,6 +11,7 @@ import torch
 from robosac.air import Air, Knowledge
 from robosac.attacks.adaptive.agreement import KeepsAgreement
 from robosac.attacks.adaptive.penalised import PenalisedPgd, by_logits
+from robosac.attacks.base import plain_budget
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.gradient import WHITE_BOX
 from robosac.attacks.features.target_subsets import Subsets
@@ -69,7 +70,7 @@ class KnowsSeed(PenalisedPgd):
         """Messages made for one subset, and by how much they lower the loss there: their harm if it is accepted."""
         problem = self.problem(honest, air, colluders, Subsets(named=(tuple(target),)))
         harm, penalty = problem.objective_loss, KeepsAgreement(margin=margin).make_loss(problem.clean)
-        reach = dict.fromkeys(honest, self.epsilon)
+        reach = dict.fromkeys(honest, plain_budget(self))
         sent = self.optimised(honest, air, by_logits(problem, harm, penalty), reach)
         arrays = {(m.sender, n): torch.from_numpy(np.array(m.payload[n])).float() for m in sent for n in floats(m)}
         with torch.no_grad():

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from robosac.air import Air
+from robosac.attacks.base import plain_budget
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.ball import Ball
 from robosac.attacks.features.descent import Arrays, Judge, best, by_autograd, descend, steps_of
@@ -62,7 +63,7 @@ class PenalisedPgd(WhiteBox):
         self, honest: Mapping[Id, Message], air: Air, judged: Judged, reach: Mapping[Id, Reaches]
     ) -> list[Message]:
         """The messages of all attackers in `honest`, optimised together, each feature within its `reach`."""
-        ball = Ball.around(honest, air.codec, Linf(), self.epsilon, reach)
+        ball = Ball.around(honest, air.codec, Linf(), plain_budget(self), reach)
         moves = [np.asarray(reach_of(name, reach[who]), np.float32) for who, name in ball.keys]
         lengths = [torch.from_numpy(np.asarray(self.step_per_epsilon * m, np.float32)) for m in moves]
         rule = steps_of(lengths, last_share=0.1, steps=self.steps)
@@ -77,7 +78,7 @@ class PenalisedPgd(WhiteBox):
 
     def reach(self, air: Air, message: Message) -> Reaches:
         """How far each feature may move, at most `epsilon`."""
-        return self.epsilon
+        return plain_budget(self)
 
     def penalty(self, air: Air, problem: Problem) -> Loss | None:
         """What must stay 0; None where nothing must."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from robosac.attacks.base import plain_budget
 from robosac.attacks.features.ball import Ball, Rng
 from robosac.attacks.features.descent import ArrayLoss, Look, Visit, best, by_autograd, by_loss, descend
 from robosac.attacks.features.gradient import FeatureGradient
@@ -55,7 +56,7 @@ class _HalvedSteps:
     def __init__(self, attack: Apgd, ball: Ball) -> None:
         self.attack, self.steepest, self.project = attack, ball.steepest, ball.project()
         self.checkpoints = set(checkpoints_of(attack.steps))
-        self.length = attack.first_step_per_epsilon * attack.epsilon
+        self.length = attack.first_step_per_epsilon * plain_budget(attack)
         self.previous: list[Tensor] | None = None
         self.losses: list[float] = []
         self.lowest = Visit([], (math.inf,))

@@ -10,16 +10,18 @@ import torch
 from torch import Tensor
 
 from robosac.air import Air
+from robosac.attacks.base import plain_budget
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.ball import Ball
 from robosac.attacks.features.descent import Arrays, Judge, Rule, by_autograd, descend
 from robosac.attacks.features.gradient import WhiteBox
+from robosac.attacks.features.labels import Labels, Threshold
 from robosac.attacks.features.norms import L2, Norm
-from robosac.attacks.features.objectives import Labels, Margin, Threshold
+from robosac.attacks.features.objectives import Margin
 from robosac.attacks.features.problem import Problem
 from robosac.attacks.features.target_subsets import FullFusion, TargetSubsets
 from robosac.attacks.registry import register
-from robosac.attacks.settings import number, part
+from robosac.attacks.settings import number, part, plain_number
 from robosac.types import Id, Message
 
 
@@ -28,7 +30,8 @@ from robosac.types import Id, Message
 class CwL2(WhiteBox):
     """The smallest L2 perturbation that turns enough cells: Adam on `size^2 + c * margin`, c by binary search.
 
-    A cell is turned where its logit is on the other side of 0 by `kappa` or more; the margin is the sum over cells of
+    A cell is turned where its logit is by `kappa` or more on the other side of that of the score which divides objects
+    from background; the margin is the sum over cells of
     what they lack. Every search keeps to the valid range and to the budget by projection (the paper's section V-B names
     it beside its change of variables, which could hardly move a feature that is 0, and most are). Where no search turns
     enough cells, the iterate of the lowest margin is sent.
@@ -47,12 +50,12 @@ class CwL2(WhiteBox):
             that failed and the smallest that did not.
     """
 
-    epsilon: float = 50.0
+    epsilon: float | str = 50.0
     turned: float = number(0.01, low=1e-9, high=1.0)
     kappa: float = number(0.0, low=0.0)
     labels: Labels = part(Labels, Threshold)
     target_subsets: TargetSubsets = part(TargetSubsets, FullFusion)
-    rate: float = number(0.02, low=0.0)
+    rate: float | str = number(0.02, low=0.0, sd=True)
     steps: int = number(25, low=1)
     searches: int = number(4, low=1)
     first_c: float = number(1.0, low=0.0)
@@ -66,7 +69,7 @@ class CwL2(WhiteBox):
         return Margin(labels=self.labels, c=1.0, kappa=self.kappa)
 
     def send(self, honest: Mapping[Id, Message], air: Air, colluders: Colluders) -> Sequence[Message]:
-        ball = Ball.around(honest, air.codec, L2(), self.epsilon)
+        ball = Ball.around(honest, air.codec, L2(), plain_budget(self))
         rng = colluders.rng(air, "problem")
         problem = Problem.on_frame(air, honest, self.objective, self.target_subsets, rng)
         return ball.messages(honest, self.search(problem, ball))
@@ -74,13 +77,13 @@ class CwL2(WhiteBox):
     def search(self, problem: Problem, ball: Ball) -> list[Tensor]:
         """The smallest success over all values of c, or else the lowest margin."""
         fails, succeeds, c = 0.0, math.inf, self.first_c
-        clean, project = ball.tensors(ball.clean), ball.project()
+        clean, project, rate = ball.tensors(ball.clean), ball.project(), plain_number(self.rate, "rate of CwL2")
         smallest, success = math.inf, None
         least, nearest = math.inf, clean
         for _ in range(self.searches):
             succeeded = False
             look = by_autograd(self._judge(c, problem, clean), ball.keys)
-            for found in descend(look, clean, _adam(clean, self.rate), project, self.steps):
+            for found in descend(look, clean, _adam(clean, rate), project, self.steps):
                 size, margin, turned = found.marks
                 if turned >= self.turned:
                     succeeded = True
@@ -94,10 +97,11 @@ class CwL2(WhiteBox):
 
     def _judge(self, c: float, problem: Problem, clean: Sequence[Tensor]) -> Judge:
         """Arrays -> `size^2 + c * margin`, and size^2, margin and share of cells turned as marks."""
-        sign = torch.where(self.labels.mark(problem.clean.logits), 1.0, -1.0)
+        sign = torch.where(problem.clean.marked(self.labels), 1.0, -1.0)
+        boundary = problem.clean.boundary(self.labels)
 
         def judge(arrays: Arrays) -> tuple[Tensor, tuple[float, ...]]:
-            lacking = (sign * problem.logits(arrays)).clamp(min=-self.kappa)
+            lacking = (sign * (problem.logits(arrays) - boundary)).clamp(min=-self.kappa)
             sizes = [(x - x0).square().sum() for x, x0 in zip(arrays.values(), clean, strict=True)]
             size, margin = torch.stack(sizes).sum(), lacking.sum() / len(sign)
             turned = (lacking <= -self.kappa).float().mean()

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robosac.attacks.features.objectives import CleanFrame, Loss, logit
+from robosac.attacks.features.labels import logit
+from robosac.attacks.features.objectives import CleanFrame, Loss
 from robosac.attacks.registry import register
 from robosac.attacks.settings import Settings, number
 
@@ -25,7 +26,8 @@ class Flood(Settings):
     that reads boxes from local maxima takes no two cells side by side. With `spacing` 1 all cells are lifted.
 
     Attributes:
-        score: what a proposal must reach; a low one is enough to be suppressed, and easier to reach.
+        score: what a proposal must reach, at least what the detector reports; a low one is enough to be suppressed, and
+            easier to reach.
         spacing: of the lattice, in cells.
         margin: in logits, over the threshold.
         lead: in logits, by which the cells between stay lower.
@@ -38,7 +40,7 @@ class Flood(Settings):
 
     def make_loss(self, clean: CleanFrame) -> Loss:
         high, wide = clean.logits.shape[-2:]
-        wanted = logit(self.score) + self.margin
+        wanted = logit(max(self.score, clean.scores.reported)) + self.margin
         lattice = torch.zeros(high, wide, dtype=torch.bool, device=clean.logits.device)
         lattice[:: self.spacing, :: self.spacing] = True
 

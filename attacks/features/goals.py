@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from robosac.attacks.features.labels import Threshold, labels_of
 from robosac.attacks.features.objectives import CleanFrame, Labelled, Loss
 from robosac.attacks.registry import register
 from robosac.attacks.settings import Settings, number
@@ -23,7 +24,7 @@ class Hide(Labelled):
     """
 
     def make_loss(self, clean: CleanFrame) -> Loss:
-        return _towards(self.labels.mark(clean.logits), value=0.0)
+        return _towards(clean.marked(self.labels), value=0.0)
 
 
 @register("spoof")
@@ -35,7 +36,7 @@ class Spoof(Labelled):
     """
 
     def make_loss(self, clean: CleanFrame) -> Loss:
-        return _towards(~self.labels.mark(clean.logits), value=1.0)
+        return _towards(~labels_of(self.labels, clean.scores).mark(clean.logits), value=1.0)
 
 
 @register("tu")
@@ -49,7 +50,8 @@ class Tu(Settings):
     here a proposal stays in its cell and the overlap is taken as 1.
 
     Attributes:
-        confident: score above which a proposal is to lose it.
+        confident: score above which a proposal is to lose it; where the clean output has none so confident, the score
+            from which the detector's cells count as objects.
         rejected: score below `confident` above which one is to gain.
         weight: lambda.
         gamma: of the focal factor, which leaves alone those that have gained enough.
@@ -71,6 +73,8 @@ class Tu(Settings):
     def make_loss(self, clean: CleanFrame) -> Loss:
         scores = clean.logits.sigmoid()
         lose = scores > self.confident
+        if not bool(lose.any()):
+            lose = clean.marked(Threshold(at_most=self.confident))
         gain = (scores > self.rejected) & ~lose
 
         def loss(logits: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ import numpy as np
 from torch import Tensor
 
 from robosac.air import Air, Knowledge
-from robosac.attacks.base import Stage, Stateless
+from robosac.attacks.base import Stage, Stateless, plain_budget
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.ball import Ball, Rng
 from robosac.attacks.features.descent import Visit, best, by_autograd, by_loss, descend, last, steps_of
@@ -45,7 +45,7 @@ class WhiteBox(Stateless):
     STAGE: ClassVar = Stage.FEATURES
     BUDGET: ClassVar = "epsilon"
 
-    epsilon: float = number(0.5, low=0.0)
+    epsilon: float | str = number(0.5, low=0.0, sd=True)
 
     def counted_by(self) -> Norm:
         """What the budget counts."""
@@ -82,7 +82,7 @@ class FeatureGradient(WhiteBox):
         return self.norm
 
     def send(self, honest: Mapping[Id, Message], air: Air, colluders: Colluders) -> Sequence[Message]:
-        ball = Ball.around(honest, air.codec, self.norm, self.epsilon)
+        ball = Ball.around(honest, air.codec, self.norm, plain_budget(self))
         rng = colluders.rng(air, "problem")
         problem = Problem.on_frame(air, honest, self.objective, self.target_subsets, rng)
         return ball.messages(honest, self.search(problem, ball, partial(colluders.rng, air)))
@@ -108,7 +108,7 @@ class Descent(FeatureGradient):
         self, problem: Problem, ball: Ball, start: list[Tensor], *, momentum: float = 0.0, judged: bool = False
     ) -> Visit:
         """The last iterate from `start`; its loss is taken only if it is to be `judged`."""
-        rule = steps_of(self.step_per_epsilon * self.epsilon, steepest=ball.steepest, momentum=momentum)
+        rule = steps_of(self.step_per_epsilon * plain_budget(self), steepest=ball.steepest, momentum=momentum)
         look = by_autograd(by_loss(problem.loss), ball.keys)
         return last(descend(look, start, rule, ball.project(), self.steps, judge_last=judged))
 
@@ -123,7 +123,7 @@ class Fgsm(FeatureGradient):
 
     def search(self, problem: Problem, ball: Ball, rng: Rng) -> list[Tensor]:
         look = by_autograd(by_loss(problem.loss), ball.keys)
-        rule = steps_of(self.epsilon, steepest=ball.steepest)
+        rule = steps_of(plain_budget(self), steepest=ball.steepest)
         return last(descend(look, ball.tensors(ball.clean), rule, ball.project(), 1, judge_last=False)).arrays
 
 
@@ -161,7 +161,7 @@ class Pgd(Descent):
 
     def initial(self, clean: Array, rng: np.random.Generator) -> Array:
         """Where the search for one array begins, before it is projected."""
-        std = self.epsilon * self.start_std_per_epsilon * self.norm.spread(clean.size)
+        std = plain_budget(self) * self.start_std_per_epsilon * self.norm.spread(clean.size)
         return np.asarray(clean + std * rng.standard_normal(clean.shape, dtype=np.float32))
 
     def search(self, problem: Problem, ball: Ball, rng: Rng) -> list[Tensor]:

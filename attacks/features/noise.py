@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from robosac.air import Air
-from robosac.attacks.base import Altering, Stage
+from robosac.attacks.base import Altering, Stage, plain_budget
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.projection import feasible_sets
 from robosac.attacks.measures import linf_size
@@ -31,13 +31,13 @@ class _Noise(Altering):
     BUDGET: ClassVar = "epsilon"
     UNIT: ClassVar = "L-inf a feature"
 
-    epsilon: float = number(0.5, low=0.0)
+    epsilon: float | str = number(0.5, low=0.0, sd=True)
 
     def perturbation_size(self, honest: Message, sent: Sequence[Message]) -> float:
         return linf_size(honest, sent)
 
     def altered(self, honest: Message, air: Air, colluders: Colluders) -> Message:
-        allowed = feasible_sets(honest, air.codec, self.epsilon)
+        allowed = feasible_sets(honest, air.codec, plain_budget(self))
         drawn = {n: self.draw(s.lower.shape, colluders.rng(air, honest.sender, n)) for n, s in allowed.items()}
         return honest.with_payload(**{n: s.clip(honest.payload[n] + drawn[n]) for n, s in allowed.items()})
 
@@ -58,7 +58,7 @@ class GaussianNoise(_Noise):
     sigma_per_epsilon: float = number(0.4, low=0.0)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-        return self.epsilon * self.sigma_per_epsilon * rng.standard_normal(shape)
+        return plain_budget(self) * self.sigma_per_epsilon * rng.standard_normal(shape)
 
 
 @register("uniform_noise")
@@ -67,4 +67,4 @@ class UniformNoise(_Noise):
     """Independent noise, uniform over the whole budget, on every feature."""
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-        return rng.uniform(-self.epsilon, self.epsilon, shape)
+        return rng.uniform(-plain_budget(self), plain_budget(self), shape)

@@ -10,19 +10,21 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from robosac.attacks.features.labels import Labels, Scores, Threshold, boundary_of, labels_of
 from robosac.attacks.registry import register
 from robosac.attacks.settings import Settings, number, part
 from robosac.types import BevGrid, InputError, Subset
 
 Loss: TypeAlias = Callable[[Tensor], Tensor]  # logits (S, H, W) -> scalar
+NO_OBJECT: Final = "no cell of the clean output scores enough to count as an object: the attack has nothing to hide"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,8 @@ class CleanFrame:
             None for an attack that does not know the defence, or where there is none.
         thresholds: `(S,)` agreement that each subset must reach; None as above.
         rng: for an objective that chooses a target; the same frame, the same choice.
+        scores: what the detector's scores mean.
+        note: is told what of the attack came to nothing in this frame, in words that are the same in every frame.
     """
 
     logits: Tensor
@@ -50,44 +54,19 @@ class CleanFrame:
     agreement: Callable[[Tensor], Tensor] | None = None
     thresholds: Tensor | None = None
     rng: np.random.Generator | None = None
+    scores: Scores = field(default_factory=Scores)
+    note: Callable[[str], None] = lambda text: None
 
+    def marked(self, labels: Labels) -> Tensor:
+        """Bool `(S, H, W)`: the cells that are objects, by the detector's score where `labels` name none."""
+        marked = labels_of(labels, self.scores).mark(self.logits)
+        if not bool(marked.any()):
+            self.note(NO_OBJECT)
+        return marked
 
-def logit(score: float) -> float:
-    """The class logit of a score in (0, 1)."""
-    return math.log(score / (1 - score))
-
-
-# ---------------------------------------------------------------------------------------------- pseudo-labels
-@runtime_checkable
-class Labels(Protocol):
-    """Which cells count as an object."""
-
-    def mark(self, logits: Tensor) -> Tensor:
-        """Logits `(S, H, W)` -> bool `(S, H, W)`."""
-        ...
-
-
-@register("threshold")
-@dataclass(frozen=True, kw_only=True)
-class Threshold(Settings):
-    """A cell is an object where its score (the sigmoid of its logit) exceeds `score`."""
-
-    score: float = number(0.5, low=1e-6, high=1 - 1e-6)
-
-    def mark(self, logits: Tensor) -> Tensor:
-        return logits > logit(self.score)
-
-
-@register("peaks")
-@dataclass(frozen=True, kw_only=True)
-class Peaks(Settings):
-    """As `Threshold`, but only the local maxima of each 3x3 neighbourhood: one cell an object."""
-
-    score: float = number(0.5, low=1e-6, high=1 - 1e-6)
-
-    def mark(self, logits: Tensor) -> Tensor:
-        highest = F.max_pool2d(logits[:, None], 3, stride=1, padding=1)[:, 0]
-        return Threshold(score=self.score).mark(logits) & (logits >= highest)
+    def boundary(self, labels: Labels) -> float:
+        """The logit that divides objects from background; 0 where labels are not by score."""
+        return boundary_of(labels_of(labels, self.scores))
 
 
 # ------------------------------------------------------------------------------------------------- objectives
@@ -121,7 +100,7 @@ class InvertedBce(Labelled):
     """
 
     def make_loss(self, clean: CleanFrame) -> Loss:
-        target = (~self.labels.mark(clean.logits)).to(clean.logits.dtype)
+        target = (~clean.marked(self.labels)).to(clean.logits.dtype)
         return lambda logits: F.binary_cross_entropy_with_logits(logits, target)
 
 
@@ -131,7 +110,7 @@ class BalancedInvertedBce(Labelled):
     """As `InvertedBce`, but objects and background weigh the same: hides as hard as it floods."""
 
     def make_loss(self, clean: CleanFrame) -> Loss:
-        marked = self.labels.mark(clean.logits)
+        marked = clean.marked(self.labels)
         target = (~marked).to(clean.logits.dtype)
         objects = marked.sum(dim=(1, 2), keepdim=True)
         background = marked[0].numel() - objects
@@ -145,7 +124,8 @@ class BalancedInvertedBce(Labelled):
 class Margin(Labelled):
     """Carlini and Wagner's margin as ROBOSAC uses it: `c * max(z_true - z_other, -kappa)`, mean over all cells.
 
-    With one logit z a cell, `z_true - z_other` is z where the pseudo-label is an object and -z where it is background.
+    With one logit z a cell, `z_true - z_other` is z where the pseudo-label is an object and -z where it is background,
+    z counted from the logit of the score that divides them (0 for 0.5).
     Cells that are flipped by more than `kappa` are left alone, which spends the budget on those that are not.
 
     Attributes:
@@ -157,8 +137,8 @@ class Margin(Labelled):
     kappa: float = number(0.0, low=0.0)
 
     def make_loss(self, clean: CleanFrame) -> Loss:
-        sign = torch.where(self.labels.mark(clean.logits), 1.0, -1.0)
-        return lambda logits: self.c * (sign * logits).clamp(min=-self.kappa).mean()
+        sign, boundary = torch.where(clean.marked(self.labels), 1.0, -1.0), clean.boundary(self.labels)
+        return lambda logits: self.c * (sign * (logits - boundary)).clamp(min=-self.kappa).mean()
 
 
 @register("weighted_sum")

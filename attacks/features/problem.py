@@ -15,6 +15,7 @@ from torch import Tensor
 
 from robosac.air import Air, Knowledge
 from robosac.attacks.features.descent import Arrays
+from robosac.attacks.features.labels import scores_of
 from robosac.attacks.features.objectives import CleanFrame, Loss, Objective
 from robosac.attacks.features.target_subsets import TargetSubsets
 from robosac.capabilities import Differentiable
@@ -66,6 +67,8 @@ class Problem:
             agreement=None if defense is None else defense.against(alone, air.ego, air.detector.grid),
             thresholds=None if defense is None else torch.tensor([defense.threshold(len(s)) for s in subsets]),
             rng=rng,
+            scores=scores_of(air.detector, session, subsets),
+            note=air.note,
         )
         return Problem(session, attackers, clean, objective.make_loss(clean))
 

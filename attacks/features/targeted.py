@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from robosac.attacks.features.objectives import CleanFrame, Loss, Peaks, logit
+from robosac.attacks.features.labels import Peaks, Scores, labels_of, logit
+from robosac.attacks.features.objectives import NO_OBJECT, CleanFrame, Loss
 from robosac.attacks.registry import register
 from robosac.attacks.settings import Settings, number
 from robosac.types import InputError
@@ -44,7 +45,7 @@ class _Targeted(Settings, ABC):
         """Bool `(H, W)`: cells worth choosing, in the attackers' reach or not."""
 
     @abstractmethod
-    def wanted(self, logits: Tensor, cell: Cell) -> Tensor:
+    def wanted(self, logits: Tensor, cell: Cell, scores: Scores) -> Tensor:
         """How far logits `(S, H, W)` are from the goal, a scalar, 0 where it is reached."""
 
     def target(self, clean: CleanFrame) -> Cell | None:
@@ -66,7 +67,7 @@ class _Targeted(Settings, ABC):
 
         def loss(logits: Tensor) -> Tensor:
             moved = ((logits.sigmoid() - scores).square() * pinned).sum() / len(scores)
-            reached = logits.new_zeros(()) if cell is None else self.wanted(logits, cell)
+            reached = logits.new_zeros(()) if cell is None else self.wanted(logits, cell, clean.scores)
             return reached + self.pin * moved
 
         return loss
@@ -96,7 +97,7 @@ class FakeOne(_Targeted):
         inner[c : inner.shape[0] - c, c : inner.shape[1] - c] = True
         return (around < logit(self.background)) & inner
 
-    def wanted(self, logits: Tensor, cell: Cell) -> Tensor:
+    def wanted(self, logits: Tensor, cell: Cell, scores: Scores) -> Tensor:
         """A hinge on the cell, so that the budget goes to the pin once the object is there."""
         return (logit(self.score) + self.margin - logits[:, cell[0], cell[1]]).clamp(min=0).mean()
 
@@ -107,14 +108,15 @@ class HideOne(_Targeted):
     """An object that is there disappears: no cell within `hidden_cells` of its peak keeps a score.
 
     Attributes:
-        min_score: of an object worth hiding, in every subset of the loop.
-        score: that no cell of it may keep.
+        min_score: of an object worth hiding, in every subset of the loop; None takes the score from which a cell of the
+            detector counts as an object.
+        score: that no cell of it may keep; None takes the score from which the detector reports a box.
         hidden_cells: half-width of the square that must be empty.
         apart_cells: no other object's peak is in this half-width around it, where there is such an object.
     """
 
-    min_score: float = number(0.5, low=1e-6, high=1 - 1e-6)
-    score: float = number(0.1, low=1e-6, high=1 - 1e-6)
+    min_score: float | None = number(None, low=1e-6, high=1 - 1e-6)
+    score: float | None = number(None, low=1e-6, high=1 - 1e-6)
     hidden_cells: int = number(2, low=0)
     apart_cells: int = number(3, low=0)
 
@@ -128,17 +130,20 @@ class HideOne(_Targeted):
 
     def candidates(self, clean: CleanFrame) -> Tensor:
         least = clean.logits.amin(dim=0)
-        peaks = Peaks(score=self.min_score).mark(least[None])[0]
+        peaks = labels_of(Peaks(score=self.min_score), clean.scores).mark(least[None])[0]
+        if not bool(peaks.any()):
+            clean.note(NO_OBJECT)
         wide = 2 * self.apart_cells + 1
         many = F.avg_pool2d(peaks[None, None].float(), wide, stride=1, padding=self.apart_cells)[0, 0] * wide**2 > 1.5
         alone = peaks & ~many & within_reach(clean)
         return alone if bool(alone.any()) else peaks
 
-    def wanted(self, logits: Tensor, cell: Cell) -> Tensor:
+    def wanted(self, logits: Tensor, cell: Cell, scores: Scores) -> Tensor:
         """The largest excess counts as much as their mean: one cell left is an object left."""
         rows, cols = _around(cell, self.hidden_cells)
         square = logits[:, rows, cols].flatten(1)
-        over = (square - logit(self.score) + self.margin).clamp(min=0)
+        kept = scores.reported if self.score is None else self.score
+        over = (square - logit(kept) + self.margin).clamp(min=0)
         return (over.amax(dim=1) + over.mean(dim=1)).mean()
 
 

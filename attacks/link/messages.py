@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from robosac.air import Air, Attacker, Knowledge, attacker_of, invented
-from robosac.attacks.base import Budgeted, Measured, Stage, Stateless
+from robosac.attacks.base import Budgeted, Measured, Stage, Stateless, plain_budget
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.measures import same_but
 from robosac.attacks.pose.claims import moved
@@ -95,7 +95,7 @@ class Sybil(Budgeted):
         if self.carries is None:
             return same_but(honest, said, "world_T_payload")
         home = replace(said, world_T_payload=honest.world_T_payload)
-        return self.carries.perturbation_size(honest, [home]) <= self.carries.budget
+        return self.carries.perturbation_size(honest, [home]) <= plain_budget(self.carries)
 
 
 @dataclass(frozen=True)

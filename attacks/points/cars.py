@@ -130,6 +130,8 @@ class RemoveCar(_Cars):
             found.append(transform_boxes(invert_pose(air.to.world_T_ego) @ view.world_T_sensor, alone.boxes[sure]))
             scores.append(alone.scores[sure])
         boxes, score = np.concatenate(found), np.concatenate(scores)
+        if not len(boxes):
+            air.note(f"no car that the attackers see by themselves scores {self.min_score:g}: there is none to remove")
         kept = nms_bev(boxes, score, 0.1)
         boxes = boxes[kept]
         distance = np.hypot(boxes[:, 0], boxes[:, 1])

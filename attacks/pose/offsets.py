@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from robosac.air import Air
-from robosac.attacks.base import Budgeted, Stage
+from robosac.attacks.base import Budgeted, Stage, plain_budget
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.pose.claims import Move, heading_size, offset_size, within
 from robosac.attacks.registry import register
@@ -117,7 +117,7 @@ class PoseAttacker:
     def _claimed(self, who: Id, message: Message, air: Air) -> Message:
         seconds = (message.sensed_ns - self.began_ns.setdefault(who, message.sensed_ns)) / 1e9
         move = self.attack.claim(seconds, keyed_rng(self.colluders.seed, air.scenario, who, "pose"))
-        return within(message, move, self.attack.perturbation_size, self.attack.budget)
+        return within(message, move, self.attack.perturbation_size, plain_budget(self.attack))
 
 
 def _towards(direction: float, metres: float) -> Move:

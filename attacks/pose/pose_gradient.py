@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from robosac.air import Air, Knowledge, invented
-from robosac.attacks.base import Stage, Stateless
+from robosac.attacks.base import Stage, Stateless, plain_budget
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.descent import Visit, best, descend, steps_of
 from robosac.attacks.features.gradient import WHITE_BOX
@@ -93,7 +93,7 @@ class PoseGradient(Stateless):
 
     def _claimed(self, honest: Mapping[Id, Message], at: Tensor) -> dict[Id, Message]:
         return {
-            who: within(m, self.move(row), self.perturbation_size, self.budget)
+            who: within(m, self.move(row), self.perturbation_size, plain_budget(self))
             for (who, m), row in zip(honest.items(), at.numpy(), strict=True)
         }
 

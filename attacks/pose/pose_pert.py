@@ -12,10 +12,11 @@ from torch import Tensor
 
 from robosac.air import Air, Attacker
 from robosac.attacks.adaptive.penalised import Judged, PenalisedPgd
-from robosac.attacks.base import StatelessAttacker
+from robosac.attacks.base import StatelessAttacker, plain_budget
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.descent import Arrays
-from robosac.attacks.features.objectives import Peaks
+from robosac.attacks.features.labels import Peaks, labels_of
+from robosac.attacks.features.objectives import NO_OBJECT
 from robosac.attacks.features.problem import Problem
 from robosac.attacks.features.projection import Reaches
 from robosac.attacks.features.regions import on_map, on_sender_maps
@@ -38,19 +39,20 @@ class PosePert(PenalisedPgd):
     Attributes:
         shift_m: how far the centre of the box is to go, below 1.
         bearing_deg: direction of the shift in the ego frame, counter-clockwise from +x; None draws it.
-        min_score: of an object that is worth moving.
+        min_score: of an object that is worth moving; None takes the score from which the detector's cells count as
+            objects.
         score_tolerance: no score of the map may change by more.
         box_tolerance_m: no other object's centre, nor the length or width of this one, may change by more.
         radius_m: see above.
     """
 
-    epsilon: float = 0.5
+    epsilon: float | str = 0.5
     penalty_weight: float = 2.0
     step_per_epsilon: float = 0.1
     steps: int = 40
     shift_m: float = number(0.9, low=0.0, high=1.0)
     bearing_deg: float | None = number(None)
-    min_score: float = number(0.5, low=1e-6, high=1 - 1e-6)
+    min_score: float | None = number(None, low=1e-6, high=1 - 1e-6)
     score_tolerance: float = number(0.2, low=0.0, high=1.0)
     box_tolerance_m: float = number(0.2, low=0.0)
     radius_m: float = number(8.0, low=0.0)
@@ -70,7 +72,9 @@ class PosePert(PenalisedPgd):
             )
         with torch.no_grad():
             logits, boxes = session.logits_and_boxes({}, problem.clean.subsets)
-        objects = Peaks(score=self.min_score).mark(logits)[0]
+        objects = labels_of(Peaks(score=self.min_score), problem.clean.scores).mark(logits)[0]
+        if not bool(objects.any()):
+            problem.clean.note(NO_OBJECT)
         cells = objects.nonzero().numpy()
         centres = boxes[0][objects][:, :2].double().numpy()
         covered = [on_map(centres, grid, air.to.world_T_ego, m.world_T_payload) for m in honest.values()]
@@ -88,7 +92,7 @@ class PosePert(PenalisedPgd):
         y = grid.y_min_m + (np.arange(grid.rows) + 0.5) * grid.cell_m
         near = np.hypot(x[None, :] - centre[0], y[:, None] - centre[1]) <= self.radius_m
         shares = on_sender_maps(near, grid, air, message)
-        return {name: self.epsilon * share.astype(np.float64) for name, share in shares.items()}
+        return {name: plain_budget(self) * share.astype(np.float64) for name, share in shares.items()}
 
     def _judged(
         self,

@@ -12,6 +12,7 @@ import numpy as np
 from robosac.air import Air, Attacker, Knowledge
 from robosac.attacks.base import Measured, Stage
 from robosac.attacks.settings import Settings, part
+from robosac.feature_scale import Amount
 from robosac.types import Message, Subset
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Wrapping(Settings):
         return self.attack.unit
 
     @property
-    def budget(self) -> float:
+    def budget(self) -> Amount:
         return self.attack.budget
 
     @property
@@ -49,7 +50,7 @@ class Wrapping(Settings):
         """Whether it is to be played on a detector whose messages are in the ego's frame (see `AfterWarp`)."""
         return bool(getattr(self.attack, "needs_ego_frame", False))
 
-    def with_budget(self, budget: float) -> Self:
+    def with_budget(self, budget: Amount) -> Self:
         return dataclasses.replace(self, attack=self.attack.with_budget(budget))
 
     def perturbation_size(self, honest: Message, sent: Sequence[Message]) -> float:

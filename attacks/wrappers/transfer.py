@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from robosac.air import Air, Attacker, Knowledge
-from robosac.attacks.base import Stage
+from robosac.attacks.base import Stage, plain_budget
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.projection import feasible_sets
 from robosac.attacks.measures import floats
@@ -125,14 +125,14 @@ class TransferAttacker:
                 target = honest.payload[name].shape if name in honest.payload else None
                 raise self._mismatch(name, target, a.shape)
             added[name] = b.astype(np.float64) - a.astype(np.float64)
-        allowed = {n: s for n, s in feasible_sets(honest, air.codec, attack.budget).items() if n in added}
+        allowed = {n: s for n, s in feasible_sets(honest, air.codec, plain_budget(attack)).items() if n in added}
 
         def scaled(share: float) -> Message:
             arrays: dict[str, Array] = {n: r.clip(honest.payload[n] + share * added[n]) for n, r in allowed.items()}
             return honest.with_payload(**arrays)
 
         share, less = 1.0, 1e-7  # a norm over all elements may exceed its budget by rounding, or by the clean arrays
-        while not attack.perturbation_size(honest, [scaled(share)]) <= attack.budget and share > 0:
+        while not attack.perturbation_size(honest, [scaled(share)]) <= plain_budget(attack) and share > 0:
             share, less = max(share - less, 0.0), 2 * less
         return scaled(share) if share > 0 else honest
 

@@ -54,6 +54,14 @@ class EgoFrameDetector:
         return self.inner.grid
 
     @property
+    def reporting_threshold(self) -> float:
+        return self.inner.reporting_threshold
+
+    @property
+    def label_score(self) -> float:
+        return self.inner.label_score
+
+    @property
     def codec(self) -> Codec:
         inner = self.inner.codec
         return Codec(f"{inner.name}:ego-frame", {**inner.arrays, VALID: (_SHAPE, "uint8", 0.0, 1.0)})

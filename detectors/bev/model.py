@@ -16,6 +16,7 @@ from robosac.detectors.device import usable_device
 from robosac.types import BevGrid, Codec, Message, Request, View
 
 FEATURES: Final = "features"
+LABEL_SCORE: Final = 0.5
 SHAPE: Final = (CHANNELS, MAP.rows, MAP.cols)
 
 
@@ -41,6 +42,16 @@ class BevModel:
     @property
     def grid(self) -> BevGrid:
         return MAP
+
+    @property
+    def reporting_threshold(self) -> float:
+        """Low, so that a curve of precision over recall is whole: most boxes of such a score are no objects."""
+        return self.header.decode.score_threshold
+
+    @property
+    def label_score(self) -> float:
+        """Where it is as likely as not that there is an object."""
+        return max(LABEL_SCORE, self.reporting_threshold)
 
     @property
     def codec(self) -> Codec:

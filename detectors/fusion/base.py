@@ -44,6 +44,10 @@ class PerVehicle:
         return self._grid
 
     @property
+    def reporting_threshold(self) -> float:
+        return self.min_score
+
+    @property
     def codec(self) -> Codec:
         raise NotImplementedError
 

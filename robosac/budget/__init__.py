@@ -18,6 +18,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+from robosac.budget.audit import AuditLaw as AuditLaw
+from robosac.budget.audit import Frames as Frames
+from robosac.budget.audit import audit_frames as audit_frames
+from robosac.budget.audit import pass_frames as pass_frames
+from robosac.budget.audit import unchecked as unchecked
+from robosac.budget.certify import Votes as Votes
+from robosac.budget.certify import votes_needed as votes_needed
 from robosac.budget.laws import PERFECT as PERFECT
 from robosac.budget.laws import STEP_LIMIT, Draws, Independent, NoRepeats
 from robosac.budget.laws import Law as Law
@@ -88,8 +95,6 @@ def trials(
         return Trials(None, 0.0, "impossible: the verifier refuses every frame")
     wanted = p / (1 - frame)  # of the frames that are not refused
     count, reached = draws.trials_for_clean(wanted, a, b)
-    if wanted > 1:  # then only the most that can be reached is reported
-        count = None
     success = float(reached * (1 - frame))
     if count is None:
         return Trials(None, success, _why_impossible(p, success, draws, verifier))

@@ -186,7 +186,7 @@ class NoRepeats:
             before = many.chances(count - 1, a, b).clean
             if reached - wanted > _NEGLIGIBLE and wanted - before > _NEGLIGIBLE:
                 return count, reached
-        elif self._repeats(steps) <= _NEGLIGIBLE:
+        elif count != 0 and self._repeats(steps) <= _NEGLIGIBLE:
             return None, many.chances(steps, a, b).clean
         clean, of = 0, 1
         for trials, (clean, _, _, _, of) in enumerate(self._follow(steps, a, b)):

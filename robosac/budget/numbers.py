@@ -110,11 +110,13 @@ def all_miss(good: int, total: int, draws: int) -> Fraction:
 
 def fewest_draws(good: int, total: int, miss: Fraction, *, at_most: int | None) -> int | None:
     """The smallest number of different draws that miss all of the good ones with at most the probability `miss` < 1;
-    None where there are no good ones. `at_most` is a bound that is known already.
+    None where there are no good ones, or `miss` is below 0. `at_most` is a bound that is known already.
     """
     bad = total - good
-    if good == 0 or miss <= 0:
-        return bad + 1 if good else None  # for certainty all bad ones and one more
+    if good == 0 or miss < 0:
+        return None
+    if miss == 0:
+        return bad + 1  # for certainty all bad ones and one more
     upper = bad + 1 if at_most is None else min(at_most, bad + 1)
     if upper <= 10_000:
         return bisect_left(range(upper + 1), True, key=lambda n: misses_at_most(good, total, n, miss))
@@ -129,7 +131,7 @@ def fewest_draws(good: int, total: int, miss: Fraction, *, at_most: int | None) 
 def misses_at_most(good: int, total: int, draws: int, miss: Fraction) -> bool:
     """Whether `all_miss(good, total, draws) <= miss`, never decided by rounding."""
     if draws > total - good:
-        return True  # not all of them can be bad
+        return miss >= 0  # not all of them can be bad
     if min(draws, good) * total.bit_length() <= 16 * EXACT_BITS:
         missed, of = _ways(good, total, draws)
         return missed * miss.denominator <= miss.numerator * of

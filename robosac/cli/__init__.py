@@ -6,7 +6,9 @@ Each module holds a function of its command's name, or a `typer.Typer` of severa
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any, Final
 
@@ -14,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from robosac import __version__
-from robosac.errors import InputError, RobosacError
+from robosac.errors import InputError, RobosacError, RobosacWarning
 
 COMMANDS: Final = {  # with the first sentence of each help, so that listing them opens none
     "budget": "How many random subsets to try, and how large they may be.",
@@ -96,13 +98,36 @@ def _root(
     pass
 
 
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """The project's own warnings are a line on standard error, without the place in the code; others stay as they are.
+
+    The same one is said once.
+    """
+    before, said = warnings.showwarning, set[str]()
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if not issubclass(category, RobosacWarning):
+            before(message, category, *where, **more)
+        elif str(message) not in said:
+            said.add(str(message))
+            print(f"robosac: {message}", file=sys.stderr)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; the project's own errors and the operating system's become one line and an exit code.
 
     Exit codes: 0 done (an honest "impossible" included), 1 failed, 2 the arguments are wrong, 130 stopped by Ctrl-C.
     """
     try:
-        app(args=None if args is None else list(args), prog_name="robosac")
+        with _warnings_in_a_line():
+            app(args=None if args is None else list(args), prog_name="robosac")
     except RobosacError as error:
         print(f"robosac: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)

@@ -20,8 +20,9 @@ from robosac.cli.attack_words import acts, said_by, wrapped
 from robosac.defenses import NoDefense
 from robosac.evaluation.ap import counted, match_truth
 from robosac.evaluation.play import EncodedFrame, Moment, Played, encode_frames, play_encoded
+from robosac.feature_scale import in_words
 from robosac.files import check_writable, write_whole
-from robosac.registry.attacks import described, open_attack
+from robosac.registry.attacks import described, fitted, open_attack
 from robosac.registry.defenses import policy
 from robosac.registry.detectors import open_detector, saved_calibration
 from robosac.simulation import Scenario, scenario
@@ -103,12 +104,13 @@ def draw(settings: GallerySettings, name: str) -> Drawn:
         "what": row["about"],
         "stage": row["stage"],
         "needs to know": ", ".join(row["knows"]),
-        "budget": f"{row['budget']:g} {row['unit']} ({row['novelty']})",
+        "budget": f"{in_words(row['budget'])} {row['unit']} ({row['novelty']})",
         "source": row["source"],
     }
     try:
         victim = victim_of(attack, settings.detector)
-        shot = play(settings, attack, victim)
+        here = [_moment(settings.scene, settings.seed, 0).frame]  # a picture of one scene: its own scale
+        shot = play(settings, fitted(attack, _detector(victim), lambda: here), victim)
     except RobosacError as error:
         return Drawn(name, facts, reason=" ".join(str(error).split()))
     facts |= {"detector": victim, "frame": str(shot.frame.index), "sent": "; ".join(shot.said)}

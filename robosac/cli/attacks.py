@@ -15,6 +15,7 @@ import typer
 from robosac.cli.attack_gallery import GallerySettings, draw_all
 from robosac.cli.options import DetectorName, Json, Seed
 from robosac.cli.progress import progress_bar
+from robosac.feature_scale import in_words
 from robosac.registry.attacks import described
 from robosac.types import InputError
 
@@ -104,7 +105,7 @@ def _show_table(rows: Sequence[Row]) -> None:
     table.add_column("source", overflow="fold")
     for row in rows:
         marks = ["x" if text in row["knows"] else "" for text in _MARKS]
-        budget = f"{row['budget']:g} {row['unit']}"
+        budget = f"{in_words(row['budget'])} {row['unit']}"
         cells = [row["name"], row["stage"], *marks, budget, row["novelty"], brief(row["source"])]
         table.add_row(*(Text(str(c)) for c in cells))
     console = _console()
@@ -123,7 +124,14 @@ def as_markdown(rows: Sequence[Row]) -> str:
     for row in rows:
         marks = ["x" if text in row["knows"] else "" for text in _MARKS]
         source = brief(row["source"], 60).replace("|", "/")
-        cells = [f"`{row['name']}`", row["stage"], *marks, f"{row['budget']:g} {row['unit']}", row["novelty"], source]
+        cells = [
+            f"`{row['name']}`",
+            row["stage"],
+            *marks,
+            f"{in_words(row['budget'])} {row['unit']}",
+            row["novelty"],
+            source,
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -132,7 +140,7 @@ def _show_one(row: Row) -> None:
     import yaml
 
     console = _console()
-    budget = f"{row['budget']:g} {row['unit']}"
+    budget = f"{in_words(row['budget'])} {row['unit']}"
     console.print(f"{row['name']}: {row['about']}\n", markup=False)
     for label, text in (
         ("stage", row["stage"]),

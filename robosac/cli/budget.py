@@ -12,6 +12,7 @@ import typer
 
 from robosac import budget as laws
 from robosac.budget import Law, Verifier, as_probability
+from robosac.cli.budget_proofs import audits, votes
 from robosac.cli.options import Json, command_of
 from robosac.errors import InputError
 from robosac.files import check_writable_file
@@ -35,6 +36,13 @@ class Question:
     table: Annotated[bool, typer.Option("--table", help="Every number of attackers and subset size.")] = False
     false_accept: Annotated[str, typer.Option(help="a: a contaminated subset is accepted.")] = "0"
     false_reject: Annotated[str, typer.Option(help="b: an attacker-free subset (or a whole frame) is refused.")] = "0"
+    certify: Annotated[
+        bool,
+        typer.Option("--certify", help="What a box's certificate takes; with --max-trials of so many subsets."),
+    ] = False
+    audit: Annotated[
+        str | None, typer.Option(metavar="RATE", help="Frames until an attacker is checked; share checked a frame.")
+    ] = None
     plot: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Picture of success over trials (.png .pdf .svg).")
     ] = None
@@ -76,8 +84,8 @@ def show(question: Question) -> None:
 def answer(question: Question) -> Row:
     """Everything that the question asks for, as plain data without NaN or infinity.
 
-    Keys that hold lists of rows: `trials`, `outcomes` (imperfect verifier), `largest_subset`, `table`, `a2cp`. A number
-    that does not exist is None, and its row's `reason` says why.
+    Keys that hold lists of rows: `trials`, `outcomes` (imperfect verifier), `largest_subset`, `table`, `a2cp`,
+    `certify`, `audit`. A number that does not exist is None, and its row's `reason` says why.
     """
     m = question.known_attackers
     p = as_probability(question.confidence, "confidence")
@@ -85,11 +93,23 @@ def answer(question: Question) -> Row:
     for name in ("teammates", "attackers", "subset", "max_trials"):
         if (value := getattr(question, name)) is not None and value < 0:
             raise InputError(f"expected --{name.replace('_', '-')} >= 0, got {value}; give a whole number")
-    asked = {k: v for k, v in asdict(question).items() if k not in ("plot", "json")} | {"attackers": m}
+    asked = {k: v for k, v in asdict(question).items() if k not in ("plot", "json", "certify")} | {"attackers": m}
     asked.update(
         {key: float(as_probability(asked[key], key)) for key in ("confidence", "false_accept", "false_reject")}
     )
     found: Row = {"question": asked}
+    if question.audit is not None:
+        asked["audit"] = float(as_probability(question.audit, "audit"))
+        found["audit"] = audits(question.teammates, 1 if m is None else m, question.audit, p)
+    if question.certify:
+        sizes = range(1, question.teammates + 1) if question.subset is None else [question.subset]
+        found["certify"] = [
+            votes(question.teammates, k, s, question.max_trials, p)
+            for k in (range(1, min(2, question.teammates) + 1) if m is None else (m,))
+            for s in sizes
+        ]
+    if len(found) > 1:
+        return found
     if m is None and question.subset is None and question.max_trials is None and not question.table:
         found["a2cp"] = _a2cp(question.teammates, p)
         return found

@@ -21,6 +21,7 @@ def show_answer(found: Row, console: Console | None = None) -> None:
     asked = found["question"]
     console.print(_headline(asked))
     parts = {"trials": _trials, "outcomes": _outcomes, "largest_subset": _sizes, "table": _grid, "a2cp": _a2cp}
+    parts |= {"certify": _certify, "audit": _audit}
     for key, part in parts.items():
         if key in found:
             part(found[key], asked, console)
@@ -138,3 +139,48 @@ def _a2cp(rows: list[Row], asked: Row, console: Console) -> None:
     cells = [[str(r["subset"]), str(r["attackers"]), *(count(r[f"tries_{law}"]) for law in LAWS)] for r in rows]
     title = "Probing for the number of attackers (A2CP): most tries by subset size"
     _show(console, title, columns, cells, empty="no teammates: the ego is alone")
+
+
+def _or_never(value: int | None) -> str:
+    return "never" if value is None else count(value)
+
+
+def _certify(rows: list[Row], asked: Row, console: Console) -> None:
+    sampled = asked["max_trials"] is not None
+    columns = ["m / attackers", "s / subset", f"subsets / {'sampled' if sampled else 'all of size s'}"]
+    columns += ["with attackers / at most", "votes / not invented", "votes / nor hidden"]
+    columns += ["supporters / not invented", "supporters / nor hidden"]
+    keys = ["not_invented", "not_hidden", "supporters", "supporters_not_hidden"]
+    if sampled:
+        columns.append("votes hold / probability")
+    cells = [
+        [str(r["attackers"]), str(r["subset"]), count(r["decoded"]), count(r["touched"])]
+        + [_or_never(r[key]) for key in keys]
+        + ([chance(r["holds"])] if sampled else [])
+        for r in rows
+    ]
+    _show(console, "What it takes to certify a box", columns, cells, empty="no teammates: the ego's boxes are its own")
+    notes = (
+        "votes: subsets of one size that show the box; supporters: disjoint ones of any size. nor hidden: whatever "
+        "any m of them send, it stays not invented. A box that the ego alone shows needs none."
+    )
+    console.print(f"  [dim]{notes}[/dim]", soft_wrap=True)
+
+
+AUDITS: Final = {
+    "rotation": "dealt anew each pass, attack starts with one",
+    "rotation_worst_start": "dealt anew each pass, worst start",
+    "anew": "drawn anew each frame",
+}
+
+
+def _audit(rows: list[Row], asked: Row, console: Console) -> None:
+    columns = ["who is checked", "m / attackers", "frames / until the first is checked"]
+    columns += ["reached / probability", "frames / surely", "frames / on average"]
+    shown = [(_or_never, "count"), (chance, "reached"), (_or_never, "certain"), ("{:.3g}".format, "mean")]
+    cells = [[AUDITS[r["law"]], str(r["attackers"]), *(say(r[key]) for say, key in shown)] for r in rows]
+    _show(console, f"Checking {asked['audit']:g} of the teammates a frame", columns, cells)
+    text = (
+        f"a pass checks every teammate once in {rows[0]['pass_frames']} frames; attackers do not learn what was dealt"
+    )
+    console.print(f"  [dim]{text}.[/dim]", soft_wrap=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from json import dumps
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 import typer
@@ -29,8 +29,9 @@ from robosac.cli.options import Delay, DetectorName, Device, Jobs, Json, PoseNoi
 from robosac.cli.progress import progress_bar
 from robosac.evaluation.play import attacked_air
 from robosac.executors import make_executor
+from robosac.experiments.scenes import SCALE_FRAMES
 from robosac.files import check_writable_file
-from robosac.registry.attacks import open_attack
+from robosac.registry.attacks import fitted, open_attack
 from robosac.registry.defenses import statistics_of
 from robosac.registry.detectors import cached_detector, calibration_beside
 from robosac.registry.frames import SIMULATED, cached_frames, choose, disturbance, frame_at
@@ -130,13 +131,20 @@ def scores_of(s: Calibrate, job: tuple[int, int]) -> tuple[Scores, Scores]:
     if s.attack == FOREIGN:
         malicious = foreign(detector, frame_at(frames, elsewhere, s.data))
     else:
-        malicious = by_attack(detector, s.attack)
+        malicious = by_attack(detector, _attack_of(s, device))
     return honest, attacked_scores(detector, [frame], statistics, malicious, rng)
 
 
-def by_attack(detector: Detector, name: str) -> Malicious:
-    """What an attack preset sends, computed for the full fusion with this one attacker."""
-    attack = open_attack(name)
+@lru_cache(maxsize=2)
+def _attack_of(s: Calibrate, device: str) -> Any:
+    """The attack, once a process; multiples of the features' standard deviation are measured on the first frames."""
+    detector, frames = cached_detector(s.detector, device, s.root), s.available(device)
+    first = range(min(len(frames), SCALE_FRAMES))
+    return fitted(open_attack(s.attack), detector, lambda: (frames[k] for k in first))
+
+
+def by_attack(detector: Detector, attack: Any) -> Malicious:
+    """What an attack sends, computed for the full fusion with this one attacker."""
 
     def sent(
         frame: Frame, request: Request, honest: Mapping[Id, Message], attacker: Id, rng: np.random.Generator
@@ -162,7 +170,7 @@ def plan(settings: Calibrate) -> tuple[list[tuple[int, int]], Path]:
         )
     check_writable_file(path)
     if settings.attack != FOREIGN:
-        by_attack(detector, settings.attack)  # an unknown name is reported now
+        open_attack(settings.attack)  # an unknown name is reported now
     if not statistics_of(settings.defenses):
         raise InputError(f"expected a defence that asks for thresholds, got {settings.defense}, which asks for none")
     order = choose(settings.frames, settings.available(settings.device), settings.seed)

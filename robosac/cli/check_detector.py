@@ -11,6 +11,7 @@ from rich.console import Console
 
 from robosac.cli.options import DETECTOR_HELP, Device, Json, Root, Seed
 from robosac.evaluation.conformance import AdapterReport, verify_adapter
+from robosac.feature_scale import UNIT, FeatureScale
 from robosac.registry.detectors import open_detector
 from robosac.registry.frames import frame_at, open_frames
 from robosac.types import RobosacError, keyed_rng
@@ -72,8 +73,18 @@ def _print(report: AdapterReport) -> None:
         said, style = SAID[c.passed]
         table.add_row(said, c.name, c.found, style=style)
     console.print(table)
+    for line in _scale_lines(report.scale):
+        console.print(line, highlight=False, soft_wrap=True)
     if report.ok:
         _print_costs(console, report)
+
+
+def _scale_lines(scale: FeatureScale | None) -> list[str]:
+    """What budgets of attacks on features are to be compared with."""
+    if scale is None:
+        return []
+    whole = f"Features as sent: {scale}. Budgets may be multiples of their standard deviation: pgd:epsilon=2{UNIT}."
+    return [whole, *(f"  {name}: {part}" for name, part in scale.arrays.items())]
 
 
 def _print_costs(console: Console, report: AdapterReport) -> None:

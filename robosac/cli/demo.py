@@ -14,6 +14,8 @@ from robosac.executors import default_jobs, make_executor
 from robosac.experiments.demo import LEGEND, DemoSettings, rich_table, run_demo
 from robosac.experiments.provenance import command_line, environment
 from robosac.experiments.runner import open_experiment
+from robosac.experiments.settings import budget_of
+from robosac.feature_scale import in_words
 
 OUT: Final = Path("runs/demo")
 
@@ -25,7 +27,9 @@ def demo(
     scenes: Annotated[int | None, typer.Option(min=1, help="Held-out scenes, two frames each.")] = None,
     detector: Annotated[str, typer.Option(help="Name of a shipped detector.")] = "mean",
     attack: Annotated[str, typer.Option(help="Name of an attack preset.")] = "pgd",
-    epsilon: Annotated[float | None, typer.Option(help="Budget of the attack; default: the preset's.")] = None,
+    epsilon: Annotated[
+        str | None, typer.Option(help="Budget of the attack, a number or a multiple like 2sd; default: the preset's.")
+    ] = None,
     device: Device = "cpu",
     jobs: Jobs = None,
     threads: Threads = 1,
@@ -36,7 +40,8 @@ def demo(
 
     from robosac.experiments.report import write_demo
 
-    named: dict[str, Any] = {"seed": seed, "detector": detector, "attack": attack, "epsilon": epsilon}
+    budget = None if epsilon is None else budget_of(epsilon)
+    named: dict[str, Any] = {"seed": seed, "detector": detector, "attack": attack, "epsilon": budget}
     named["device"] = device
     named |= {} if scenes is None else {"scenes": scenes}
     default = DemoSettings.fast() if fast else DemoSettings()
@@ -55,7 +60,7 @@ def demo(
     console = Console(highlight=False)
     title = (
         f"{settings.scenes * settings.frames} frames of {settings.scenes} held-out scenes, "
-        f"attack {settings.attack}{'' if epsilon is None else f' eps {epsilon:g}'}, detector {settings.detector}"
+        f"attack {settings.attack}{'' if budget is None else f' eps {in_words(budget)}'}, detector {settings.detector}"
     )
     console.print(rich_table(result.rows, title))
     console.print(LEGEND, style="dim")

@@ -90,7 +90,7 @@ def evaluate(
     for table in tables.rich_tables(entries):
         console.print(table)
         console.print()
-    for line in tables.skipped_lines(entries):
+    for line in [*tables.note_lines(entries), *tables.skipped_lines(entries)]:
         console.print(line, style="yellow", markup=False)
-    console.print(f"{tables.LEGEND} out % a/h: attackers / honest left out.", style="dim")
+    console.print(f"{tables.legend(entries)} out % a/h: attackers / honest left out.", style="dim")
     console.print(f"Entries in {out / 'entries'}, tables table.md and table.csv, report {report}", markup=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +16,7 @@ from robosac.consensus import Consensus, search
 from robosac.defenses.plans import PaperKnown, PaperUnknown, Plan, Unknown
 from robosac.defenses.stages import Stages
 from robosac.defenses.surrogate import RobosacSurrogate
+from robosac.errors import warn
 from robosac.gate import Gate
 from robosac.trust import Belief
 from robosac.types import EGO_ALONE, Detections, Detector, InputError, Received, Request, Subset, Trial, Verdict, View
@@ -84,14 +84,13 @@ class Robosac:
         if calibration is not None and self.agreement.name in calibration.measures:
             if calibration.detector == detector:
                 return calibration.measures[self.agreement.name].threshold(size)
-            why = f"the calibration is for {calibration.detector!r}"
+            why = f"the calibration is for {calibration.detector!r}, a model of other weights or another name"
         else:
             why = "it is not calibrated"
-        warnings.warn(
+        warn(
             f"{self.agreement.name} on detector {detector!r} uses its default threshold "
             f"{self.agreement.default_threshold}: {why}; run `robosac calibrate`, or name the file that it wrote: "
-            "wrap(detector, calibration=FILE)",
-            stacklevel=4,
+            "wrap(detector, calibration=FILE)"
         )
         return self.agreement.default_threshold
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from robosac.capabilities import Differentiable, Outputs, RawSession, Verifiable
+from robosac.feature_scale import FeatureScale
 from robosac.gate import Gate
 from robosac.subsets import draw
 from robosac.types import (
@@ -64,6 +65,7 @@ class AdapterReport:
         compared: the unwrapped model ("full forward"), or "fresh session" for detectors without one.
         checks: in the order in which they were made.
         bytes_sent: teammate -> bytes of its message's payload.
+        scale: how large the features as sent are; None where none is sent, or one is not finite.
         trial_ms: median milliseconds of one subset from what the session holds; NaN where a check failed.
         full_ms: median milliseconds of the same subsets without it; NaN where a check failed.
     """
@@ -74,6 +76,7 @@ class AdapterReport:
     subsets: tuple[tuple[Id, ...], ...]
     checks: tuple[Check, ...]
     bytes_sent: Mapping[Id, int]
+    scale: FeatureScale | None
     trial_ms: float
     full_ms: float
 
@@ -127,9 +130,17 @@ def verify_adapter(
         subsets=tuple(tuple(sorted(s)) for s in subsets),
         checks=tuple(checks),
         bytes_sent={m.sender: m.bytes for m in bench.messages},
+        scale=_scale(bench.messages),
         trial_ms=trial_ms,
         full_ms=full_ms,
     )
+
+
+def _scale(messages: Sequence[Message]) -> FeatureScale | None:
+    try:
+        return FeatureScale.of(messages)
+    except InputError:
+        return None
 
 
 def _attempt(name: str, work: Callable[[], list[Check]]) -> list[Check]:

@@ -25,10 +25,12 @@ from typing import Annotated, Any, Final, TypeAlias
 import numpy as np
 from pydantic import PlainSerializer, TypeAdapter
 
-from robosac.evaluation.ap import FrameMatches, ap_replicates
+from robosac.certificates import withstands
+from robosac.evaluation.ap import TP, FrameMatches, ap_replicates
 from robosac.evaluation.bootstrap import LEVEL, REPLICATES, Estimate, Replicated, ratio, scene_weights
 from robosac.types import Array, Id, InputError, Int64, Subset, Verdict
 
+CERTIFIED: Final = (1, 2)  # attackers against whom certified recall is told
 Names: TypeAlias = Annotated[Subset, PlainSerializer(sorted)]
 
 
@@ -54,6 +56,9 @@ class FrameRecord:
         bands: the result against the truth by distance (see `evaluation.ranges`); empty where nobody asked.
         attacked_boxes: boxes that rest on a message of an attacker, by the verdict's `sources`.
         supported_boxes: boxes that another decode shows too, by its `support`.
+        notes: what of the attack came to nothing in this frame, as it says itself.
+        certified: counted objects found (IoU 0.5) by a box that m attackers cannot have invented, for m in
+            `CERTIFIED`, by the verdict's `certificates`; empty where it has none.
         digest: of the result's boxes and scores, bit by bit, so that two runs can be compared from their JSON.
     """
 
@@ -76,6 +81,8 @@ class FrameRecord:
     digest: str = ""
     attacked_boxes: int = 0
     supported_boxes: int = 0
+    notes: tuple[str, ...] = ()
+    certified: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         strangers = self.attackers - self.teammates
@@ -96,6 +103,7 @@ class FrameRecord:
         *,
         bands: tuple[FrameMatches, ...] = (),
         bytes_received: int = 0,
+        notes: tuple[str, ...] = (),
     ) -> FrameRecord:
         """From a verdict; attackers that are not present in the frame are left out."""
         return FrameRecord(
@@ -118,6 +126,8 @@ class FrameRecord:
             digest=sha256(verdict.result.boxes.tobytes() + verdict.result.scores.tobytes()).hexdigest()[:16],
             attacked_boxes=sum(bool(rests_on & attackers) for rests_on in verdict.sources),
             supported_boxes=sum(map(bool, verdict.support)),
+            notes=notes,
+            certified=_certified(verdict, matches),
         )
 
     @property
@@ -141,6 +151,14 @@ class FrameRecord:
 
 
 _RECORD: Final = TypeAdapter(FrameRecord)
+
+
+def _certified(verdict: Verdict, matches: FrameMatches) -> tuple[int, ...]:
+    told = verdict.certificates
+    if told is None:
+        return ()
+    found = matches.hits(0.5) == TP
+    return tuple(int((found & withstands(told, m)).sum()) for m in CERTIFIED)
 
 
 def _suspicion(verdict: Verdict, teammates: Subset) -> dict[Id, float]:
@@ -171,6 +189,8 @@ class Summary:
         ap: IoU threshold -> AP in [0, 1].
         tpr_excluded .. fpr_accused: rates as the module's docstring defines them.
         attacked_boxes: share of the boxes that rest on a message of an attacker.
+        certified_1, certified_2: share of the counted objects that are found by a box which so many attackers cannot
+            have invented; None where verdicts carry no certificates.
         attacker_free, fell_back: shares of the frames.
         decodes, trials, boxes, bytes_received: mean a frame.
         ms: stage -> milliseconds a frame; "total" is the sum of the stages.
@@ -185,6 +205,8 @@ class Summary:
     tpr_accused: Estimate | None
     fpr_accused: Estimate | None
     attacked_boxes: Estimate | None
+    certified_1: Estimate | None
+    certified_2: Estimate | None
     attacker_free: Estimate
     fell_back: Estimate
     decodes: Estimate
@@ -212,6 +234,8 @@ _RATES: dict[str, _Counts] = {
     "tpr_accused": (lambda r: len(r.attackers & r.accused), lambda r: len(r.attackers)),
     "fpr_accused": (lambda r: len(r.honest & r.accused), lambda r: len(r.honest)),
     "attacked_boxes": (lambda r: r.attacked_boxes, lambda r: r.boxes),
+    "certified_1": (lambda r: sum(r.certified[:1]), lambda r: r.matches.n_gt if r.certified else 0),
+    "certified_2": (lambda r: sum(r.certified[1:]), lambda r: r.matches.n_gt if r.certified else 0),
 }
 _MEANS: dict[str, Callable[[FrameRecord], int]] = {
     "attacker_free": lambda r: int(r.attacker_free),

@@ -163,7 +163,7 @@ def play_encoded(
                 cells[m] = _Cell(s.frame.scenario, detector, attack, attackers, policies, seed, calibration, opener)
         for m, cell in cells.items():
             for p in policies:
-                inbox, attacking = cell.inbox(s, p)
+                inbox, attacking, notes = cell.inbox(s, p)
                 verdict = cell.defenders[p.name].step(detector, s.frame.ego, s.request, inbox)
                 teammates = frozenset(s.frame.others)
                 agents = (s.frame.ego.id, *s.frame.others)
@@ -176,6 +176,7 @@ def play_encoded(
                     match_truth(verdict.result, s.truth, region, agents=agents),
                     bands=match_bands(verdict.result, s.truth, region, agents=agents),
                     bytes_received=sum(received.message.bytes for received in inbox),
+                    notes=notes,
                 )
                 truth = replace(s.truth, attackers=attacking)
                 yield Played(p.name, m, s.frame, truth, verdict, record, inbox)
@@ -211,21 +212,26 @@ class _Cell:
         if self.attack is not None:
             for name in [p.name for p in policies] if self.adaptive else [""]:
                 self.attacking[name] = self.attack.start(scenario, attackers, keyed_rng(seed, scenario, "attack", m))
-        self._sent: tuple[EncodedFrame, list[Received]] | None = None  # the last frame's, for policies that share it
+        # the last frame's, for policies that share it: what was sent, and what the attack said of it
+        self._sent: tuple[EncodedFrame, list[Received], tuple[str, ...]] | None = None
 
-    def inbox(self, s: EncodedFrame, policy: Policy) -> tuple[list[Received], Subset]:
-        """What the ego of a policy receives in a frame, and who attacked in it."""
+    def inbox(self, s: EncodedFrame, policy: Policy) -> tuple[list[Received], Subset, tuple[str, ...]]:
+        """What the ego of a policy receives in a frame, who attacked in it, and what of that came to nothing."""
         present = self.attackers & set(s.frame.others)
         if policy.honest_air or self.attack is None:
             honest = [Received.honest(m, s.request) for m in s.honest.values()]
-            return honest, EGO_ALONE if policy.honest_air else present
+            return honest, EGO_ALONE if policy.honest_air else present, ()
         if self.adaptive:
-            return self._attacked(s, present, policy.name, policy.name), present
+            sent, notes = self._attacked(s, present, policy.name, policy.name)
+            return sent, present, notes
         if self._sent is None or self._sent[0] is not s:
-            self._sent = (s, self._attacked(s, present, "", None))
-        return self._sent[1], present
+            self._sent = (s, *self._attacked(s, present, "", None))
+        return self._sent[1], present, self._sent[2]
 
-    def _attacked(self, s: EncodedFrame, present: Subset, attacker: str, against: str | None) -> list[Received]:
+    def _attacked(
+        self, s: EncodedFrame, present: Subset, attacker: str, against: str | None
+    ) -> tuple[list[Received], tuple[str, ...]]:
+        notes: dict[str, None] = {}  # each once
         assert self.attack is not None
         air = attacked_air(
             s.frame,
@@ -238,8 +244,9 @@ class _Cell:
             defense=None if against is None else self.surrogates[against],
             defender=None if against is None else self.defenders[against],
             opener=self.opener,
+            note=lambda text: notes.update({text: None}),
         )
-        return received(air, self.attacking[attacker].send(air))
+        return received(air, self.attacking[attacker].send(air)), tuple(notes)
 
 
 def attacked_air(
@@ -254,8 +261,11 @@ def attacked_air(
     defense: Surrogate | None = None,
     defender: Defender | None = None,
     opener: Callable[[str], Detector] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Air:
-    """One frame as the attackers see it; what `knowledge` excludes raises when it is read."""
+    """One frame as the attackers see it; what `knowledge` excludes raises when it is read. `note` is told what of the
+    attack comes to nothing; without it that is a warning.
+    """
     return Air(
         scenario=frame.scenario,
         index=frame.index,
@@ -270,4 +280,5 @@ def attacked_air(
         _defender=defender,
         _world=world,
         _open=opener,
+        _note=note,
     )

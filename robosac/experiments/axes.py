@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from robosac.evaluation.play import Policy
 from robosac.experiments.settings import Grid
+from robosac.feature_scale import UNIT, Amount, in_words
 from robosac.gate import Gate
-from robosac.registry.attacks import open_attack
+from robosac.registry.attacks import in_multiples, open_attack
 from robosac.registry.defenses import defense_preset, policy
 from robosac.types import InputError
 
@@ -17,15 +18,44 @@ NOBODY: Final = "nobody"  # the attack's name where nobody attacks
 
 @dataclass(frozen=True)
 class AttackSpec:
-    """One attack of an experiment."""
+    """One attack of an experiment.
 
-    title: str  # as the grid names it
-    value: Any  # attacks.base.Measured
-    epsilon: float | None = None
+    Attributes:
+        title: as the grid names it.
+        value: `robosac.attacks.base.Measured`.
+        epsilon: the budget in place of its own, where the grid names budgets.
+        std: what 1sd is, where settings were given as multiples of it; None before `fitted`, and where none were.
+        stated: `value` before, with its multiples.
+    """
+
+    title: str
+    value: Any
+    epsilon: Amount | None = None
+    std: float | None = None
+    stated: Any = None
 
     @property
     def label(self) -> str:
-        return self.title if self.epsilon is None else f"{self.title}@{self.epsilon:g}"
+        return self.title if self.epsilon is None else f"{self.title}@{in_words(self.epsilon)}"
+
+    @property
+    def multiples(self) -> list[str]:
+        """The multiples of a standard deviation among its settings, as they were given."""
+        return in_multiples(self.stated if self.std is not None else self.value)
+
+    @property
+    def scale(self) -> str:
+        """What its multiples are in numbers, in words; nothing where it has none."""
+        if self.std is None:
+            return ""
+        stated = self.stated.budget
+        unit = f"1{UNIT}"
+        own = f"{stated} = {self.value.budget:g}, " if isinstance(stated, str) and stated != unit else ""
+        return f"{own}{unit} = {self.std:g}"
+
+    def fitted(self, std: float) -> AttackSpec:
+        """With numbers in place of its multiples."""
+        return replace(self, value=self.value.scaled(std), std=std, stated=self.value) if self.multiples else self
 
 
 @dataclass(frozen=True)

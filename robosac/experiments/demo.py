@@ -15,10 +15,19 @@ from robosac.evaluation.metrics import Summary, paired_ap
 from robosac.executors import Executor
 from robosac.experiments.entries import Entry
 from robosac.experiments.pictures import Shot, draw_scene
-from robosac.experiments.runner import Experiment, Tell, open_experiment, picture_tasks, run_experiment, settings_of
+from robosac.experiments.runner import (
+    Experiment,
+    Tell,
+    open_experiment,
+    picture_tasks,
+    run_experiment,
+    scale_of,
+    settings_of,
+)
 from robosac.experiments.scenes import simulation
 from robosac.experiments.settings import Grid
 from robosac.experiments.tables import Text, Value, as_shown, empty_table, pair, row, shown
+from robosac.feature_scale import Amount, as_multiple
 from robosac.registry.settings import plain
 from robosac.types import InputError, keyed_rng
 
@@ -61,7 +70,7 @@ class DemoSettings:
     preset: str = "mixed"
     detector: str = "mean"
     attack: str = "pgd"
-    epsilon: float | None = None
+    epsilon: Amount | None = None
     attackers: tuple[int, ...] = (0, 1, 2)
     policies: dict[str, str] = field(default_factory=lambda: dict(POLICIES))
     pictures: int = 3
@@ -71,7 +80,9 @@ class DemoSettings:
         for name in ("scenes", "frames", "frame_step"):
             if getattr(self, name) < 1:
                 raise InputError(f"expected {name} >= 1, got {getattr(self, name)}")
-        if self.epsilon is not None and not 0 <= self.epsilon < math.inf:
+        if isinstance(self.epsilon, str):
+            object.__setattr__(self, "epsilon", as_multiple(self.epsilon))
+        elif self.epsilon is not None and not 0 <= self.epsilon < math.inf:
             raise InputError(f"expected epsilon to be a finite number >= 0, got {self.epsilon}")
 
     @staticmethod
@@ -185,12 +196,13 @@ def resolved(settings: DemoSettings, experiment: Experiment) -> dict[str, Any]:
     """Settings with every preset they name spelled out."""
     m = max(settings.attackers)
     ((detector, dataset),) = experiment.combinations
+    attacks = [b.attack for b in experiment.blocks_of(detector, dataset)]
     told = ("oracle", "all-honest")
     defenses = {d.label: settings_of(d, dataset, m) for d in experiment.defenses if d.name not in told}
     return {
         **plain(settings),
         "simulation": plain(simulation(dataset, experiment.grid)),
-        "attack_settings": next((plain(b.attack.value) for b in experiment.blocks if b.attack is not None), None),
+        "attack_settings": next(({**plain(a.value), **scale_of(a)} for a in attacks if a is not None), None),
         "calibration": plain(detector.calibration),
         f"defences (with {m} attackers)": defenses,
     }

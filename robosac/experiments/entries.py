@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,17 @@ class Cell:
         """What the budget counts."""
         return None if self.attack is None else str(self.attack.value.unit)
 
+    @property
+    def multiple(self) -> str | None:
+        """The budget as a multiple of the features' standard deviation, where it was given as one."""
+        stated = None if self.attack is None or self.attack.std is None else self.attack.stated.budget
+        return stated if isinstance(stated, str) else None
+
+    @property
+    def feature_std(self) -> float | None:
+        """The standard deviation that settings were given as multiples of."""
+        return None if self.attack is None else self.attack.std
+
     def labels(self) -> dict[str, Any]:
         """What tells it from the others, in the order of the columns."""
         return {
@@ -55,6 +67,8 @@ class Cell:
             "attack": self.attack_label,
             "budget": self.budget,
             "unit": self.unit,
+            "multiple": self.multiple,
+            "feature_std": self.feature_std,
             "attackers": self.m,
             "defense": self.defense.label,
             "trials": self.defense.trials,
@@ -83,6 +97,7 @@ class Entry:
         kinds: what each scene shows that was played.
         making_ms: what a frame took to be simulated or read.
         left_out: reason -> scenes that could not be played.
+        notes: what of the attack came to nothing -> in how many frames.
         skipped: why there is nothing, where there is nothing.
     """
 
@@ -96,6 +111,7 @@ class Entry:
     kinds: tuple[str, ...]
     making_ms: float
     left_out: dict[str, list[str]]
+    notes: dict[str, int]
     skipped: str | None
 
 
@@ -109,7 +125,7 @@ def make_entry(
             left_out.setdefault(done.cannot, []).append(f"{ref.scene} (seed {ref.seed})")
     records = tuple(r for _, done in found for r in done.records)
     if not records:
-        return Entry(cell, (), (), 0.0, None, {}, None, (), 0.0, left_out, "; ".join(left_out) or "no frames")
+        return Entry(cell, (), (), 0.0, None, {}, None, (), 0.0, left_out, {}, "; ".join(left_out) or "no frames")
     return Entry(
         cell,
         records,
@@ -121,6 +137,7 @@ def make_entry(
         kinds=tuple(done.kind for _, done in found if done.records),
         making_ms=float(np.mean([done.making_ms for _, done in found if done.records])),
         left_out=left_out,
+        notes=dict(sorted(Counter(text for r in records for text in r.notes).items())),
         skipped=None,
     )
 
@@ -161,6 +178,7 @@ def entry_json(
         "seeds": list(grid.every_seed),
         "skipped": entry.skipped,
         "left_out": entry.left_out,
+        "notes": entry.notes,
     }
     timings: dict[str, Any] = {**run, "seconds": entry.seconds}
     if s is not None:

@@ -33,7 +33,7 @@ def figures(entries: Sequence[Entry]) -> dict[str, bytes]:
         (e for e in played if e.cell.attack is not None and e.cell.attack.epsilon is not None),
         title=lambda c: f"{where(c)}, {c.attack.title if c.attack else ''}, {c.m} attack",
         line=lambda c: c.defense.label,
-        x=lambda c: c.attack.epsilon if c.attack is not None else None,
+        x=_epsilon,
     )
     if _varied(eps):
         made["ap-over-epsilon"] = png_bytes(ap_over(_few(eps), over="budget, in the attack's unit"))
@@ -51,6 +51,12 @@ def figures(entries: Sequence[Entry]) -> dict[str, bytes]:
             ap_over(_few(_over_range(played, where)), over="metres from the ego", ticks=ticks)
         )
     return made
+
+
+def _epsilon(cell: Cell) -> float | None:
+    """The budget that the grid named, in numbers."""
+    epsilon = None if cell.attack is None else cell.attack.epsilon
+    return cell.budget if isinstance(epsilon, str) else epsilon
 
 
 def _where(entries: Sequence[Entry]) -> Title:

@@ -11,13 +11,13 @@ from robosac.experiments.demo import DemoResult, Row
 from robosac.experiments.entries import Entry
 from robosac.experiments.figures import DEFAULTS, demo_figures
 from robosac.experiments.settings import Grid
-from robosac.experiments.tables import COLUMNS, LEGEND, blocks, row
+from robosac.experiments.tables import COLUMNS, LEGEND, blocks, legend, row, without_certificates
 from robosac.files import write_whole
 from robosac.viz.report import Column, Example, Image, ReportData, Table, write_report
 
 _SHOWN: Final = (
-    "defense", "attackers", "ap50", "ap50_low", "ap50_high", "ap70", "boxes", "tpr_excluded", "fpr_excluded",
-    "tpr_accused", "fpr_accused", "auc", "decodes", "kb", "ms", "skipped",
+    "defense", "attackers", "ap50", "ap50_low", "ap50_high", "ap70", "certified_1", "certified_2", "boxes",
+    "tpr_excluded", "fpr_excluded", "tpr_accused", "fpr_accused", "auc", "decodes", "kb", "ms", "skipped",
 )  # fmt: skip
 _DEMO_SHOWN: Final = (
     "defense", "ap30", "ap50", "ap50_low", "ap50_high", "ap70", "tpr_excluded", "fpr_excluded", "tpr_accused",
@@ -50,7 +50,7 @@ def page(
         title="What the defences withstand",
         subtitle=f"{len(entries)} cells, {', '.join(grid.dataset)}, detectors {', '.join(grid.detector)}",
         summary=_summary(played, len(entries)),
-        table=Table(_columns(_SHOWN), rows, caption=LEGEND, group_by="block"),
+        table=Table(_columns(without_certificates(entries, _SHOWN)), rows, caption=legend(entries), group_by="block"),
         charts=charts,
         command=command,
         config=grid.to_yaml(),

@@ -11,16 +11,20 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from robosac.defenses import Robosac
+from robosac.errors import warn
 from robosac.executors import Executor
 from robosac.experiments import provenance, scenes, work
-from robosac.experiments.axes import NOBODY, DefenseSpec, attack_specs, defense_specs
+from robosac.experiments.axes import NOBODY, AttackSpec, DefenseSpec, attack_specs, defense_specs
 from robosac.experiments.entries import Cell, Entry, entry_json, make_entry
 from robosac.experiments.lock import alone_in
 from robosac.experiments.opened import DetectorRef, Opener, look_up, sources_of
 from robosac.experiments.scenes import SceneRef
 from robosac.experiments.settings import Grid
 from robosac.experiments.store import Done, Store, defense_key, shard_key
+from robosac.experiments.tables import note_lines
 from robosac.experiments.work import A_TASK, Block, SceneTask, Wanted
+from robosac.feature_scale import FeatureScale
 from robosac.files import check_writable, write_whole
 from robosac.fingerprint import fingerprint
 from robosac.registry.data import gate_of
@@ -40,6 +44,7 @@ class Experiment:
     scenes: Mapping[str, Sequence[SceneRef]]  # of each data set
     detectors: Mapping[str, DetectorRef]
     opener: Opener
+    scales: Mapping[tuple[str, str], FeatureScale]  # of a detector on a data set, where attacks ask for it
     _frames: dict[SceneRef, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -51,15 +56,21 @@ class Experiment:
         """Detectors and data sets, in the grid's order."""
         return product(self.detectors.values(), self.scenes)
 
+    def blocks_of(self, detector: DetectorRef, dataset: str) -> tuple[Block, ...]:
+        """The blocks, budgets given as multiples of the features' standard deviation in numbers."""
+        scale = self.scales.get((detector.name, dataset))
+        return self.blocks if scale is None else tuple(b.fitted(scale.unit()) for b in self.blocks)
+
     def key(self, ref: SceneRef, detector: DetectorRef, block: Block) -> dict[str, Any]:
         """What decides a result shard."""
         attack = None if block.attack is None else block.attack.value
         own = {r.name: r.identity() for r in self.opener.known if r.name in set(sources_of(attack))}
+        spelled = {"settings": plain(attack), "detectors": own, **scale_of(block.attack)}
         return shard_key(
             scene=self.frames(ref),
             seed=ref.seed,
             detector=detector.identity(),
-            attack=NOBODY if attack is None else {"settings": plain(attack), "detectors": own},
+            attack=NOBODY if attack is None else spelled,
             attackers=block.m,
         )
 
@@ -77,7 +88,8 @@ class Experiment:
         """Tasks of what is missing and nothing but that, with the key of each of their blocks."""
         for detector, dataset in self.combinations:
             for ref in self.scenes[dataset]:
-                lacking = [found for b in self.blocks if (found := self._lacking(ref, detector, b)) is not None]
+                blocks = self.blocks_of(detector, dataset)
+                lacking = [found for b in blocks if (found := self._lacking(ref, detector, b)) is not None]
                 for k in range(0, len(lacking), A_TASK):
                     keys, wanted = zip(*lacking[k : k + A_TASK], strict=True)
                     content = fingerprint(self.frames(ref))
@@ -93,11 +105,17 @@ class Experiment:
 def picture_tasks(experiment: Experiment, most: int) -> list[SceneTask]:
     """One frame of each of the first scenes, not the best, under the attack by the most attackers."""
     detector, dataset = next(experiment.combinations)
-    wanted = (Wanted(max(experiment.blocks, key=lambda b: b.m), experiment.defenses),)
+    most_attackers = max(experiment.blocks_of(detector, dataset), key=lambda b: b.m)
+    wanted = (Wanted(most_attackers, experiment.defenses),)
     return [
         SceneTask(experiment.grid, ref, "", detector, wanted, experiment.opener)
         for ref in experiment.scenes[dataset][:most]
     ]
+
+
+def scale_of(attack: AttackSpec | None) -> dict[str, Any]:
+    """The multiples of an attack and what they are multiples of, as plain data; nothing where it has none."""
+    return {} if attack is None or attack.std is None else {"multiples": attack.multiples, "feature_std": attack.std}
 
 
 def settings_of(spec: DefenseSpec, dataset: str, m: int) -> Any:
@@ -120,17 +138,34 @@ def open_experiment(grid: Grid, out: Path, *, root: Path | None = None) -> Exper
     detectors = {name: look_up(name, grid.device, root) for name in grid.detector}
     own = dict.fromkeys(name for spec in attacks for name in sources_of(spec.value))
     opener = Opener(tuple(detectors.get(name) or look_up(name, grid.device, root) for name in own))
-    return Experiment(grid, out, tuple(defenses), work.blocks(grid.attackers, attacks), refs, detectors, opener)
+    scales = {}
+    if any(spec.multiples for spec in attacks) and max(grid.attackers):
+        for ref, dataset in product(detectors.values(), refs):
+            scales[ref.name, dataset] = FeatureScale.measured(ref.open(), scenes.scale_frames(grid, dataset))
+            scales[ref.name, dataset].unit()  # features that are all alike are an error now
+    return Experiment(grid, out, tuple(defenses), work.blocks(grid.attackers, attacks), refs, detectors, opener, scales)
 
 
 def run_experiment(experiment: Experiment, executor: Executor, *, tell: Tell = lambda done, total: None) -> list[Entry]:
     """Play what is missing and make the entries. `tell` hears how many blocks are done, and of how many."""
     experiment.store.folder.mkdir(parents=True, exist_ok=True)
+    _warn_of_defaults(experiment)
     with alone_in(experiment.out):
         experiment.store.sweep()
         write_whole(experiment.out / "grid.yaml", experiment.grid.to_yaml().encode())
         _play(experiment, executor, tell)
-        return list(make_entries(experiment))
+        entries = list(make_entries(experiment))
+    if notes := note_lines(entries):
+        warn("; ".join(notes))
+    return entries
+
+
+def _warn_of_defaults(experiment: Experiment) -> None:
+    """Once a run, of detectors that are not calibrated; other processes keep silent."""
+    for detector, spec in product(experiment.detectors.values(), experiment.defenses):
+        defense = spec.policy().defense(frozenset("a"))
+        if isinstance(defense, Robosac):
+            defense.required(detector.calibration, detector.called, 1)
 
 
 def _play(experiment: Experiment, executor: Executor, tell: Tell) -> None:
@@ -155,7 +190,7 @@ def _play(experiment: Experiment, executor: Executor, tell: Tell) -> None:
 def make_entries(experiment: Experiment) -> Iterator[Entry]:
     """The entries of an experiment whose shards are all there, in the order of the grid's names."""
     for detector, dataset in experiment.combinations:
-        for block in experiment.blocks:
+        for block in experiment.blocks_of(detector, dataset):
             shards = [
                 (ref, experiment.store.read(experiment.key(ref, detector, block)).done)
                 for ref in experiment.scenes[dataset]
@@ -180,7 +215,7 @@ def write_entries(experiment: Experiment, entries: Sequence[Entry], *, jobs: int
             "data": scenes.described(cell.dataset, experiment.grid),
             "detector": detector.identity(),
             "calibration": plain(detector.calibration),
-            "attack": None if cell.attack is None else plain(cell.attack.value),
+            "attack": None if cell.attack is None else {**plain(cell.attack.value), **scale_of(cell.attack)},
             "defense": settings_of(cell.defense, cell.dataset, cell.m),
         }
         paths.append(folder / cell.file_name(experiment.grid))

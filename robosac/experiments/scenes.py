@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from robosac.data.dataset import EACH, DataSet, FrameRef
 from robosac.data.noise import Disturbance, Gaussian
@@ -16,12 +17,13 @@ from robosac.experiments.settings import Grid
 from robosac.fingerprint import file_fingerprint
 from robosac.registry.data import is_simulated, open_recording, split_name
 from robosac.registry.settings import plain
-from robosac.types import Frame, InputError, Truth
+from robosac.types import Frame, InputError, RobosacError, Truth
 
 if TYPE_CHECKING:
     from robosac.simulation import SimConfig
 
 Maker = Callable[[], tuple[Frame, Truth] | Moment]
+SCALE_FRAMES: Final = 10  # of a data set, by which the scale of a detector's features is measured
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +114,22 @@ def scene(ref: SceneRef, grid: Grid) -> Scene:
     made = scenario(grid.split, int(ref.scene), seed=ref.seed, config=simulation(ref.dataset, grid))
     wrong = disturbance(grid, ref.seed)
     return Scene(made.kind, [partial(_simulated, made, grid.delay + k * step, wrong) for k in range(most)])
+
+
+def scale_frames(grid: Grid, dataset: str) -> Iterator[Frame]:
+    """Frames by which the scale of features is measured: one of each of the first scenes, the first; of fewer scenes
+    several, evenly spread. They do not depend on how many scenes and frames the grid plays. What cannot be read is
+    left out: playing it says so.
+    """
+    few = SCALE_FRAMES if is_simulated(dataset) else None
+    wide = grid.model_copy(update={"scenes": few, "frames": None, "frame_step": None, "seeds": 1})
+    refs = scenes(wide, dataset)[:SCALE_FRAMES]
+    for position, ref in enumerate(refs):
+        makers = scene(ref, wide).makers
+        count = min(len(makers), SCALE_FRAMES // len(refs) + (position < SCALE_FRAMES % len(refs)))
+        for k in range(count):
+            with suppress(RobosacError):
+                yield Moment(*makers[k * len(makers) // count]()).frame
 
 
 def _simulated(made: Any, k: int, wrong: Disturbance) -> Moment:

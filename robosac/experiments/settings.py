@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from robosac import plain_yaml
+from robosac.feature_scale import UNIT, Amount, as_multiple
 from robosac.types import InputError
 
 
@@ -24,7 +25,8 @@ class Grid(BaseModel):
         attackers: how many of a scenario's teammates attack.
         defense: presets of `configs/defenses`.
         titles: what tables call the defences, one each; left out, their names. They key the random numbers, too.
-        epsilon: budgets in place of the presets', in each attack's own unit: an axis of the grid.
+        epsilon: budgets in place of the presets', in each attack's own unit: an axis of the grid; multiples of the
+            features' standard deviation, too, like 2sd, where it counts features.
         trials: trials a frame in place of the defences': an axis of the grid, for defences that make trials.
         seed, seeds: the first, and how many: each with attackers, attacks and draws of its own, and in a simulation
             with scenes of its own.
@@ -48,7 +50,7 @@ class Grid(BaseModel):
     attackers: tuple[int, ...] = (0, 1, 2)
     defense: tuple[str, ...] = ("none", "robosac", "oracle")
     titles: tuple[str, ...] = ()
-    epsilon: tuple[float, ...] = ()
+    epsilon: tuple[Amount, ...] = ()
     trials: tuple[int, ...] = ()
     seed: int = Field(default=0, ge=0)
     seeds: int = Field(default=1, ge=1)
@@ -62,6 +64,14 @@ class Grid(BaseModel):
     pose_noise: tuple[float, ...] = Field(default=(), max_length=2)
     delay: int = Field(default=0, ge=0)
     device: str = "cpu"
+
+    @field_validator("epsilon")
+    @classmethod
+    def _multiples(cls, value: tuple[Amount, ...]) -> tuple[Amount, ...]:
+        try:
+            return tuple(as_multiple(v) if isinstance(v, str) else v for v in value)
+        except InputError as error:
+            raise ValueError(f"expected finite numbers >= 0 or multiples like 2{UNIT}: {error}") from None
 
     @field_validator("dataset", "detector", "attack", "defense", "titles", "attackers", "epsilon", "trials")
     @classmethod
@@ -119,13 +129,27 @@ def make_grid(config: Path | None, named: Mapping[str, Any]) -> Grid:
 
 def _listed(key: str, values: Sequence[str]) -> tuple[Any, ...]:
     """The values of a repeatable option, as numbers where they are."""
-    kind: type = {"attackers": int, "trials": int, "epsilon": float, "pose_noise": float}.get(key, str)
+    kinds: dict[str, Callable[[str], Any]] = {"attackers": int, "trials": int, "epsilon": _amount, "pose_noise": float}
+    kind = kinds.get(key, str)
     try:
         return tuple(kind(name) for name in names_of([str(v) for v in values]))
     except ValueError:
-        wanted = "whole numbers" if kind is int else "numbers"
+        wanted = "whole numbers like 0,1,2" if kind is int else "numbers like 0,1,2"
+        wanted += f" or multiples of the features' standard deviation like 2{UNIT}" if kind is _amount else ""
         option = key.replace("_", "-")
-        raise InputError(f"expected --{option} to be {wanted} like 0,1,2; got {', '.join(map(str, values))}") from None
+        raise InputError(f"expected --{option} to be {wanted}; got {', '.join(map(str, values))}") from None
+
+
+def budget_of(text: str) -> Amount:
+    """A budget as the command line has it: a number, or a multiple like `2sd`. InputError where it is neither."""
+    found: Sequence[Amount] = _listed("epsilon", [text])
+    if len(found) != 1:
+        raise InputError(f"expected --epsilon to be one budget, got {text!r}")
+    return found[0]
+
+
+def _amount(text: str) -> Amount:
+    return as_multiple(text) if text.strip().endswith(UNIT) else float(text)
 
 
 def names_of(values: Sequence[str]) -> tuple[str, ...]:

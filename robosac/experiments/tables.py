@@ -12,6 +12,7 @@ from robosac.experiments.entries import Entry
 if TYPE_CHECKING:
     from rich.table import Table
 
+CERTIFIED: Final = ("certified_1", "certified_2")
 Value = str | int | float | None
 COLUMNS: Final[dict[str, tuple[str, str]]] = {  # key -> heading with unit, format
     "dataset": ("data", ""),
@@ -19,6 +20,8 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {  # key -> heading with unit, form
     "attack": ("attack", ""),
     "budget": ("budget", "g"),
     "unit": ("budget's unit", ""),
+    "multiple": ("budget as a multiple", ""),
+    "feature_std": ("1sd, of the features", "g"),
     "attackers": ("attackers", "d"),
     "defense": ("defence", ""),
     "most_trials": ("trials a frame, at most", "d"),
@@ -27,6 +30,8 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {  # key -> heading with unit, form
     "ap50_high": ("AP@0.5 high (95 %)", ".3f"),
     "ap70": ("AP@0.7", ".3f"),
     "ap30": ("AP@0.3", ".3f"),
+    "certified_1": ("certified recall %, 1 attacker", ".0f"),
+    "certified_2": ("certified recall %, 2 attackers", ".0f"),
     "boxes": ("boxes a frame", ".1f"),
     "tpr_excluded": ("liars left out %", ".0f"),
     "fpr_excluded": ("honest left out %", ".0f"),
@@ -40,8 +45,12 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {  # key -> heading with unit, form
     "ms": ("ms a frame", ".0f"),
     "frames": ("frames", "d"),
     "scenes": ("scenes", "d"),
+    "notes": ("of the attack", ""),
     "skipped": ("skipped because", ""),
 }
+CERTIFIED_LEGEND: Final = (
+    " certified recall: objects found by a box that so many attackers cannot have invented, whatever they sent."
+)
 LEGEND: Final = (
     "AP: rotated BEV boxes, scores sorted over all frames; 95 % intervals by a bootstrap over scenes. Left out is not "
     "accused. decodes: fuse + decode passes a frame. ms: on this machine, without the teammates' own encoding. "
@@ -56,18 +65,32 @@ def row(entry: Entry) -> dict[str, Value]:
     made |= {"dataset": cell.dataset, "detector": cell.detector, "attack": cell.attack_label}
     made |= {"attackers": cell.m, "defense": cell.defense.label, "skipped": entry.skipped}
     made |= {"budget": cell.budget, "unit": cell.unit, "most_trials": cell.defense.trials}
+    made |= {"multiple": cell.multiple, "feature_std": cell.feature_std}
     if s is None:
         return made
     for t, e in s.ap.items():
         made[f"ap{round(100 * t)}"] = None if e is None else e.value
     if (mid := s.ap.get(0.5)) is not None:
         made |= {"ap50_low": mid.low, "ap50_high": mid.high}
-    for name in ("tpr_excluded", "fpr_excluded", "tpr_accused", "fpr_accused", "attacker_free", "fell_back"):
+    rates = ("tpr_excluded", "fpr_excluded", "tpr_accused", "fpr_accused", "attacker_free", "fell_back")
+    for name in (*rates, *CERTIFIED):
         made[name] = None if (e := getattr(s, name)) is None else 100 * e.value
     made |= {"boxes": s.boxes.value, "decodes": s.decodes.value, "kb": s.bytes_received.value / 1e3}
     made |= {"ms": s.ms["total"].mean, "frames": s.frames, "scenes": s.scenes}
+    made["notes"] = "; ".join(f"{text} ({n} of {s.frames} frames)" for text, n in entry.notes.items()) or None
     made["auc"] = None if entry.roc is None else entry.roc.auc
     return made
+
+
+def without_certificates(entries: Sequence[Entry], keys: Sequence[str]) -> list[str]:
+    """The columns, without those of certificates where no defence gives any."""
+    told = any(e.summary is not None and e.summary.certified_1 is not None for e in entries)
+    return [k for k in keys if told or k not in CERTIFIED]
+
+
+def legend(entries: Sequence[Entry]) -> str:
+    """What the columns of these entries mean."""
+    return LEGEND + CERTIFIED_LEGEND * bool(without_certificates(entries, CERTIFIED))
 
 
 def shown(value: Value, spec: str) -> str:
@@ -90,6 +113,7 @@ _MARKDOWN: Final = (
     "defense",
     "ap50",
     "ap70",
+    *CERTIFIED,
     "boxes",
     "tpr_excluded",
     "fpr_excluded",
@@ -102,20 +126,21 @@ _MARKDOWN: Final = (
 def to_markdown(entries: Sequence[Entry]) -> str:
     """A heading and a table for each data set, detector and attack; what was skipped says why."""
     lines: list[str] = []
+    keys = without_certificates(entries, _MARKDOWN)
     for title, block in blocks(entries):
         lines += [f"### {title}", ""]
-        lines.append("| " + " | ".join(_heading(k) for k in _MARKDOWN) + " |")
-        lines.append("|" + "|".join("---" if not COLUMNS[k][1] else "--:" for k in _MARKDOWN) + "|")
+        lines.append("| " + " | ".join(_heading(k) for k in keys) + " |")
+        lines.append("|" + "|".join("---" if not COLUMNS[k][1] else "--:" for k in keys) + "|")
         for entry in block:
             made = row(entry)
-            cells = [shown(made[k], COLUMNS[k][1]) for k in _MARKDOWN]
+            cells = [shown(made[k], COLUMNS[k][1]) for k in keys]
             if entry.skipped is not None:
                 cells[2] = f"skipped: {entry.skipped}".replace("|", "\\|").replace("\n", " ")
             elif made["ap50_low"] is not None:
                 cells[2] += f" ({shown(made['ap50_low'], '.2f')}–{shown(made['ap50_high'], '.2f')})"
             lines.append("| " + " | ".join(cells) + " |")
         lines.append("")
-    return "\n".join([*lines, LEGEND, ""])
+    return "\n".join([*lines, legend(entries), ""])
 
 
 def _heading(key: str) -> str:
@@ -127,7 +152,9 @@ def blocks(entries: Sequence[Entry]) -> list[tuple[str, list[Entry]]]:
     groups: dict[tuple[str, str, str], list[Entry]] = {}
     for entry in entries:
         cell = entry.cell
-        groups.setdefault((cell.dataset, cell.detector, cell.attack_label), []).append(entry)
+        scale = "" if cell.attack is None else cell.attack.scale
+        attack = f"{cell.attack_label} ({scale})" if scale else cell.attack_label
+        groups.setdefault((cell.dataset, cell.detector, attack), []).append(entry)
     return [(f"{dataset}, {detector}, {attack}", block) for (dataset, detector, attack), block in groups.items()]
 
 
@@ -154,6 +181,7 @@ _TERMINAL: Final[dict[str, Text]] = {
     "AP@0.5": as_shown("ap50"),
     "95 %": _interval,
     "AP@0.7": as_shown("ap70"),
+    "cert %": lambda made: "/".join(shown(made[k], ".0f") for k in CERTIFIED),
     "out % a/h": pair("excluded"),
     "AUC": as_shown("auc", ".2f"),
     "decodes": as_shown("decodes"),
@@ -179,13 +207,29 @@ def rich_tables(entries: Sequence[Entry]) -> list[Table]:
     from rich.markup import escape
 
     tables = []
+    told = bool(without_certificates(entries, CERTIFIED))
+    columns = {label: text for label, text in _TERMINAL.items() if label != ("kB" if told else "cert %")}
     for title, block in blocks(entries):
-        table = empty_table(title, list(_TERMINAL), "defence")
+        table = empty_table(title, list(columns), "defence")
         for made in map(row, block):
-            texts = [escape(text(made)) for text in _TERMINAL.values()]
+            texts = [escape(text(made)) for text in columns.values()]
             table.add_row(*(texts if made["skipped"] is None else [*texts[:2], "skipped"]))
         tables.append(table)
     return tables
+
+
+def note_lines(entries: Sequence[Entry]) -> list[str]:
+    """What of the attacks came to nothing, one line a kind, with where and in how many frames."""
+    kinds: dict[str, dict[tuple[str, str, str, int], str]] = {}
+    for entry in entries:
+        cell = entry.cell
+        for text, frames in entry.notes.items():  # the same whatever the defence, but for who adapts to it
+            where = (cell.dataset, cell.detector, cell.attack_label, cell.m)
+            kinds.setdefault(text, {}).setdefault(where, f"in {frames} of {len(entry.records)} frames")
+    return [
+        f"{text} ({'; '.join(f'{a}, {m} attackers, {d}, {data}: {n}' for (data, d, a, m), n in cells.items())})"
+        for text, cells in kinds.items()
+    ]
 
 
 def skipped_lines(entries: Sequence[Entry]) -> list[str]:

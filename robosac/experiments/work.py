@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -33,6 +33,10 @@ class Block:
 
     attack: AttackSpec | None
     m: int
+
+    def fitted(self, std: float) -> Block:
+        """With numbers in place of multiples of the features' standard deviation."""
+        return self if self.attack is None else replace(self, attack=self.attack.fitted(std))
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,22 @@
-"""Attacks by name: a preset of `configs/attacks`, with settings of its own where wanted: `pgd:steps=5,epsilon=1e-2`."""
+"""Attacks by name: a preset of `configs/attacks`, with settings of its own where wanted: `pgd:steps=5,epsilon=1e-2`.
+
+Budgets may be multiples of the standard deviation of the features, `pgd:epsilon=2sd`; `fitted` puts numbers in their
+place, which takes the detector and some frames.
+"""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar
 
 from robosac import plain_yaml
 from robosac.air import Knowledge
+from robosac.feature_scale import Amount, FeatureScale, in_words
 from robosac.registry.settings import plain
-from robosac.types import InputError
+from robosac.types import Detector, Frame, InputError
+
+T = TypeVar("T")
 
 KNOWS: Final = {  # beside its own agents' data, which every attacker has
     Knowledge.MODEL: "the model",
@@ -19,8 +27,10 @@ KNOWS: Final = {  # beside its own agents' data, which every attacker has
 }
 
 
-def open_attack(text: str, *, budget: float | None = None) -> Any:
+def open_attack(text: str, *, budget: Amount | None = None) -> Any:
     """The attack (`robosac.attacks.base.Measured`) of a preset and its settings; `budget` in place of its own.
+
+    What is given as a multiple, `2sd`, stays one: see `fitted`.
 
     Raises:
         InputError: an unknown preset or setting, or a value out of range; says which there are.
@@ -35,8 +45,29 @@ def open_attack(text: str, *, budget: float | None = None) -> Any:
         return found.with_budget(budget)
     except InputError as error:
         raise InputError(
-            f"expected epsilon to be a budget of {text} ({found.unit}), got {budget:g}: {error}"
+            f"expected epsilon to be a budget of {text} ({found.unit}), got {in_words(budget)}: {error}"
         ) from error
+
+
+def in_multiples(attack: Any) -> list[str]:
+    """The multiples of a standard deviation among an attack's settings: `2sd`; most attacks have none."""
+    from robosac.attacks.settings import multiples
+
+    return list(dict.fromkeys(text for _, text in multiples(attack)))
+
+
+def fitted(attack: T, detector: Detector, frames: Callable[[], Iterable[Frame]]) -> T:
+    """The attack with numbers in place of multiples of the standard deviation of what is honestly sent in `frames`,
+    which are only called for where there are multiples.
+
+    Raises:
+        InputError: no features can be measured, or all are alike.
+    """
+    if not in_multiples(attack):
+        return attack
+    made: Any = attack
+    scaled: T = made.scaled(FeatureScale.measured(detector, frames()).unit())
+    return scaled
 
 
 def _settings(text: str, rest: str) -> dict[str, Any]:

@@ -19,7 +19,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from robosac import plain_yaml
 from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.calibration import Statistic, WithEgo
-from robosac.defenses import EgoOnly, Known, NoDefense, PaperKnown, PaperUnknown, PoseChecked, Robosac, Unknown
+from robosac.certificates import Nearby, Overlap
+from robosac.defenses import (
+    Certified,
+    EgoOnly,
+    Known,
+    NoDefense,
+    PaperKnown,
+    PaperUnknown,
+    PoseChecked,
+    Robosac,
+    Unknown,
+)
 from robosac.defenses.protocol import Calibrated, Defense
 from robosac.evaluation.play import Policy, all_honest, oracle
 from robosac.gate import Gate
@@ -29,6 +40,7 @@ from robosac.types import InputError
 FOLDER: Final = CONFIGS / "defenses"
 DEFENSES: Final[dict[str, type[Any]]] = {
     "robosac": Robosac,
+    "certified": Certified,
     "pose-checked": PoseChecked,
     "none": NoDefense,
     "ego-only": EgoOnly,
@@ -37,6 +49,7 @@ PARTS: Final[Mapping[str, Mapping[str, type[Any]]]] = {  # name of a setting -> 
     "plan": {"known": Known, "unknown": Unknown, "paper_known": PaperKnown, "paper_unknown": PaperUnknown},
     "inner": {"robosac": Robosac, "none": NoDefense},
     "agreement": {"box_jaccard": BoxJaccard, "score_map": ScoreMapOverlap, "seen_score_map": SeenScoreMap},
+    "tolerance": {"overlap": Overlap, "nearby": Nearby},
 }
 EVALUATION_ALONE: Final[Mapping[str, Callable[[], Policy]]] = {"oracle": oracle, "all-honest": all_honest}
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from robosac.attacks import Drift, GpsOffset, HeadingBias, InvertedBce, PoseGradient
+from robosac.attacks.features.objectives import CleanFrame
 from robosac.attacks.pose.claims import heading_size, moved, offset_size, pose_change, within
 from robosac.types import InputError
 from tests.attacks.toy_pose import CrowdedDetector, PosedDetector, pose, posed_air
@@ -103,7 +104,7 @@ def loss_of(air, messages):
     sent = {**air._others, **{m.sender: m for m in messages}}
     session = air._detector.open(air._ego, air.to, list(sent.values()))
     honest = air._detector.open(air._ego, air.to, [*air._others.values(), *air.honest.values()])
-    target = InvertedBce().make_loss(type("U", (), {"logits": honest.logits({}, [frozenset(sent)])}))
+    target = InvertedBce().make_loss(CleanFrame(honest.logits({}, [frozenset(sent)])))
     return float(target(session.logits({}, [frozenset(sent)])))
 
 

@@ -28,17 +28,8 @@ def test_the_shipped_presets(name, plan, agreement, threshold):
 
 
 def test_one_name_means_one_policy():
-    names = [
-        "all-honest",
-        "ego-only",
-        "none",
-        "oracle",
-        "paper",
-        "paper-probing",
-        "robosac",
-        "robosac-known",
-        "robosac-poses",
-    ]
+    names = ["all-honest", "certified-1", "certified-2", "ego-only", "none", "oracle", "paper", "paper-probing"]
+    names += ["robosac", "robosac-known", "robosac-poses"]
     assert defense_names() == names
     assert [policy(name).name for name in names] == names and all(defense_preset(name).source for name in names)
 
@@ -72,7 +63,7 @@ def test_another_number_of_trials_and_another_gate():
 
 def test_an_unknown_name_lists_the_right_ones():
     for find in (policy, open_defense):
-        with pytest.raises(InputError, match=r"one of all-honest, ego-only, none, .*paper.*robosac.*; got 'krum'"):
+        with pytest.raises(InputError, match=r"one of all-honest, certified-1, .*paper.*robosac.*; got 'krum'"):
             find("krum")
 
 
@@ -82,7 +73,10 @@ GOOD = {"kind": "robosac", "source": "somewhere, section 1", "plan": {"kind": "u
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "krum"}, "defence to have a `kind`, one of robosac, none, ego-only; got 'krum'"),
+        (
+            {"kind": "krum"},
+            "defence to have a `kind`, one of robosac, certified, pose-checked, none, ego-only; got 'krum'",
+        ),
         ({"plan": {"kind": "guess"}}, "plan to have a `kind`, one of known"),
         ({"plan": {}}, "plan to have a `kind`"),
         ({"plan": "known"}, "plan to be a mapping with a `kind`, got 'known'"),

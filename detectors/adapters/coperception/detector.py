@@ -32,7 +32,7 @@ from robosac.detectors.adapters.coperception.models import (
     no_fusion,
 )
 from robosac.detectors.adapters.coperception.session import CoperceptionSession, Reading
-from robosac.detectors.checkpoints import load_all
+from robosac.detectors.checkpoints import calibration_named, load_all
 from robosac.detectors.device import usable_device
 from robosac.detectors.messages import by_sender, check_names, checked, claims_of
 from robosac.types import Array, BevGrid, Codec, Frame, InputError, Message, Request, View
@@ -55,9 +55,12 @@ class CoperceptionDetector:
         roadside: whether slot 0 of the user's own tensors is the road-side unit; None: if there are 6 slots.
         name: names the detector in results and calibration files.
         path: the checkpoint it came from.
+        calibration: the file of its thresholds of agreement, or the folder that it lies in as `NAME.calibration.json`;
+            None takes the file beside `path`. A model in memory knows neither.
 
     Raises:
-        InputError: if the model is of a class or has settings that cannot be wrapped; the message says which.
+        InputError: if the model is of a class or has settings that cannot be wrapped, or `calibration` names nothing;
+            the message says which.
     """
 
     def __init__(
@@ -70,12 +73,14 @@ class CoperceptionDetector:
         roadside: bool | None = None,
         name: str | None = None,
         path: Path | None = None,
+        calibration: str | Path | None = None,
     ) -> None:
         self.model = Model(model)
         self.layout, self.decode = layout or Layout(), decode or DecodeConfig()
         self.inference, self.path = inference, path
         self.roadside = self.model.agents == 6 if roadside is None else roadside
         self.name = name or f"coperception-{self.model.kind}"
+        self._calibration = calibration_named(calibration, f"{self.name}.calibration.json")
         _check(self.model, self.layout, inference)
 
     def __repr__(self) -> str:
@@ -141,8 +146,14 @@ class CoperceptionDetector:
         return self.layout.grid
 
     @property
+    def reporting_threshold(self) -> float:
+        return self.decode.score_threshold
+
+    @property
     def calibration_file(self) -> Path | None:
-        """The file of its thresholds of agreement, beside the checkpoint. None where it did not come from a file."""
+        """The file of its thresholds of agreement: as named, or beside the checkpoint. None where there is neither."""
+        if self._calibration is not None:
+            return self._calibration
         return None if self.path is None else self.path.with_name(f"{self.name}.calibration.json")
 
     @cached_property

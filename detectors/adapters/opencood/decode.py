@@ -45,6 +45,9 @@ class Decoder(Protocol):
     def grid(self) -> BevGrid: ...
 
     @property
+    def score_threshold(self) -> float: ...
+
+    @property
     def names(self) -> tuple[str, str]:
         """Names of the class output and of the box output."""
         ...

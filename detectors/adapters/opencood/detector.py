@@ -30,6 +30,7 @@ from robosac.detectors.adapters.opencood.messages import PRIOR, PRIOR_HIGH, chec
 from robosac.detectors.adapters.opencood.session import OpenCOODSession, as_arrays, memory_format
 from robosac.detectors.adapters.opencood.specs import Spec
 from robosac.detectors.adapters.opencood.views import BatchView, frame_of
+from robosac.detectors.checkpoints import calibration_named
 from robosac.detectors.device import usable_device
 from robosac.detectors.messages import by_sender, checked, claims_of
 from robosac.types import Array, BevGrid, Codec, Float32, Float64, Frame, Id, InputError, Message, Request, View
@@ -66,11 +67,12 @@ class OpenCOODDetector:
             hypes: its configuration as the project's own `load_yaml` returns it.
             dataset: the user's dataset, needed for `own` alone.
             name: stands in results and calibrations; by default the class and a hash of weights and settings.
-            calibration: the file of its thresholds of agreement, or the model folder that it lies in.
+            calibration: the file of its thresholds of agreement, or the model folder that it lies in. A model in memory
+                does not know its folder.
             modalities: HEAL: the kind (m1, ...) of agents by id; others are of the ego's kind, a batch says its own.
 
         Raises:
-            InputError: if the model or its configuration cannot be wrapped.
+            InputError: if the model or its configuration cannot be wrapped, or `calibration` names neither.
         """
         check_classes(hypes.get("postprocess") or {})
         self.spec: Spec = spec_of(model)
@@ -86,9 +88,8 @@ class OpenCOODDetector:
         self.max_cav = int(getattr(model, "max_cav", (hypes.get("train_params") or {}).get("max_cav", 7)))
         self.decoder: Decoder = decoder_of(hypes, self.spec)
         self.hypes, self.dataset = hypes, dataset
-        given = None if calibration is None else Path(calibration).expanduser()
         # the file of its thresholds of agreement, beside the weights; None where none was named
-        self.calibration_file = given / CALIBRATION if given is not None and given.is_dir() else given
+        self.calibration_file = calibration_named(calibration, CALIBRATION)
         self._modalities = checked_modalities(hypes, self.spec, modalities or {})
         self.root: str | Path | None = None
         self._given_name = name
@@ -128,10 +129,9 @@ class OpenCOODDetector:
             loaded.hypes,
             device=device,
             dataset=dataset,
-            calibration=loaded.folder / thresholds,
             modalities=modalities,
         )
-        detector.root = root
+        detector.root, detector.calibration_file = root, loaded.folder / thresholds
         return detector
 
     # ------------------------------------------------------------------------------------------ what it is
@@ -157,6 +157,11 @@ class OpenCOODDetector:
     @property
     def grid(self) -> BevGrid:
         return self.decoder.grid
+
+    @property
+    def reporting_threshold(self) -> float:
+        """That of the configuration: `postprocess.target_args.score_threshold`."""
+        return self.decoder.score_threshold
 
     @cached_property
     def codec(self) -> Codec:
