@@ -185,7 +185,7 @@ def _rows(
         attacker = open_attack(name).start(frame.scenario, attackers, keyed_rng(case.seed, frame.scenario, "attack", m))
     if attacker is not None:
         present = attackers & set(frame.others)
-        detector = seen.detector or seen
+        detector: Any = seen.detector or seen
         air = attacked_air(frame, detector, to, honest, present, open_attack(name or DRIFT).knowledge)
         sent |= {message.sender: message for message in attacker.send(air)}
     who = sorted(attackers & set(sent)) if m else sorted(sent)

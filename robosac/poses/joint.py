@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from robosac.capabilities import Claim
-from robosac.poses.check import PoseCheck, PoseVerdict
+from robosac.poses.check import Kind, PoseCheck, PoseVerdict
 from robosac.poses.estimate import sigma_of
 from robosac.poses.free import FreeGround
 from robosac.poses.graph import Agent, Placed, solve
@@ -98,7 +98,7 @@ class JointCheck:
         if len(group) < self.witnesses or 2 * len(group) <= len(told):
             return None
         best = min((told[j] for j in group), key=lambda v: v.sigma_m)
-        kind = "corrected" if any(told[j].kind == "corrected" for j in group) else "fine"
+        kind: Kind = "corrected" if any(told[j].kind == "corrected" for j in group) else "fine"
         why = f"{', '.join(sorted(group))} agree: {best.why}"
         return replace(best, kind=kind, why=why, witnesses=frozenset(group))
 
