@@ -175,10 +175,13 @@ class _Graph:
         white, turning = self._rows(x)
         each = self._motions(x)
         moving = -np.einsum("nij,njk->nik", white, jacobian(places - self.pivots[self.owner] - each[:, :2]))
-        rows, cols, values = [], [], []
+        rows: list[Any] = []
+        cols: list[Any] = []
+        values: list[Any] = []
 
         def put(row: Any, col: Any, value: Any) -> None:
-            rows.append(np.ravel(row)), cols.append(np.ravel(col)), values.append(np.ravel(value))
+            for held, array in ((rows, row), (cols, col), (values, value)):
+                held.append(np.ravel(array))
 
         theirs = np.flatnonzero(self.owner > 0)
         base = 3 * agents + 3 * self.object
