@@ -1,7 +1,7 @@
 """Claimed poses against what is seen in common: how far one is off, how sure that is, and a message with it mended."""
 
 from robosac.poses.check import PoseCheck, PoseVerdict
-from robosac.poses.estimate import PoseEstimate, estimate
+from robosac.poses.fitting import PoseEstimate, estimate
 from robosac.poses.free import FreeGround
 from robosac.poses.hypotheses import Limits
 from robosac.poses.objects import Objects

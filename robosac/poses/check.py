@@ -10,7 +10,7 @@ import numpy as np
 
 from robosac.boxes import yaw_of
 from robosac.capabilities import Claim
-from robosac.poses.estimate import Fit, PoseEstimate, estimate
+from robosac.poses.fitting import Fit, PoseEstimate, estimate
 from robosac.poses.free import FreeGround
 from robosac.poses.hypotheses import Limits
 from robosac.poses.objects import Objects

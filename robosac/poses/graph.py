@@ -20,7 +20,7 @@ from scipy.optimize import least_squares
 from scipy.sparse import csr_matrix
 
 from robosac.boxes import wrap_angle
-from robosac.poses.estimate import GATE, HONEST_DEG, HONEST_M, jacobian
+from robosac.poses.fitting import GATE, HONEST_DEG, HONEST_M, jacobian
 from robosac.poses.hypotheses import half_turn
 from robosac.poses.objects import ACROSS_M, ALONG_M, HEADING_DEG, Objects
 from robosac.poses.offset import moved

@@ -17,7 +17,7 @@ import numpy as np
 
 from robosac.capabilities import Claim
 from robosac.poses.check import Kind, PoseCheck, PoseVerdict
-from robosac.poses.estimate import sigma_of
+from robosac.poses.fitting import sigma_of
 from robosac.poses.free import FreeGround
 from robosac.poses.graph import Agent, Placed, solve
 from robosac.poses.objects import Objects
