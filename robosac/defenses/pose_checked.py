@@ -15,7 +15,7 @@ from robosac.defenses.protocol import Adaptable, Calibrated, Defender, Defense, 
 from robosac.defenses.robosac import Robosac
 from robosac.defenses.stages import Stages
 from robosac.gate import Gate
-from robosac.poses import FreeGround, PoseCheck, PoseGain, PoseVerdict, mended
+from robosac.poses import FreeGround, JointCheck, PoseGain, PoseVerdict, mended
 from robosac.poses.check import ELSEWHERE_LIMIT, SHIFT_LIMIT
 from robosac.types import EGO_ALONE, Detector, Id, InputError, Message, Received, Request, Session, Verdict, View
 
@@ -35,7 +35,7 @@ class PoseChecked:
     """
 
     inner: Any = field(default_factory=Robosac)
-    check: PoseCheck = field(default_factory=PoseCheck)
+    check: JointCheck = field(default_factory=JointCheck)
     shift_limit: float | None = None
     elsewhere_limit: float | None = None
     unknown: Literal["keep", "leave out"] = "keep"
@@ -58,7 +58,7 @@ class PoseChecked:
 
     @property
     def gains(self) -> tuple[PoseGain, PoseGain]:
-        return PoseGain(where="near", check=self.check), PoseGain(where="anywhere", check=self.check)
+        return PoseGain(where="near", check=self.check.alone), PoseGain(where="anywhere", check=self.check.alone)
 
     def surrogate(self, calibration: Calibration | None, detector: str) -> Surrogate:
         """That of `inner`: features do not enter the check of poses but through what they show.
@@ -132,11 +132,8 @@ class PoseCheckedDefender:
         defense = self._defense
         limits = defense.allowed(self._calibration, detector.name)
         own, ground = session.detect([EGO_ALONE])[0], FreeGround.of(ego.points)
-        verdicts = {}
-        for teammate, shown in zip(session.ids, session.solo(session.ids), strict=True):
-            found = defense.check.look(own, shown, session.claim(teammate), ground)
-            verdicts[teammate] = defense.check.judge(found, shown, *limits)
-        return verdicts
+        shown = dict(zip(session.ids, session.solo(session.ids), strict=True))
+        return defense.check.judge(own, shown, {i: session.claim(i) for i in session.ids}, ground, *limits)
 
     def _sorted(
         self, messages: Sequence[Message], verdicts: Mapping[Id, PoseVerdict], to: Request

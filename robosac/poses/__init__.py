@@ -4,12 +4,14 @@ from robosac.poses.check import PoseCheck, PoseVerdict
 from robosac.poses.fitting import PoseEstimate, estimate
 from robosac.poses.free import FreeGround
 from robosac.poses.hypotheses import Limits
+from robosac.poses.joint import JointCheck
 from robosac.poses.objects import Objects
 from robosac.poses.offset import Offset, mended
 from robosac.poses.statistics import PoseGain
 
 __all__ = [
     "FreeGround",
+    "JointCheck",
     "Limits",
     "Objects",
     "Offset",
