@@ -24,6 +24,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.machine import Option, options, refusing
+from robosac.air import Attack, Attacker
 from robosac.boxes import invert_pose, transform_boxes
 from robosac.capabilities import Claim
 from robosac.data.dataset import DataSet
@@ -31,7 +32,7 @@ from robosac.data.noise import Disturbance, Gaussian
 from robosac.evaluation.play import attacked_air, choose_attackers
 from robosac.executors import make_executor
 from robosac.experiments.studies import study
-from robosac.poses import FreeGround, PoseCheck
+from robosac.poses import FreeGround, JointCheck
 from robosac.poses.check import ELSEWHERE_LIMIT, SHIFT_LIMIT
 from robosac.poses.objects import ACROSS_M, ALONG_M, HEADING_DEG
 from robosac.registry.attacks import open_attack
@@ -47,6 +48,7 @@ from robosac.types import (
     Id,
     Message,
     Request,
+    Subset,
     Truth,
     View,
     keyed_rng,
@@ -133,82 +135,74 @@ def frames_of(case: Case, scene: int, wrong: Disturbance, ticks: Sequence[int]) 
     yield DataSet(open_recording(case.data), ego=case.ego, seed=case.seed, **options_of)[scene]
 
 
+class Moment:
+    """A frame with what everybody honestly sends and shows, once for all attacks on it."""
+
+    def __init__(self, seen: Seen, frame: Frame, truth: Truth) -> None:
+        self.seen, self.frame, self.truth, self.to = seen, frame, truth, Request.of(frame.ego)
+        self.honest = seen.encode(frame, truth, self.to)
+        self.own, self.shown = seen.shown(frame, truth, self.to, list(self.honest.values()), sorted(self.honest))
+        self.ground = FreeGround.of(frame.ego.points)
+        self.visible = {i: int((_sees(self.own, truth) & _sees(d, truth)).sum()) for i, (d, _) in self.shown.items()}
+
+    def sent(self, attack: Attack, attacker: Attacker, attackers: Subset) -> dict[Id, Message]:
+        """The attackers' messages."""
+        present = attackers & set(self.frame.others)
+        detector: Any = self.seen.detector or self.seen
+        air = attacked_air(self.frame, detector, self.to, self.honest, present, attack.knowledge)
+        return {message.sender: message for message in attacker.send(air)}
+
+    def rows(self, row: str, m: int, attacked: Mapping[Id, Message]) -> list[dict[str, Any]]:
+        """A row for each attacker; for each teammate, where nobody attacks."""
+        case, who = self.seen.case, sorted(attacked) or sorted(self.honest)
+        shown = dict(self.shown)
+        if attacked:
+            messages = list({**self.honest, **attacked}.values())
+            shown |= self.seen.shown(self.frame, self.truth, self.to, messages, who)[1]
+        verdicts = JointCheck().judge(
+            self.own,
+            {i: d for i, (d, _) in shown.items()},
+            {i: c for i, (_, c) in shown.items()},
+            self.ground,
+            case.shift_limit,
+            case.elsewhere_limit,
+        )
+        made = []
+        for i in who:
+            right = invert_pose(self.to.world_T_ego) @ self.honest[i].world_T_payload
+            pose = verdicts[i].offset.matrix @ shown[i][1].ego_T_payload
+            left = float(np.hypot(*(pose - right)[:2, 3]))
+            made.append({"row": row, "m": m, "kind": verdicts[i].kind, "left": left, "common": self.visible[i]})
+        return made
+
+
 def measured(scene: int, *, case: Case) -> list[dict[str, Any]]:
     """A row for each attacker, or honest teammate, of each frame and attack."""
     seen, exact = Seen(case), Disturbance()
     rows: list[dict[str, Any]] = []
-    for frame, truth in frames_of(case, scene, exact, [0]):
-        rows += _rows(seen, frame, truth, HONEST, "", 0)
+    for moment in (Moment(seen, *both) for both in frames_of(case, scene, exact, [0])):
+        rows += moment.rows(HONEST, 0, {})
         for name in (*OFFSETS, *HEADINGS):
-            for m in (1, 2):
-                rows += _rows(seen, frame, truth, name, name, m)
+            for m in range(1, min(2, len(moment.frame.others)) + 1):
+                rows += moment.rows(name, m, moment.sent(*_attack(case, name, moment.frame, m)))
+    late = int(is_simulated(case.data))
+    wrong = Disturbance(pose_noise=NOISE, delay_frames=late, seed=case.seed)
+    for moment in (Moment(seen, *both) for both in frames_of(case, scene, wrong, [late])):
+        rows += moment.rows(NOISY, 0, {})
     if is_simulated(case.data):
-        wrong = Disturbance(pose_noise=NOISE, delay_frames=1, seed=case.seed)
-        for frame, truth in frames_of(case, scene, wrong, [1]):
-            rows += _rows(seen, frame, truth, NOISY, "", 0)
+        moments = [Moment(seen, *both) for both in frames_of(case, scene, exact, [0, 10, 20])]
         for m in (1, 2):
-            rows += _drift(seen, list(frames_of(case, scene, exact, [0, 10, 20])), m)
-    else:
-        for frame, truth in frames_of(case, scene, Disturbance(pose_noise=NOISE, seed=case.seed), [0]):
-            rows += _rows(seen, frame, truth, NOISY, "", 0)
+            attack, attacker, attackers = _attack(case, DRIFT, moments[0].frame, m)
+            sent = [moment.sent(attack, attacker, attackers) for moment in moments]  # honest in the first
+            for moment, messages in list(zip(moments, sent, strict=True))[1:]:
+                rows += moment.rows("drift 2 m/s, after 1 and 2 s", m, messages)
     return rows
 
 
-def _drift(seen: Seen, frames: list[tuple[Frame, Truth]], m: int) -> list[dict[str, Any]]:
-    attack, first = open_attack(DRIFT), frames[0][0]
-    attackers = choose_attackers(seen.case.seed, first.scenario, list(first.others), min(m, len(first.others)))
-    attacker = attack.start(first.scenario, attackers, keyed_rng(seen.case.seed, first.scenario, "attack", m))
-    rows = []
-    for frame, truth in frames:
-        found = _rows(seen, frame, truth, "drift 2 m/s, 0, 1 and 2 s", "", m, attacker, attackers)
-        rows += found if frame is not first else []
-    return rows
-
-
-def _rows(
-    seen: Seen,
-    frame: Frame,
-    truth: Truth,
-    row: str,
-    name: str,
-    m: int,
-    attacker: Any = None,
-    attackers: frozenset[Id] = frozenset(),
-) -> list[dict[str, Any]]:
-    case, to = seen.case, Request.of(frame.ego)
-    if m > len(frame.others):
-        return []
-    honest = seen.encode(frame, truth, to)
-    sent = dict(honest)
-    if name:
-        attackers = choose_attackers(case.seed, frame.scenario, list(frame.others), m)
-        attacker = open_attack(name).start(frame.scenario, attackers, keyed_rng(case.seed, frame.scenario, "attack", m))
-    if attacker is not None:
-        present = attackers & set(frame.others)
-        detector: Any = seen.detector or seen
-        air = attacked_air(frame, detector, to, honest, present, open_attack(name or DRIFT).knowledge)
-        sent |= {message.sender: message for message in attacker.send(air)}
-    who = sorted(attackers & set(sent)) if m else sorted(sent)
-    own, shown = seen.shown(frame, truth, to, list(sent.values()), who)
-    ground, check = FreeGround.of(frame.ego.points), PoseCheck()
-    rows = []
-    for i in who:
-        found, claim = shown[i]
-        verdict = check.judge(check.look(own, found, claim, ground), found, case.shift_limit, case.elsewhere_limit)
-        right = invert_pose(to.world_T_ego) @ honest[i].world_T_payload
-        back = right @ invert_pose(claim.ego_T_payload)
-        unmoved = Detections(transform_boxes(back, found.boxes), found.scores)
-        pose = verdict.offset.matrix @ claim.ego_T_payload
-        rows.append(
-            {
-                "row": row,
-                "m": m,
-                "kind": verdict.kind,
-                "left": float(np.hypot(*(pose - right)[:2, 3])),
-                "common": int((_sees(own, truth) & _sees(unmoved, truth)).sum()),
-            }
-        )
-    return rows
+def _attack(case: Case, name: str, frame: Frame, m: int) -> tuple[Attack, Attacker, Subset]:
+    attack = open_attack(name)
+    attackers = choose_attackers(case.seed, frame.scenario, list(frame.others), m)
+    return attack, attack.start(frame.scenario, attackers, keyed_rng(case.seed, frame.scenario, "attack", m)), attackers
 
 
 def _sees(found: Detections, truth: Truth) -> Bool:

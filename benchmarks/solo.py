@@ -2,8 +2,8 @@
 
 On validation scenes: the solo result of each teammate beside the joint result of the ego and that teammate alone
 (D({i}), a *single*) and the ego's own, at a score of at least .3. Recall is of objects on the ego's grid that at
-least 5 points of the agent fell on (of the teammate, for solos and singles), precision of boxes on the ego's grid; a box is
-right where a true centre is within 1 m. Heading errors are modulo pi. Stopped, it goes on where it was.
+least 5 points of the agent fell on (of the teammate, for solos and singles), precision of boxes on the ego's grid; a
+box is right where a true centre is within 1 m. Heading errors are modulo pi. Stopped, it goes on where it was.
 """
 
 from __future__ import annotations
