@@ -38,7 +38,7 @@ from robosac.registry.defenses import policy
 from robosac.types import EGO_ALONE, Detections, Request, Subset, keyed_rng
 
 ON_RESULTS: Final = ("results gone", "results moved", "results flooded")
-NAMES: Final = ("pgd", "pgd_balanced", "pgd_hide", "adaptive_pgd", "gps_offset", *ON_RESULTS)
+NAMES: Final = ("pgd", "pgd_balanced", "adaptive_pgd", "gps_offset", *ON_RESULTS)
 LEVELS: Final = (1, 2)
 SHOWN: Final = 0.3
 Item = tuple[str, int, int]  # attack, attackers, scene
@@ -142,7 +142,7 @@ def _lost(clean: Sequence[FrameMatches], attacked: Sequence[FrameMatches]) -> st
     if apart is None:
         return "-"
     e = apart.estimate()
-    return f"{e.value:.3f} ({e.low:.3f} to {e.high:.3f})"
+    return f"{e.value:.3f}" + ("" if e.low is None or e.high is None else f" ({e.low:.3f} to {e.high:.3f})")
 
 
 def main() -> None:

@@ -24,12 +24,13 @@ def table(result: dict[str, Any]) -> str:
     ]
     for row in result["rows"]:
         mid, strict = row["ap"]["0.5"], row["ap"]["0.7"]
+        interval = "no interval" if mid["low"] is None else f"{mid['low']:.2f}–{mid['high']:.2f}"
         bold = "**" if row["policy"].startswith("robosac, count") else ""
         out = "/".join(_percent(row[name]) for name in ("tpr_excluded", "fpr_excluded"))
         cells = [
             str(row["attackers"]),
             row["policy"],
-            f"{mid['value']:.3f} ({mid['low']:.2f}–{mid['high']:.2f})",
+            f"{mid['value']:.3f} ({interval})",
             f"{strict['value']:.3f}",
             _percent(row["recovered"]),
             out,

@@ -15,7 +15,7 @@ grid or, where it has none, on `DEFAULT_GRID`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
@@ -62,6 +62,19 @@ def _if_finite(reference: Detections, compare: Compare) -> Compare:
     if not reference.finite:
         return lambda other: 0.0
     return lambda other: compare(other) if other.finite else 0.0
+
+
+def check_finite(detector: str, results: Sequence[Detections]) -> None:
+    """That what a detector makes of honest messages is finite.
+
+    Raises:
+        InputError: it is not. It would agree with nothing, and a threshold read off it would let everything pass.
+    """
+    if not all(result.finite for result in results):
+        raise InputError(
+            f"expected finite results of {detector!r} on honest frames, got NaN, inf or a failure; its weights or its "
+            "code are broken"
+        )
 
 
 # ------------------------------------------------------------------------------------------------------ boxes

@@ -7,7 +7,6 @@ most alpha, whatever the detector and the measure (Vovk et al. 2005; on average 
 may end up with is wider: its own refusal rate is distributed as Beta(k, n + 1 - k) at most (Vovk 2012), and
 `refusal_bound` gives the quantile. Who wants that rate itself below alpha with a stated confidence takes the largest k
 whose quantile is; it costs laxer thresholds. Thresholds belong to a detector and a statistic together.
-
 The scores are kept, for defences that ask how unusual one is (`Thresholds.p_value`).
 
 How often an attack passes depends on the attack. `attacked_scores` measures it for one that is given; it promises
@@ -27,7 +26,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from robosac.agreement import Agreement
+from robosac.agreement import Agreement, check_finite
 from robosac.files import write_whole
 from robosac.subsets import draw
 from robosac.types import (
@@ -225,6 +224,7 @@ def honest_scores(
         request = Request.of(frame.ego)
         session = detector.open(frame.ego, request, [detector.encode(v, request) for v in frame.others.values()])
         subsets = [draw(session.ids, size, rng) for size in range(1, len(session.ids) + 1)]
+        check_finite(detector.name, session.detect([EGO_ALONE, *subsets]))
         _add(found, detector, frame, session, subsets, statistics)
     return found
 

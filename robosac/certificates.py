@@ -203,7 +203,11 @@ def guaranteed(values: Float64, members: Bool, attackers: int | None = None) -> 
         raise InputError(f"expected attackers >= 0, got {attackers}")
     teammates = members.shape[1]
     most = teammates if attackers is None else min(attackers, teammates)
-    found = (_by_table if teammates <= TABLE_TEAMMATES else _by_sets)(np.asarray(values, np.float64), members, most)
+    # boxes of one car are mostly shown by the same boxes of each result
+    rows, which = np.unique(np.asarray(values, np.float64), axis=0, return_inverse=True)
+    sets = sum(comb(teammates, m) for m in range(most + 1))
+    dense = teammates <= TABLE_TEAMMATES and teammates << teammates <= sets * len(members)
+    found = (_by_table if dense else _by_sets)(rows, members, most)[which.reshape(-1)]
     again = 0 if attackers is None else attackers - most
     return np.concatenate([found, np.repeat(found[:, -1:], again, axis=1)], axis=1)
 
@@ -231,7 +235,7 @@ def _by_sets(values: Float64, members: Bool, most: int) -> Float64:
     teammates = members.shape[1]
     out = _by_disjoint(values, members, most)
     for m in range(most + 1):
-        if comb(teammates, m) > MOST_SETS:
+        if teammates > TABLE_TEAMMATES and comb(teammates, m) > MOST_SETS:
             break
         left_out = np.zeros((comb(teammates, m), teammates), np.float32)
         for row, chosen in enumerate(combinations(range(teammates), m)):

@@ -14,8 +14,9 @@ from typing import Any, Protocol, runtime_checkable
 from robosac.calibration import Calibration
 from robosac.defenses import Robosac
 from robosac.defenses.protocol import Defender, Defense
+from robosac.gate import for_clocks
 from robosac.registry.defenses import open_defense
-from robosac.registry.detectors import open_detector, saved_calibration
+from robosac.registry.detectors import loaded_calibration, open_detector, saved_calibration
 from robosac.types import Detections, Detector, Frame, InputError, Received, Request, Verdict, View, keyed_rng
 
 
@@ -47,20 +48,20 @@ class Defended:
     def __init__(self, detector: Detector, defense: Defense, calibration: Calibration | None, seed: int) -> None:
         self.detector, self.defense, self.calibration, self.seed = detector, defense, calibration, seed
         self.last: Verdict | None = None
-        self._scenario: str | None = None
+        self._serves: tuple[str, float | None] | None = None  # scenario, and how far clocks run ahead
         self._defender: Defender | None = None
 
     def __call__(self, frame: Frame | Any, *, scenario: str | None = None) -> Verdict:
         """Decide about a frame whose teammates' views are at hand: each is encoded as its owner would send it.
 
         A detector of a framework takes that framework's own batch as well. `scenario` overrides the frame's: another
-        name starts the memory anew.
+        name starts the memory anew. The gate bears the clocks of the frame's recording (`Frame.clocks_ahead_ms`).
         """
         if not isinstance(frame, Frame):
             frame = self._framework("takes no batches").frame(frame, scenario=scenario or "batch")
         request = Request.of(frame.ego)
         inbox = [Received.honest(self.detector.encode(v, request), request) for v in frame.others.values()]
-        return self.receive(frame.ego, inbox, to=request, scenario=scenario or frame.scenario)
+        return self._decide(frame.ego, inbox, request, scenario or frame.scenario, frame.clocks_ahead_ms)
 
     def own(self, batch: Any, *, scenario: str = "batch") -> Any:
         """Decide about a framework's own batch and answer in its own form: for OpenCOOD, what its inference functions
@@ -79,10 +80,16 @@ class Defended:
         self, ego: View, inbox: Sequence[Received], *, to: Request | None = None, scenario: str = "live"
     ) -> Verdict:
         """Decide about the messages that came in over the air, whoever sent them: each with the link it came in on."""
-        if self._defender is None or scenario != self._scenario:
+        return self._decide(ego, inbox, to or Request.of(ego), scenario, None)
+
+    def _decide(
+        self, ego: View, inbox: Sequence[Received], to: Request, scenario: str, clocks_ahead_ms: float | None
+    ) -> Verdict:
+        if self._defender is None or self._serves != (scenario, clocks_ahead_ms):
             rng = keyed_rng(self.seed, scenario, "defense")
-            self._defender, self._scenario = self.defense.start(scenario, self.calibration, rng), scenario
-        return self._defender.step(self.detector, ego, to or Request.of(ego), inbox)
+            defense = for_clocks(self.defense, clocks_ahead_ms)
+            self._defender, self._serves = defense.start(scenario, self.calibration, rng), (scenario, clocks_ahead_ms)
+        return self._defender.step(self.detector, ego, to, inbox)
 
 
 def wrap(
@@ -102,7 +109,7 @@ def wrap(
     if isinstance(defense, str):
         defense = open_defense(defense)
     if isinstance(calibration, (str, Path)):
-        calibration = Calibration.load(Path(calibration))
+        calibration = loaded_calibration(Path(calibration), detector)
     elif calibration is None:
         calibration = saved_calibration(detector)
     return Defended(detector, Robosac() if defense is None else defense, calibration, seed)

@@ -12,9 +12,11 @@ plain answer takes the place of its attributes. Names are the same in every proc
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import enum
 import hashlib
+import importlib.util
 import json
 import logging
 import math
@@ -27,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final
 
 _CHUNK: Final = 1 << 20
+_END: Final = 1 << 12  # of a file in a folder, so many bytes at either end are read
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
 _CALLABLE: Final = ("func", "args", "keywords", "__self__", "__func__", "__name__")  # partial, bound, built in
 
@@ -43,11 +46,65 @@ def fingerprint(*values: Any) -> str:
 
 
 def file_fingerprint(path: Path) -> str:
-    """20 hexadecimal digits of a file's bytes, or of the names, sizes and times of all files of a folder.
+    """20 hexadecimal digits of a file's bytes, or of the names, sizes, times and ends of all files of a folder.
 
-    Folders of recordings are too large to be read whole, so their files are named by size and time of last change.
+    Folders of recordings are too large to be read whole, so their files are named by size, time of last change, and
+    their first and last kilobytes: other content that was copied with the time of the old is noticed, too.
     """
     return _file(path).hex()[:20]
+
+
+def code_files(module: str) -> tuple[Path, ...]:
+    """The sources of a module, in the working folder or installed, and of all that it imports of what lies beside it:
+    helpers of its own, packages next to it, nothing else that is installed. Nothing is imported; what cannot be found
+    is left out.
+    """
+    top = module.partition(".")[0]
+    root = _root_of(top)
+    if root is None:
+        return ()
+    found, todo = dict[Path, None](), [module]
+    beside = not {"site-packages", "dist-packages"} & set(root.parts)
+    while todo:
+        name = todo.pop()
+        first, *_ = parts = name.split(".")
+        if first != top and (not beside or first == __package__):  # our own code has a version of its own
+            continue
+        for k in range(1, len(parts) + 1):
+            here = root.joinpath(*parts[:k])
+            for path in (here.with_name(f"{here.name}.py"), here / "__init__.py"):
+                if path not in found and path.is_file():
+                    found[path] = None
+                    todo += _imports(path, ".".join(parts[:k]), package=path.name == "__init__.py")
+    return tuple(sorted(found))
+
+
+def _root_of(top: str) -> Path | None:
+    """The folder that a module or package lies in; None where it has no source."""
+    here = Path.cwd()
+    if (here / f"{top}.py").is_file() or (here / top / "__init__.py").is_file():
+        return here
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    place = None if spec is None else next(iter(spec.submodule_search_locations or ()), spec.origin)
+    return Path(place).parent if place is not None and Path(place).exists() else None
+
+
+def _imports(path: Path, module: str, *, package: bool) -> Iterator[str]:
+    """Names of what a source imports, wherever in it."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # whoever runs it will say so
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = module.split(".")[: len(module.split(".")) - node.level + package] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            yield from (f"{base}.{alias.name}" if base else alias.name for alias in node.names)
 
 
 class _Reader:
@@ -184,6 +241,7 @@ def _file(path: Path) -> bytes:
         for file in sorted(_files_in(path)):
             stat = file.stat()
             digest.update(f"{file.relative_to(path)} {stat.st_size} {stat.st_mtime_ns}\n".encode(errors="replace"))
+            digest.update(_ends(file, stat.st_size))
     elif not path.exists():
         digest.update(b"absent")
     else:
@@ -191,6 +249,17 @@ def _file(path: Path) -> bytes:
             while chunk := opened.read(_CHUNK):
                 digest.update(chunk)
     return digest.digest()
+
+
+def _ends(file: Path, size: int) -> bytes:
+    """The first and last bytes of a file; none of one that may not be read, which its reader will say."""
+    try:
+        with file.open("rb") as opened:
+            first = opened.read(_END)
+            opened.seek(max(size - _END, 0))
+            return first + opened.read(_END)
+    except OSError:
+        return b"unread"
 
 
 def _files_in(folder: Path) -> Iterator[Path]:

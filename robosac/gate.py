@@ -7,13 +7,15 @@ on with the rest.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from robosac.types import Codec, Id, Message, Received, Request
 
 _MS = 1_000_000
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,13 @@ class Inbox:
 
     messages: tuple[Message, ...]
     rejected: dict[Id, str]
+
+    @property
+    def nobody(self) -> str | None:
+        """Why there is nobody to fuse with, in words; None where there is somebody."""
+        if self.messages:
+            return None
+        return "no teammate's message passed the gate" if self.rejected else "no teammate in range"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +119,17 @@ class Gate:
         if distance > self.max_distance_m:
             return f"claims to be {distance:.0f} m away, allowed {self.max_distance_m:.0f}"
         return None
+
+
+def for_clocks(defense: T, ahead_ms: float | None) -> T:
+    """A defence whose gate bears clocks that run so far ahead (`Frame.clocks_ahead_ms`); itself where it does already,
+    or has no gate of its own.
+    """
+    gate = getattr(defense, "gate", None)
+    if ahead_ms is None or not isinstance(gate, Gate) or ahead_ms <= gate.max_ahead_ms:
+        return defense
+    other: T = replace(defense, gate=replace(gate, max_ahead_ms=ahead_ms))  # type: ignore[type-var]
+    return other
 
 
 def _payload_refusal(codec: Codec, m: Message) -> str | None:

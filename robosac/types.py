@@ -94,12 +94,14 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """The ego and the others within communication range at one moment of a scenario."""
+    """The ego and the others within communication range at one moment of a scenario. A recording's own clocks may run
+    further ahead of the ego's than the gate would let them: `clocks_ahead_ms`, None where they do not."""
 
     scenario: str
     index: int
     ego: View
     others: Mapping[Id, View]
+    clocks_ahead_ms: float | None = None
 
     def __post_init__(self) -> None:
         _expect(self.ego.id not in self.others, "others", "the ego's teammates only", f"the ego {self.ego.id!r} itself")

@@ -73,14 +73,14 @@ def test_a_wrong_name_lists_the_right_ones(capsys):
 
 
 def test_the_gallery_has_a_picture_of_each_and_a_page(capsys, tmp_path, monkeypatch):
-    real = attack_gallery.play
+    real = attack_gallery.before_after
 
     def play(settings, attack, victim):
         if attack == attacks.load("heading_bias"):
             raise InputError("expected a <compass>, got none")
         return real(settings, attack, victim)
 
-    monkeypatch.setattr(attack_gallery, "play", play)
+    monkeypatch.setattr(attack_gallery, "before_after", play)
     names = ["noise", "sold_as_fresh", "heading_bias"]
     found = json.loads(output(capsys, *names, "--gallery", str(tmp_path / "g"), "--attackers", "1", "--json"))
     assert set(found["pictures"]) == {"noise", "sold_as_fresh"}

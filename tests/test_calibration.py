@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -312,3 +312,31 @@ def test_the_bound_on_refusals_by_hand_and_by_simulation():
     realised = [beta.cdf(conformal_threshold(rng.beta(5, 2, n), alpha), 5, 2) for _ in range(4000)]
     above = np.mean(np.array(realised) > refusal_bound(n, alpha))
     assert abs(above - 0.05) < 4 * math.sqrt(0.05 * 0.95 / 4000)
+
+
+@dataclass
+class Broken(ToyDetector):
+    """Its boxes are NaN for teammates of this many."""
+
+    of: int = 0
+
+    def open(self, ego, to, messages):
+        session = super().open(ego, to, messages)
+        sound = session.detect
+
+        def detect(subsets):
+            found = sound(subsets)
+            return [
+                replace(r, scores=r.scores * np.nan) if len(s) == self.of else r
+                for s, r in zip(subsets, found, strict=True)
+            ]
+
+        session.detect = detect
+        return session
+
+
+@pytest.mark.parametrize("of", [0, 1, 2])
+def test_no_threshold_is_read_off_a_broken_model(of):
+    """It would agree with nothing, so that its threshold were 0 and everything passed."""
+    with pytest.raises(InputError, match="expected finite results of 'toy' on honest frames, got NaN"):
+        honest_scores(Broken(of=of), honest_frames(1), [BoxJaccard()], np.random.default_rng(0))

@@ -121,14 +121,14 @@ def test_a_grid_that_grows_plays_what_is_new(tmp_path, monkeypatch):
 
 
 def count_plays(monkeypatch):
-    """The policies of every call of `play_encoded` from now on."""
-    calls, real = [], work.play_encoded
+    """The policies of every call of `play` from now on."""
+    calls, real = [], work.play
 
     def counting(staged, detector, attack, counts, policies, **more):
         calls.append([p.name for p in policies])
         return real(staged, detector, attack, counts, policies, **more)
 
-    monkeypatch.setattr(work, "play_encoded", counting)
+    monkeypatch.setattr(work, "play", counting)
     return calls
 
 
@@ -142,17 +142,17 @@ def test_stopped_by_ctrl_c(tmp_path, monkeypatch, capsys):
     """What was done before stays, and a line says how to go on."""
     args = ("--detector", "tests.test_evaluate:Sparse", "--scenes", "1", "--frames", "1", "--attack", "gps_offset")
     args = (*args, "--attackers", "0,1", "--defense", "none")
-    real = work.play_encoded
+    real = work.play
 
     def stopping(staged, detector, attack, *more, **settings):
         if attack is not None:
             raise KeyboardInterrupt
         return real(staged, detector, attack, *more, **settings)
 
-    monkeypatch.setattr(work, "play_encoded", stopping)
+    monkeypatch.setattr(work, "play", stopping)
     evaluate(tmp_path, *args, code=130)
     assert "the same command goes on from there" in capsys.readouterr().err and len(shards(tmp_path)) == 1
-    monkeypatch.setattr(work, "play_encoded", real)
+    monkeypatch.setattr(work, "play", real)
     evaluate(tmp_path, *args)
     assert len(shards(tmp_path)) == len(read(tmp_path)) == 2
 

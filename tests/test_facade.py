@@ -12,12 +12,19 @@ import numpy as np
 import pytest
 
 import robosac
+from robosac.data.dataset import DataSet
+from robosac.data.layout import recognise
+from robosac.defenses import EgoOnly, NoDefense, Robosac
 from robosac.errors import RobosacWarning
+from robosac.gate import Gate, for_clocks
 from robosac.registry.detectors import saved_calibration
-from robosac.simulation import scenario
+from robosac.simulation import SimConfig, scenario
 from robosac.types import Detector, InputError, Request, Verdict
 from tests import toy
-from tests.toy import received
+from tests.data.dair import write_dair
+from tests.data.memory import Simulated
+from tests.toy import ToyDetector, received
+from tests.toy import frame as toy_frame
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +81,44 @@ def test_an_unknown_detector_lists_the_shipped_ones():
 def test_an_unknown_name_of_the_package():
     with pytest.raises(AttributeError, match="no attribute 'warp'"):
         _ = robosac.warp
+
+
+def test_the_gate_bears_the_clocks_of_a_frames_recording():
+    """And those of no other: of two frames of one scenario, the second may be of a simulation."""
+    seen = toy_frame({"ego": [(9, 9)], "a": [(9, 9)]})
+    ahead = replace(seen, others={"a": replace(seen.others["a"], t_ns=28_000_000)})
+    for defense, borne in ((None, 50.0), (Robosac(gate=Gate(max_ahead_ms=30.0)), None), (NoDefense(), 28.0)):
+        defended = robosac.wrap(ToyDetector(), defense)
+        told = replace(ahead, clocks_ahead_ms=borne)
+        assert [defended(f).rejected for f in (told, seen, told)] == [{}] * 3
+    defended = robosac.wrap(ToyDetector(), NoDefense())
+    for none in (ahead, replace(ahead, clocks_ahead_ms=10.0), replace(ahead, clocks_ahead_ms=27.9)):
+        assert "sensed -28 ms ago" in defended(none).rejected["a"]
+
+
+def test_a_gate_for_clocks_keeps_its_other_limits():
+    mine = Robosac(gate=Gate(max_distance_m=60.0, max_age_ms=10.0))
+    assert for_clocks(mine, 50.0).gate == Gate(max_distance_m=60.0, max_age_ms=10.0, max_ahead_ms=50.0)
+    for same in (for_clocks(mine, None), for_clocks(mine, 1.0)):
+        assert same is mine
+    assert for_clocks(EgoOnly(), 50.0) == EgoOnly()
+
+
+@pytest.mark.parametrize("ego", ["first", "infrastructure"])
+def test_dair_is_read_wrapped_and_heard(ego, tmp_path):
+    """Its road-side unit scans up to 28 ms later than the vehicle."""
+    config = SimConfig(n_vehicles=2, n_frames=2, beams=8, columns=64)
+    root = write_dair(tmp_path, [scenario("val", 0, config=config).snapshot(k) for k in range(2)])
+    data = DataSet(recognise(root), ego=ego)
+    defended = robosac.wrap(ToyDetector(), NoDefense())
+    assert data.clocks_ahead_ms == 50.0 and len(data) == 2
+    for frame, _ in data:
+        found = defended(frame)
+        assert found.rejected == {} and len(found.used) == 1
+
+
+def test_other_recordings_keep_the_gates_own_clock():
+    assert DataSet(Simulated()).clocks_ahead_ms is None
 
 
 def test_an_uncalibrated_detector_is_one_line_about_the_users_own_line():

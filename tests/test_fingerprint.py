@@ -16,7 +16,7 @@ import torch
 
 from robosac.detectors.fusion.early import EarlyFusion
 from robosac.detectors.fusion.late import LateFusion
-from robosac.fingerprint import file_fingerprint, fingerprint
+from robosac.fingerprint import code_files, file_fingerprint, fingerprint
 from tests.detectors import fake_coperception
 from tests.toy import ToyDetector
 
@@ -262,3 +262,49 @@ def test_torch_is_not_loaded_for_it():
     )
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+# ------------------------------------------------------------------------------------------------------------- sources
+FILES = {
+    "mine.py": "import json, numpy, helper\nfrom nets import deep\nfrom . import no\ndef f():\n    import late_one",
+    "helper.py": "import mine\nimport broken",
+    "broken.py": "def (",
+    "late_one.py": "",
+    "unread.py": "",
+    "nets/__init__.py": "from .base import *",
+    "nets/base.py": "from nets.other import x",
+    "nets/other.py": "",
+    "nets/deep/__init__.py": "from ..sibling import y",
+    "nets/sibling.py": "",
+    "nets/unread.py": "",
+}
+
+
+def test_the_sources_of_a_module_are_those_of_all_that_it_imports_beside_it(tmp_path, monkeypatch):
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = {str(path.relative_to(tmp_path)) for path in code_files("mine")}
+    assert found == {name for name in FILES if "unread" not in name}
+    assert "mine" not in sys.modules and "helper" not in sys.modules  # nothing was imported
+
+
+def test_sources_of_what_is_installed_are_its_own():
+    assert code_files("no_such_module") == code_files("late") == code_files("sys") == ()
+    found = code_files("yaml")
+    assert found and {path.parent.name for path in found} == {"yaml"}
+
+
+def test_other_content_that_was_copied_with_the_time_of_the_old_is_noticed(tmp_path):
+    file = tmp_path / "scan.bin"
+    for size in (1, 5000, 100_000):
+        names = set()
+        for at in (None, 0, -1):
+            data = bytearray(size)
+            if at is not None:
+                data[at] = 1 + at % 3
+            file.write_bytes(data)
+            os.utime(file, ns=(0, 123))
+            names.add(file_fingerprint(tmp_path))
+        assert len(names) == 3

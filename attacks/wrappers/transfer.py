@@ -21,6 +21,7 @@ from robosac.attacks.measures import floats
 from robosac.attacks.registry import register
 from robosac.attacks.settings import part
 from robosac.attacks.wrappers.base import Wrapping
+from robosac.fingerprint import code_files
 from robosac.types import Array, Detector, Id, InputError, Message, Subset
 
 _SHIPPED: Final = Path(__file__).parents[2] / "detectors" / "weights"  # of detectors that have a name
@@ -61,10 +62,13 @@ class Transfer(Wrapping):
         return self.attack.knowledge & ~foreign
 
     def fingerprint(self) -> list[Any]:
-        """What decides its messages (see `robosac.fingerprint`): the settings, and the files that `source` names."""
-        names = dict.fromkeys([self.source, *self.source.split(":")])
-        files = [Path(name) for name in names] + [_SHIPPED / f"{name}.safetensors" for name in names]
-        return [self.attack, self.reads_others, self.source, *(path for path in files if path.exists())]
+        """What decides its messages (see `robosac.fingerprint`): the settings, and the files that `source` names, be it
+        weights, a model's folder or code.
+        """
+        names = dict.fromkeys([self.source, *self.source.split(":"), *self.source.partition(":")[2].split("@")])
+        files = [Path(name) for name in names if name] + [_SHIPPED / f"{name}.safetensors" for name in names]
+        code = code_files(self.source.partition(":")[0]) if ":" in self.source else ()
+        return [self.attack, self.reads_others, self.source, *(path for path in files if path.exists()), *code]
 
     def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> TransferAttacker:
         return TransferAttacker(self, Colluders.gather(attackers, rng), self.attack.start(scenario, attackers, rng))

@@ -27,10 +27,11 @@ def decode(output: Tensor, ground: Array, config: DecodeConfig) -> list[Detectio
         config: thresholds.
 
     Returns:
-        Per element: boxes in the ego frame, best first, and the score map `(64, 64)` float32. A result that is not
-        finite, as an absurd message may cause, scores 0.
+        Per element: boxes in the ego frame, best first, and the score map `(64, 64)` float32. Where the output is not
+        finite, as an absurd message or broken weights make it, there is no box and the map is NaN.
     """
-    heat = torch.sigmoid(output[:, HEAT].float()).nan_to_num(0.0)
+    sound = output.isfinite().all(dim=1)
+    heat = torch.where(sound, torch.sigmoid(output[:, HEAT].float()), 0.0)
     peak = (functional.max_pool2d(heat[:, None], 3, 1, 1)[:, 0] == heat) & (heat >= config.score_threshold)
     flat = torch.where(peak, heat, -1.0).flatten(1)
     scores, cells = flat.topk(min(config.max_candidates, flat.shape[1]), dim=1)
@@ -41,7 +42,7 @@ def decode(output: Tensor, ground: Array, config: DecodeConfig) -> list[Detectio
     kept_boxes = [b[g] for b, g in zip(boxes, good, strict=True)]
     kept_scores = [s[g] for s, g in zip(score, good, strict=True)]
     keeps = [nms_bev(b, s, config.nms_iou) for b, s in zip(kept_boxes, kept_scores, strict=True)]
-    maps = heat.cpu().numpy()
+    maps = torch.where(sound, heat, torch.nan).cpu().numpy()
     return [Detections(b[k], s[k], m) for b, s, k, m in zip(kept_boxes, kept_scores, keeps, maps, strict=True)]
 
 

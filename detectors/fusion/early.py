@@ -6,7 +6,6 @@ detector that is a callable from points to boxes and scores. A trial costs one r
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
@@ -19,7 +18,11 @@ from robosac.detectors.fusion.base import PerVehicle
 from robosac.detectors.fusion.callables import Detect, best_first, empty, found_by, own_body
 from robosac.detectors.messages import by_sender, claims_of
 from robosac.detectors.session import SubsetSession
+<<<<<<< HEAD
 from robosac.detectors.solo import brought
+=======
+from robosac.errors import warn
+>>>>>>> main
 from robosac.types import (
     Array,
     BevGrid,
@@ -114,15 +117,17 @@ class EarlyFusion(PerVehicle):
         """Detect once in the ego's points `(N, 4)` and those of others, all in the ego's frame.
 
         The ego's points alone go to `detect` as they are, and whatever is wrong with its answer raises. What it does
-        with points of teammates must not stop the ego: an error there is a warning and an empty result, which hardly
-        agrees with an ego that sees anything.
+        with points of teammates must not stop the ego: an error there is a warning and a result without boxes that is
+        not finite (`Detections.finite`), so that it agrees with nothing and nobody takes it for an empty street.
         """
         if not others:
-            boxes, scores = found_by(self._detect, own, name=self._name)
-        else:
-            boxes, scores = self._found_together(np.concatenate([own, *others]))
+            return self._best(*found_by(self._detect, own, name=self._name))
+        return self._found_together(np.concatenate([own, *others]))
+
+    def _best(self, boxes: Float32, scores: Float32) -> Detections:
         return Detections(*best_first(boxes, scores, min_score=self.min_score, most=len(scores)))
 
+<<<<<<< HEAD
     def shown_by(self, message: Message, world_T_ego: Float64) -> Detections:
         """What `detect` finds in the points of one message, in its own frame, brought to the ego's.
 
@@ -134,15 +139,16 @@ class EarlyFusion(PerVehicle):
         return brought(Detections(*best), pose, None, keep_own_body=self.keep_own_body)
 
     def _found_together(self, points: Array) -> tuple[Float32, Float32]:
+=======
+    def _found_together(self, points: Array) -> Detections:
+>>>>>>> main
         try:
             boxes, scores = found_by(self._detect, points, name=self._name)
         except Exception as error:  # foreign code on an attacker's points: it can fail in any way
-            warnings.warn(
-                f"{self._name!r} failed on the points of teammates and shows nothing: {error!r}", stacklevel=2
-            )
-            return empty()
+            warn(f"{self._name!r} failed on the points of teammates and shows nothing: {error!r}")
+            return Detections(*empty(), score_map=np.full((1, 1), np.nan, np.float32))
         others = ~own_body(boxes) | self.keep_own_body
-        return boxes[others], scores[others]
+        return self._best(boxes[others], scores[others])
 
 
 def in_ego_frame(message: Message, world_T_ego: Float64) -> Float32:

@@ -19,7 +19,7 @@ from robosac.air import Knowledge, attacker_of
 from robosac.cli.attack_words import acts, said_by, wrapped
 from robosac.defenses import NoDefense
 from robosac.evaluation.ap import counted, match_truth
-from robosac.evaluation.play import EncodedFrame, Moment, Played, encode_frames, play_encoded
+from robosac.evaluation.play import EncodedFrame, Moment, Played, encode_frames, play
 from robosac.feature_scale import in_words
 from robosac.files import check_writable, write_whole
 from robosac.registry.attacks import described, fitted, open_attack
@@ -110,7 +110,7 @@ def draw(settings: GallerySettings, name: str) -> Drawn:
     try:
         victim = victim_of(attack, settings.detector)
         here = [_moment(settings.scene, settings.seed, 0).frame]  # a picture of one scene: its own scale
-        shot = play(settings, fitted(attack, _detector(victim), lambda: here), victim)
+        shot = before_after(settings, fitted(attack, _detector(victim), lambda: here), victim)
     except RobosacError as error:
         return Drawn(name, facts, reason=" ".join(str(error).split()))
     facts |= {"detector": victim, "frame": str(shot.frame.index), "sent": "; ".join(shot.said)}
@@ -154,14 +154,14 @@ class BeforeAfter:
     points: bool
 
 
-def play(settings: GallerySettings, attack: Measured, victim: str) -> BeforeAfter:
+def before_after(settings: GallerySettings, attack: Measured, victim: str) -> BeforeAfter:
     """Play the scene until the attack has acted; against the default defence, if the attack knows it."""
     detector = _detector(victim)
     if detector.grid is None:
         raise InputError(f"expected a detector with a BEV grid, got {victim!r} without one")
     staged = (_encoded(victim, settings, k) for k in range(_scenario(settings.scene, settings.seed).n_frames))
     knows = attack.knowledge & (Knowledge.DEFENSE | Knowledge.SEED)
-    played = play_encoded(
+    played = play(
         staged,
         detector,
         attack,

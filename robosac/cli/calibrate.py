@@ -25,7 +25,19 @@ from robosac.calibration import (
     honest_scores,
     merged,
 )
-from robosac.cli.options import Delay, DetectorName, Device, Jobs, Json, PoseNoise, Root, Seed, command_of
+from robosac.cli.options import (
+    Classes,
+    Delay,
+    DetectorName,
+    Device,
+    Jobs,
+    Json,
+    PoseNoise,
+    Root,
+    Seed,
+    command_of,
+    listed,
+)
 from robosac.cli.progress import progress_bar
 from robosac.evaluation.play import attacked_air
 from robosac.executors import make_executor
@@ -33,7 +45,7 @@ from robosac.experiments.scenes import SCALE_FRAMES
 from robosac.files import check_writable_file
 from robosac.registry.attacks import fitted, open_attack
 from robosac.registry.defenses import statistics_of
-from robosac.registry.detectors import cached_detector, calibration_beside
+from robosac.registry.detectors import CONTENT, cached_detector, calibration_beside, content_of
 from robosac.registry.frames import SIMULATED, cached_frames, choose, disturbance, frame_at
 from robosac.types import Detector, Frame, Id, InputError, Message, Request, keyed_rng
 
@@ -72,6 +84,7 @@ class Calibrate:
     ] = ""
     pose_noise: PoseNoise = None
     delay: Delay = 0
+    classes: Classes = None
     device: Device = "cpu"
     root: Root = None
     json: Json = False
@@ -90,7 +103,7 @@ class Calibrate:
     def available(self, device: str) -> Sequence[Frame]:
         """All the frames there are."""
         disturbed = disturbance(self.pose_noise, self.delay, self.seed)
-        return cached_frames(self.data, self.detector, device, self.root, self.seed, disturbed)
+        return cached_frames(self.data, self.detector, device, self.root, self.seed, disturbed, listed(self.classes))
 
     @property
     def needed(self) -> int:
@@ -107,6 +120,7 @@ class Calibrate:
         parts += ["--defense", ",".join(self.defenses)] if self.defenses else []
         parts += [] if self.pose_noise is None else ["--pose-noise", self.pose_noise]
         parts += ["--delay", str(self.delay)] if self.delay else []
+        parts += ["--classes", ",".join(listed(self.classes) or ())] if self.classes else []
         parts += [] if self.device == "cpu" else ["--device", self.device]
         parts += [] if self.attack == FOREIGN else ["--attack", self.attack]
         return shlex.join(parts)
@@ -162,6 +176,7 @@ def plan(settings: Calibrate) -> tuple[list[tuple[int, int]], Path]:
     Raises:
         InputError: if the detector, the data or the file cannot be used, or there are too few frames.
     """
+    cached_frames.cache_clear()  # the folder may hold others since it was last looked into
     detector = cached_detector(settings.detector, settings.device, settings.root)
     path = calibration_beside(detector) if settings.out is None else settings.out
     if path is None:
@@ -193,11 +208,13 @@ def measured(settings: Calibrate, work: Sequence[tuple[int, int]], progress: Cal
         data = f"simulated, split calibration, {len(work)} scenes, one honest frame each"
     else:
         data = f"{settings.data}, {len(work)} honest frames drawn at random"
+    detector = cached_detector(settings.detector, settings.device, settings.root)
+    content = content_of(detector)
     return fit(
-        cached_detector(settings.detector, settings.device, settings.root).name,
+        detector.name,
         honest,
         alpha=settings.alpha,
-        source={"data": data, "command": settings.command},
+        source={"data": data, "command": settings.command, **({} if content is None else {CONTENT: content})},
         attacked=attacked,
         attack=settings.attack,
         confidence=settings.confidence,

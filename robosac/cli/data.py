@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Protocol, runtime_checkable
 import numpy as np
 import typer
 
-from robosac.cli.options import Json
+from robosac.cli.options import Classes, Json, listed
 from robosac.data.layout import Reports, open_recording
 from robosac.data.points import Scales, spread
 from robosac.data.recording import DataError, Objects, Recording, Told, printable
@@ -186,10 +186,7 @@ def data_inspect(
     plot: Annotated[Path | None, typer.Option(dir_okay=False, help="Picture of a frame from above (.png).")] = None,
     frame: Annotated[int, typer.Option(min=0, help="Which frame to draw.")] = 0,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Broken files are listed and are no failure.")] = False,
-    classes: Annotated[
-        list[str] | None,
-        typer.Option(help="A class that counts, as the data set spells it; repeat it. Default: vehicles."),
-    ] = None,
+    classes: Classes = None,
     json: Json = False,
 ) -> None:
     """Say what a data set holds: scenarios, frames, agents, rates, points, objects, classes, what is broken or missing.
@@ -198,7 +195,7 @@ def data_inspect(
     """
     if plot is not None:
         check_writable_file(plot)
-    recording = open_recording(path, layout, classes)
+    recording = open_recording(path, layout, listed(classes))
     found = inspect(recording, frames=frames)
     if not json:
         _print(found)

@@ -12,6 +12,7 @@ from robosac.cli.options import Device, Jobs, Json, Out, Seed, Threads
 from robosac.cli.progress import kept_on_stop, progress_bar
 from robosac.executors import default_jobs, make_executor
 from robosac.experiments.demo import LEGEND, DemoSettings, rich_table, run_demo
+from robosac.experiments.notes import notes
 from robosac.experiments.provenance import command_line, environment
 from robosac.experiments.runner import open_experiment
 from robosac.experiments.settings import budget_of
@@ -64,6 +65,8 @@ def demo(
     )
     console.print(rich_table(result.rows, title))
     console.print(LEGEND, style="dim")
+    for line in notes([r.entry for r in result.rows], warned=False):
+        console.print(line, style="yellow", markup=False)
     console.print(f"\n{result.seconds:.0f} s. Look at it: {page}", soft_wrap=True)
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robosac.cli.options import DETECTOR_HELP, Jobs, Json, Out, PoseNoise, Root, Threads
+from robosac.cli.options import DETECTOR_HELP, Classes, Jobs, Json, Out, PoseNoise, Root, Threads
 from robosac.cli.progress import kept_on_stop, progress_bar
 from robosac.executors import default_jobs, make_executor
 from robosac.experiments.settings import Grid, make_grid
 from robosac.files import write_whole
+from robosac.types import RobosacError
+
+if TYPE_CHECKING:
+    from robosac.experiments.entries import Entry
+
+
+class NothingPlayedError(RobosacError):
+    """Every cell of a grid was skipped; why stands above."""
 
 
 def evaluate(
@@ -40,7 +49,8 @@ def evaluate(
     frame_step: Annotated[int | None, typer.Option(min=1, help="Every how many-th frame.")] = None,
     vehicles: Annotated[int | None, typer.Option(min=1, help="Connected vehicles of a simulated scene.")] = None,
     comm_range_m: Annotated[float | None, typer.Option(help="Who is further from the ego is no teammate.")] = None,
-    ego: Annotated[str | None, typer.Option(help="Of a recording: first, each, or an agent's name.")] = None,
+    ego: Annotated[str | None, typer.Option(help="Of a recording: first, each (or all), or an agent's name.")] = None,
+    classes: Classes = None,
     pose_noise: PoseNoise = None,
     delay: Annotated[int | None, typer.Option(min=0, help="Frames by which teammates are late.")] = None,
     device: Annotated[
@@ -62,6 +72,7 @@ def evaluate(
     named["pose_noise"] = None if pose_noise is None else [pose_noise]
     from robosac.experiments import tables
     from robosac.experiments.figures import figures
+    from robosac.experiments.notes import notes
     from robosac.experiments.provenance import command_line, versions
     from robosac.experiments.report import page
     from robosac.experiments.runner import open_experiment, run_experiment, write_entries
@@ -82,15 +93,25 @@ def evaluate(
     report = write_report(out / "report.html", page(experiment.grid, entries, pngs, command, versions()))
     if json:
         rows = [{**e.cell.labels(), **tables.row(e)} for e in entries]
-        print(dumps({"out": str(out), "entries": [str(f) for f in files], "rows": rows}))
-        return
+        print(dumps({"out": str(out), "entries": [str(f) for f in files], "rows": rows, "notes": notes(entries)}))
+    else:
+        _print(entries, out, report)
+    reasons = {e.skipped: None for e in entries}
+    if None not in reasons:
+        raise NothingPlayedError(f"expected a cell that can be played, got none: {'; '.join(map(str, reasons))}")
+
+
+def _print(entries: Sequence[Entry], out: Path, report: Path) -> None:
     from rich.console import Console
+
+    from robosac.experiments import tables
+    from robosac.experiments.notes import notes
 
     console = Console()
     for table in tables.rich_tables(entries):
         console.print(table)
         console.print()
-    for line in [*tables.note_lines(entries), *tables.skipped_lines(entries)]:
+    for line in (*tables.note_lines(entries), *tables.skipped_lines(entries), *notes(entries, warned=False)):
         console.print(line, style="yellow", markup=False)
     console.print(f"{tables.legend(entries)} out % a/h: attackers / honest left out.", style="dim")
     console.print(f"Entries in {out / 'entries'}, tables table.md and table.csv, report {report}", markup=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar, get_type_hints
 
@@ -30,7 +30,16 @@ PoseNoise = Annotated[
     typer.Option(metavar="METRES[,DEGREES]", help="Errors of all measured poses: their standard deviations."),
 ]
 Delay = Annotated[int, typer.Option(min=0, help="Frames by which teammates are late.")]
+Classes = Annotated[
+    list[str] | None,
+    typer.Option(help="Classes of a recording that count as objects, as it spells them: Car,Truck. Default: vehicles."),
+]
 Threads = Annotated[int, typer.Option(min=1, help="Computing threads of each process.")]
+
+
+def listed(values: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The values of a repeatable option, each of which may be a comma list; None where it was not given."""
+    return None if values is None else tuple(p.strip() for v in values for p in v.split(",") if p.strip())
 
 
 def command_of(kind: Callable[..., T], run: Callable[[T], None]) -> Callable[..., None]:

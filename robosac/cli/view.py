@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 
-from robosac.cli.options import Seed
+from robosac.capabilities import Reporting
+from robosac.cli.options import Classes, Seed, listed
 from robosac.data.dataset import DataSet
 from robosac.data.layout import open_recording
 from robosac.facade import wrap
 from robosac.files import check_writable_file
 from robosac.registry.frames import SIMULATED
 from robosac.simulation import scenario as simulated
-from robosac.types import Frame, InputError, Truth
+from robosac.types import Detections, Frame, InputError, Truth
 
 if TYPE_CHECKING:
     from robosac.viz.scene3d import Scene3D
@@ -28,6 +30,11 @@ def view(
     detector: Annotated[
         str | None, typer.Option(help="Draw what this detector, defended, makes of it too; a name as for calibrate.")
     ] = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Draw its boxes of at least this score. Default: what the detector reports."),
+    ] = None,
+    classes: Classes = None,
     out: Annotated[
         Path | None,
         typer.Option(dir_okay=False, help="A picture (.png; of a scenario one a frame) instead of a window."),
@@ -38,7 +45,9 @@ def view(
     from robosac.viz.viewer import open3d, render, show
 
     open3d()  # what is missing is reported before any work
-    seen = scenes(frames(data, frame, seed=seed, whole=scenario), detector)
+    if detector is None and min_score is not None:
+        raise InputError(f"expected --detector with --min-score {min_score:g}: without it there are no boxes to draw")
+    seen = scenes(frames(data, frame, seed=seed, whole=scenario, classes=listed(classes)), detector, min_score)
     if out is None:
         show(seen)
         return
@@ -50,20 +59,26 @@ def view(
         print(f"{about}\nWritten to {render(scene, path)}")
 
 
-def frames(data: str, index: int, *, seed: int, whole: bool) -> Iterator[tuple[Frame, Truth]]:
+def frames(
+    data: str, index: int, *, seed: int, whole: bool, classes: Sequence[str] | None = None
+) -> Iterator[tuple[Frame, Truth]]:
     """A frame (of the simulation: of scenario `index`) or its whole scenario, with truth, each read when asked for.
+
+    `classes` of a recording's objects that are truth; vehicles, unless given.
 
     Raises:
         InputError: if there is no such frame.
     """
     if data == SIMULATED:
+        if classes is not None:
+            raise InputError("expected a data set's folder with --classes, got the simulation, which holds vehicles")
         scene = simulated("test", index, seed=seed)
         for k in range(scene.n_frames if whole else 1):
             yield scene.snapshot(k).frame()
         return
     if not Path(data).is_dir():
         raise InputError(f"expected {SIMULATED!r} or the folder of a data set, got {data!r}")
-    read = DataSet(open_recording(Path(data)))
+    read = DataSet(open_recording(Path(data), classes=classes))
     if index >= len(read):
         raise InputError(f"expected --frame below {len(read)}, which {data} holds, got {index}")
     if not whole:
@@ -73,19 +88,35 @@ def frames(data: str, index: int, *, seed: int, whole: bool) -> Iterator[tuple[F
     yield from (read.read(entry) for entry in read.entries if entry.scenario == wanted)
 
 
-def scenes(frames: Iterable[tuple[Frame, Truth]], detector: str | None) -> Iterator[tuple[Scene3D, str]]:
-    """What is to be seen of each frame, the detector's defended result included, and a line about it."""
+def scenes(
+    frames: Iterable[tuple[Frame, Truth]], detector: str | None, min_score: float | None = None
+) -> Iterator[tuple[Scene3D, str]]:
+    """What is to be seen of each frame, the detector's defended result included, and a line about it.
+
+    Boxes of a score of at least `min_score` are drawn; None: all that the detector reports.
+    """
     from robosac.viz.scene3d import scene_of
 
     defended = None if detector is None else wrap(detector)
+    if min_score is None and defended is not None and isinstance(defended.detector, Reporting):
+        min_score = defended.detector.reporting_threshold
     for frame, truth in frames:
         verdict = None if defended is None else defended(frame)
+        drawn = None if verdict is None else _at_least(verdict.result, min_score)
         scene = scene_of(
             frame,
             truth_boxes=truth.boxes,
-            result=None if verdict is None else verdict.result,
+            result=drawn,
             used=None if verdict is None else verdict.used,
             attackers=truth.attackers,
         )
         about = f"{frame.scenario}, frame {frame.index}: {1 + len(frame.others)} agents, {len(truth.boxes)} objects"
-        yield scene, about + ("" if verdict is None else f"; {len(verdict.result)} detections, {verdict.reason}")
+        if verdict is not None and drawn is not None:
+            score = "of any score" if min_score is None else f"of a score of at least {min_score:g}"
+            about += f"; {len(drawn)} detections {score}, {verdict.reason}"
+        yield scene, about
+
+
+def _at_least(result: Detections, min_score: float | None) -> Detections:
+    kept = np.isfinite(result.boxes).all(axis=1) & (result.scores >= (0 if min_score is None else min_score))
+    return Detections(result.boxes[kept], result.scores[kept], result.score_map)

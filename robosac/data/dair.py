@@ -10,8 +10,9 @@
   of the vehicle's drive, cut where more than a second is missing, and named by its first pair.
 - Agents are `vehicle` (the ego of the field) and `infrastructure`. `world_T_vehicle` is novatel_to_world times
   lidar_to_novatel; the road-side unit's pose is virtuallidar_to_world moved by the pair's `system_error_offset`.
-- Times are those of the two scans. They differ by up to half a period: the road-side unit's may be 30 ms *later* than
-  the vehicle's, more than the default gate lets a clock run ahead. Without times an id is a tenth of a second.
+- Times are those of the two scans. They differ by up to half a period: the road-side unit's may be 28 ms *later* than
+  the vehicle's, more than the default gate lets a clock run ahead, so frames say that theirs run up to 50 ms ahead
+  (`clocks_ahead_ms`). Without times an id is a tenth of a second.
 - Objects are those of the pair's list, whoever asks. They have no names there, so each is an object of its own at every
   tick.
 - Intensity is a byte on the vehicle and 0..1 on the infrastructure; both become 0..1. Points that are not finite are
@@ -42,6 +43,7 @@ INFRASTRUCTURE: Final = "infrastructure"
 AGENTS: Final = (AgentInfo(VEHICLE, "vehicle"), AgentInfo(INFRASTRUCTURE, "roadside"))
 _GAP_NS: Final = 1_000_000_000
 _PERIOD_NS: Final = 100_000_000
+_AHEAD_MS: Final = 50.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ class DairV2XC:
     @property
     def layout(self) -> str:
         return "dair-v2x-c"
+
+    @property
+    def clocks_ahead_ms(self) -> float:
+        """How far the road-side unit's clock may run ahead of the vehicle's."""
+        return _AHEAD_MS
 
     # -------------------------------------------------------------------------------------------------- listing
     @cached_property

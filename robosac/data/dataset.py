@@ -40,6 +40,16 @@ class MovingWorld(Protocol):
         ...
 
 
+@runtime_checkable
+class OwnClocks(Protocol):
+    """A recording whose agents' clocks are further apart than a gate would let them be."""
+
+    @property
+    def clocks_ahead_ms(self) -> float:
+        """How far teammates' clocks may run ahead of the ego's."""
+        ...
+
+
 @dataclass(frozen=True)
 class FrameRef:
     """Which frame: `position` is that of the tick among all of the scenario's."""
@@ -48,6 +58,9 @@ class FrameRef:
     tick: str
     position: int
     ego: Id
+
+    def __str__(self) -> str:
+        return f"{self.scenario} {self.tick} {self.ego}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,18 +143,26 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
             )
         return tuple(found)
 
+    @property
+    def clocks_ahead_ms(self) -> float | None:
+        """How far teammates' clocks may run ahead of the ego's; None where the recording says nothing of it."""
+        return self.recording.clocks_ahead_ms if isinstance(self.recording, OwnClocks) else None
+
     def teammates(self, scenario: str) -> tuple[Id, ...]:
-        """All agents that are ever in range of the ego in a scenario, by its name in frames, in the data set's order.
+        """All agents that are ever in range of the ego in a scenario (as frames name it), in the data set's order."""
+        return self.teammates_in([e for e in self.entries if self._name(e) == scenario])
+
+    def teammates_in(self, entries: Sequence[FrameRef]) -> tuple[Id, ...]:
+        """All agents that are in range of the ego in any of these frames of one scenario.
 
         Reads poses and no scans, and no more of them than it takes to find everybody.
         """
-        entries = [e for e in self.entries if self._name(e) == scenario]
         found: set[Id] = set()
         for entry in entries:
             everybody = {
                 a.id for a in self.recording.agents(entry.scenario) if self.agents is None or a.id in self.agents
             }
-            with self._skipping(f"{entry.scenario} {entry.tick} {entry.ego}"):
+            with self._skipping(str(entry)):
                 found |= set(self._poses(entry)) - {entry.ego}
             if found >= everybody - {entry.ego}:
                 break
@@ -175,7 +196,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
     def _each(self, read: Callable[[FrameRef], _T]) -> Iterator[_T]:
         for entry in self.entries:
             found: list[_T] = []
-            with self._skipping(f"{entry.scenario} {entry.tick} {entry.ego}"):
+            with self._skipping(str(entry)):
                 found.append(read(entry))
             yield from found
 
@@ -196,7 +217,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
         infos = {a.id: a for a in self.recording.agents(entry.scenario)}
         objects = self.recording.labels(entry.scenario, entry.tick, list(views))
         if objects.told.broken:
-            self.left_out[f"{entry.scenario} {entry.tick} {entry.ego}"] = objects.told.broken
+            self.left_out[str(entry)] = objects.told.broken
         truth = truth_of(
             objects,
             ego=entry.ego,
@@ -211,6 +232,10 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
     def read_frame(self, entry: FrameRef) -> Frame:
         """One frame; as `read`, without its labels."""
         return self._frame(entry, self._views(entry, self._poses(entry)))
+
+    def left_out_of(self, entries: Sequence[FrameRef]) -> dict[str, tuple[str, ...]]:
+        """`left_out` of these frames, those that were read."""
+        return {name: self.left_out[name] for e in entries if (name := str(e)) in self.left_out}
 
     def _poses(self, entry: FrameRef) -> dict[Id, Float64]:
         """True poses of the ego, first, and of the teammates, in the data set's order."""
@@ -250,7 +275,7 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
         shown = {
             a: self._measured(v, entry.scenario, entry.tick if a == entry.ego else older) for a, v in views.items()
         }
-        return Frame(self._name(entry), entry.position, shown.pop(entry.ego), shown)
+        return Frame(self._name(entry), entry.position, shown.pop(entry.ego), shown, self.clocks_ahead_ms)
 
     def _measured(self, view: View, scenario: str, tick: str) -> View:
         if self.pose_noise is None:

@@ -2,7 +2,8 @@
 
 - **Classes.** A detector of vehicles is judged by vehicles: `VEHICLES`, whatever the case and punctuation of a name
   (`Semi-Truck`, `semi_truck`), the dotted names of nuScenes and V2X-Sim included (`vehicle.bus.rigid`). Other classes
-  are left out and counted; a reader's `classes` names others. A record without a class counts: OPV2V has vehicles only.
+  are left out and counted; a reader's `classes` names others. A record without a class is a vehicle, as in OPV2V, which
+  has no others: it counts where a class of vehicles does.
 - **Records.** One whose size is not between 0 and 100 m, or whose place is not finite and on earth, is left out and
   told, and the frame stays: published data sets hold such (two-wheelers of no width in CARLA and V2X-Sim).
 - **Names.** The same name is the same object. Boxes that all but cover each other are one, whatever their names: two
@@ -70,7 +71,8 @@ def class_of(value: Any) -> str | None:
 
 def sort_out(kinds: Sequence[str | None], classes: Collection[str]) -> tuple[Bool, Told]:
     """Which records `(G,)` count by their class (see `class_of`), and what is to be told of all."""
-    kept: Bool = np.array([k is not None and (not k or wanted(k, classes)) for k in kinds], np.bool_)
+    nameless = not VEHICLES.isdisjoint(classes)
+    kept: Bool = np.array([k is not None and (wanted(k, classes) if k else nameless) for k in kinds], np.bool_)
     found: dict[str, int] = {}
     others: dict[str, int] = {}
     for kind, keep in zip(kinds, kept.tolist(), strict=True):

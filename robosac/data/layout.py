@@ -86,7 +86,11 @@ def open_recording(path: Path, layout: str | None = None, classes: Collection[st
 def _of_classes(recording: _Known, classes: Collection[str] | None) -> Recording:
     if classes is None:
         return recording
-    if isinstance(classes, str) or not classes or not all(isinstance(c, str) and spelled(c) for c in classes):
+    if (
+        isinstance(classes, str)
+        or not classes
+        or not all(isinstance(c, str) and spelled(c).strip(".") for c in classes)
+    ):
         raise InputError(f"expected names of classes, like ['Car', 'Pedestrian'], got {classes!r:.80}")
     return replace(recording, classes=frozenset(map(spelled, classes)))
 

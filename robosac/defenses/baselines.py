@@ -70,6 +70,6 @@ class _Fixed:
             trials=(),
             decodes=1,
             ms=stages.done(),
-            reason="fixed choice of teammates",
+            reason=(admitted.nobody if self._listen else None) or "fixed choice of teammates",
             rejected=admitted.rejected,
         )

@@ -7,9 +7,10 @@ Nobody is judged, excluded or accused; docs/certificates.md has the theorems.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from robosac.defenses.stages import Stages
 from robosac.gate import Gate
 from robosac.types import (
     EGO_ALONE,
+    BevGrid,
     Bool,
     Detections,
     Detector,
@@ -67,6 +69,31 @@ class Certified:
     def start(self, scenario: str, calibration: Calibration | None, rng: np.random.Generator) -> CertifiedDefender:
         return CertifiedDefender(self, rng)
 
+    def surrogate(self, calibration: Calibration | None, detector: str) -> CertifiedSurrogate:
+        """What an attacker who knows these settings knows of the defence."""
+        return CertifiedSurrogate(self)
+
+
+@dataclass(frozen=True, eq=False)
+class CertifiedSurrogate:
+    """Implements `robosac.defenses.protocol.Surrogate`: nothing is refused, and every subset that is decoded counts."""
+
+    defense: Certified
+
+    def against(self, reference: Any, ego: View, grid: BevGrid | None) -> Callable[[Any], Any]:
+        """Class logits `(S, H, W)` -> full agreement `(S,)`."""
+        return lambda logits: 1.0 + 0.0 * logits.sum(dim=(-2, -1))
+
+    def threshold(self, size: int) -> float:
+        """Agreement that a subset of `size` teammates must reach: none."""
+        return 0.0
+
+    def draw(self, ids: Sequence[Id], count: int, rng: np.random.Generator) -> list[Subset]:
+        """`count` of the subsets that a frame decodes, without the ego alone; fewer where there are fewer."""
+        decoded = subsets_of(ids, self.defense.decodes, self.defense.attackers, rng)
+        others = [s for s in decoded if s]
+        return [others[k] for k in rng.permutation(len(others))[:count]]
+
 
 class CertifiedDefender:
     """Decides about frame after frame; it remembers nothing."""
@@ -99,7 +126,8 @@ class CertifiedDefender:
             trials=(),
             decodes=len(decodes),
             ms=stages.done(),
-            reason=f"{holds} of {len(result)} boxes are shown whichever {defense.attackers} of {len(ids)} attack",
+            reason=admitted.nobody
+            or f"{holds} of {len(result)} boxes are shown whichever {defense.attackers} of {len(ids)} attack",
             rejected=admitted.rejected,
             sources=sources,
             support=support,

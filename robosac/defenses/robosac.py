@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Final
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from robosac.errors import warn
 from robosac.gate import Gate
 from robosac.trust import Belief
 from robosac.types import EGO_ALONE, Detections, Detector, InputError, Received, Request, Subset, Trial, Verdict, View
+
+FINITE: Final = "finite"  # a trial's score, 0 where NaN or inf came out of its subset; else left out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +122,8 @@ class RobosacDefender:
             if compare is None:
                 compare = defense.agreement.against(reference, ego, detector.grid)
             required = defense.required(self._calibration, detector.name, len(subset))
-            return Trial.judged(subset, compare(result), required)
+            trial = Trial.judged(subset, compare(result), required)
+            return trial if result.finite else replace(trial, scores={FINITE: 0.0})
 
         found = search(
             ids,
@@ -144,7 +148,7 @@ class RobosacDefender:
             trials=found.trials,
             decodes=found.decodes,
             ms=stages.done(),
-            reason=_reason(found, len(ids), orders.budget),
+            reason=_reason(found, len(ids), admitted.nobody, orders.budget),
             rejected=admitted.rejected,
             support=support,
         )
@@ -163,9 +167,11 @@ def supporters(found: Consensus[Detections], iou: float) -> tuple[tuple[Subset, 
     return tuple(tuple(s) for s in support)
 
 
-def _reason(found: Consensus[Detections], n_ids: int, budget: int) -> str:
-    if not n_ids:
-        return "no teammate's message passed the gate"
+def _reason(found: Consensus[Detections], n_ids: int, nobody: str | None, budget: int) -> str:
+    if not found.reference.finite:
+        return "the ego's own result is not finite: the detector's weights or its code are broken"
+    if nobody is not None:
+        return nobody
     if found.used:
         return f"{len(found.used)} of {n_ids} teammates agree with the ego after {len(found.trials)} trials"
     return (

@@ -42,7 +42,7 @@ import numpy as np
 from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
 from robosac.boxes import IOU_TOLERANCE, iou_bev
-from robosac.evaluation.bootstrap import Replicated
+from robosac.evaluation.bootstrap import Replicated, several
 from robosac.types import Array, BevGrid, Bool, Detections, Float64, Id, InputError, Int64, Truth
 
 THRESHOLDS: Final = (0.3, 0.5, 0.7)
@@ -275,7 +275,7 @@ def ap_replicates(by_scene: Mapping[str, Sequence[FrameMatches]], weights: Int64
     scores = np.concatenate([m.scores for _, m in frames])
     outcome = np.concatenate([m.outcome for _, m in frames], axis=1)
     scene = np.repeat([s for s, _ in frames], [len(m.scores) for _, m in frames])
-    defined = weights @ n_gt > 0
+    defined = (weights @ n_gt > 0) & several(n_gt)
     out: dict[float, Replicated | None] = {}
     for threshold, row in zip(thresholds, outcome, strict=True):
         kept = row != IGNORED

@@ -5,7 +5,8 @@ scenes, with replacement, and every frame of a drawn scene comes along. A resamp
 multiplicities, `weights (B, S)`; a statistic is then computed from weighted sums, for all B resamples at once.
 Two policies that are compared use the *same* weights, so that what makes a scene hard cancels in their difference.
 
-Intervals are percentile intervals: the (1 - level)/2 and (1 + level)/2 quantiles of the replicates.
+Intervals are percentile intervals: the (1 - level)/2 and (1 + level)/2 quantiles of the replicates. Of one scene, or
+where only one scene has anything to count, resampling says nothing about others: there is no interval.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ LEVEL: Final = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its percentile interval, `low <= high`, in the figure's own unit."""
+    """A figure with its percentile interval, `low <= high`, in the figure's own unit; None where there is none."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, float | None]:
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
@@ -40,7 +41,8 @@ class Replicated:
     Attributes:
         value: the statistic on all scenes, each taken once.
         replicates: `(B,)` the statistic on each resample, in the order of the weights' rows.
-        defined: `(B,)` where a resample leaves the statistic defined; `replicates` is 0 elsewhere.
+        defined: `(B,)` where a resample leaves the statistic defined and says something of it; `replicates` is 0
+            elsewhere.
     """
 
     value: float
@@ -57,7 +59,7 @@ class Replicated:
             raise InputError(f"expected level to be in (0, 1), got {level}; 0.95 asks for a 95 % interval")
         kept = self.replicates[self.defined]
         if len(kept) == 0:
-            return Estimate(self.value, self.value, self.value)
+            return Estimate(self.value, None, None)
         low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
         return Estimate(self.value, float(low), float(high))
 
@@ -83,9 +85,14 @@ def ratio(numerator: Array, denominator: Array, weights: Int64) -> Replicated | 
     if below.sum() == 0:
         return None
     tops, bottoms = _weighted(weights, above), _weighted(weights, below)
-    defined = bottoms != 0
+    defined = (bottoms != 0) & several(below)
     replicates = np.divide(tops, bottoms, out=np.zeros_like(tops), where=defined)
     return Replicated(float(above.sum() / below.sum()), replicates, defined)
+
+
+def several(counts: Array) -> bool:
+    """Whether more than one scene has something to count, `counts (S,)`: else there is nothing to resample."""
+    return int(np.count_nonzero(counts)) > 1
 
 
 def difference(a: Replicated | None, b: Replicated | None) -> Replicated | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 from robosac.agreement import DEFAULT_GRID
 from robosac.air import Air, Attack, Attacker, Knowledge, World, received
@@ -17,11 +18,13 @@ from robosac.calibration import Calibration
 from robosac.defenses import NoDefense, Oracle
 from robosac.defenses.protocol import Adaptable, Defender, Defense, Surrogate
 from robosac.evaluation.ap import Region, match_truth
+from robosac.evaluation.finite import check_honest, judged_result
 from robosac.evaluation.metrics import FrameRecord
 from robosac.evaluation.ranges import match_bands
-from robosac.gate import Gate
+from robosac.gate import for_clocks
 from robosac.types import (
     EGO_ALONE,
+    Detections,
     Detector,
     Frame,
     Id,
@@ -44,12 +47,10 @@ class Policy:
     make: Callable[[int], Defense]  # from the number of attackers, for those that are told it
     told_attackers: bool = False  # the oracle
     honest_air: bool = False  # all-honest: the same frame without an attack
-    gate: Gate | None = None  # in place of the defence's own, where a data set's clocks ask for another
 
     def defense(self, attackers: Subset) -> Any:
         """The defence of a scenario, before it starts."""
-        made: Any = Oracle(attackers=attackers) if self.told_attackers else self.make(len(attackers))
-        return replace(made, gate=self.gate) if self.gate is not None and hasattr(made, "gate") else made
+        return Oracle(attackers=attackers) if self.told_attackers else self.make(len(attackers))
 
 
 def oracle() -> Policy:
@@ -81,12 +82,19 @@ class EncodedFrame:
     honest: Mapping[Id, Message]
 
 
-def encode_frames(moments: Iterable[tuple[Frame, Truth] | Moment], detector: Detector) -> Iterator[EncodedFrame]:
-    """Encode the frames of a scenario, one after another as they are asked for."""
-    for made in moments:
+Playable: TypeAlias = tuple[Frame, Truth] | Moment | EncodedFrame
+
+
+def encode_frames(frames: Iterable[Playable], detector: Detector) -> Iterator[EncodedFrame]:
+    """Encode the frames of a scenario, one after another as they are asked for; those that are encoded stay."""
+    for made in frames:
+        if isinstance(made, EncodedFrame):
+            yield made
+            continue
         moment = Moment(*made)
         request = Request.of(moment.frame.ego)
         honest = {i: detector.encode(v, request) for i, v in moment.frame.others.items()}
+        check_honest(detector.name, honest.values())
         yield EncodedFrame(*moment, request, honest)
 
 
@@ -101,6 +109,13 @@ class Played:
     verdict: Verdict
     record: FrameRecord
     inbox: Sequence[Received]
+
+
+def honest_result(detector: Detector, s: EncodedFrame, subset: Subset) -> Detections:
+    """What the ego makes of honest messages of those of a subset that are teammates."""
+    members = [i for i in s.honest if i in subset]
+    session = detector.open(s.frame.ego, s.request, [s.honest[i] for i in members])
+    return session.detect([frozenset(members)])[0]
 
 
 def choose_attackers(seed: int, scenario: str, teammates: Sequence[Id], n_attackers: int) -> Subset:
@@ -121,7 +136,7 @@ def region_of(detector: Detector) -> Region:
 
 
 def play(
-    frames: Iterable[tuple[Frame, Truth] | Moment],
+    frames: Iterable[Playable],
     detector: Detector,
     attack: Attack | None,
     attacker_counts: Sequence[int],
@@ -130,51 +145,43 @@ def play(
     seed: int,
     calibration: Calibration | None = None,
     opener: Callable[[str], Detector] | None = None,
+    teammates: Sequence[Id] | None = None,
 ) -> Iterator[Played]:
     """Play the frames of one scenario, in order, for each number of attackers and each policy.
 
-    Attackers are chosen among the teammates of the first frame; one that drives out of range attacks no more.
-    `opener` makes a detector of a name, for attackers that bring one of their own.
+    Args:
+        frames: encoded when they are asked for, or already.
+        opener: makes a detector of a name, for attackers that bring one of their own.
+        teammates: that appear in any of the frames. The attackers are drawn from them; where one is out of range, it
+            does not attack. Left out, those of the first frame.
+
+    Raises:
+        InputError: there are fewer teammates than attackers, or something that is not finite comes out of the
+            detector without an attack.
     """
-    encoded = encode_frames(frames, detector)
-    return play_encoded(
-        encoded, detector, attack, attacker_counts, policies, seed=seed, calibration=calibration, opener=opener
-    )
-
-
-def play_encoded(
-    encoded: Iterable[EncodedFrame],
-    detector: Detector,
-    attack: Attack | None,
-    attacker_counts: Sequence[int],
-    policies: Sequence[Policy],
-    *,
-    seed: int,
-    calibration: Calibration | None = None,
-    opener: Callable[[str], Detector] | None = None,
-) -> Iterator[Played]:
-    """As `play`, on frames whose messages are encoded already."""
     region = region_of(detector)
     cells: dict[int, _Cell] = {}
-    for s in encoded:
+    for s in encode_frames(frames, detector):
         if not cells:
             for m in attacker_counts:
-                attackers = choose_attackers(seed, s.frame.scenario, list(s.frame.others), m)
-                cells[m] = _Cell(s.frame.scenario, detector, attack, attackers, policies, seed, calibration, opener)
+                among = list(s.frame.others) if teammates is None else teammates
+                attackers = choose_attackers(seed, s.frame.scenario, among, m)
+                cells[m] = _Cell(s.frame, detector, attack, attackers, policies, seed, calibration, opener)
         for m, cell in cells.items():
             for p in policies:
                 inbox, attacking, notes = cell.inbox(s, p)
                 verdict = cell.defenders[p.name].step(detector, s.frame.ego, s.request, inbox)
-                teammates = frozenset(s.frame.others)
                 agents = (s.frame.ego.id, *s.frame.others)
+                honest = frozenset(s.frame.others) - attacking
+                judged = judged_result(detector.name, verdict, honest, partial(honest_result, detector, s))
                 record = FrameRecord.of(
                     s.frame.scenario,
                     s.frame.index,
-                    teammates,
+                    frozenset(s.frame.others),
                     attacking,
                     verdict,
-                    match_truth(verdict.result, s.truth, region, agents=agents),
-                    bands=match_bands(verdict.result, s.truth, region, agents=agents),
+                    match_truth(judged, s.truth, region, agents=agents),
+                    bands=match_bands(judged, s.truth, region, agents=agents),
                     bytes_received=sum(received.message.bytes for received in inbox),
                     notes=notes,
                 )
@@ -187,7 +194,7 @@ class _Cell:
 
     def __init__(
         self,
-        scenario: str,
+        first: Frame,
         detector: Detector,
         attack: Attack | None,
         attackers: Subset,
@@ -196,13 +203,13 @@ class _Cell:
         calibration: Calibration | None,
         opener: Callable[[str], Detector] | None,
     ) -> None:
-        m = len(attackers)
+        m, scenario = len(attackers), first.scenario
         self.attack, self.attackers = attack if m else None, attackers
         self.detector, self.opener = detector, opener
         self.defenders: dict[str, Defender] = {}
         self.surrogates: dict[str, Surrogate | None] = {}
         for p in policies:
-            defense = p.defense(attackers)
+            defense = for_clocks(p.defense(attackers), first.clocks_ahead_ms)
             rng = keyed_rng(seed, scenario, "defense", m, p.name)
             self.defenders[p.name] = defense.start(scenario, calibration, rng)
             knows = isinstance(defense, Adaptable)

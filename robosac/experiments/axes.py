@@ -8,7 +8,6 @@ from typing import Any, Final
 from robosac.evaluation.play import Policy
 from robosac.experiments.settings import Grid
 from robosac.feature_scale import UNIT, Amount, in_words
-from robosac.gate import Gate
 from robosac.registry.attacks import in_multiples, open_attack
 from robosac.registry.defenses import defense_preset, policy
 from robosac.types import InputError
@@ -66,9 +65,9 @@ class DefenseSpec:
     name: str
     trials: int | None = None
 
-    def policy(self, gate: Gate | None = None) -> Policy:
+    def policy(self) -> Policy:
         """The row of the table that it is."""
-        return policy(self.name, title=self.label, trials=self.trials, gate=gate)
+        return policy(self.name, title=self.label, trials=self.trials)
 
 
 def attack_specs(grid: Grid) -> list[AttackSpec]:

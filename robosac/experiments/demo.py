@@ -198,7 +198,7 @@ def resolved(settings: DemoSettings, experiment: Experiment) -> dict[str, Any]:
     ((detector, dataset),) = experiment.combinations
     attacks = [b.attack for b in experiment.blocks_of(detector, dataset)]
     told = ("oracle", "all-honest")
-    defenses = {d.label: settings_of(d, dataset, m) for d in experiment.defenses if d.name not in told}
+    defenses = {d.label: settings_of(d, dataset, m, experiment.grid) for d in experiment.defenses if d.name not in told}
     return {
         **plain(settings),
         "simulation": plain(simulation(dataset, experiment.grid)),

@@ -18,6 +18,7 @@ from robosac.evaluation.metrics import FrameRecord, Summary, by_scene, summarise
 from robosac.evaluation.ranges import BANDS_M, THRESHOLD, band_name
 from robosac.evaluation.roc import Roc, roc
 from robosac.experiments.axes import NOBODY, AttackSpec, DefenseSpec
+from robosac.experiments.refused import Refused
 from robosac.experiments.scenes import SceneRef, described
 from robosac.experiments.settings import Grid
 from robosac.experiments.store import FORMAT, Done
@@ -97,6 +98,8 @@ class Entry:
         kinds: what each scene shows that was played.
         making_ms: what a frame took to be simulated or read.
         left_out: reason -> scenes that could not be played.
+        labels_left_out: frame -> records of its labels that cannot be.
+        warned: what a user should know of how the figures came to be.
         notes: what of the attack came to nothing -> in how many frames.
         skipped: why there is nothing, where there is nothing.
     """
@@ -111,8 +114,20 @@ class Entry:
     kinds: tuple[str, ...]
     making_ms: float
     left_out: dict[str, list[str]]
+    labels_left_out: dict[str, tuple[str, ...]]
+    warned: tuple[str, ...]
     notes: dict[str, int]
     skipped: str | None
+
+    @property
+    def refused(self) -> Refused:
+        """Honest messages that the gate let not in."""
+        return Refused.count(self.records)
+
+    @property
+    def scenes(self) -> int:
+        """How many were played."""
+        return len(self.kinds)
 
 
 def make_entry(
@@ -124,8 +139,10 @@ def make_entry(
         if done.cannot is not None:
             left_out.setdefault(done.cannot, []).append(f"{ref.scene} (seed {ref.seed})")
     records = tuple(r for _, done in found for r in done.records)
+    labels = {frame: said for _, done in found for frame, said in done.labels_left_out.items()}
     if not records:
-        return Entry(cell, (), (), 0.0, None, {}, None, (), 0.0, left_out, {}, "; ".join(left_out) or "no frames")
+        why = "; ".join(left_out) or "no frames"
+        return Entry(cell, (), (), 0.0, None, {}, None, (), 0.0, left_out, labels, (), {}, why)
     return Entry(
         cell,
         records,
@@ -137,6 +154,8 @@ def make_entry(
         kinds=tuple(done.kind for _, done in found if done.records),
         making_ms=float(np.mean([done.making_ms for _, done in found if done.records])),
         left_out=left_out,
+        labels_left_out=labels,
+        warned=tuple(dict.fromkeys(text for _, done in found for text in done.warned)),
         notes=dict(sorted(Counter(text for r in records for text in r.notes).items())),
         skipped=None,
     )
@@ -178,6 +197,8 @@ def entry_json(
         "seeds": list(grid.every_seed),
         "skipped": entry.skipped,
         "left_out": entry.left_out,
+        "labels_left_out": entry.labels_left_out,
+        "warned": entry.warned,
         "notes": entry.notes,
     }
     timings: dict[str, Any] = {**run, "seconds": entry.seconds}
@@ -185,6 +206,7 @@ def entry_json(
         plain_summary = s.to_dict()
         timings |= {"ms": plain_summary.pop("ms"), "frames_ms": [dict(r.ms) for r in entry.records]}
         held |= plain_summary
+        held["honest_refused"] = entry.refused.to_dict()
         held["ap50_by_range_m"] = {b: None if e is None else e.to_dict() for b, e in entry.bands.items()}
         held["roc"] = None if entry.roc is None else entry.roc.to_dict()
         held["per_frame"] = [

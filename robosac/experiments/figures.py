@@ -12,7 +12,7 @@ from robosac.experiments.demo import DemoResult
 from robosac.experiments.entries import Cell, Entry
 from robosac.viz.budget_plot import plot_budget
 from robosac.viz.canvas import png_bytes
-from robosac.viz.charts import ap_figure
+from robosac.viz.charts import Interval, ap_figure
 from robosac.viz.curves import Point, ap_over
 
 DEFAULTS: Final = ("robosac, count known", "robosac, count unknown")  # the demo's policies that stand out
@@ -138,7 +138,7 @@ def _few(panels: Panels) -> Panels:
 
 def demo_figures(result: DemoResult) -> dict[str, bytes]:
     """All pictures of a demo by file name (without ending)."""
-    values: dict[str, dict[str, tuple[float, float, float] | None]] = {}
+    values: dict[str, dict[str, Interval | None]] = {}
     for r in result.rows:
         e = r.summary.ap[0.5]
         values.setdefault(r.summary.policy, {})[f"{r.attackers} attack"] = (

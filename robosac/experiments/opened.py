@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from robosac.calibration import Calibration
+from robosac.errors import RobosacWarning
 from robosac.evaluation.play import region_of
-from robosac.fingerprint import file_fingerprint, fingerprint
+from robosac.fingerprint import code_files, fingerprint
 from robosac.registry.detectors import open_detector, saved_calibration
 from robosac.registry.settings import plain
 from robosac.types import Detector, InputError
@@ -32,6 +34,7 @@ class DetectorRef:
     calibration: Calibration | None = field(compare=False)
     called: str = field(compare=False)  # the detector's own name
     region: Any = field(compare=False)  # where its results are judged, as plain data
+    warned: tuple[str, ...] = field(compare=False)  # what is to be said of it beside its figures
 
     def identity(self) -> dict[str, Any]:
         """What tells it from others, as plain data. Which GPU computes decides nothing."""
@@ -57,9 +60,11 @@ def look_up(name: str, device: str, root: Path | None) -> DetectorRef:
     detector = _opened(name, device, root)
     content = fingerprint(detector, code)
     _keep((name, device, root, content), detector)
-    return DetectorRef(
-        name, device, root, content, saved_calibration(detector), detector.name, plain(region_of(detector))
-    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RobosacWarning)
+        calibration = saved_calibration(detector)
+    said = tuple(str(one.message) for one in caught)
+    return DetectorRef(name, device, root, content, calibration, detector.name, plain(region_of(detector)), said)
 
 
 def _opened(name: str, device: str, root: Path | None) -> Detector:
@@ -76,30 +81,26 @@ def _keep(key: tuple[str, str, Path | None, str], detector: Detector) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------ own code
-_loaded: dict[str, str] = {}  # module -> fingerprint of the file that it was loaded from
+_loaded: dict[str, str] = {}  # module -> fingerprint of the sources that it was loaded from
 
 
 def _fresh_module(name: str) -> str | None:
-    """Of MODULE:NAME the fingerprint of its file; a module whose file changed meanwhile is loaded again."""
+    """Of MODULE:NAME the fingerprint of its sources; where they changed meanwhile, they are loaded again."""
     module, colon, _ = name.partition(":")
     if not colon or module in ("late", "early", "opencood", "coperception") or name.endswith(".safetensors"):
         return None
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        spec = importlib.util.find_spec(module)
-        if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-            return None
-        content = file_fingerprint(Path(spec.origin))
-        if module in sys.modules and _loaded.get(module, content) != content:
-            Path(importlib.util.cache_from_source(spec.origin)).unlink(missing_ok=True)  # it knows seconds, not content
-            importlib.reload(sys.modules[module])
-        _loaded[module] = content
-        return content
-    except (ImportError, ValueError):
+    sources = code_files(module)
+    if not sources:
         return None  # opening it says what is wrong
-    finally:
-        sys.path.remove(here)
+    content = fingerprint([[path.name, path] for path in sources])
+    if _loaded.get(module, content) != content:
+        for path in sources:
+            Path(importlib.util.cache_from_source(path)).unlink(missing_ok=True)  # it knows seconds, not content
+        for known in [n for n, m in sys.modules.items() if Path(getattr(m, "__file__", None) or "-") in sources]:
+            del sys.modules[known]
+        importlib.invalidate_caches()
+    _loaded[module] = content
+    return content
 
 
 # ------------------------------------------------------------------------------------------- attackers' detectors

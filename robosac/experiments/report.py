@@ -10,6 +10,7 @@ from typing import Any, Final
 from robosac.experiments.demo import DemoResult, Row
 from robosac.experiments.entries import Entry
 from robosac.experiments.figures import DEFAULTS, demo_figures
+from robosac.experiments.notes import notes
 from robosac.experiments.settings import Grid
 from robosac.experiments.tables import COLUMNS, LEGEND, blocks, legend, row, without_certificates
 from robosac.files import write_whole
@@ -17,7 +18,7 @@ from robosac.viz.report import Column, Example, Image, ReportData, Table, write_
 
 _SHOWN: Final = (
     "defense", "attackers", "ap50", "ap50_low", "ap50_high", "ap70", "certified_1", "certified_2", "boxes",
-    "tpr_excluded", "fpr_excluded", "tpr_accused", "fpr_accused", "auc", "decodes", "kb", "ms", "skipped",
+    "tpr_excluded", "fpr_excluded", "tpr_accused", "fpr_accused", "auc", "decodes", "kb", "ms", "refused", "skipped",
 )  # fmt: skip
 _DEMO_SHOWN: Final = (
     "defense", "ap30", "ap50", "ap50_low", "ap50_high", "ap70", "tpr_excluded", "fpr_excluded", "tpr_accused",
@@ -49,7 +50,7 @@ def page(
     return ReportData(
         title="What the defences withstand",
         subtitle=f"{len(entries)} cells, {', '.join(grid.dataset)}, detectors {', '.join(grid.detector)}",
-        summary=_summary(played, len(entries)),
+        summary=[*_summary(played, len(entries)), *notes(entries)],
         table=Table(_columns(without_certificates(entries, _SHOWN)), rows, caption=legend(entries), group_by="block"),
         charts=charts,
         command=command,
@@ -92,7 +93,7 @@ def demo_page(result: DemoResult, pngs: dict[str, bytes], found: dict[str, Any])
             f"{s.scenes * s.frames} frames of {s.scenes} held-out simulated scenes, detector {s.detector}, "
             f"attack {s.attack}"
         ),
-        summary=_demo_summary(result.rows),
+        summary=[*_demo_summary(result.rows), *notes([r.entry for r in result.rows])],
         table=Table(
             columns=[*_columns(_DEMO_SHOWN), Column("recovered", "gap %", decimals=0)],
             rows=rows,

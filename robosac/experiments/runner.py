@@ -18,6 +18,7 @@ from robosac.experiments import provenance, scenes, work
 from robosac.experiments.axes import NOBODY, AttackSpec, DefenseSpec, attack_specs, defense_specs
 from robosac.experiments.entries import Cell, Entry, entry_json, make_entry
 from robosac.experiments.lock import alone_in
+from robosac.experiments.notes import warnings_of
 from robosac.experiments.opened import DetectorRef, Opener, look_up, sources_of
 from robosac.experiments.scenes import SceneRef
 from robosac.experiments.settings import Grid
@@ -27,7 +28,7 @@ from robosac.experiments.work import A_TASK, Block, SceneTask, Wanted
 from robosac.feature_scale import FeatureScale
 from robosac.files import check_writable, write_whole
 from robosac.fingerprint import fingerprint
-from robosac.registry.data import gate_of
+from robosac.gate import for_clocks
 from robosac.registry.settings import plain
 
 Tell = Callable[[int, int], None]
@@ -82,7 +83,7 @@ class Experiment:
 
     def defense_key(self, spec: DefenseSpec, dataset: str, detector: DetectorRef, m: int) -> str:
         """What decides a defence in a shard: its settings, and the calibration that it is given."""
-        return defense_key(spec.label, settings_of(spec, dataset, m), plain(detector.calibration))
+        return defense_key(spec.label, settings_of(spec, dataset, m, self.grid), plain(detector.calibration))
 
     def todo(self) -> Iterator[tuple[SceneTask, list[dict[str, Any]]]]:
         """Tasks of what is missing and nothing but that, with the key of each of their blocks."""
@@ -118,9 +119,10 @@ def scale_of(attack: AttackSpec | None) -> dict[str, Any]:
     return {} if attack is None or attack.std is None else {"multiples": attack.multiples, "feature_std": attack.std}
 
 
-def settings_of(spec: DefenseSpec, dataset: str, m: int) -> Any:
-    """A defence's settings against m attackers, as plain data."""
-    return plain(spec.policy(gate_of(dataset)).defense(frozenset(map(str, range(m)))))
+def settings_of(spec: DefenseSpec, dataset: str, m: int, grid: Grid) -> Any:
+    """A defence's settings against m attackers on a data set, as plain data."""
+    defense = spec.policy().defense(frozenset(map(str, range(m))))
+    return plain(for_clocks(defense, scenes.clocks_ahead_ms(dataset, grid)))
 
 
 def open_experiment(grid: Grid, out: Path, *, root: Path | None = None) -> Experiment:
@@ -157,11 +159,15 @@ def run_experiment(experiment: Experiment, executor: Executor, *, tell: Tell = l
         entries = list(make_entries(experiment))
     if notes := note_lines(entries):
         warn("; ".join(notes))
+    for text in warnings_of(entries):
+        warn(text)
     return entries
 
 
 def _warn_of_defaults(experiment: Experiment) -> None:
-    """Once a run, of detectors that are not calibrated; other processes keep silent."""
+    """Once a run, of detectors that are not calibrated, or on other weights; other processes keep silent."""
+    for text in (text for detector in experiment.detectors.values() for text in detector.warned):
+        warn(text)
     for detector, spec in product(experiment.detectors.values(), experiment.defenses):
         defense = spec.policy().defense(frozenset("a"))
         if isinstance(defense, Robosac):
@@ -216,7 +222,7 @@ def write_entries(experiment: Experiment, entries: Sequence[Entry], *, jobs: int
             "detector": detector.identity(),
             "calibration": plain(detector.calibration),
             "attack": None if cell.attack is None else {**plain(cell.attack.value), **scale_of(cell.attack)},
-            "defense": settings_of(cell.defense, cell.dataset, cell.m),
+            "defense": settings_of(cell.defense, cell.dataset, cell.m, experiment.grid),
         }
         paths.append(folder / cell.file_name(experiment.grid))
         write_whole(paths[-1], entry_json(entry, experiment.grid, config=config, versions=versions, run=run).encode())

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from robosac.data.dataset import EACH, DataSet, FrameRef
+from robosac.data.dataset import EACH, FIRST, DataSet, FrameRef
+from robosac.data.labels import spelled
 from robosac.data.noise import Disturbance, Gaussian
 from robosac.evaluation.play import Moment
 from robosac.experiments.settings import Grid
 from robosac.fingerprint import file_fingerprint
 from robosac.registry.data import is_simulated, open_recording, split_name
 from robosac.registry.settings import plain
-from robosac.types import Frame, InputError, RobosacError, Truth
+from robosac.types import Frame, Id, InputError, RobosacError, Truth
 
 if TYPE_CHECKING:
     from robosac.simulation import SimConfig
@@ -28,10 +29,16 @@ SCALE_FRAMES: Final = 10  # of a data set, by which the scale of a detector's fe
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """What it shows ("intersection", "urban", "highway", or "recorded"), and what makes its frames, in order."""
+    """What it shows ("intersection", "urban", "highway", or "recorded"), what makes its frames, in order, and the
+    teammates that appear in any of them; None where the first frame shows them all.
+
+    `labels_left_out` says which records of the labels of frames that were made cannot be, by frame.
+    """
 
     kind: str
     makers: Sequence[Maker]
+    appearing: Callable[[], Sequence[Id]] | None = None
+    labels_left_out: Callable[[], Mapping[str, Sequence[str]]] = dict
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,9 @@ def scenes(grid: Grid, dataset: str) -> list[SceneRef]:
     """
     most, _, _ = extent(grid, dataset)
     if is_simulated(dataset):
+        for what, given in (("--classes", grid.classes), ("--ego", None if grid.ego == FIRST else grid.ego)):
+            if given is not None:
+                raise InputError(f"expected {what} of a recording, got {given} and {dataset}, which has its own")
         simulation(dataset, grid)
         names = [str(k) for k in range(most or 0)]
     else:
@@ -80,7 +90,12 @@ def recorded(dataset: str, grid: Grid, seed: int) -> DataSet:
     more: dict[str, Any] = {"ego": grid.ego, "seed": seed}
     more |= {"pose_noise": wrong.pose_noise, "delay_frames": wrong.delay_frames}
     more |= {} if grid.comm_range_m is None else {"comm_range_m": grid.comm_range_m}
-    return DataSet(open_recording(dataset), stride=extent(grid, dataset)[2], **more)
+    return DataSet(open_recording(dataset, grid.classes), stride=extent(grid, dataset)[2], **more)
+
+
+def clocks_ahead_ms(dataset: str, grid: Grid) -> float | None:
+    """How far the clocks of a data set run ahead (`Frame.clocks_ahead_ms`)."""
+    return None if is_simulated(dataset) else recorded(dataset, grid, grid.seed).clocks_ahead_ms
 
 
 def forget() -> None:
@@ -107,7 +122,9 @@ def scene(ref: SceneRef, grid: Grid) -> Scene:
     _, most, step = extent(grid, ref.dataset)
     if not is_simulated(ref.dataset):
         data = recorded(ref.dataset, grid, ref.seed)
-        return Scene("recorded", [partial(data.read, e) for e in _entries(ref, grid)])
+        entries = _entries(ref, grid)
+        makers = [partial(data.read, e) for e in entries]
+        return Scene("recorded", makers, partial(data.teammates_in, entries), partial(data.left_out_of, entries))
     from robosac.simulation import scenario
 
     assert most is not None
@@ -166,8 +183,13 @@ def identity(ref: SceneRef, grid: Grid) -> dict[str, Any]:
         "ego": entries[0].ego,
         "ticks": [e.tick for e in entries],
         "comm_range_m": data.comm_range_m,
+        "classes": _classes(grid),
         "disturbance": wrong,
     }
+
+
+def _classes(grid: Grid) -> list[str] | None:
+    return None if grid.classes is None else sorted(map(spelled, grid.classes))
 
 
 def described(dataset: str, grid: Grid) -> dict[str, Any]:
@@ -178,7 +200,8 @@ def described(dataset: str, grid: Grid) -> dict[str, Any]:
     if is_simulated(dataset):
         return {**asked, "split": grid.split, "simulation": plain(simulation(dataset, grid))}
     data = recorded(dataset, grid, grid.seed)
-    return {**asked, "layout": data.recording.layout, "comm_range_m": data.comm_range_m}
+    asked |= {"layout": data.recording.layout, "comm_range_m": data.comm_range_m}
+    return asked if grid.classes is None else {**asked, "classes": _classes(grid)}
 
 
 @lru_cache(maxsize=4096)

@@ -36,7 +36,8 @@ class Grid(BaseModel):
             all of a recorded one.
         vehicles: connected vehicles of a simulated scene, the ego included, in place of the simulation's.
         comm_range_m: who is further from the ego than this is not its teammate, in place of the data set's.
-        ego: of a recording: "first", "each" (every agent in turn, a scene of its own), or an agent's name.
+        ego: of a recording: "first", "each" or "all" (every agent in turn, a scene of its own), or an agent's name.
+        classes: of a recording's objects that count as truth, as it spells them; left out, vehicles.
         pose_noise: standard deviations of the errors of all measured poses: metres, and degrees of the heading.
         delay: teammates' scans and poses are this many frames old.
         device: what detectors compute on.
@@ -61,6 +62,7 @@ class Grid(BaseModel):
     vehicles: int | None = Field(default=None, ge=1)
     comm_range_m: float | None = Field(default=None, gt=0)
     ego: str = "first"
+    classes: tuple[str, ...] | None = None
     pose_noise: tuple[float, ...] = Field(default=(), max_length=2)
     delay: int = Field(default=0, ge=0)
     device: str = "cpu"
@@ -87,6 +89,18 @@ class Grid(BaseModel):
     def _some(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         if not value:
             raise ValueError("expected at least one")
+        return value
+
+    @field_validator("ego")
+    @classmethod
+    def _every_ego(cls, value: str) -> str:
+        return "each" if value == "all" else value
+
+    @field_validator("classes")
+    @classmethod
+    def _some_classes(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and not value:
+            raise ValueError("expected names of classes like Car,Truck, got none")
         return value
 
     @field_validator("pose_noise")
@@ -116,6 +130,7 @@ def make_grid(config: Path | None, named: Mapping[str, Any]) -> Grid:
         if not isinstance(held, dict):
             raise InputError(f"expected {config} to hold settings of a grid, got {type(held).__name__}")
         several = {k for k, f in Grid.model_fields.items() if "tuple" in str(f.annotation)}
+        several -= {k for k, v in held.items() if k in several and v is None and Grid.model_fields[k].default is None}
         held = {k: tuple(v if isinstance(v, list) else [v]) if k in several else v for k, v in held.items()}
     given = {k: _listed(k, v) if isinstance(v, (list, tuple)) else v for k, v in named.items() if v is not None}
     try:

@@ -29,6 +29,8 @@ class Done(BaseModel):
         seconds: spent on it, its share of the attack included.
         kind: what the scene shows.
         making_ms: what a frame took to be simulated or read.
+        labels_left_out: frame -> records of its labels that cannot be.
+        warned: what a user should know of it (`robosac.errors.RobosacWarning`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,6 +40,8 @@ class Done(BaseModel):
     making_ms: float = 0.0
     cannot: str | None = None
     records: tuple[FrameRecord, ...] = ()
+    labels_left_out: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    warned: tuple[str, ...] = ()
 
 
 class Shard(BaseModel):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from robosac.experiments.entries import Entry
+from robosac.experiments.notes import notes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,6 +44,7 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {  # key -> heading with unit, form
     "decodes": ("decodes a frame", ".1f"),
     "kb": ("received kB a frame", ".0f"),
     "ms": ("ms a frame", ".0f"),
+    "refused": ("honest messages refused", "d"),
     "frames": ("frames", "d"),
     "scenes": ("scenes", "d"),
     "notes": ("of the attack", ""),
@@ -78,7 +80,7 @@ def row(entry: Entry) -> dict[str, Value]:
     made |= {"boxes": s.boxes.value, "decodes": s.decodes.value, "kb": s.bytes_received.value / 1e3}
     made |= {"ms": s.ms["total"].mean, "frames": s.frames, "scenes": s.scenes}
     made["notes"] = "; ".join(f"{text} ({n} of {s.frames} frames)" for text, n in entry.notes.items()) or None
-    made["auc"] = None if entry.roc is None else entry.roc.auc
+    made |= {"auc": None if entry.roc is None else entry.roc.auc, "refused": entry.refused.messages}
     return made
 
 
@@ -140,7 +142,7 @@ def to_markdown(entries: Sequence[Entry]) -> str:
                 cells[2] += f" ({shown(made['ap50_low'], '.2f')}–{shown(made['ap50_high'], '.2f')})"
             lines.append("| " + " | ".join(cells) + " |")
         lines.append("")
-    return "\n".join([*lines, legend(entries), ""])
+    return "\n".join([*lines, legend(entries), "", *(f"- {line}" for line in notes(entries)), ""])
 
 
 def _heading(key: str) -> str:

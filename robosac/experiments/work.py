@@ -7,21 +7,23 @@ disk is shared.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
+from robosac.errors import RobosacWarning
 from robosac.evaluation.metrics import FrameRecord
-from robosac.evaluation.play import Played, play_encoded
+from robosac.evaluation.play import Played, play
 from robosac.experiments.axes import AttackSpec, DefenseSpec
 from robosac.experiments.frame_cache import FrameCache
 from robosac.experiments.opened import DetectorRef, Opener
 from robosac.experiments.scenes import Scene, SceneRef, scene
 from robosac.experiments.settings import Grid
 from robosac.experiments.store import Done
-from robosac.registry.data import gate_of
-from robosac.types import Detector, InputError, RobosacError
+from robosac.types import Detector, Id, InputError, RobosacError
 
 TOO_FEW: Final = "fewer teammates than attackers"
 A_TASK: Final = 4  # blocks of a task at most: what a killed process has to do again
@@ -88,7 +90,7 @@ def play_frame(task: SceneTask) -> list[Played]:
     """The first frame of a scene under the task's one block, with all that a picture needs."""
     (wanted,) = task.wanted
     found = scene(task.ref, task.grid)
-    made = _Frames(Scene(found.kind, found.makers[:1]), task.detector.open())
+    made = _Frames(replace(found, makers=found.makers[:1]), task.detector.open())
     return list(_played(task, made, wanted.block, wanted.defenses))
 
 
@@ -101,8 +103,13 @@ class _Frames:
     """The frames of a scene in the two forms that messages may take."""
 
     def __init__(self, made: Scene, detector: Detector) -> None:
-        self.kind, self.cache = made.kind, FrameCache(made.makers, detector)
+        self.scene, self.cache = made, FrameCache(made.makers, detector)
         self._in_ego_frame: FrameCache | None = None
+
+    @cached_property
+    def teammates(self) -> Sequence[Id]:
+        """Those that appear in any of the frames: attackers are drawn from them."""
+        return list(self.cache.at(0).frame.others) if self.scene.appearing is None else self.scene.appearing()
 
     def form(self, attack: Any) -> FrameCache:
         """As the attack asks for them."""
@@ -135,28 +142,44 @@ def _play(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[Defen
 def _attempt(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> dict[DefenseSpec, Done]:
     records: dict[str, list[FrameRecord]] = {spec.label: [] for spec in defenses}
     start = time.perf_counter()
-    for played in _played(task, made, block, defenses):
-        records[played.policy].append(played.record)
+    with _heard() as warned:
+        warned |= dict.fromkeys(task.detector.warned)
+        for played in _played(task, made, block, defenses):
+            records[played.policy].append(played.record)
     seconds = (time.perf_counter() - start) / len(defenses)
-    kind, making_ms = made.kind, made.cache.making_ms
-    return {
-        spec: Done(records=tuple(records[spec.label]), seconds=seconds, kind=kind, making_ms=making_ms)
-        for spec in defenses
-    }
+    of_scene: dict[str, Any] = {"kind": made.scene.kind, "making_ms": made.cache.making_ms}
+    of_scene["labels_left_out"] = {frame: tuple(said) for frame, said in made.scene.labels_left_out().items()}
+    of_scene["warned"] = tuple(warned)
+    return {spec: Done(records=tuple(records[spec.label]), seconds=seconds, **of_scene) for spec in defenses}
+
+
+@contextmanager
+def _heard() -> Iterator[dict[str, None]]:
+    """Collects the project's own warnings, each once: they are said beside the figures and not by every process."""
+    found: dict[str, None] = {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RobosacWarning)
+        yield found
+    for one in caught:
+        if issubclass(one.category, RobosacWarning):
+            found[str(one.message)] = None
+        else:
+            warnings.showwarning(one.message, one.category, one.filename, one.lineno, one.file, one.line)
 
 
 def _played(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> Iterator[Played]:
     attack = None if block.attack is None else block.attack.value
     cache = made.form(attack)
-    if block.m > len(cache.at(0).frame.others):
+    if block.m > len(made.teammates):
         raise InputError(TOO_FEW)
-    return play_encoded(
+    return play(
         cache,
         cache.detector,
         attack,
         (block.m,),
-        [spec.policy(gate_of(task.ref.dataset)) for spec in defenses],
+        [spec.policy() for spec in defenses],
         seed=task.ref.seed,
+        teammates=made.teammates,
         calibration=task.detector.calibration,
         opener=task.opener,
     )

@@ -12,11 +12,10 @@ Another layout is a reader in `robosac.data` and a line that recognises it in `r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from robosac.gate import Gate
 from robosac.types import InputError
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ LAYOUTS: Final[Mapping[str, tuple[str, ...]]] = {  # kind -> layouts of recordin
     "data": (),
 }
 KINDS: Final = (f"{SIMULATED}:PRESET", *(f"{kind}:PATH" for kind in LAYOUTS))
-# DAIR's road-side scans are taken up to 28 ms after the vehicle's, more than the gate allows a clock to run ahead
-_GATES: Final[Mapping[str, Gate]] = {"dair-v2x-c": Gate(max_ahead_ms=50.0)}
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -47,8 +44,8 @@ def is_simulated(name: str) -> bool:
     return split_name(name)[0] == SIMULATED
 
 
-def open_recording(name: str) -> Recording:
-    """The recording of a data set's name.
+def open_recording(name: str, classes: Collection[str] | None = None) -> Recording:
+    """The recording of a data set's name; `classes` of the objects that count, vehicles unless given.
 
     Raises:
         InputError: the path holds no data set, or one of another kind; says what to do.
@@ -56,15 +53,10 @@ def open_recording(name: str) -> Recording:
     from robosac.data.layout import recognise
 
     kind, path = split_name(name)
-    recording = recognise(Path(path))
+    recording = recognise(Path(path), classes)
     if LAYOUTS[kind] and recording.layout not in LAYOUTS[kind]:
         raise InputError(
             f"expected {path} to hold a data set of kind {kind}, it holds one of layout {recording.layout}; "
             f"name it data:{path}"
         )
     return recording
-
-
-def gate_of(name: str) -> Gate | None:
-    """The gate that a data set's clocks ask for, in place of the defences' own; None for theirs."""
-    return None if is_simulated(name) else _GATES.get(open_recording(name).layout)

@@ -33,7 +33,6 @@ from robosac.defenses import (
 )
 from robosac.defenses.protocol import Calibrated, Defense
 from robosac.evaluation.play import Policy, all_honest, oracle
-from robosac.gate import Gate
 from robosac.registry.settings import CONFIGS, made, settings_of
 from robosac.types import InputError
 
@@ -156,22 +155,21 @@ def statistics_of(names: Sequence[str] = ()) -> list[Statistic]:
     return list(asked.values())
 
 
-def policy(name: str, *, title: str | None = None, trials: int | None = None, gate: Gate | None = None) -> Policy:
+def policy(name: str, *, title: str | None = None, trials: int | None = None) -> Policy:
     """A row of a table, by the name of a preset.
 
     Args:
         name: of a preset.
         title: what the row is called, and the key of its random numbers; left out, the name.
         trials: a frame at most, in place of the preset's.
-        gate: in place of the defence's own.
 
     Raises:
         InputError: there is no such preset.
     """
     preset = defense_preset(name)
     if preset.kind in EVALUATION_ALONE:
-        return replace(EVALUATION_ALONE[preset.kind](), name=title or name, gate=gate)
-    return Policy(title or name, partial(preset.build, trials=trials), gate=gate)
+        return replace(EVALUATION_ALONE[preset.kind](), name=title or name)
+    return Policy(title or name, partial(preset.build, trials=trials))
 
 
 def _pick(what: str, known: Mapping[str, type[Any]], kind: object) -> type[Any]:

@@ -16,12 +16,15 @@ from __future__ import annotations
 import importlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from robosac.calibration import Calibration
-from robosac.fingerprint import file_fingerprint
+from robosac.errors import warn
+from robosac.fingerprint import file_fingerprint, fingerprint
 from robosac.registry.own import own
 from robosac.types import Detector, InputError
+
+CONTENT: Final = "content"  # what a calibration's source calls the fingerprint of the detector
 
 
 def open_detector(name: str, *, device: str = "cpu", root: Path | None = None) -> Detector:
@@ -109,7 +112,27 @@ def calibration_beside(detector: Detector) -> Path | None:
 def saved_calibration(detector: Detector) -> Calibration | None:
     """The thresholds kept beside a detector's weights (for those shipped, always), None where there are none."""
     path = calibration_beside(detector)
-    return Calibration.load(path) if path is not None and path.exists() else None
+    return loaded_calibration(path, detector) if path is not None and path.exists() else None
+
+
+def loaded_calibration(path: Path, detector: Detector) -> Calibration:
+    """The thresholds of a file; a warning where they were read off another model of the detector's name.
+
+    Raises:
+        InputError: there is none, or it holds something else.
+    """
+    found, now = Calibration.load(path), content_of(detector)
+    if found.detector == detector.name and now is not None and found.source.get(CONTENT, now) != now:
+        warn(
+            f"the thresholds in {path} were read off other weights, settings or code of {detector.name!r}: what they "
+            "promise does not hold; run `robosac calibrate` again"
+        )
+    return found
+
+
+def content_of(detector: Detector) -> str | None:
+    """Fingerprint of what a detector is; None of one that does not say it, whose attributes may change as it works."""
+    return fingerprint(detector) if callable(getattr(detector, "fingerprint", None)) else None
 
 
 def _package(name: str) -> Any:

@@ -13,7 +13,7 @@ framework's own reader prepares frames just as it did for training, and trusts i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol, cast, runtime_checkable
@@ -37,22 +37,33 @@ class ReadsData(Protocol):
 
 
 def open_frames(
-    name: str, detector: Detector, *, split: str = "calibration", seed: int = 0, disturbed: Disturbance = EXACT
+    name: str,
+    detector: Detector,
+    *,
+    split: str = "calibration",
+    seed: int = 0,
+    disturbed: Disturbance = EXACT,
+    classes: Collection[str] | None = None,
 ) -> Sequence[Frame]:
     """The frames of a name as above; reading one may take a while, having the sequence does not.
 
-    `disturbed` says how wrong their poses are and how late teammates, of simulated frames and of a data set's.
+    `disturbed` says how wrong their poses are and how late teammates, of simulated frames and of a data set's;
+    `classes` which of a data set's objects count, for who asks its truth.
 
     Raises:
         InputError: if the name means nothing or holds no frames; says what to do.
     """
     if name == SIMULATED:
+        if classes is not None:
+            raise InputError("expected a data set's folder with --classes, got simulated frames, which hold vehicles")
         return SimulatedFrames(split, seed, disturbed)
     kind, _, rest = name.partition(":")
     if kind != "framework" and Path(name).exists():
-        return _data_set(Path(name), detector, disturbed)
+        return _data_set(Path(name), detector, disturbed, classes)
     if _is_disturbed(disturbed):
         raise InputError(f"expected {SIMULATED!r} or a data set's folder with --pose-noise or --delay, got {name!r}")
+    if classes is not None:
+        raise InputError(f"expected a data set's folder with --classes, got {name!r}")
     if kind == "framework":
         return _framework_frames(Path(rest), detector)
     if ":" not in name:
@@ -107,12 +118,14 @@ def _framework_frames(folder: Path, detector: Detector) -> Sequence[Frame]:
     return detector.frames(folder)
 
 
-def _data_set(path: Path, detector: Detector, disturbed: Disturbance) -> Sequence[Frame]:
+def _data_set(
+    path: Path, detector: Detector, disturbed: Disturbance, classes: Collection[str] | None
+) -> Sequence[Frame]:
     from robosac.data.dataset import DataSet
     from robosac.data.layout import UnknownLayoutError, recognise
 
     try:
-        recording = recognise(path)
+        recording = recognise(path, classes)
     except UnknownLayoutError:
         if isinstance(detector, ReadsData) and path.is_dir() and not _is_disturbed(disturbed):
             return detector.frames(path)
@@ -152,7 +165,14 @@ def choose(n_frames: int, available: Sequence[Frame], seed: int) -> list[int]:
 
 @lru_cache(maxsize=2)
 def cached_frames(
-    name: str, detector: str, device: str, root: Path | None, seed: int, disturbed: Disturbance = EXACT
+    name: str,
+    detector: str,
+    device: str,
+    root: Path | None,
+    seed: int,
+    disturbed: Disturbance = EXACT,
+    classes: tuple[str, ...] | None = None,
 ) -> Sequence[Frame]:
     """`open_frames`, once a process."""
-    return open_frames(name, cached_detector(detector, device, root), seed=seed, disturbed=disturbed)
+    opened = cached_detector(detector, device, root)
+    return open_frames(name, opened, seed=seed, disturbed=disturbed, classes=classes)

@@ -21,7 +21,7 @@ from robosac.viz.canvas import (
     style_axes,
 )
 
-Interval = tuple[float, float, float]  # value, low, high
+Interval = tuple[float, float | None, float | None]  # value, low, high; None where there is no interval
 
 
 def agreement_figure(
@@ -128,9 +128,10 @@ def ap_figure(
                 continue
             mean, low, high = value
             ax.barh(row, mean, height=0.62, color=HIT if strong else "#b8c1cb", zorder=2)
-            ax.plot([low, high], [row, row], color=INK, linewidth=1.1, zorder=3, solid_capstyle="butt")
+            if low is not None and high is not None:
+                ax.plot([low, high], [row, row], color=INK, linewidth=1.1, zorder=3, solid_capstyle="butt")
             ax.text(
-                max(mean, high) + 0.02, row, f"{mean:.3f}", va="center", fontsize=7.5, color=INK, zorder=4,
+                max(mean, high or 0.0) + 0.02, row, f"{mean:.3f}", va="center", fontsize=7.5, color=INK, zorder=4,
                 fontweight="bold" if strong else "normal", bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.6},
             )  # fmt: skip
         line = values.get(reference, {}).get(group) if reference is not None else None

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from robosac.viz.canvas import ATTACKER, HIT, INK, MISTAKE, MUTED, TRUTH, new_figure, plain, style_axes
 
-Point = tuple[float, float, float, float]  # x, value, low, high
+Point = tuple[float, float, float | None, float | None]  # x, value, low, high; None where there is no interval
 _COLOURS = (HIT, MISTAKE, ATTACKER, TRUTH, INK, MUTED)
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (5, 1.5, 1.5, 1.5)))
 _MARKS = "osD^vP"
@@ -52,7 +52,8 @@ def ap_over(
             k = lines.index(name)
             x, value, low, high = zip(*points, strict=True)
             colour = _COLOURS[k % len(_COLOURS)]
-            ax.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
+            if None not in (*low, *high):
+                ax.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
             handles[name] = ax.plot(
                 x, value, color=colour, linestyle=_DASHES[k % len(_DASHES)], marker=_MARKS[k % len(_MARKS)],
                 markersize=3.5, linewidth=1.5,

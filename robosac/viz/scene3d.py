@@ -43,7 +43,10 @@ def scene_of(
     used: Subset | None = None,
     attackers: Subset = EGO_ALONE,
 ) -> Scene3D:
-    """Everything about a frame. `truth_boxes` `(G, 7)` and the result are in the ego frame; `used` None: all agents."""
+    """Everything about a frame. `truth_boxes` `(G, 7)` and the result are in the ego frame; `used` None: all agents.
+
+    All boxes of the result are drawn: who calls chooses those of a score that is stated beside the picture.
+    """
     ego_T_world = invert_pose(frame.ego.world_T_sensor)
     tints = agent_colours(frame, attackers)
     points, colours = [np.zeros((0, 3))], [np.zeros((0, 3))]

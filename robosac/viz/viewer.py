@@ -57,7 +57,7 @@ def show(scenes: Iterable[tuple[Scene3D, str]]) -> None:
     first = next(upcoming)  # what is wrong with the data is reported before a window opens
     o3d = open3d()
     window = o3d.visualization.Visualizer()
-    if not window.create_window("robosac", width=1400, height=900):
+    if not window.create_window(f"robosac: {first[1]}", width=1400, height=900):
         raise RobosacError("expected a display for the window, got none; give --out FILE.png for a picture")
     look = window.get_render_option()
     look.point_size, look.background_color = 1.5, np.array(_BACKGROUND[:3])

@@ -123,6 +123,25 @@ def test_other_weights_under_an_old_name_are_another_attack(tmp_path, prefix):
     assert len(set(shipped)) == 3  # what is read of a shipped detector is its weights
 
 
+def test_other_code_or_another_checkpoint_under_an_old_name_is_another_attack(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "theirs.py").write_text("import helper_of_theirs")
+    (tmp_path / "model").mkdir()
+    files = {
+        "theirs:make": tmp_path / "helper_of_theirs.py",
+        "opencood:model@net_epoch7.pth": tmp_path / "model" / "net_epoch7.pth",
+        "opencood:model": tmp_path / "model" / "config.yaml",
+        "coperception:mean:epoch_9.pth": tmp_path / "epoch_9.pth",
+    }
+    for source, path in files.items():
+        attack = Transfer(attack=Pgd(), source=source)
+        path.write_text("a = 1")
+        first = fingerprint(attack)
+        assert fingerprint(attack) == first
+        path.write_text("a = 2")
+        assert fingerprint(attack) != first
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -509,3 +509,10 @@ def test_all_who_are_ever_in_range(tmp_path):
 def test_looking_never_fails(tmp_path):
     for path in (tmp_path / "none", tmp_path / ("x" * 300), Path("a\0b")):
         assert not safe.is_file(path) and not safe.is_dir(path) and not safe.names(path) and not safe.folders(path)
+
+
+@pytest.mark.parametrize(("classes", "objects"), [(None, 2), (["Car"], 2), (["Truck", "Child"], 2), (["Child"], 0)])
+def test_a_record_without_a_class_is_a_vehicle_and_nothing_else(classes, objects, tmp_path):
+    opv2v(tmp_path, [[(CAR, None), (FAR, None)]])
+    [(_, truth)] = DataSet(open_recording(tmp_path, classes=classes))
+    assert len(truth.boxes) == objects

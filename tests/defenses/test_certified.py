@@ -14,6 +14,7 @@ from robosac.boxes import iou_bev
 from robosac.certificates import Nearby, Witnesses, withstands
 from robosac.defenses import Certified
 from robosac.defenses.certified import certified_result, subsets_of
+from robosac.defenses.protocol import Adaptable
 from robosac.evaluation.metrics import FrameRecord
 from robosac.evaluation.play import play
 from robosac.registry.defenses import open_defense, policy
@@ -95,6 +96,30 @@ def test_a_box_is_put_where_the_median_rule_says() -> None:
     assert found.inventors() == (None, 3)
 
 
+def at(x: float, y: float, score: float) -> Detections:
+    return Detections(np.array([[x, y, 0, 4, 2, 1.5, 0]], np.float32), np.array([score], np.float32))
+
+
+def test_the_egos_box_stands_before_a_better_one_that_overlaps_it() -> None:
+    decodes = {EGO_ALONE: at(0, 0, 0.4)} | {frozenset(name): at(2.6, 0, 0.9) for name in "abc"}
+    result, _ = certified_result(decodes, "abc", Certified())
+    assert result.boxes[:, 0].tolist() == [0.0]
+    assert result.scores.tolist() == pytest.approx([0.4])
+
+
+def test_a_box_stays_where_the_median_would_leave_it() -> None:
+    """The middle is 4 m from the ego's box; and further than a metre from who gives the other its second best score."""
+    row = {"a": 8, "b": 8, "c": 16, "d": 16}
+    decodes = {EGO_ALONE: at(0, 0, 0.5)} | {frozenset(name): at(x, 0, 0.9) for name, x in row.items()}
+    result, _ = certified_result(decodes, "abcd", Certified(tolerance=Nearby(metres=8.5)))
+    assert sorted(result.boxes[:, 0].tolist()) == [0.0, 8.0, 12.0]
+    around = {"a": at(0, 0, 0.8), "b": at(1, 0, 0.9), "c": at(-0.5, 0.85, 0.3), "d": at(-0.5, -0.85, 0.3)}
+    decodes = {EGO_ALONE: Detections.empty()} | {frozenset(name): d for name, d in around.items()}
+    result, _ = certified_result(decodes, "abcd", Certified(tolerance=Nearby(metres=1.0)))
+    assert result.boxes[0, :2].tolist() == [0.0, 0.0]
+    assert result.scores[0] == pytest.approx(0.8)
+
+
 def test_a_verdict_through_the_facade() -> None:
     world = frame({"ego": [(0, 0)], "a": [(0, 0), (10, 0)], "b": [(10, 0), (20, 0)], "c": [(10, 0)]})
     verdict = robosac.wrap(ToyDetector(), Certified(attackers=1))(world)
@@ -157,8 +182,8 @@ def test_verdicts_say_as_many_certificates_as_boxes() -> None:
 
 
 def test_certified_recall_of_a_frame() -> None:
-    """Three cars: one by the ego, one that three can invent, one that b alone shows and nobody is told of."""
-    seen = {"ego": [(0, 0)], "a": [(0, 0), (10, 0)], "b": [(10, 0), (20, 0)], "c": [(10, 0)]}
+    """One car is shown by the ego, one by three, one by b alone: nobody is told of it. At -20 there is none."""
+    seen = {"ego": [(0, 0), (-20, 0)], "a": [(0, 0), (10, 0)], "b": [(10, 0), (20, 0)], "c": [(10, 0)]}
     made = frame(seen)
     cars = detections(np.array([(0.0, 0.0), (10.0, 0.0), (20.0, 0.0)])).boxes
     points = {i: np.full(3, 9) for i in seen}
@@ -171,3 +196,23 @@ def test_certified_recall_of_a_frame() -> None:
     assert records["certified-2"].certified == (2, 2)
     assert records["certified-2"].matches.n_gt == 3
     assert FrameRecord.from_dict(records["certified-2"].to_dict()).certified == (2, 2)
+
+
+def test_what_an_attacker_who_knows_it_is_told() -> None:
+    defense = Certified(attackers=1)
+    assert isinstance(defense, Adaptable)
+    told = defense.surrogate(None, "toy")
+    drawn = told.draw(NAMES, 31, keyed_rng(0, "draw"))
+    assert set(drawn) == set(EVERY) - {EGO_ALONE}
+    assert len(told.draw(NAMES, 4, keyed_rng(0, "draw"))) == 4
+    assert told.draw((), 4, keyed_rng(0, "draw")) == []
+    agreed = told.against(None, frame({"ego": []}).ego, None)(Logits())
+    assert agreed == told.threshold(3) + 1
+
+
+class Logits:
+    """All that the surrogate asks of a tensor."""
+
+    def sum(self, dim: tuple[int, int]) -> float:
+        assert dim == (-2, -1)
+        return 7.0

@@ -244,3 +244,28 @@ def test_a_detector_of_boxes_needs_neither_maps_nor_a_grid():
 def test_score_maps_that_lie_nowhere_are_told():
     with pytest.raises(InputError, match="detector's grid; use ScoreMapOverlap"):
         wrap(ToyDetector(grid=None))(scene())
+
+
+@pytest.mark.parametrize(
+    ("defense", "reason"),
+    [(DEFAULT, None), (NoDefense(), None), (Oracle(attackers=frozenset("b")), None), (EgoOnly(), "fixed choice")],
+    ids=repr,
+)
+def test_a_reason_says_that_nobody_was_there(defense, reason):
+    """And tells it from teammates whose messages did not pass the gate."""
+    alone, late = frame({"ego": SEEN}), frame({"ego": SEEN, "a": SEEN})
+    late = replace(late, ego=replace(late.ego, t_ns=10**12))
+    for f, said in ((alone, "no teammate in range"), (late, "no teammate's message passed the gate")):
+        assert wrap(ToyDetector(), defense)(f).reason.startswith(reason or said)
+
+
+def test_a_reason_says_that_the_model_is_broken():
+    class Broken(ToyDetector):
+        def open(self, ego, to, messages):
+            session = super().open(ego, to, messages)
+            sound = session.detect
+            session.detect = lambda subsets: [replace(r, boxes=r.boxes * np.nan) for r in sound(subsets)]
+            return session
+
+    verdict = wrap(Broken(), DEFAULT)(scene("bd"))
+    assert not verdict.used and verdict.reason.startswith("the ego's own result is not finite")

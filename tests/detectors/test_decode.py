@@ -82,10 +82,16 @@ def test_neighbouring_peaks_of_one_object_are_suppressed_and_candidates_bounded(
     assert best.scores == pytest.approx([1 / (1 + np.exp(-1.0))])
 
 
-def test_nan_scores_nothing() -> None:
-    (found,) = decode(torch.full((1, 10, 64, 64), float("nan")), GROUND, DecodeConfig())
-    assert len(found) == 0
-    assert found.score_map is not None and not found.score_map.any()
+@pytest.mark.parametrize("channel", [HEAT, *range(10)])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_gives_no_box_and_is_marked(channel: int, value: float) -> None:
+    output = torch.zeros(1, 10, 64, 64)
+    output[:, HEAT] = -10
+    output[0, HEAT, 5, 5] = output[0, HEAT, 50, 50] = 2.0
+    output[0, channel, 5, 5] = value
+    (found,) = decode(output, GROUND, DecodeConfig())
+    assert len(found) == 1 and np.isfinite(found.boxes).all() and not found.finite
+    assert found.score_map is not None and np.argwhere(np.isnan(found.score_map)).tolist() == [[5, 5]]
 
 
 def test_unseen_objects_are_neither_wanted_nor_punished() -> None:

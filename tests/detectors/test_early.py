@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import robosac
+from robosac.agreement import BoxJaccard
 from robosac.boxes import invert_pose, nms_bev, transform_points
 from robosac.capabilities import RawSession, Verifiable
 from robosac.defenses import Robosac
@@ -177,3 +178,15 @@ def test_the_defence_works_on_points() -> None:
     scene = on_open_ground(frame(ego=seen, a=seen, b=malicious, c=[*seen, (30, 30, 0.9)]))
     verdict = robosac.wrap(EARLY, Robosac(threshold=0.6))(scene)
     assert verdict.used == frozenset("ac") and verdict.accused == frozenset("b") and len(verdict.result) == 6
+
+
+def test_a_failure_on_what_teammates_send_is_no_empty_street() -> None:
+    """An ego that sees nothing would agree with it in full."""
+    detector = EarlyFusion(touchy, name="early")
+    scene = frame(ego=[], a=[(10, 0, -100.0)])
+    to, inbox = sent(detector, scene)
+    session = detector.open(scene.ego, to, inbox)
+    with pytest.warns(UserWarning, match="failed on the points"):
+        alone, together = session.detect([EGO_ALONE, frozenset("a")])
+    assert len(alone) == len(together) == 0 and alone.finite and not together.finite
+    assert BoxJaccard().against(alone)(alone) == 1 and BoxJaccard().against(alone)(together) == 0

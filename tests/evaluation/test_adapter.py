@@ -157,9 +157,30 @@ def test_gradients_that_do_not_arrive_are_found():
     assert "gradients reach the messages" in failed(Cut)
 
 
-def test_too_few_teammates_are_told():
-    with pytest.raises(InputError, match="at least 2 teammates, got 1"):
-        verify_adapter(Sound(), frame({"ego": [], "a": []}), rng=np.random.default_rng(0))
+def test_one_teammate_is_checked_as_far_as_it_goes():
+    two = frame({"ego": [(0, 0)], "a": [(20, 0)]})
+    report = verify_adapter(Sound(), two, rng=np.random.default_rng(0))
+    assert report.ok and report.subsets == ((), ("a",)) and report.trial_ms > 0
+    (open_,) = [c for c in report.checks if c.passed is None and "as are asked for" in c.name]
+    assert open_.found.startswith("2 of 6")
+
+    class SoundOfOne(Sound):
+        session = Greedy
+
+    assert not verify_adapter(SoundOfOne(), two, rng=np.random.default_rng(0)).ok
+    with pytest.raises(InputError, match="expected a frame with teammates, got one without"):
+        verify_adapter(Sound(), frame({"ego": []}), rng=np.random.default_rng(0))
+
+
+def test_results_that_are_not_finite_are_found():
+    """A NaN equals a NaN, so that all other checks pass."""
+
+    class Broken(Session):
+        def decode(self, subset):
+            found = super().decode(subset)
+            return replace(found, score_map=np.full_like(found.score_map, np.nan)) if len(subset) == 2 else found
+
+    assert failed(Broken) == ["results of honest messages are finite"]
 
 
 def test_tampering_stays_within_the_codec():

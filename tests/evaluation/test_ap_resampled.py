@@ -16,15 +16,19 @@ def bootstrapped(**scenes: list[FrameMatches]) -> Estimate | None:
     return replicated and replicated.estimate()
 
 
-def test_bootstrap_of_one_scene_has_no_width() -> None:
+def test_one_scene_has_no_interval_however_many_frames() -> None:
     scene = [frame([0.9, 0.8, 0.7], [TP, FP, TP], 3)]
-    estimate = bootstrapped(a=scene)
-    assert estimate.low == estimate.value == estimate.high == average_precision(scene)[0.5]
+    for frames in (scene, scene * 9):
+        estimate = bootstrapped(a=frames)
+        assert (estimate.low, estimate.high) == (None, None)
+        assert estimate.value == average_precision(frames)[0.5]
+    assert bootstrapped(a=scene, b=scene).low == pytest.approx(estimate.value)  # two equal ones have one, of no width
 
 
 def test_a_resample_is_defined_where_it_holds_an_object() -> None:
     scenes = {"a": [frame([0.9], [TP], 1)], "b": [frame([0.9], [FP], 0)]}
-    replicated = ap_replicates(scenes, np.array([[1, 1], [2, 0], [0, 2]]))[0.5]
+    scenes["c"] = [frame([], [], 1)]
+    replicated = ap_replicates(scenes, np.array([[1, 1, 0], [2, 0, 0], [0, 2, 0]]))[0.5]
     assert replicated.replicates.tolist() == [0.5, 1.0, 0.0] and replicated.defined.tolist() == [True, True, False]
 
 
@@ -55,8 +59,10 @@ def test_resamples_are_paired_by_name_whatever_the_order_of_the_scenes() -> None
 def test_bootstrap_without_truth_is_undefined_and_resamples_without_truth_are_left_out() -> None:
     empty, full = [frame([0.5], [FP], 0)], [frame([0.9], [TP], 1)]
     assert bootstrapped(a=empty, b=empty) is None
-    estimate = bootstrapped(a=empty, b=full)
+    estimate = bootstrapped(a=empty, b=full, c=full)
     assert (estimate.value, estimate.low, estimate.high) == (1.0, 1.0, 1.0)
+    estimate = bootstrapped(a=empty, b=full)  # which is one scene, as far as objects go
+    assert (estimate.value, estimate.low, estimate.high) == (1.0, None, None)
 
 
 def test_wrong_weights_are_refused() -> None:

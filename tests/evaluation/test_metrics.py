@@ -158,10 +158,13 @@ def test_interval_covers_the_true_rate_about_as_often_as_it_says() -> None:
 
 
 def test_ratio_leaves_out_resamples_that_count_nothing() -> None:
-    replicated = ratio(np.array([0, 2]), np.array([0, 4]), np.array([[2, 0], [1, 1], [0, 2]]))
+    weights = np.array([[2, 0, 0], [1, 1, 0], [0, 1, 1]])
+    replicated = ratio(np.array([0, 2, 2]), np.array([0, 4, 4]), weights)
     assert replicated.defined.tolist() == [False, True, True]
     assert replicated.replicates.tolist() == [0.0, 0.5, 0.5]
     assert replicated.estimate().low == 0.5
+    alone = ratio(np.array([0, 2, 0]), np.array([0, 4, 0]), weights)  # one scene has something to count
+    assert (alone.estimate().value, alone.estimate().low) == (0.5, None)
     assert ratio(np.zeros(2), np.zeros(2), np.ones((3, 2), np.int64)) is None
 
 

@@ -1,6 +1,6 @@
 """Playing a scenario: who attacks, who hears what, and that order and company change nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,8 +9,8 @@ import pytest
 from robosac.agreement import DEFAULT_GRID, ScoreMapOverlap
 from robosac.air import Knowledge, KnowledgeError
 from robosac.defenses import EgoOnly, NoDefense, Robosac
-from robosac.evaluation.play import Policy, all_honest, choose_attackers, oracle, play, region_of
-from robosac.types import EGO_ALONE, InputError, Truth
+from robosac.evaluation.play import Policy, all_honest, choose_attackers, encode_frames, oracle, play, region_of
+from robosac.types import EGO_ALONE, Detections, InputError, Truth
 from tests.toy import ToyDetector, frame
 
 CARS = [(-20.0, 0.0), (-10.0, 5.0), (0.0, 10.0), (10.0, 0.0), (20.0, -10.0)]
@@ -157,3 +157,132 @@ def test_everybody_hears_the_same_attack():
 
     played(Once(), counts=(1, 2), n_frames=3)
     assert calls == [0, 0, 1, 1, 2, 2]
+
+
+# ---------------------------------------------------------------------------------- who appears later, and who leaves
+def comings_and_goings(present):
+    """A drive in whose frame k the teammates `present[k]` are in range."""
+    for teammates, (f, truth) in zip(present, scene(len(present)), strict=True):
+        yield replace(f, others={i: v for i, v in f.others.items() if i in teammates}), truth
+
+
+@pytest.mark.parametrize(("present", "attacked"), [(["", "a", "a"], 2), (["a", "", "a"], 2), (["", "", "a"], 1)])
+def test_a_drive_whose_first_frame_shows_nobody_is_attacked_where_somebody_is(present, attacked):
+    frames = comings_and_goings(present)
+    found = list(play(frames, ToyDetector(), Inventor(), (1,), POLICIES[1:2], seed=0, teammates="a"))
+    assert [len(p.truth.attackers) for p in found] == [len(p) for p in present] and attacked == sum(map(len, present))
+    boxes = [len(p.verdict.result) for p in found]
+    assert all((n > len(INVENTED)) == bool(p) for n, p in zip(boxes, present, strict=True))
+
+
+def test_attackers_are_drawn_from_all_who_appear():
+    """Each as often, whether the first frame shows it or not."""
+    counts = dict.fromkeys("abcd", 0)
+    for seed in range(60):
+        frames = comings_and_goings(["a", "ab", "cd"])
+        (*_, last) = play(frames, ToyDetector(), Inventor(), (4,), POLICIES[1:2], seed=seed, teammates="abcd")
+        assert last.truth.attackers == frozenset("cd")
+        (one,) = choose_attackers(seed, "toy", "abcd", 1)
+        counts[one] += 1
+        frames = comings_and_goings([one, "abcd"])
+        first, _ = play(frames, ToyDetector(), Inventor(), (1,), POLICIES[1:2], seed=seed, teammates="dcba")
+        assert first.truth.attackers == {one}
+    assert all(5 < n < 26 for n in counts.values())
+
+
+def test_encoded_frames_are_played_as_they_are():
+    encoded = list(encode_frames(scene(), ToyDetector()))
+    assert list(encode_frames(encoded, None)) == encoded
+    made = [p.record.digest for p in play(encoded, ToyDetector(), Inventor(), (1,), POLICIES, seed=0)]
+    assert made == [p.record.digest for p in play(scene(), ToyDetector(), Inventor(), (1,), POLICIES, seed=0)]
+
+
+# -------------------------------------------------------------------------------------------------------- broken models
+@dataclass
+class Broken(ToyDetector):
+    """What it makes of honest messages, or of any, is not finite in one array."""
+
+    array: str = "boxes"
+    bears: int = 0  # so many boxes
+
+    def open(self, ego, to, messages):
+        session = super().open(ego, to, messages)
+        sound = session.detect
+
+        def detect(subsets):
+            return [
+                r if len(r) <= self.bears else replace(r, **{self.array: getattr(r, self.array) * np.nan})
+                for r in sound(subsets)
+            ]
+
+        session.detect = detect
+        return session
+
+
+@pytest.mark.parametrize("array", ["boxes", "scores", "score_map"])
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda p: p.name)
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_broken_model_is_no_model_that_finds_nothing(array, policy, count):
+    with pytest.raises(InputError, match="expected finite results of 'toy', got NaN"):
+        list(play(scene(1), Broken(array=array), Inventor(), (count,), [policy], seed=0))
+
+
+def test_what_an_attack_breaks_is_judged():
+    """The boxes that became NaN are mistakes, like any other boxes on nothing."""
+    (sound,) = play(scene(1), ToyDetector(), Inventor(), (1,), POLICIES[1:2], seed=0)
+    hits = int((sound.record.matches.hits(0.5) == 1).sum())
+    assert hits > 0
+    for array, found in (("boxes", 0), ("scores", 0), ("score_map", hits)):
+        detector = Broken(array=array, bears=9)
+        (p,) = play(scene(1), detector, Inventor(), (1,), POLICIES[1:2], seed=0)
+        assert len(p.record.matches.scores) == len(p.verdict.result) > 9
+        assert (p.record.matches.hits(0.5) == 1).sum() == found
+        assert (p.record.matches.hits(0.5) == 0).sum() == len(p.verdict.result) - found
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_honest_message_that_is_not_finite_is_the_models_fault(value):
+    class Overflows(ToyDetector):
+        def encode(self, view, to):
+            sent = super().encode(view, to)
+            return sent.with_payload(centres=sent.payload["centres"] + value) if view.id == "c" else sent
+
+    with pytest.raises(InputError, match="'toy' to encode finite messages, got NaN or inf in 'centres' of 'c'"):
+        list(play(scene(1), Overflows(), None, (0,), POLICIES[:1], seed=0))
+
+
+def test_a_model_that_cannot_bear_many_honest_messages_is_broken():
+    """The defence would go on with fewer, or with the ego alone, and the figures would not say why."""
+    detector = Broken(array="scores", bears=8)
+    for policy in POLICIES[1:3]:
+        with pytest.raises(InputError, match="expected finite results of 'toy', got NaN"):
+            list(play(scene(1), detector, None, (0,), [policy], seed=0))
+    (p,) = play(scene(1), detector, None, (0,), POLICIES[:1], seed=0)  # the ego alone is not concerned
+    assert len(p.verdict.result) == len(CARS)
+
+
+def test_a_trial_that_an_attack_breaks_is_a_trial():
+    detector = Broken(array="score_map", bears=9)
+    (p,) = play(scene(1), detector, Inventor(), (2,), POLICIES[2:3], seed=0)
+    assert p.verdict.used == frozenset("abcd") - p.truth.attackers
+    assert [t.scores for t in p.verdict.trials if t.subset & p.truth.attackers and t.scores] != []
+    assert all(t.agreement == 0 and not t.accepted for t in p.verdict.trials if t.scores)
+
+
+def test_a_defence_that_shows_nothing_hides_no_broken_model():
+    """Of any kind: whether it leaves out what is not finite, and what it tries, is its own business."""
+
+    @dataclass(frozen=True)
+    class Silent(NoDefense):
+        def start(self, scenario, calibration, rng):
+            inner = super().start(scenario, calibration, rng)
+            step = inner.step
+            inner.step = lambda *a: replace(step(*a), result=Detections.empty(), sources=())
+            return inner
+
+    policy = Policy("silent", lambda m: Silent())
+    for m in (0, 2):
+        with pytest.raises(InputError, match="expected finite results of 'toy'"):
+            list(play(scene(1), Broken(array="score_map", bears=5), Inventor(), (m,), [policy], seed=0))
+        (p,) = play(scene(1), ToyDetector(), Inventor(), (m,), [policy], seed=0)
+        assert p.record.matches.n_gt > 0 and len(p.record.matches.scores) == 0

@@ -5,17 +5,19 @@ import json
 import os
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 
+import robosac
 from robosac import detectors
 from robosac.agreement import SeenScoreMap
 from robosac.calibration import Calibration
 from robosac.cli import main
 from robosac.detectors.bev.weights import load_network, save
-from robosac.experiments import axes, provenance
+from robosac.experiments import axes, opened, provenance
 from robosac.experiments.settings import Grid, make_grid
 from robosac.registry.attacks import open_attack
 from robosac.registry.detectors import cached_detector, calibration_beside
@@ -142,6 +144,24 @@ class OwnModule(Case):
         self.path.write_text(self.text.replace("    pass\n", "    threshold = 1\n", 1))  # as many bytes, or nearly
 
 
+class HelperOfAnOwnModule(OwnModule):
+    """A module that the detector's imports; not a line of the detector's own changes."""
+
+    text = "from own_parts import nets\n" + OWN.replace("    pass", "    least = property(lambda self: nets.least())")
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        (folder / "own_parts").mkdir()
+        (folder / "own_parts" / "__init__.py").touch()
+        nets = "from . import numbers\n\n\ndef least():\n    return numbers.LEAST\n"
+        (folder / "own_parts" / "nets.py").write_text(nets)
+        self.numbers = folder / "own_parts" / "numbers.py"
+        self.numbers.write_text("LEAST = 0.1\n")
+
+    def overwrite(self):
+        self.numbers.write_text("LEAST = 0.2\n")
+
+
 class FileOfAnOwnDetector(OwnModule):
     def __init__(self, folder):
         super().__init__(folder)
@@ -177,6 +197,17 @@ class Recorded(Case):
         os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
 
 
+class RecordedCopiedOver(Recorded):
+    """Other content of the same size, copied with the time of the old, as `cp -p` and archives do."""
+
+    def overwrite(self):
+        file = max(p for p in Path(self.root).rglob("*") if p.is_file())
+        data, stat = bytearray(file.read_bytes()), file.stat()
+        data[-1] ^= 1
+        file.write_bytes(data)
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
 class RecordedElsewhere(Recorded):
     """The folder's name stays, and another data set is put there."""
 
@@ -184,6 +215,13 @@ class RecordedElsewhere(Recorded):
         shutil.rmtree(self.root)
         config = SimConfig(n_vehicles=2, n_frames=1, beams=8, columns=64, max_grade=0.0, sensor_tilt_deg=0.0)
         write_npy(self.root, {(5, 0): scenario("val", 1, config=config).snapshot(0)})
+
+
+class TransferFromOwnModule(OwnModule):
+    """The attackers' own detector is code."""
+
+    def grid(self):
+        return Grid(**{**BASE, "attack": ("transfer_from_max:source=own_detector:make",)})
 
 
 CASES = [
@@ -194,9 +232,12 @@ CASES = [
     OtherCalibrationBeside,
     TransferSource,
     SourceWithinASchedule,
+    TransferFromOwnModule,
     OwnModule,
+    HelperOfAnOwnModule,
     FileOfAnOwnDetector,
     Recorded,
+    RecordedCopiedOver,
     RecordedElsewhere,
 ]
 
@@ -204,7 +245,9 @@ CASES = [
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, "own_detector", raising=False)
+    for name in ("own_detector", *(f"own_parts{part}" for part in ("", ".nets", ".numbers"))):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.delitem(opened._loaded, name, raising=False)
     return tmp_path
 
 
@@ -265,7 +308,15 @@ def test_another_defence_under_an_old_title_plays_again(tmp_path):
 def test_all_settings_that_decide_a_figure_are_tried_above():
     """What is missing there does not decide one: how many scenes and seeds there are, and where they are computed."""
     tried = {name for change in CHANGES for name in change}
-    assert tried == set(Grid.model_fields) - {"scenes", "seeds", "device", "ego"}  # a simulation has its own ego
+    of_recordings = {"ego", "classes"}
+    assert tried == set(Grid.model_fields) - {"scenes", "seeds", "device", *of_recordings}
+
+
+def test_other_classes_of_a_recording_play_again(folder):
+    grid = Recorded(folder).grid().model_copy(update={"attackers": (0,)})
+    assert [played(grid, folder / "out") for _ in range(2)] == [1, 0]
+    for classes, again in ((("Car",), 1), (("CAR",), 0), (("car", "truck"), 1), (("Truck", "Car"), 0)):
+        assert played(grid.model_copy(update={"classes": classes}), folder / "out") == again
 
 
 def test_another_ego_of_a_recording_plays_again(folder):
@@ -320,3 +371,39 @@ def test_an_own_module_that_was_edited_is_loaded_again(folder, monkeypatch):
     assert not hasattr(look_up("own_detector:make", "cpu", None).open(), "threshold")
     own.overwrite()
     assert look_up("own_detector:make", "cpu", None).open().threshold == 1
+
+
+def test_a_helper_that_was_edited_is_loaded_again(folder, monkeypatch):
+    from robosac.experiments.opened import look_up
+
+    monkeypatch.syspath_prepend(str(folder))
+    own = HelperOfAnOwnModule(folder)
+    assert look_up("own_detector:make", "cpu", None).open().least == 0.1
+    own.overwrite()
+    assert look_up("own_detector:make", "cpu", None).open().least == 0.2
+
+
+def test_thresholds_of_other_weights_are_told(folder, capsys):
+    """Calibrated, trained on, and evaluated: the file beside the weights is that of the old ones."""
+    path = weights(folder / "w.safetensors")
+    base = ["--detector", str(path), "--jobs", "1"]
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["calibrate", *base, "--frames", "3", "--alpha", "0.4", "--json"])
+    args = [*base, "--scenes", "1", "--frames", "1", "--attackers", "0", "--defense", "robosac", "--json"]
+    said = []
+    for by in (0.0, 1e-4, 0.0):
+        weights(path, by=by)
+        capsys.readouterr()
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main(["evaluate", *args, "--out", str(folder / "out")])
+        said.append(json.loads(capsys.readouterr().out)["notes"])
+    assert said[0] == said[2] == [] and "other weights, settings or code of 'bev-mean'" in " ".join(said[1])
+    weights(path, by=1e-4)
+    with pytest.warns(UserWarning, match="bev-mean.calibration.json were read off other weights"):
+        robosac.wrap(str(path))
+    moved = path.with_name("bev-mean.calibration.json").rename(folder / "elsewhere.json")
+    with pytest.warns(UserWarning, match="elsewhere.json were read off other weights"):
+        robosac.wrap(str(path), calibration=moved)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        robosac.wrap("mean", calibration=moved)  # whose weights these were

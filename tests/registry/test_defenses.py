@@ -6,7 +6,6 @@ import pytest
 
 from robosac.agreement import BoxJaccard, SeenScoreMap
 from robosac.defenses import EgoOnly, Known, NoDefense, Oracle, PaperKnown, PaperUnknown, Robosac, Unknown
-from robosac.gate import Gate
 from robosac.registry import defenses as registry
 from robosac.registry.defenses import DefensePreset, defense_names, defense_preset, open_defense, policy
 from robosac.registry.settings import plain
@@ -29,7 +28,7 @@ def test_the_shipped_presets(name, plan, agreement, threshold):
 
 def test_one_name_means_one_policy():
     names = ["all-honest", "certified-1", "certified-2", "ego-only", "none", "oracle", "paper", "paper-probing"]
-    names += ["robosac", "robosac-known", "robosac-poses"]
+    names += ["robosac", "robosac-known", "robosac-poses", "robosac-poses-strict"]
     assert defense_names() == names
     assert [policy(name).name for name in names] == names and all(defense_preset(name).source for name in names)
 
@@ -50,15 +49,13 @@ def test_evaluation_alone_makes_what_knows_who_attacks(name):
         open_defense(name)
 
 
-def test_another_number_of_trials_and_another_gate():
-    gate = Gate(max_ahead_ms=50.0)
+def test_another_number_of_trials():
     for name, kind in (("robosac", Unknown), ("paper-probing", PaperUnknown)):
         assert defense_preset(name).makes_trials()
-        made = policy(name, trials=7, gate=gate).defense(frozenset("a"))
-        assert (made.plan, made.gate) == (kind(budget=7), gate)
+        made = policy(name, trials=7).defense(frozenset("a"))
+        assert made.plan == kind(budget=7)
     assert policy("paper", trials=7).make(2).plan == PaperKnown(attackers=2, budget=7)
     assert not any(defense_preset(name).makes_trials() for name in ("none", "ego-only", "oracle", "all-honest"))
-    assert policy("oracle", gate=gate).defense(frozenset("a")).gate == gate
 
 
 def test_an_unknown_name_lists_the_right_ones():

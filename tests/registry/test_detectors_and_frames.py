@@ -158,7 +158,6 @@ def test_check_detector_fails_with_exit_code_1(capsys):
     [
         (["--frame", "60"], "--frame below 60"),
         (["--data", "own_things:not_frames"], "robosac.types.Frame, got str"),
-        (["--teammates", "1"], "at least 2 teammates, got 1"),
         (["--device", "quantum"], ""),
     ],
 )

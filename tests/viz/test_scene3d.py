@@ -92,3 +92,36 @@ def test_wrong_arguments_are_told(args, said, capsys, monkeypatch, tmp_path):
     with pytest.raises(SystemExit) as stop:
         main(["view", *args])
     assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
+def drawn(monkeypatch, *args):
+    """What `robosac view` would draw, and says."""
+    found = []
+    monkeypatch.setattr(viewer, "open3d", lambda: None)
+    monkeypatch.setattr(viewer, "show", lambda scenes: found.extend(scenes))
+    with pytest.raises(SystemExit) as stop:
+        main(["view", "simulated", *args])
+        raise SystemExit(0)
+    if stop.value.code:
+        raise stop.value
+    return found
+
+
+def test_boxes_are_drawn_from_a_score_that_is_said(monkeypatch):
+    """A box has thirteen segments; the shipped detectors report scores of at least .1."""
+    (plain,) = drawn(monkeypatch)
+    lines = len(plain[0].segments)
+    assert "detections" not in plain[1]
+    counts = []
+    for score in (None, 0.1, 0.5, 1.0):
+        args = [] if score is None else ["--min-score", str(score)]
+        ((scene, about),) = drawn(monkeypatch, "--detector", "mean", *args)
+        counts.append((len(scene.segments) - lines) // 13)
+        assert f"{counts[-1]} detections of a score of at least {score or 0.1:g}," in about
+    assert counts[0] == counts[1] > counts[2] > counts[3] == 0
+
+
+def test_a_score_without_a_detector_is_refused(monkeypatch, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        drawn(monkeypatch, "--min-score", "0.5")
+    assert "expected --detector with --min-score 0.5" in capsys.readouterr().err

@@ -62,20 +62,21 @@ def decode(loc: Tensor, cls: Tensor, layout: Layout, config: DecodeConfig, floor
         cls: `(256 * 256 * anchors, 2)` logits of background and car, in the same order.
         floor_m: lower end of the ego's raster along z.
 
-    A score that is not finite, as an absurd message may cause, is 0, and a box that is not finite is none.
+    Where outputs are not finite, as an absurd message or broken weights make them, there is no box and the map is NaN.
     """
-    scores = torch.sigmoid((cls[:, 1] - cls[:, 0]).float()).nan_to_num(0.0)
-    score_map = scores.view(layout.cells, layout.cells, -1).amax(dim=2).flip(1).cpu().numpy()
+    sound = cls.isfinite().all(dim=1) & loc.reshape(-1, loc.shape[-1]).isfinite().all(dim=1)
+    scores = torch.where(sound, torch.sigmoid((cls[:, 1] - cls[:, 0]).float()), 0.0)
+    known = torch.where(sound, scores, torch.nan)
+    score_map = known.view(layout.cells, layout.cells, -1).amax(dim=2).flip(1).cpu().numpy()
     above = torch.nonzero(scores > config.score_threshold)[:, 0]  # first of all: 393,216 boxes are not worth decoding
     if len(above) > config.max_boxes:
         above = above[scores[above].topk(config.max_boxes).indices]
     codes = loc.reshape(-1, loc.shape[-1])[above].double().cpu().numpy()
     score = scores[above].cpu().numpy()
     planar = boxes_of(codes, anchors(layout)[above.cpu().numpy()])
-    finite = np.isfinite(planar).all(axis=1)
-    boxes = _stand(planar[finite], config, floor_m)
-    keep = suppress(boxes, score[finite], config.nms_iou)
-    return Detections(boxes[keep].astype(np.float32), score[finite][keep], score_map)
+    boxes = _stand(planar, config, floor_m)
+    keep = suppress(boxes, score, config.nms_iou)
+    return Detections(boxes[keep].astype(np.float32), score[keep], score_map)
 
 
 def suppress(boxes: Array, scores: Array, iou: float) -> Int64:

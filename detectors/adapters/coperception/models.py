@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from robosac.detectors.adapters.coperception.bridges import old_names
 from robosac.detectors.adapters.coperception.patches import as_in_a_batch, restored
+from robosac.fingerprint import code_files
 from robosac.types import Array, InputError
 
 # word of its command line (--com) -> class
@@ -134,10 +135,11 @@ class Model:
             raise InputError("expected has_query=True: without queries this model only runs on CUDA devices")
 
     def fingerprint(self) -> list[Any]:
-        """Its class, its plain settings (layer, rounds, ...) and its weights; not what a forward leaves behind."""
+        """Its class, code, plain settings (layer, rounds, ...) and weights; not what a forward leaves behind."""
         plain = {k: v for k, v in vars(self.module).items() if type(v) in (bool, int, float, str) and k not in TRACES}
         level = int(self.module.u_encoder.compress_level)
-        return [type(self.module).__name__, plain, level, self.module.state_dict()]
+        kind = type(self.module)
+        return [kind.__name__, plain, level, self.module.state_dict(), code_files(kind.__module__)]
 
     @property
     def agents(self) -> int:

@@ -178,7 +178,9 @@ class AnchorDecoder:
         return logits[0].amax(dim=0)
 
     def decode(self, outputs: Outputs) -> RawDetections:
-        """Detections of raw outputs. What is not finite, as an absurd message may cause, counts as no score."""
+        """Detections of raw outputs. What is not finite, as an absurd message or broken weights make it, gives no box
+        and leaves NaN in the score map.
+        """
         classes, regression = (np.asarray(outputs[name]) for name in self.names)
         wanted = self.anchors.shape[:3]
         if (classes.shape[2], classes.shape[3], classes.shape[1]) != wanted:
@@ -187,7 +189,9 @@ class AnchorDecoder:
                 "the configuration's lidar range, voxel size and feature_stride do not belong to this model (or this "
                 "is the legacy release, which rounds 76.8 / 0.4 voxels down to 191)"
             )
-        scores = np.nan_to_num(_probabilities(classes), nan=0.0)
+        by_anchor = np.isfinite(regression[0]).reshape(wanted[2], 7, *wanted[:2]).all(axis=1)
+        sound = by_anchor & np.isfinite(classes[0])
+        scores = np.where(sound, _probabilities(classes), np.float32(0))
         row, col, kind = np.nonzero(scores.transpose(1, 2, 0) > np.float32(self.score_threshold))
         deltas = regression[0].reshape(wanted[2], 7, *wanted[:2])[kind, :, row, col].astype(np.float32)
         boxes = self.boxes(deltas, self.anchors[row, col, kind])
@@ -196,7 +200,8 @@ class AnchorDecoder:
             boxes[:, 6] = self.turned(boxes[:, 6], bins)
         keep = plausible(boxes)
         found = _finish(boxes[keep], scores[kind, row, col][keep], self)
-        return RawDetections(*found, scores.max(axis=0), outputs)
+        known = np.where(sound, scores, np.float32(np.nan))
+        return RawDetections(*found, known.max(axis=0), outputs)
 
     @staticmethod
     def boxes(deltas: Float32, anchors: Float32) -> Float32:
@@ -254,12 +259,13 @@ class CellDecoder:
         return logits[0, 0].T
 
     def decode(self, outputs: Outputs) -> RawDetections:
-        """Detections of raw outputs. What is not finite, as an absurd message may cause, counts as no score."""
+        """Detections of raw outputs; what is not finite as in `AnchorDecoder.decode`."""
         classes, regression = (np.asarray(outputs[name]) for name in self.names)
         grid = self.grid
         if classes.shape[2:] != (grid.cols, grid.rows):
             raise InputError(f"expected {self.names[0]} of (1, 1, {grid.cols}, {grid.rows}), got {classes.shape}")
-        scores = np.nan_to_num(_probabilities(classes)[0], nan=0.0)
+        sound = np.isfinite(classes[0, 0]) & np.isfinite(regression[0]).all(axis=0)
+        scores = np.where(sound, _probabilities(classes)[0], np.float32(0))
         x, y = np.nonzero(scores > np.float32(self.score_threshold))
         values = regression[0][:, x, y].T * _PIXOR_STD + _PIXOR_MEAN
         with np.errstate(over="ignore", invalid="ignore"):
@@ -269,4 +275,5 @@ class CellDecoder:
             boxes = np.column_stack([centre, fixed[:, :1], size, fixed[:, 1:], yaw]).astype(np.float32)
         keep = np.isfinite(boxes).all(axis=1)
         found = _finish(boxes[keep], scores[x, y][keep], self)
-        return RawDetections(*found, np.ascontiguousarray(scores.T), outputs)
+        known = np.where(sound, scores, np.float32(np.nan))
+        return RawDetections(*found, np.ascontiguousarray(known.T), outputs)

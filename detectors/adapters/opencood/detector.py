@@ -32,7 +32,12 @@ from robosac.detectors.adapters.opencood.specs import Spec
 from robosac.detectors.adapters.opencood.views import BatchView, frame_of
 from robosac.detectors.checkpoints import calibration_named
 from robosac.detectors.device import usable_device
+<<<<<<< HEAD
 from robosac.detectors.messages import by_sender, checked, claims_of
+=======
+from robosac.detectors.messages import by_sender, checked
+from robosac.fingerprint import code_files
+>>>>>>> main
 from robosac.types import Array, BevGrid, Codec, Float32, Float64, Frame, Id, InputError, Message, Request, View
 
 CALIBRATION: Final = "robosac.calibration.json"
@@ -136,10 +141,11 @@ class OpenCOODDetector:
 
     # ------------------------------------------------------------------------------------------ what it is
     def fingerprint(self) -> list[Any]:
-        """The model's class and weights and the settings that shape its results, wherever they come from."""
+        """The model's class, code and weights and the settings that shape its results, wherever they come from."""
         shaping = {key: self.hypes.get(key) for key in ("model", "fusion", "preprocess", "postprocess", "heter")}
         model, kinds = self.engine.model, self._modalities
-        return [self.name, type(model).__name__, shaping, self.decoder, self.max_cav, kinds, model.state_dict()]
+        code = code_files(type(model).__module__)
+        return [self.name, type(model).__name__, shaping, self.decoder, self.max_cav, kinds, model.state_dict(), code]
 
     @cached_property
     def name(self) -> str:
