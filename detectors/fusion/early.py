@@ -18,11 +18,8 @@ from robosac.detectors.fusion.base import PerVehicle
 from robosac.detectors.fusion.callables import Detect, best_first, empty, found_by, own_body
 from robosac.detectors.messages import by_sender, claims_of
 from robosac.detectors.session import SubsetSession
-<<<<<<< HEAD
 from robosac.detectors.solo import brought
-=======
 from robosac.errors import warn
->>>>>>> main
 from robosac.types import (
     Array,
     BevGrid,
@@ -127,21 +124,16 @@ class EarlyFusion(PerVehicle):
     def _best(self, boxes: Float32, scores: Float32) -> Detections:
         return Detections(*best_first(boxes, scores, min_score=self.min_score, most=len(scores)))
 
-<<<<<<< HEAD
     def shown_by(self, message: Message, world_T_ego: Float64) -> Detections:
         """What `detect` finds in the points of one message, in its own frame, brought to the ego's.
 
-        An error is a warning and an empty result, as in `found`.
+        An error is a warning and an empty result.
         """
-        boxes, scores = self._found_together(np.asarray(message.payload[POINTS]))
-        best = best_first(boxes, scores, min_score=self.min_score, most=len(scores))
+        found = self._found_together(np.asarray(message.payload[POINTS]))
         pose = invert_pose(world_T_ego) @ message.world_T_payload
-        return brought(Detections(*best), pose, None, keep_own_body=self.keep_own_body)
+        return brought(Detections(found.boxes, found.scores), pose, None, keep_own_body=self.keep_own_body)
 
-    def _found_together(self, points: Array) -> tuple[Float32, Float32]:
-=======
     def _found_together(self, points: Array) -> Detections:
->>>>>>> main
         try:
             boxes, scores = found_by(self._detect, points, name=self._name)
         except Exception as error:  # foreign code on an attacker's points: it can fail in any way

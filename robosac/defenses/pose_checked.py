@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from robosac.capabilities import Solo
 from robosac.defenses.protocol import Adaptable, Calibrated, Defender, Defense, Surrogate
 from robosac.defenses.robosac import Robosac
 from robosac.defenses.stages import Stages
+from robosac.errors import warn
 from robosac.gate import Gate
 from robosac.poses import FreeGround, JointCheck, PoseGain, PoseVerdict, mended
 from robosac.poses.check import ELSEWHERE_LIMIT, SHIFT_LIMIT
@@ -84,10 +84,9 @@ class PoseChecked:
             elif gain.name in measures:
                 found.append(-measures[gain.name].threshold(1))
             else:
-                warnings.warn(
+                warn(
                     f"{gain.name} on detector {detector!r} uses its default limit {default}: it is not calibrated; "
-                    "run `robosac calibrate --defense robosac-poses --pose-noise 0.2,0.2 --delay 1`",
-                    stacklevel=4,
+                    "run `robosac calibrate --defense robosac-poses --pose-noise 0.2,0.2 --delay 1`"
                 )
                 found.append(default)
         return found[0], found[1]

@@ -32,12 +32,8 @@ from robosac.detectors.adapters.opencood.specs import Spec
 from robosac.detectors.adapters.opencood.views import BatchView, frame_of
 from robosac.detectors.checkpoints import calibration_named
 from robosac.detectors.device import usable_device
-<<<<<<< HEAD
 from robosac.detectors.messages import by_sender, checked, claims_of
-=======
-from robosac.detectors.messages import by_sender, checked
 from robosac.fingerprint import code_files
->>>>>>> main
 from robosac.types import Array, BevGrid, Codec, Float32, Float64, Frame, Id, InputError, Message, Request, View
 
 CALIBRATION: Final = "robosac.calibration.json"
