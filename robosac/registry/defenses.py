@@ -53,6 +53,11 @@ PARTS: Final[Mapping[str, Mapping[str, type[Any]]]] = {  # name of a setting -> 
 EVALUATION_ALONE: Final[Mapping[str, Callable[[], Policy]]] = {"oracle": oracle, "all-honest": all_honest}
 
 
+# kinds whose statistics are of frames with noisy poses and late messages: they are calibrated by name, with
+# --pose-noise and --delay, since limits from exact frames would refuse honest traffic
+NOISY_FRAMES: Final = frozenset({"pose-checked"})
+
+
 class DefensePreset(BaseModel):
     """One file of `configs/defenses`; what it holds besides these are the kind's settings.
 
@@ -142,13 +147,13 @@ def open_defense(name: str, *, attackers: int | None = None) -> Defense:
 
 
 def statistics_of(names: Sequence[str] = ()) -> list[Statistic]:
-    """What the defences of these presets ask of honest frames, each once; without a name, every preset there is and
-    every measure of agreement there is.
+    """What the defences of these presets ask of honest frames, each once; without a name, every preset there is, but
+    for those of `NOISY_FRAMES`, and every measure of agreement there is.
     """
     asked: dict[str, Statistic] = {}
     if not names:
         asked |= {s.name: s for s in (WithEgo(measure()) for measure in PARTS["agreement"].values())}
-        names = [name for name in defense_names() if defense_preset(name).kind not in EVALUATION_ALONE]
+        names = [n for n in defense_names() if defense_preset(n).kind not in (*EVALUATION_ALONE, *NOISY_FRAMES)]
     for name in names:
         defense = open_defense(name, attackers=1)
         asked |= {s.name: s for s in (defense.statistics() if isinstance(defense, Calibrated) else ())}

@@ -7,7 +7,7 @@ import pytest
 from robosac.agreement import BoxJaccard, SeenScoreMap
 from robosac.defenses import EgoOnly, Known, NoDefense, Oracle, PaperKnown, PaperUnknown, Robosac, Unknown
 from robosac.registry import defenses as registry
-from robosac.registry.defenses import DefensePreset, defense_names, defense_preset, open_defense, policy
+from robosac.registry.defenses import DefensePreset, defense_names, defense_preset, open_defense, policy, statistics_of
 from robosac.registry.settings import plain
 from robosac.types import InputError
 
@@ -105,3 +105,9 @@ def test_settings_become_plain_json():
     made = plain(policy("robosac-known").make(1))
     assert json.loads(json.dumps(made)) == made
     assert made["plan"] == {"kind": "Known", "attackers": 1, "ratio": None, "budget": 32}
+
+
+def test_limits_of_poses_are_asked_for_by_name_since_they_need_noisy_frames():
+    everything = {s.name for s in statistics_of()}
+    asked = {s.name for s in statistics_of(["robosac-poses"])}
+    assert not any(name.startswith("pose-gain") for name in everything) and len(asked - everything) == 2
