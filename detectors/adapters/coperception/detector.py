@@ -181,11 +181,19 @@ class CoperceptionDetector:
         slots([ego.id, *(m.sender for m in messages)], self.model.agents)
         received = by_sender(ego.id, self.codec, messages)
         sent = {i: self._tensors(m.payload) for i, m in received.items()}
+        poses = {i: np.asarray(m.world_T_payload, np.float64) for i, m in received.items()}
         encoding = self.model.encode(bev_of(ego, self.layout))
         absent = self._absent if self.model.attends else None
         forward = EgoForward(self.model, ego.id, encoding, absent, self.inference)
         return CoperceptionSession(
-            self.model, forward, self._reading(ego), sent, claims_of(to, received), lambda: self._empty.layers
+            self.model,
+            forward,
+            self._reading(ego),
+            to.world_T_ego,
+            sent,
+            poses,
+            claims_of(to, received),
+            lambda: self._empty.layers,
         )
 
     def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:

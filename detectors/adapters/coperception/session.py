@@ -9,17 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robosac.boxes import invert_pose
 from robosac.capabilities import Claim, Contribution, Outputs
 from robosac.detectors.adapters.coperception.decode import DecodeConfig, class_logits, decode
 from robosac.detectors.adapters.coperception.fusion import EgoForward, Ready
-from robosac.detectors.adapters.coperception.layout import Layout
+from robosac.detectors.adapters.coperception.layout import Layout, relative
 from robosac.detectors.adapters.coperception.models import FEATURES, Model
 from robosac.detectors.adapters.coperception.patches import frozen
 from robosac.detectors.messages import check_known
 from robosac.detectors.session import SubsetSession
 from robosac.detectors.solo import brought
-from robosac.types import Detections, Float32, Id, InputError, Subset
+from robosac.types import Detections, Float32, Float64, Id, InputError, Subset
 
 _WHOLE = 0.999  # what is left of a map of ones where all that was read is on the sender's map
 
@@ -47,15 +46,19 @@ class CoperceptionSession(SubsetSession):
         model: Model,
         forward: EgoForward,
         reading: Reading,
+        world_T_ego: Float64,
         sent: Mapping[Id, Mapping[str, Tensor]],
+        poses: Mapping[Id, Float64],
         claims: Mapping[Id, Claim],
         empty: Callable[[], Sequence[Tensor]],
     ) -> None:
-        """`sent` and `claims` by teammate in the order of names; `empty` gives the layers of a scan without points."""
+        """`sent`, `poses`, `world_T_sender (4, 4)` as claimed, and `claims` by teammate in the order of names; `empty`
+        gives the layers of a scan without points.
+        """
         super().__init__(claims)
         self._model, self._forward, self._reading = model, forward, reading
         self._sent, self._empty = sent, empty
-        self._poses = {i: (invert_pose(c.ego_T_payload), c.ego_T_payload) for i, c in claims.items()}
+        self._poses = {i: (relative(poses[i], world_T_ego), relative(world_T_ego, poses[i])) for i in sent}
         with torch.no_grad():
             self._received = {i: self._ready(i, sent[i]) for i in self.ids}
 
