@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from robosac import plain_yaml
 from robosac.attacks.registry import attack_kinds, kinds
+from robosac.building import made, pick
 from robosac.types import InputError
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class Preset(BaseModel):
 
     def build(self, **overrides: Any) -> Measured:
         """The attack's value; overrides replace settings by name (plain values, mappings with `kind`, or objects)."""
-        made: Measured = _make(_pick(attack_kinds(), "attack", self.attack), {**self.settings, **overrides})
-        return made
+        attack: Measured = _made(pick("attack to be", attack_kinds(), self.attack), {**self.settings, **overrides})
+        return attack
 
 
 def names() -> list[str]:
@@ -86,28 +86,12 @@ def _folder() -> Path:
     return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
-def _pick(registry: Mapping[str, type[Any]], what: str, name: object) -> type[Any]:
-    if not isinstance(name, str) or name not in registry:
-        raise InputError(f"expected {what} to be one of {', '.join(sorted(registry))}; got {name!r}")
-    return registry[name]
-
-
-def _make(kind: type[Any], settings: Mapping[str, Any]) -> Any:
-    known = {f.name: f for f in dataclasses.fields(kind)}
-    unknown = sorted(set(settings) - set(known))
-    if unknown:
-        raise InputError(f"expected settings of {kind.__name__} among {', '.join(known)}; got {', '.join(unknown)}")
-    missing = [n for n, f in known.items() if f.default is f.default_factory is dataclasses.MISSING]
-    if missing := [n for n in missing if n not in settings]:
-        raise InputError(
-            f"expected {kind.__name__} to be given {', '.join(missing)}, got {', '.join(settings) or 'nothing'}"
-        )
-    return kind(**{name: _value(value) for name, value in settings.items()})
-
-
 def _value(value: Any) -> Any:
     """YAML's mappings with a `kind` become objects, its lists tuples."""
     if isinstance(value, Mapping):
-        kind = _pick(kinds(), "kind", value.get("kind"))
-        return _make(kind, {k: v for k, v in value.items() if k != "kind"})
+        return _made(pick("kind to be", kinds(), value.get("kind")), {k: v for k, v in value.items() if k != "kind"})
     return tuple(_value(v) for v in value) if isinstance(value, (list, tuple)) else value
+
+
+def _made(kind: type[Any], settings: Mapping[str, Any]) -> Any:
+    return made(kind.__name__, kind, {name: _value(value) for name, value in settings.items()})

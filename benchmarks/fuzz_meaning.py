@@ -42,6 +42,17 @@ def numbers(value: Any, *shape: int) -> Array:
     return np.array([numbers(v, *shape[1:]) for v in value]).reshape(shape)
 
 
+def rigid(value: Any) -> Array:
+    """A pose `(4, 4)` that turns and moves, and does nothing else."""
+    matrix = numbers(value, 4, 4)
+    turn = matrix[:3, :3]
+    if not (np.abs(matrix) <= 1e9).all() or np.abs(matrix[3] - [0, 0, 0, 1]).max() > 1e-6:
+        raise RefusedError
+    if np.abs(turn @ turn.T - np.eye(3)).max() > 0.02 or np.linalg.det(turn) < 0:
+        raise RefusedError
+    return matrix
+
+
 def counts(kind: Any, *, needed: bool = False) -> bool:
     """Whether a class counts; one that is none does where it is not `needed`."""
     if kind is None or kind == "":
@@ -92,12 +103,7 @@ def opv2v_means(tree: Any) -> list[Box]:
         raise RefusedError
     matrix = isinstance(pose, list) and len(pose) == 4
     if matrix:
-        world_T_sensor = numbers(pose, 4, 4)
-        turn = world_T_sensor[:3, :3]
-        if not (np.abs(world_T_sensor) <= 1e9).all() or np.abs(world_T_sensor[3] - [0, 0, 0, 1]).max() > 1e-6:
-            raise RefusedError
-        if np.abs(turn @ turn.T - np.eye(3)).max() > 0.02 or np.linalg.det(turn) < 0:
-            raise RefusedError
+        world_T_sensor = rigid(pose)
     elif not (np.abs(numbers(pose, 6)) <= 1e9).all():
         raise RefusedError
     records: list[tuple[str | None, Array, Array]] = []
@@ -122,7 +128,7 @@ def opv2v_means(tree: Any) -> list[Box]:
         records.append((name, made, 2 * half))
     found = boxes_of(records)
     if matrix:  # in the sensor's frame
-        u, _, vt = np.linalg.svd(turn)
+        u, _, vt = np.linalg.svd(world_T_sensor[:3, :3])
         return [(*(u @ vt @ box[:3] + world_T_sensor[:3, 3]).tolist(), *box[3:]) for box in found]
     return found
 
@@ -164,12 +170,7 @@ def infos_mean(tree: Any) -> list[Box]:
         raise RefusedError
     if not tree["agent_num"]:
         return []
-    matrix = numbers(pose, 4, 4)
-    turn = matrix[:3, :3]
-    if not (np.abs(matrix) <= 1e9).all() or np.abs(matrix[3] - [0, 0, 0, 1]).max() > 1e-6:
-        raise RefusedError
-    if np.abs(turn @ turn.T - np.eye(3)).max() > 0.02 or np.linalg.det(turn) < 0:
-        raise RefusedError
+    rigid(pose)
     if not isinstance(labels, dict) or not {"gt_boxes_global", "gt_object_ids"} <= set(labels):
         raise RefusedError
     ids = _as_list(labels["gt_object_ids"])

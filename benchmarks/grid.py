@@ -18,9 +18,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeAlias
 
 from benchmarks.machine import Option, describe, machine, ms, options
 from robosac.experiments.entries import without_timings
@@ -60,7 +61,22 @@ def start(settings: Sequence[str], out: Path, jobs: int) -> subprocess.Popen[byt
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
 
-def finish(process: subprocess.Popen[bytes]) -> None:
+class Run(Protocol):
+    """What is needed of a `subprocess.Popen` that leads a process group."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    def communicate(self, *, timeout: float | None = None) -> tuple[bytes, bytes]: ...
+
+
+Start: TypeAlias = Callable[[Sequence[str], Path, int], Run]
+
+
+def finish(process: Run) -> None:
     """Wait for a run that nobody kills.
 
     Raises:
@@ -72,10 +88,17 @@ def finish(process: subprocess.Popen[bytes]) -> None:
 
 
 def kill_and_resume(
-    settings: Sequence[str], folder: Path, *, kills: int, jobs: int, rng: random.Random, show: bool = False
+    settings: Sequence[str],
+    folder: Path,
+    *,
+    kills: int,
+    jobs: int,
+    rng: random.Random,
+    show: bool = False,
+    start: Start = start,
 ) -> Kills:
     """Kill grids so many times; each is resumed until it is done and compared with one that nobody disturbed."""
-    lasts_s = seconds(settings, folder / "undisturbed", jobs)
+    lasts_s = ms(lambda: finish(start(settings, folder / "undisturbed", jobs))) / 1e3
     wanted = entries(folder / "undisturbed")
     killed = rounds = during = 0
     differing: list[str] = []

@@ -123,16 +123,6 @@ def iou_of_all(a: Float64, b: Float64) -> Float64:
 
 
 @_compiled
-def iou_of_pairs(a: Float64, b: Float64) -> Float64:
-    """IoU `(P,)` of the rows `a[p]` with `b[p]`."""
-    out = np.zeros(len(a))
-    for p in range(len(a)):
-        if _near(a, p, b, p):
-            out[p] = _iou(a, p, b, p)
-    return out
-
-
-@_compiled
 def _may_exceed(rows: Float64, i: int, j: int, over: float) -> bool:
     """Whether the IoU of two rows may be more than `over`; it is at most the ratio of their areas."""
     return _near(rows, i, rows, j) and min(rows[i, 7], rows[j, 7]) > over * max(rows[i, 7], rows[j, 7])

@@ -68,13 +68,6 @@ def iou_bev(a: Array, b: Array) -> Float64:
     return found
 
 
-def pair_iou_bev(a: Array, b: Array) -> Float64:
-    """BEV IoU `(P,)` of the boxes `a[i]` and `b[i]`, both `(P, 7)`, as `iou_bev` has it."""
-    kernels = _kernels()
-    found: Float64 = kernels.iou_of_pairs(kernels.prepared(a), kernels.prepared(b))
-    return found
-
-
 def pairs_exceeding(boxes: Array, iou: float) -> tuple[Int64, Int64, Float64]:
     """The pairs `i < j` of boxes `(N, 7)` that overlap by more than `iou`, and by how much: `(P,)` each.
 

@@ -27,8 +27,8 @@ When = Literal["import", "call", "typing"]  # when an import happens
 # A room is a module or a package directly under `robosac`, or a nested one that is named here. A room may import
 # itself and every room of the floors below it.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors"}),
-    frozenset({"files", "executors", "fingerprint", "plain_yaml", "randomness"}),
+    frozenset({"errors", "progress"}),
+    frozenset({"building", "files", "executors", "fingerprint", "plain_yaml", "randomness"}),
     frozenset({"types", "budget"}),
     frozenset({"score_maps", "box_kernels"}),
     frozenset({"boxes", "capabilities", "feature_scale", "pcd"}),
@@ -42,7 +42,7 @@ FLOORS: tuple[frozenset[str], ...] = (
 )
 CONTAINERS = frozenset({"types", "capabilities", "boxes", "errors"})
 # adapters read PCD files by the same bytes as `data`, and YAML by the same rules
-INFERENCE = CONTAINERS | {"files", "fingerprint", "pcd", "plain_yaml"}
+INFERENCE = CONTAINERS | {"files", "fingerprint", "pcd", "plain_yaml", "progress"}
 BESIDE = {  # rooms beside the floors, and all that they may import
     "data": CONTAINERS | {"files", "pcd", "plain_yaml"},  # it writes data sets, too: whole files or none
     "simulation": CONTAINERS,
@@ -52,7 +52,7 @@ BESIDE = {  # rooms beside the floors, and all that they may import
     # project's own AP. What runs at inference may not import it.
     "detectors.bev.training": INFERENCE | {"detectors", "simulation", "evaluation", "executors"},
     # what is in the air, what the victim itself can see, and what an attacker may know of the defence
-    "attacks": INFERENCE | {"air", "feature_scale", "visibility", "defenses.protocol"},
+    "attacks": INFERENCE | {"air", "building", "feature_scale", "visibility", "defenses.protocol"},
 }
 # The application may import everything below: it alone names concrete detectors, attacks and defences, and opens
 # `viz`. Its own floors run down, too: workers of an experiment open by name what they play, so the registry is below.

@@ -99,7 +99,7 @@ def test_the_fewest_draws(good: int, bad: int, miss: Fraction) -> None:
 @pytest.mark.parametrize("miss", [Fraction(1, 100), Fraction(1, 2), Fraction(999, 1000)])
 @pytest.mark.parametrize(("good", "total"), [(1, 20_000), (50, 10**6), (9_000, 20_000), (3, 10**60)])
 def test_the_estimate_is_next_to_the_fewest_draws(good: int, total: int, miss: Fraction) -> None:
-    """However good it is, integers decide after it; but they step one by one."""
+    """However good it is, integers decide after it, one step at a time."""
     estimate = numbers._estimate(good, total, miss)
     assert numbers.misses_at_most(good, total, estimate + 2, miss)
     assert not numbers.misses_at_most(good, total, max(estimate - 2, 0), miss)
@@ -150,6 +150,7 @@ READ = {
     " 1/2 ": Fraction(1, 2),
     Decimal("0.1"): Fraction(1, 10),
     np.float64(0.1): Fraction(1, 10),
+    np.float32(0.1): Fraction("0.10000000149011612"),
     0.1: Fraction(1, 10),
     1: Fraction(1),
     Fraction(1, 3): Fraction(1, 3),
@@ -217,6 +218,7 @@ def test_misses_are_compared_exactly_by_intervals_too(good: int, total: int, mon
     missed = [numbers.all_miss(good, total, n) for n in range(total + 1)]
     monkeypatch.setattr(numbers, "EXACT_BITS", 0)
     for n, miss in enumerate(missed):
+        assert abs(numbers.all_miss(good, total, n) - miss) < Fraction(1, 10**60)
         for change in (Fraction(0), Fraction(1, 10**100), -Fraction(1, 10**100)):
             if miss + change > 0:
                 assert numbers.misses_at_most(good, total, n, miss + change) == (miss <= miss + change)

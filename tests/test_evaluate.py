@@ -2,7 +2,6 @@
 
 import csv
 import json
-import random
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.grid import entries, kill_and_resume
+from benchmarks.grid import entries
+from robosac import detectors
+from robosac.attacks.features.objectives import NO_OBJECT
 from robosac.cli import main
+from robosac.detectors.bev.detector import BevDetector
 from robosac.evaluation.metrics import FrameRecord
 from robosac.experiments import frame_cache, scenes, work
 from robosac.experiments.axes import attack_specs, defense_specs
@@ -88,8 +90,10 @@ def test_every_cell_has_an_entry_with_all_that_is_promised(done):
 
 
 def test_two_processes_write_the_same(done, tmp_path):
-    evaluate(tmp_path, *SMALL, "--jobs", "2")
-    assert entries(tmp_path) == entries(done) and len(entries(done)) == 10
+    part = ("--scenes", "2", "--frames", "1", "--attack", "noise", "--attackers", "0,1", "--defense", "none,robosac")
+    evaluate(tmp_path, *part, "--jobs", "2")
+    assert len(entries(tmp_path)) == 4 and entries(tmp_path).items() <= entries(done).items()
+    assert len(entries(done)) == 10
 
 
 def test_what_is_done_is_not_done_again(done, tmp_path, monkeypatch):
@@ -130,12 +134,6 @@ def count_plays(monkeypatch):
 
     monkeypatch.setattr(work, "play", counting)
     return calls
-
-
-def test_killed_and_resumed(tmp_path):
-    settings = ("--scenes", "1", "--frames", "1", "--attack", "noise", "--attackers", "0,1", "--defense", "none")
-    found = kill_and_resume(settings, tmp_path, kills=2, jobs=1, rng=random.Random(1))
-    assert found.kills == 2 and found.differing == ()
 
 
 def test_stopped_by_ctrl_c(tmp_path, monkeypatch, capsys):
@@ -397,3 +395,36 @@ def test_multiples_are_an_axis(tmp_path):
     assert make_grid(tmp_path / "g.yaml", {}).epsilon == grid.epsilon
     with pytest.raises(InputError, match="expected epsilon to be a budget of gps_offset"):
         attack_specs(make_grid(None, {"epsilon": ["1sd"], "attack": ["gps_offset"]}))
+
+
+# ------------------------------------------------------------------------------------------ what came to nothing
+def unsure():
+    """The shipped mean fusion, that takes nothing for an object: an attack finds nothing to hide."""
+
+    class Unsure(BevDetector):
+        label_score = 0.99999  # type: ignore[assignment]
+
+    made = detectors.load("mean")
+    made.__class__ = Unsure
+    return made
+
+
+def test_an_attack_with_nothing_to_hide_is_counted_and_said_once(tmp_path, capsys):
+    few = ("--scenes", "2", "--frames", "1", "--attackers", "0,1,2", "--detector", "tests.test_evaluate:unsure")
+    out = evaluate(tmp_path, *few, "--attack", "fgsm,noise", "--defense", "none,ego-only")
+    said = capsys.readouterr()
+    (line,) = [s for s in said.err.splitlines() if s.startswith("robosac: ") and "nothing to hide" in s]
+    assert "fgsm, 1 attackers, tests.test_evaluate:unsure, sim:mixed: in 2 of 2 frames; fgsm, 2 attackers" in line
+    assert "noise" not in line and " ".join(said.out.split()).count("nothing to hide") == 1
+    for (attack, m, _), entry in read(out).items():
+        assert entry["notes"] == ({NO_OBJECT: 2} if attack == "fgsm" and m else {})
+    noted = {r["attack"]: r["of the attack"] for r in csv.DictReader((out / "table.csv").read_text().splitlines())}
+    assert noted["fgsm"] == f"{NO_OBJECT} (2 of 2 frames)" and noted["noise"] == noted["nobody"] == ""
+    assert f"{NO_OBJECT} (fgsm, 1 attackers" in (out / "table.md").read_text()
+
+
+def test_a_detector_without_thresholds_is_one_line_a_run(tmp_path, capsys):
+    few = ("--scenes", "1", "--frames", "1", "--attackers", "0", "--defense", "robosac")
+    evaluate(tmp_path, *few, "--detector", "tests.test_evaluate:Sparse")
+    (line,) = [s for s in capsys.readouterr().err.splitlines() if "threshold" in s]
+    assert line.startswith("robosac: ") and "it is not calibrated" in line

@@ -228,26 +228,6 @@ def test_files_behind_a_link_count(tmp_path):
     assert file_fingerprint(tmp_path / "data") != first
 
 
-PRINTS = """
-from robosac.fingerprint import fingerprint
-from robosac.detectors.fusion.late import LateFusion
-from tests.toy import ToyDetector
-from tests.test_fingerprint import net, detect_with
-def it(x): return x in {"a", "b", "c", "d"}
-print(fingerprint({"a", "b", "c"}, it, ToyDetector(), LateFusion(detect_with(net()), name="late")))
-"""
-
-
-def test_the_same_name_in_every_process():
-    """Whatever the hashes of strings are there: sets, code with sets in it, networks."""
-    found = set()
-    for seed in ("1", "2"):
-        made = {**os.environ, "PYTHONHASHSEED": seed}
-        done = subprocess.run([sys.executable, "-c", PRINTS], cwd=ROOT, env=made, capture_output=True, check=True)
-        found.add(done.stdout)
-    assert len(found) == 1
-
-
 def test_what_a_detector_remembers_of_a_frame_is_its_own_business():
     """A detector that counts its sessions is another after the first; so names are taken when it is opened."""
     toy = ToyDetector()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -16,17 +18,30 @@ FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 
-@pytest.fixture
-def own_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncKernelManager:
-    """A kernel of this interpreter, whatever kernels are registered on the machine; it leaves nothing behind."""
-    for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
-        monkeypatch.setenv(name, str(tmp_path / name.lower()))
-    # without any folder to look in, `python3` is the kernel that the ipykernel of this environment describes
-    return AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+@pytest.fixture(scope="module")
+def own_kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AsyncKernelManager]:
+    """A kernel of this interpreter, whatever kernels are registered on the machine; it leaves nothing behind.
+
+    All notebooks run in one, which has loaded torch after the first of them, and forgets their names in between.
+    """
+    folder = tmp_path_factory.mktemp("jupyter")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
+            patch.setenv(name, str(folder / name.lower()))
+        # without any folder to look in, `python3` is the kernel that the ipykernel of this environment describes
+        kernel = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+        yield kernel
+        run_sync(kernel.shutdown_kernel)(now=True)
 
 
 def run(notebook: nbformat.NotebookNode, kernel: AsyncKernelManager, folder: Path) -> nbformat.NotebookNode:
-    """The notebook with its outputs, run in `folder`."""
+    """The notebook with its outputs, run in `folder` and in a namespace that holds nothing."""
+    empty = nbformat.v4.new_code_cell(f"%reset -f\n%cd -q {folder}")
+    run_alone(nbformat.v4.new_notebook(cells=[empty]), kernel, folder)
+    return run_alone(notebook, kernel, folder)
+
+
+def run_alone(notebook: nbformat.NotebookNode, kernel: AsyncKernelManager, folder: Path) -> nbformat.NotebookNode:
     client = NotebookClient(notebook, km=kernel, timeout=300, resources={"metadata": {"path": str(folder)}})
     return client.execute()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -28,8 +27,7 @@ class BoxShift(BoxEdit):
         metres: how far.
     """
 
-    BUDGET: ClassVar = "metres"
-    UNIT: ClassVar = "m"
+    BUDGET, UNIT = "metres", "m"
 
     metres: float = number(1.0, low=0.0)
 
@@ -59,8 +57,7 @@ class BoxTurn(BoxEdit):
         degrees: how far.
     """
 
-    BUDGET: ClassVar = "degrees"
-    UNIT: ClassVar = "degrees"
+    BUDGET, UNIT = "degrees", "degrees"
 
     degrees: float = number(90.0, low=0.0, high=180.0)
 
@@ -85,8 +82,7 @@ class BoxResize(BoxEdit):
         shrink: they shrink.
     """
 
-    BUDGET: ClassVar = "share"
-    UNIT: ClassVar = "share of the size"
+    BUDGET, UNIT = "share", "share of the size"
 
     share: float = number(0.5, low=0.0)
     shrink: bool = part(bool, bool)
@@ -120,8 +116,7 @@ class BoxConfidence(BoxEdit):
         added: what each score gains.
     """
 
-    BUDGET: ClassVar = "added"
-    UNIT: ClassVar = "score"
+    BUDGET, UNIT = "added", "score"
 
     added: float = number(0.5, low=0.0)
 

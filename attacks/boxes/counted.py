@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 
@@ -35,8 +35,7 @@ class BoxSpoof(BoxEdit):
         score: how sure the attackers claim to be.
     """
 
-    BUDGET: ClassVar = "boxes"
-    UNIT: ClassVar = "boxes"
+    BUDGET, UNIT = "boxes", "boxes"
 
     boxes: int = number(3, low=0)
     nearest_m: float = number(6.0, low=0.0)
@@ -81,8 +80,7 @@ class BoxFlood(BoxEdit):
         score: of them all.
     """
 
-    BUDGET: ClassVar = "boxes"
-    UNIT: ClassVar = "boxes"
+    BUDGET, UNIT = "boxes", "boxes"
 
     boxes: int = number(100, low=0)
     spacing_m: float = number(3.5, low=0.1)
@@ -115,8 +113,7 @@ class BoxRemove(BoxEdit):
         boxes: how many.
     """
 
-    BUDGET: ClassVar = "boxes"
-    UNIT: ClassVar = "boxes"
+    BUDGET, UNIT = "boxes", "boxes"
 
     boxes: int = number(3, low=0)
 

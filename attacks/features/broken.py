@@ -29,8 +29,7 @@ class _Broken(Altering):
     """
 
     STAGE: ClassVar = Stage.FEATURES
-    BUDGET: ClassVar = "share"
-    UNIT: ClassVar = "share of the features"
+    BUDGET, UNIT = "share", "share of the features"
 
     share: float = number(0.1, low=0.0, high=1.0)
 

@@ -52,8 +52,7 @@ class FeatureShift(_Geometry):
         cells: how far, in cells of each map.
     """
 
-    BUDGET: ClassVar = "cells"
-    UNIT: ClassVar = "cells"
+    BUDGET, UNIT = "cells", "cells"
 
     cells: int = number(4, low=0)
 
@@ -75,8 +74,7 @@ class FeatureRotate(_Geometry):
         degrees: how far.
     """
 
-    BUDGET: ClassVar = "degrees"
-    UNIT: ClassVar = "degrees"
+    BUDGET, UNIT = "degrees", "degrees"
 
     degrees: float = number(15.0, low=0.0, high=180.0)
 
@@ -96,8 +94,7 @@ class _Share(_Geometry):
         share: of the map's cells.
     """
 
-    BUDGET: ClassVar = "share"
-    UNIT: ClassVar = "share of the cells"
+    BUDGET, UNIT = "share", "share of the cells"
 
     share: float = number(0.25, low=0.0, high=1.0)
 

@@ -28,8 +28,7 @@ class _Noise(Altering):
     """
 
     STAGE: ClassVar = Stage.FEATURES
-    BUDGET: ClassVar = "epsilon"
-    UNIT: ClassVar = "L-inf a feature"
+    BUDGET, UNIT = "epsilon", "L-inf a feature"
 
     epsilon: float | str = number(0.5, low=0.0, sd=True)
 

@@ -29,8 +29,7 @@ class Duplicate(Stateless):
     """
 
     STAGE: ClassVar = Stage.LINK
-    BUDGET: ClassVar = "copies"
-    UNIT: ClassVar = "messages more"
+    BUDGET, UNIT = "copies", "messages more"
 
     copies: int = number(3, low=0)
 
@@ -56,8 +55,7 @@ class Sybil(Budgeted):
     """
 
     STAGE: ClassVar = Stage.LINK
-    BUDGET: ClassVar = "identities"
-    UNIT: ClassVar = "identities"
+    BUDGET, UNIT = "identities", "identities"
 
     identities: int = number(3, low=0)
     spread_m: float = number(8.0, low=0.0)
@@ -141,8 +139,7 @@ class Drop(Stateless):
     """
 
     STAGE: ClassVar = Stage.LINK
-    BUDGET: ClassVar = "messages"
-    UNIT: ClassVar = "messages fewer"
+    BUDGET, UNIT = "messages", "messages fewer"
 
     messages: int = number(1, low=0)
 

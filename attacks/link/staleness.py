@@ -37,8 +37,7 @@ class Stale(Budgeted):
     """
 
     STAGE: ClassVar = Stage.TIME
-    BUDGET: ClassVar = "frames"
-    UNIT: ClassVar = "frames"
+    BUDGET, UNIT = "frames", "frames"
     OLD: ClassVar[tuple[str, ...]]  # what may differ from the honest message
 
     frames: int = number(5, low=0)

@@ -38,8 +38,7 @@ class _Cars(Stateless):
     """A base: override `edits`."""
 
     STAGE: ClassVar = Stage.POINTS
-    BUDGET: ClassVar = "cars"
-    UNIT: ClassVar = "cars"
+    BUDGET, UNIT = "cars", "cars"
 
     cars: int = number(1, low=0)
 

@@ -49,8 +49,7 @@ class GpsOffset(FalsePose):
         offset_m: how far.
     """
 
-    BUDGET: ClassVar = "offset_m"
-    UNIT: ClassVar = "m"
+    BUDGET, UNIT = "offset_m", "m"
 
     offset_m: float = number(2.0, low=0.0)
 
@@ -69,8 +68,7 @@ class HeadingBias(FalsePose):
         bias_deg: how far.
     """
 
-    BUDGET: ClassVar = "bias_deg"
-    UNIT: ClassVar = "degrees"
+    BUDGET, UNIT = "bias_deg", "degrees"
 
     bias_deg: float = number(5.0, low=0.0, high=180.0)
 
@@ -91,8 +89,7 @@ class Drift(FalsePose):
         metres_per_second: how fast, from the attacker's first frame on, in which it is honest.
     """
 
-    BUDGET: ClassVar = "limit_m"
-    UNIT: ClassVar = "m"
+    BUDGET, UNIT = "limit_m", "m"
 
     limit_m: float = number(5.0, low=0.0)
     metres_per_second: float = number(1.0, low=0.0)

@@ -49,8 +49,7 @@ class PoseGradient(Stateless):
     """
 
     STAGE: ClassVar = Stage.POSE
-    BUDGET: ClassVar = "limit_m"
-    UNIT: ClassVar = "m"
+    BUDGET, UNIT = "limit_m", "m"
 
     limit_m: float = number(2.0, low=0.0)
     degrees_per_m: float = number(2.5, low=0.0)

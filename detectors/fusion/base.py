@@ -3,45 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from robosac.detectors.fusion.callables import Detect
 from robosac.types import BevGrid, Codec, InputError, Message, Request, View
 
 
+@dataclass(eq=False, repr=False)
 class PerVehicle:
-    """A collaborative detector made of a single-vehicle one. Stateless but for what `detect` is."""
+    """A collaborative detector made of a single-vehicle one. Stateless but for what `detect` is.
 
-    def __init__(
-        self,
-        detect: Detect,
-        *,
-        name: str,
-        grid: BevGrid | None,
-        min_score: float,
-        max_messages: int,
-        keep_own_body: bool,
-    ) -> None:
-        if not callable(detect):
+    Attributes:
+        detect: points `(N, 4)` float32 in a sensor's frame -> boxes `(M, 7)` there and scores `(M,)` in [0, 1].
+        name: names the detector in results and calibrations.
+        grid: where results are compared and evaluated; None takes `robosac.agreement.DEFAULT_GRID`.
+        min_score: boxes below it are neither sent nor used nor reported.
+        max_messages: teammates a session takes. With the bound on one message it bounds what a flood of them may cost.
+        keep_own_body: keep boxes that hold the ego's own sensor; what teammates see there is the ego itself.
+    """
+
+    detect: Detect
+    _: KW_ONLY
+    name: str
+    grid: BevGrid | None = None
+    min_score: float = 0.1
+    max_messages: int = 16
+    keep_own_body: bool = False
+
+    def __post_init__(self) -> None:
+        if not callable(self.detect):
             raise InputError(
-                f"expected detect to be a callable, points -> (boxes, scores), got {type(detect).__name__}"
+                f"expected detect to be a callable, points -> (boxes, scores), got {type(self.detect).__name__}"
             )
-        if not 0 <= min_score <= 1:
-            raise InputError(f"expected min_score in [0, 1], got {min_score}")
-        self._detect, self._name, self._grid, self.min_score = detect, name, grid, min_score
-        self.max_messages, self.keep_own_body = max_messages, keep_own_body
+        if not 0 <= self.min_score <= 1:
+            raise InputError(f"expected min_score in [0, 1], got {self.min_score}")
 
     def fingerprint(self) -> list[Any]:
         """Which fusion, all of its settings, and what `detect` is made of."""
         return [type(self).__name__, vars(self)]
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def grid(self) -> BevGrid | None:
-        return self._grid
 
     @property
     def reporting_threshold(self) -> float:

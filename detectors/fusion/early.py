@@ -7,6 +7,7 @@ detector that is a callable from points to boxes and scores. A trial costs one r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -15,14 +16,13 @@ import numpy as np
 from robosac.boxes import invert_pose, transform_points
 from robosac.capabilities import Contribution, Outputs
 from robosac.detectors.fusion.base import PerVehicle
-from robosac.detectors.fusion.callables import Detect, best_first, empty, found_by, own_body
+from robosac.detectors.fusion.callables import best_first, empty, found_by, own_body
 from robosac.detectors.messages import by_sender, claims_of
 from robosac.detectors.session import SubsetSession
 from robosac.detectors.solo import brought
 from robosac.errors import warn
 from robosac.types import (
     Array,
-    BevGrid,
     Codec,
     Detections,
     Float32,
@@ -38,52 +38,35 @@ from robosac.types import (
 POINTS: Final = "points"
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class EarlyFusion(PerVehicle):
     """A collaborative detector of points. Stateless but for what `detect` is.
 
     A message carries `{"points": (n, 4) float32}` `[x y z intensity]` in the sender's own sensor frame.
+
+    Attributes:
+        max_points: a message holds at most this many; an agent with more thins its scan evenly.
+        max_value: coordinates and intensities in a message are within +- this.
     """
 
-    def __init__(
-        self,
-        detect: Detect,
-        *,
-        name: str,
-        grid: BevGrid | None = None,
-        min_score: float = 0.1,
-        max_points: int = 120_000,
-        max_messages: int = 16,
-        max_value: float = 1000.0,
-        keep_own_body: bool = False,
-    ) -> None:
-        """
-        Args:
-            detect: points `(N, 4)` float32 in a sensor's frame -> boxes `(M, 7)` there and scores `(M,)` in [0, 1].
-            name: names the detector in results and calibrations.
-            grid: where results are compared and evaluated; None takes `robosac.agreement.DEFAULT_GRID`.
-            min_score: boxes below it are not reported.
-            max_points: a message holds at most this many; an agent with more thins its scan evenly.
-            max_messages: teammates a session takes. With `max_points` it bounds what a flood of points may cost.
-            max_value: coordinates and intensities in a message are within +- this.
-            keep_own_body: keep boxes that hold the ego's own sensor; teammates' points show the ego itself.
-        """
-        super().__init__(
-            detect, name=name, grid=grid, min_score=min_score, max_messages=max_messages, keep_own_body=keep_own_body
-        )
-        if max_points < 1 or max_messages < 1 or max_value <= 0:
+    max_points: int = 120_000
+    max_value: float = 1000.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_points < 1 or self.max_messages < 1 or self.max_value <= 0:
             raise InputError(
                 "expected max_points and max_messages >= 1 and max_value > 0, "
-                f"got {max_points}, {max_messages} and {max_value}"
+                f"got {self.max_points}, {self.max_messages} and {self.max_value}"
             )
-        self.max_points, self.max_value = max_points, max_value
 
     def __repr__(self) -> str:
-        return f"EarlyFusion({self._detect!r}, name={self._name!r}, max_points={self.max_points})"
+        return f"EarlyFusion({self.detect!r}, name={self.name!r}, max_points={self.max_points})"
 
     @property
     def codec(self) -> Codec:
         arrays = {POINTS: (("n", 4), "float32", -self.max_value, self.max_value)}
-        return Codec(f"{self._name}-points", arrays, {"n": self.max_points}, self.max_messages)
+        return Codec(f"{self.name}-points", arrays, {"n": self.max_points}, self.max_messages)
 
     def encode(self, view: View, to: Request) -> Message:
         """What the agent of `view` honestly sends: its points, thinned to `max_points`."""
@@ -118,7 +101,7 @@ class EarlyFusion(PerVehicle):
         not finite (`Detections.finite`), so that it agrees with nothing and nobody takes it for an empty street.
         """
         if not others:
-            return self._best(*found_by(self._detect, own, name=self._name))
+            return self._best(*found_by(self.detect, own, name=self.name))
         return self._found_together(np.concatenate([own, *others]))
 
     def _best(self, boxes: Float32, scores: Float32) -> Detections:
@@ -135,9 +118,9 @@ class EarlyFusion(PerVehicle):
 
     def _found_together(self, points: Array) -> Detections:
         try:
-            boxes, scores = found_by(self._detect, points, name=self._name)
+            boxes, scores = found_by(self.detect, points, name=self.name)
         except Exception as error:  # foreign code on an attacker's points: it can fail in any way
-            warn(f"{self._name!r} failed on the points of teammates and shows nothing: {error!r}")
+            warn(f"{self.name!r} failed on the points of teammates and shows nothing: {error!r}")
             return Detections(*empty(), score_map=np.full((1, 1), np.nan, np.float32))
         others = ~own_body(boxes) | self.keep_own_body
         return self._best(boxes[others], scores[others])

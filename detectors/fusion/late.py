@@ -8,6 +8,7 @@ trial costs a fraction of a millisecond.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -16,12 +17,11 @@ import numpy as np
 from robosac.boxes import invert_pose, nms_bev, transform_boxes
 from robosac.capabilities import Claim, Contribution, Outputs
 from robosac.detectors.fusion.base import PerVehicle
-from robosac.detectors.fusion.callables import Detect, best_first, found_by, own_body
+from robosac.detectors.fusion.callables import best_first, found_by, own_body
 from robosac.detectors.fusion.merge import Overlaps, rank, survivors, wbf_bev, weighted
 from robosac.detectors.messages import by_sender, claims_of
 from robosac.detectors.session import SubsetSession
 from robosac.types import (
-    BevGrid,
     Codec,
     Detections,
     Float32,
@@ -41,58 +41,40 @@ Merge = Literal["nms", "wbf"]
 Found = tuple[Float32, Float32]  # boxes (N, 7) and scores (N,)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class LateFusion(PerVehicle):
     """A collaborative detector of boxes. Stateless but for what `detect` is.
 
     A message carries `{"boxes": (n, 7) float32, "scores": (n,) float32}` in the sender's own sensor frame, best first.
+
+    Attributes:
+        merge: "nms" keeps the best of boxes that overlap, "wbf" their weighted mean (`robosac.detectors.fusion.merge`).
+        iou: boxes that overlap a better one by more show the same object.
+        max_boxes: an agent's own boxes, and those of a message, are at most this many: its best.
+        reach_m: coordinates in a message are within +- this.
+        max_size_m: what a teammate sends that is longer, wider or higher is no vehicle and left out.
     """
 
-    def __init__(
-        self,
-        detect: Detect,
-        *,
-        name: str,
-        grid: BevGrid | None = None,
-        merge: Merge = "nms",
-        iou: float = 0.15,
-        min_score: float = 0.1,
-        max_boxes: int = 100,
-        max_messages: int = 16,
-        reach_m: float = 300.0,
-        max_size_m: float = 30.0,
-        keep_own_body: bool = False,
-    ) -> None:
-        """
-        Args:
-            detect: points `(N, 4)` float32 in a sensor's frame -> boxes `(M, 7)` there and scores `(M,)` in [0, 1].
-            name: names the detector in results and calibrations.
-            grid: where results are compared and evaluated; None takes `robosac.agreement.DEFAULT_GRID`.
-            merge: "nms" keeps the best of boxes that overlap, "wbf" their weighted mean (`merge`).
-            iou: boxes that overlap a better one by more show the same object.
-            min_score: boxes below it are neither sent nor used.
-            max_boxes: an agent's own boxes, and those of a message, are at most this many: its best.
-            max_messages: teammates a session takes. With `max_boxes` it bounds what a flood of boxes may cost.
-            reach_m: coordinates in a message are within +- this.
-            max_size_m: what a teammate sends that is longer, wider or higher is no vehicle and left out.
-            keep_own_body: keep teammates' boxes that hold the ego's own sensor; what they show is the ego itself.
-        """
-        super().__init__(
-            detect, name=name, grid=grid, min_score=min_score, max_messages=max_messages, keep_own_body=keep_own_body
-        )
-        if merge not in ("nms", "wbf"):
-            raise InputError(f"expected merge to be 'nms' or 'wbf', got {merge!r}")
-        if not 0 <= iou <= 1:
-            raise InputError(f"expected iou in [0, 1], got {iou}")
-        if max_boxes < 1 or max_messages < 1 or reach_m <= 0 or max_size_m <= 0:
+    merge: Merge = "nms"
+    iou: float = 0.15
+    max_boxes: int = 100
+    reach_m: float = 300.0
+    max_size_m: float = 30.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.merge not in ("nms", "wbf"):
+            raise InputError(f"expected merge to be 'nms' or 'wbf', got {self.merge!r}")
+        if not 0 <= self.iou <= 1:
+            raise InputError(f"expected iou in [0, 1], got {self.iou}")
+        if self.max_boxes < 1 or self.max_messages < 1 or self.reach_m <= 0 or self.max_size_m <= 0:
             raise InputError(
                 "expected max_boxes and max_messages >= 1, reach_m and max_size_m > 0, "
-                f"got {max_boxes}, {max_messages}, {reach_m} and {max_size_m}"
+                f"got {self.max_boxes}, {self.max_messages}, {self.reach_m} and {self.max_size_m}"
             )
-        self.merge, self.iou, self.max_boxes = merge, iou, max_boxes
-        self.reach_m, self.max_size_m = reach_m, max_size_m
 
     def __repr__(self) -> str:
-        return f"LateFusion({self._detect!r}, name={self._name!r}, merge={self.merge!r}, iou={self.iou})"
+        return f"LateFusion({self.detect!r}, name={self.name!r}, merge={self.merge!r}, iou={self.iou})"
 
     @property
     def codec(self) -> Codec:
@@ -100,7 +82,7 @@ class LateFusion(PerVehicle):
             BOXES: (("n", 7), "float32", -self.reach_m, self.reach_m),
             SCORES: (("n",), "float32", 0.0, 1.0),
         }
-        return Codec(f"{self._name}-boxes", arrays, {"n": self.max_boxes}, self.max_messages)
+        return Codec(f"{self.name}-boxes", arrays, {"n": self.max_boxes}, self.max_messages)
 
     def encode(self, view: View, to: Request) -> Message:
         """What the agent of `view` honestly sends: the best of what it sees alone."""
@@ -118,7 +100,7 @@ class LateFusion(PerVehicle):
         Raises:
             InputError: if `detect` returns nonsense.
         """
-        found = found_by(self._detect, view.points, name=self._name)
+        found = found_by(self.detect, view.points, name=self.name)
         boxes, scores = best_first(*found, min_score=self.min_score, most=len(found[1]))
         kept = nms_bev(boxes, scores, self.iou)[: self.max_boxes] if len(boxes) > self.max_boxes else slice(None)
         return boxes[kept], scores[kept]

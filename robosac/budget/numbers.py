@@ -11,6 +11,7 @@ from __future__ import annotations
 import decimal
 import math
 from bisect import bisect_left
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -21,6 +22,7 @@ from robosac.errors import InputError
 Probability: TypeAlias = float | str | Fraction | Decimal
 
 EXACT_BITS: Final = 1 << 17  # a power or binomial of at most this many bits stays an exact fraction
+DIGITS: Final = 100  # where intervals begin; they are made anew with twice as many until these suffice
 _MOST_DIGITS: Final = 1000  # of a probability as it is written
 
 
@@ -70,16 +72,17 @@ def smallest_power(base: Fraction, bound: Fraction) -> int | None:
             while base ** (count - 1) <= bound:
                 count -= 1
             return count
-    digits = 30 + 2 * _nines(base) + _nines(bound)
+    digits = DIGITS
     while True:
-        ratio = ln(bound, digits) / ln(base, digits)
-        count, most = ceilings(ratio)
-        if count == most:
-            return count
-        # Undecided: either more digits tell, or base**count == bound. In lowest terms that needs denominators that
-        # are equal too, which only a small count allows.
-        if (bits - 1) * count <= bits_of_bound and base**count == bound:
-            return count
+        log = ln(base, digits)
+        if 0 not in log:
+            count, most = ceilings(ln(bound, digits) / log)
+            if count == most:
+                return count
+            # Undecided: either more digits tell, or base**count == bound. In lowest terms that needs denominators that
+            # are equal too, which only a small count allows.
+            if (bits - 1) * count <= bits_of_bound and base**count == bound:
+                return count
         digits *= 2
 
 
@@ -91,8 +94,7 @@ def power(base: Fraction, count: int) -> Fraction:
     """`base**count` for a base in [0, 1]: exact where that is affordable, else to 60 significant digits."""
     if base in (0, 1) or count * base.denominator.bit_length() <= EXACT_BITS:
         return base**count
-    digits = 60 + 2 * _nines(base) + _digits(count)
-    return exp(count * ln(base, digits), digits)
+    return _exp(lambda digits: count * ln(base, digits))
 
 
 # ------------------------------------------------------------------------------------- draws that are not put back
@@ -104,8 +106,7 @@ def all_miss(good: int, total: int, draws: int) -> Fraction:
         return Fraction(0)
     if min(draws, good) * total.bit_length() <= EXACT_BITS:
         return Fraction(*_ways(good, total, draws))
-    digits = 90 + 2 * (total.bit_length() // 3)
-    return exp(log_miss(good, total, draws, digits), digits)
+    return _exp(lambda digits: log_miss(good, total, draws, digits))
 
 
 def fewest_draws(good: int, total: int, miss: Fraction, *, at_most: int | None) -> int | None:
@@ -152,17 +153,10 @@ def _ways(good: int, total: int, draws: int) -> tuple[int, int]:
 
 
 def _estimate(good: int, total: int, miss: Fraction) -> int:
-    """About `fewest_draws`: Newton's method on the logarithm, from the usual approximation of the law."""
-    bad, digits = total - good, 60 + 2 * (total.bit_length() // 3)
-    target = ln(miss, digits)
-    count = min(max(int((total - Fraction(good - 1, 2)) * (1 - exp(target / good, digits))), 1), bad)
-    while True:
-        excess = log_miss(good, total, count, digits) - target
-        slope = ln(Fraction(2 * (total - count) + 1, 2 * (bad - count) + 1), digits)
-        moved = min(max(count + ceilings(excess / slope)[0], 1), bad)
-        if abs(moved - count) <= 1:  # rounded, it may step to and fro for ever; the caller decides among neighbours
-            return moved
-        count = moved
+    """About `fewest_draws`, from the usual approximation of the law: a few dozen off at worst, mostly none."""
+    digits = DIGITS + total.bit_length()
+    share = 1 - exp(ln(miss, digits) / good, digits)
+    return min(int((total - Fraction(good - 1, 2)) * share) + 1, total - good)
 
 
 # ---------------------------------------------------------------------------------------------- intervals, by mpmath
@@ -194,6 +188,14 @@ def exp(log: Any, digits: int) -> Fraction:
     return Fraction(*to_rational(value)) if mantissa and exponent + bits > -4 * (400 + digits) else Fraction(0)
 
 
+def _exp(log: Callable[[int], Any]) -> Fraction:
+    """e to a logarithm that is known to as many digits as one asks for, to 60 significant digits."""
+    digits = DIGITS
+    while not (found := log(digits)).delta < 1e-61:
+        digits *= 2
+    return exp(found, digits)
+
+
 def log_miss(good: int, total: int, draws: int, digits: int) -> Any:
     """An interval that holds ln of `C(total - good, draws) / C(total, draws)`; needs `draws <= total - good`."""
     context, bad = intervals(digits), total - good
@@ -208,12 +210,3 @@ def ceilings(interval: Any) -> tuple[int, int]:
 
     low, high = (to_int(end, "c") for end in interval._mpi_)
     return int(low), int(high)
-
-
-def _digits(number: int) -> int:
-    return number.bit_length() * 30103 // 100000 + 1
-
-
-def _nines(value: Fraction) -> int:
-    """How many digits tell a value in (0, 1) from 1, rounded up."""
-    return 1 + _digits(value.denominator) - _digits(value.denominator - value.numerator)

@@ -11,12 +11,11 @@ import typer
 from robosac.cli.options import Device, Jobs, Json, Out, Seed, Threads
 from robosac.cli.progress import kept_on_stop, progress_bar
 from robosac.executors import default_jobs, make_executor
-from robosac.experiments.demo import LEGEND, DemoSettings, rich_table, run_demo
+from robosac.experiments.demo import LEGEND, DemoSettings, attack_in_words, rich_table, run_demo
 from robosac.experiments.notes import notes
 from robosac.experiments.provenance import command_line, environment
 from robosac.experiments.runner import open_experiment
 from robosac.experiments.settings import budget_of
-from robosac.feature_scale import in_words
 
 OUT: Final = Path("runs/demo")
 
@@ -61,7 +60,7 @@ def demo(
     console = Console(highlight=False)
     title = (
         f"{settings.scenes * settings.frames} frames of {settings.scenes} held-out scenes, "
-        f"attack {settings.attack}{'' if budget is None else f' eps {in_words(budget)}'}, detector {settings.detector}"
+        f"attack {attack_in_words(result)}, detector {settings.detector}"
     )
     console.print(rich_table(result.rows, title))
     console.print(LEGEND, style="dim")

@@ -27,7 +27,7 @@ from robosac.experiments.runner import (
 from robosac.experiments.scenes import simulation
 from robosac.experiments.settings import Grid
 from robosac.experiments.tables import Text, Value, as_shown, empty_table, pair, row, shown
-from robosac.feature_scale import Amount, as_multiple
+from robosac.feature_scale import Amount, as_multiple, in_words
 from robosac.registry.settings import plain
 from robosac.types import InputError, keyed_rng
 
@@ -206,6 +206,14 @@ def resolved(settings: DemoSettings, experiment: Experiment) -> dict[str, Any]:
         "calibration": plain(detector.calibration),
         f"defences (with {m} attackers)": defenses,
     }
+
+
+def attack_in_words(result: DemoResult) -> str:
+    """The attack and its budget; a multiple of the features' standard deviation with what that is in numbers."""
+    s = result.settings
+    scale = next((r.entry.cell.attack.scale for r in result.rows if r.entry.cell.attack is not None), "")
+    budget = "" if s.epsilon is None else f" eps {in_words(s.epsilon)}"
+    return f"{s.attack}{budget}{f' ({scale})' if scale else ''}"
 
 
 LEGEND: Final = (

@@ -17,7 +17,21 @@ def notes(entries: Sequence[Entry], *, warned: bool = True) -> list[str]:
     """
     played = [e for e in entries if e.skipped is None]
     found = [line for about in (_no_truth, _refused, _scenes, _absent) for line in _told_once(played, about)]
-    return [*(warnings_of(played) if warned else ()), *found, *_labels(played)]
+    return [*(warnings_of(played) if warned else ()), *of_attacks(played), *found, *_labels(played)]
+
+
+def of_attacks(entries: Sequence[Entry]) -> list[str]:
+    """What of the attacks came to nothing, one line a kind, with where and in how many frames."""
+    kinds: dict[str, dict[tuple[str, str, str, int], str]] = {}
+    for entry in entries:
+        cell = entry.cell
+        for text, frames in entry.notes.items():  # the same whatever the defence, but for who adapts to it
+            where = (cell.dataset, cell.detector, cell.attack_label, cell.m)
+            kinds.setdefault(text, {}).setdefault(where, f"in {frames} of {len(entry.records)} frames")
+    return [
+        f"{text} ({'; '.join(f'{a}, {m} attackers, {d}, {data}: {n}' for (data, d, a, m), n in cells.items())})"
+        for text, cells in kinds.items()
+    ]
 
 
 def warnings_of(entries: Sequence[Entry]) -> list[str]:

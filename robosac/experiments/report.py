@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from robosac.experiments.demo import DemoResult, Row
+from robosac.experiments.demo import DemoResult, Row, attack_in_words
 from robosac.experiments.entries import Entry
 from robosac.experiments.figures import DEFAULTS, demo_figures
 from robosac.experiments.notes import notes
@@ -91,7 +91,7 @@ def demo_page(result: DemoResult, pngs: dict[str, bytes], found: dict[str, Any])
         title="One of them attacks",
         subtitle=(
             f"{s.scenes * s.frames} frames of {s.scenes} held-out simulated scenes, detector {s.detector}, "
-            f"attack {s.attack}"
+            f"attack {attack_in_words(result)}"
         ),
         summary=[*_demo_summary(result.rows), *notes([r.entry for r in result.rows])],
         table=Table(

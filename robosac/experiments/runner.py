@@ -18,12 +18,11 @@ from robosac.experiments import provenance, scenes, work
 from robosac.experiments.axes import NOBODY, AttackSpec, DefenseSpec, attack_specs, defense_specs
 from robosac.experiments.entries import Cell, Entry, entry_json, make_entry
 from robosac.experiments.lock import alone_in
-from robosac.experiments.notes import warnings_of
+from robosac.experiments.notes import of_attacks, warnings_of
 from robosac.experiments.opened import DetectorRef, Opener, look_up, sources_of
 from robosac.experiments.scenes import SceneRef
 from robosac.experiments.settings import Grid
 from robosac.experiments.store import Done, Store, defense_key, shard_key
-from robosac.experiments.tables import note_lines
 from robosac.experiments.work import A_TASK, Block, SceneTask, Wanted
 from robosac.feature_scale import FeatureScale
 from robosac.files import check_writable, write_whole
@@ -47,6 +46,7 @@ class Experiment:
     opener: Opener
     scales: Mapping[tuple[str, str], FeatureScale]  # of a detector on a data set, where attacks ask for it
     _frames: dict[SceneRef, dict[str, Any]] = field(default_factory=dict)
+    _defenses: dict[tuple[DefenseSpec, str, str, int], str] = field(default_factory=dict)
 
     @property
     def store(self) -> Store:
@@ -83,7 +83,11 @@ class Experiment:
 
     def defense_key(self, spec: DefenseSpec, dataset: str, detector: DetectorRef, m: int) -> str:
         """What decides a defence in a shard: its settings, and the calibration that it is given."""
-        return defense_key(spec.label, settings_of(spec, dataset, m, self.grid), plain(detector.calibration))
+        asked = (spec, dataset, detector.name, m)
+        if asked not in self._defenses:  # a calibration holds thousands of scores: once is enough
+            found = defense_key(spec.label, settings_of(spec, dataset, m, self.grid), plain(detector.calibration))
+            self._defenses[asked] = found
+        return self._defenses[asked]
 
     def todo(self) -> Iterator[tuple[SceneTask, list[dict[str, Any]]]]:
         """Tasks of what is missing and nothing but that, with the key of each of their blocks."""
@@ -157,8 +161,8 @@ def run_experiment(experiment: Experiment, executor: Executor, *, tell: Tell = l
         write_whole(experiment.out / "grid.yaml", experiment.grid.to_yaml().encode())
         _play(experiment, executor, tell)
         entries = list(make_entries(experiment))
-    if notes := note_lines(entries):
-        warn("; ".join(notes))
+    if nothing := of_attacks(entries):
+        warn("; ".join(nothing))
     for text in warnings_of(entries):
         warn(text)
     return entries

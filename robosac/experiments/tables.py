@@ -220,20 +220,6 @@ def rich_tables(entries: Sequence[Entry]) -> list[Table]:
     return tables
 
 
-def note_lines(entries: Sequence[Entry]) -> list[str]:
-    """What of the attacks came to nothing, one line a kind, with where and in how many frames."""
-    kinds: dict[str, dict[tuple[str, str, str, int], str]] = {}
-    for entry in entries:
-        cell = entry.cell
-        for text, frames in entry.notes.items():  # the same whatever the defence, but for who adapts to it
-            where = (cell.dataset, cell.detector, cell.attack_label, cell.m)
-            kinds.setdefault(text, {}).setdefault(where, f"in {frames} of {len(entry.records)} frames")
-    return [
-        f"{text} ({'; '.join(f'{a}, {m} attackers, {d}, {data}: {n}' for (data, d, a, m), n in cells.items())})"
-        for text, cells in kinds.items()
-    ]
-
-
 def skipped_lines(entries: Sequence[Entry]) -> list[str]:
     """Why cells are empty, one line a reason."""
     reasons: dict[str, list[str]] = {}

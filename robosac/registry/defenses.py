@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from robosac import plain_yaml
 from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
+from robosac.building import made, pick, settings_of
 from robosac.calibration import Statistic, WithEgo
 from robosac.certificates import Nearby, Overlap
 from robosac.defenses import (
@@ -33,7 +34,7 @@ from robosac.defenses import (
 )
 from robosac.defenses.protocol import Calibrated, Defense
 from robosac.evaluation.play import Policy, all_honest, oracle
-from robosac.registry.settings import CONFIGS, made, settings_of
+from robosac.registry.settings import CONFIGS
 from robosac.types import InputError
 
 FOLDER: Final = CONFIGS / "defenses"
@@ -87,7 +88,7 @@ class DefensePreset(BaseModel):
             )
         given = dict(self.model_extra or {})
         parts = {name: self._part(name, given.pop(name), n_attackers, trials) for name in PARTS if name in given}
-        kind = _pick("defence", DEFENSES, self.kind)
+        kind = pick("defence to have a `kind`,", DEFENSES, self.kind)
         made_of = {**given, **parts, **self._told(kind, given, n_attackers, trials)}
         defense: Defense = made(self.kind, kind, made_of)
         return defense
@@ -103,7 +104,7 @@ class DefensePreset(BaseModel):
             raise InputError(f"expected {name} to be a mapping with a `kind`, got {value!r}")
         settings = {k: v for k, v in value.items() if k != "kind"}
         settings |= {k: self._part(k, v, n_attackers, trials) for k, v in settings.items() if k in PARTS}
-        kind = _pick(name, PARTS[name], value.get("kind"))
+        kind = pick(f"{name} to have a `kind`,", PARTS[name], value.get("kind"))
         return made(str(value["kind"]), kind, {**settings, **self._told(kind, settings, n_attackers, trials)})
 
     def _told(
@@ -175,9 +176,3 @@ def policy(name: str, *, title: str | None = None, trials: int | None = None) ->
     if preset.kind in EVALUATION_ALONE:
         return replace(EVALUATION_ALONE[preset.kind](), name=title or name)
     return Policy(title or name, partial(preset.build, trials=trials))
-
-
-def _pick(what: str, known: Mapping[str, type[Any]], kind: object) -> type[Any]:
-    if not isinstance(kind, str) or kind not in known:
-        raise InputError(f"expected {what} to have a `kind`, one of {', '.join(known)}; got {kind!r}")
-    return known[kind]

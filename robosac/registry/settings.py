@@ -1,4 +1,4 @@
-"""Settings as plain data and back: what a YAML file says becomes values, values become what is written down."""
+"""Settings as plain data: values become what is written down (`robosac.building` makes values of what was)."""
 
 from __future__ import annotations
 
@@ -10,21 +10,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from robosac.fingerprint import fingerprint
-from robosac.types import InputError
 
 CONFIGS: Final = Path(__file__).parents[1] / "configs"
-
-
-def settings_of(kind: type[Any]) -> list[str]:
-    """What can be set of a value of this class."""
-    return [f.name for f in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
-
-
-def made(name: str, kind: type[Any], settings: Mapping[str, Any]) -> Any:
-    """A value of a class that is called `name`. InputError for settings that it does not have."""
-    if unknown := set(settings) - set(settings_of(kind)):
-        raise InputError(f"expected settings of {name} among {sorted(settings_of(kind))}, got {sorted(unknown)}")
-    return kind(**settings)
 
 
 def plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ from benchmarks.coperception import VARIANTS, Variant, exactness, plain_forward
 from robosac.boxes import invert_pose, pose_xyz_rpy, transform_points
 from robosac.detectors.adapters.coperception import CoperceptionDetector, Layout, their_corners, their_predictions
 from robosac.detectors.adapters.coperception.decode import decode
-from robosac.evaluation.conformance import difference
+from robosac.evaluation.differing import difference
 from robosac.fingerprint import fingerprint
 from robosac.types import EGO_ALONE, InputError, Request, View
 from tests.adapters import coperception_case as case
@@ -188,6 +188,7 @@ def saved(folder: Path, trained: nn.Module) -> Path:
 def test_a_checkpoint_gives_the_model_that_was_saved(variant: Variant, tmp_path: Path) -> None:
     file = saved(tmp_path, model(variant))
     wrapped = CoperceptionDetector.from_checkpoint(file, model="mean", root=case.ROOT, agents=AGENTS)
+    assert wrapped.reporting_threshold == 0.7  # coperception's own
     assert wrapped.name == "coperception-mean-epoch_49" and wrapped.codec.max_messages == AGENTS - 1
     assert wrapped.calibration_file == tmp_path / "coperception-mean-epoch_49.calibration.json"
     assert wrapped.codec.arrays["features"][0] == (64 if variant.compress_level else 256, 32, 32)

@@ -21,7 +21,7 @@ from benchmarks.opencood_models import LEGACY, MODELS, config, derived, random_m
 from robosac.agreement import BoxJaccard
 from robosac.attacks import Pgd
 from robosac.boxes import invert_pose, pose_xyz_rpy, transform_points
-from robosac.capabilities import Contributing, Differentiable, Outputs, RawSession, Verifiable
+from robosac.capabilities import Contributing, Differentiable, Outputs, RawSession, Reporting, Verifiable
 from robosac.defenses import Robosac
 from robosac.detectors.adapters.opencood import OpenCOODDetector, RawDetections
 from robosac.detectors.adapters.opencood.kernels import as_in_a_batch, contiguous_attention
@@ -265,7 +265,9 @@ def test_the_name_is_of_the_class_the_weights_and_the_settings() -> None:
     assert OpenCOODDetector(random_model(hypes, ROOT), hypes, name="mine").codec.name == "mine"
     stricter = derived(config("F-Cooper"), ROOT)
     stricter["postprocess"]["target_args"]["score_threshold"] = 0.4
-    assert OpenCOODDetector(random_model(hypes, ROOT, seed=1), stricter).name != first.name
+    asked = OpenCOODDetector(random_model(hypes, ROOT, seed=1), stricter)
+    assert asked.name != first.name
+    assert isinstance(asked, Reporting) and asked.reporting_threshold == 0.4
     assert first.calibration_file is None
 
 

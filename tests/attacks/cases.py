@@ -9,11 +9,13 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from robosac.air import Air
 from robosac.attacks.base import Measured
 from tests.attacks.toy import make_air
+
+FEW: Final = (0.3, 3.0)
 
 
 class MakesAir(Protocol):
@@ -29,7 +31,8 @@ class Case:
     Attributes:
         attack: with the budget it is used with.
         air: makes a frame with some attackers among some teammates.
-        budgets: others that are tried; each must be reached by no message and leave something changed.
+        budgets: others that are tried; each must be reached by no message and leave something changed. Of an attack
+            that takes many steps `FEW`, where a row with fewer steps tries them all.
         remembers: whether it looks back: then the order of frames matters, and the first may be left alone.
         settle: frames it is shown before it must have changed something.
     """

@@ -14,7 +14,7 @@ from robosac.attacks import (
     PosePert,
     PretendBenign,
 )
-from tests.attacks.cases import Case
+from tests.attacks.cases import FEW, Case
 from tests.attacks.toy_adaptive import defended_air
 
 undefended_air = partial(defended_air, defense=None)
@@ -31,7 +31,8 @@ PRESETS = [
 ]
 
 CASES = [
-    *(Case(attack, defended_air) for attack in [*ADAPTIVE, *PRESETS, attacks.load("pose_pert", radius_m=0.7)]),
+    *(Case(attack, defended_air) for attack in ADAPTIVE),
+    *(Case(attack, defended_air, FEW) for attack in [*PRESETS, attacks.load("pose_pert", radius_m=0.7)]),
     Case(AdaptivePgd(steps=5, objective=InvertedBce()), undefended_air),
     Case(KnowsSeed(steps=3), undefended_air),
     Case(FrameUp(steps=3), undefended_air),

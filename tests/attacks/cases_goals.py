@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from robosac import attacks
 from robosac.attacks import Bim, FakeOne, HideOne, Pgd, Tu
-from tests.attacks.cases import Case
+from tests.attacks.cases import FEW, Case
 from tests.attacks.toy_pose import posed_air
 
 PRESETS = [attacks.load(name) for name in ("pgd_hide", "pgd_spoof", "tu", "sombra")]
@@ -16,6 +16,8 @@ TARGETED = [  # on a map of 4 x 5 cells nothing is far from anything
 ]
 
 CASES = [
-    *(Case(attack) for attack in [*PRESETS, Pgd(steps=3, objective=Tu(rejected=0.0))]),
-    *(Case(attack, air=posed_air) for attack in TARGETED),
+    Case(Pgd(steps=3, objective=Tu(rejected=0.0))),
+    *(Case(attack, budgets=FEW) for attack in PRESETS),
+    *(Case(attack, posed_air) for attack in TARGETED[:2]),
+    *(Case(attack, posed_air, FEW) for attack in TARGETED[2:]),
 ]

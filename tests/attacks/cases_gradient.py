@@ -20,7 +20,7 @@ from robosac.attacks import (
     WeightedSum,
 )
 from robosac.attacks.base import Measured
-from tests.attacks.cases import Case
+from tests.attacks.cases import FEW, Case
 
 MIXED = WeightedSum(terms=((1.0, BalancedInvertedBce(labels=Peaks(score=0.3))), (-0.5, Margin(kappa=2.0))))
 GRADIENT = [Pgd(), Bim(), CwMargin(), Pgd(epsilon=0.07, steps=3, objective=MIXED), Bim(objective=BalancedInvertedBce())]
@@ -38,4 +38,4 @@ NAMES = ("pgd", "pgd_balanced", "bim", "cw", "noise", "fgsm", "mi_fgsm", "apgd",
 PRESETS = [attacks.load(name) for name in NAMES]
 
 TRIED: list[Measured] = [*GRADIENT, *MORE, *SMALLEST, *NOISE, *PRESETS]
-CASES = [Case(attack) for attack in dict.fromkeys(TRIED)]
+CASES = [Case(attack, budgets=FEW) if isinstance(attack, CwL2) else Case(attack) for attack in dict.fromkeys(TRIED)]

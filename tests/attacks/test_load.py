@@ -8,7 +8,7 @@ import torch
 
 from robosac.attacks import Bim, Flood
 from robosac.attacks.features.objectives import CleanFrame
-from robosac.boxes import IOU_TOLERANCE, iou_bev, nms_bev, pair_iou_bev, pairs_exceeding
+from robosac.boxes import IOU_TOLERANCE, iou_bev, nms_bev, pairs_exceeding
 from tests.attacks.toy import full_logits, make_air
 
 
@@ -50,7 +50,7 @@ def test_no_pair_above_the_threshold_is_skipped(iou, spread):
     some[300:400] = some[:100] + rng.normal(0, 0.05, (100, 7)).astype(np.float32)
     some[400:500] = some[:100]
     i, j = np.triu_indices(600, 1)
-    over = pair_iou_bev(some[i], some[j]) > iou + IOU_TOLERANCE
+    over = iou_bev(some, some)[i, j] > iou + IOU_TOLERANCE
     first, second, _ = pairs_exceeding(some, iou)
     assert over.any()
     np.testing.assert_array_equal(np.stack([first, second]), np.stack([i[over], j[over]]))

@@ -5,30 +5,21 @@ from __future__ import annotations
 import pytest
 
 from robosac import attacks
-from robosac.attacks import (
-    BalancedInvertedBce,
-    Bim,
-    CwMargin,
-    GaussianNoise,
-    InvertedBce,
-    Margin,
-    Peaks,
-    Pgd,
-    WeightedSum,
-)
 from robosac.attacks import presets as module
 from robosac.types import InputError
 
 
 def test_the_paper_settings():
     pgd = attacks.load("pgd")
-    assert pgd == Pgd(epsilon=0.5, step_per_epsilon=0.2, steps=15, start_std_per_epsilon=0.2, objective=InvertedBce())
+    assert pgd == attacks.Pgd(
+        epsilon=0.5, step_per_epsilon=0.2, steps=15, start_std_per_epsilon=0.2, objective=attacks.InvertedBce()
+    )
     assert pgd.epsilon * pgd.step_per_epsilon == pytest.approx(0.1)
     assert pgd.epsilon * pgd.start_std_per_epsilon == pytest.approx(0.1)
-    assert attacks.load("pgd_balanced") == attacks.load("pgd", objective=BalancedInvertedBce())
-    assert attacks.load("bim") == Bim(epsilon=0.5, step_per_epsilon=0.2, steps=15)
-    assert attacks.load("cw") == CwMargin(epsilon=0.5, steps=15, objective=Margin(c=0.1, kappa=0.0))
-    assert attacks.load("noise") == GaussianNoise(epsilon=0.5, sigma_per_epsilon=0.4)
+    assert attacks.load("pgd_balanced") == attacks.load("pgd", objective=attacks.BalancedInvertedBce())
+    assert attacks.load("bim") == attacks.Bim(epsilon=0.5, step_per_epsilon=0.2, steps=15)
+    assert attacks.load("cw") == attacks.CwMargin(epsilon=0.5, steps=15, objective=attacks.Margin(c=0.1, kappa=0.0))
+    assert attacks.load("noise") == attacks.GaussianNoise(epsilon=0.5, sigma_per_epsilon=0.4)
 
 
 def test_every_preset_says_where_it_comes_from():
@@ -39,17 +30,23 @@ def test_every_preset_says_where_it_comes_from():
 
 def test_overrides_are_plain_values_mappings_or_objects():
     assert attacks.load("pgd", epsilon=0.1).epsilon == 0.1
-    wanted = BalancedInvertedBce(labels=Peaks(score=0.3))
+    wanted = attacks.BalancedInvertedBce(labels=attacks.Peaks(score=0.3))
     spelled = {"kind": "balanced_inverted_bce", "labels": {"kind": "peaks", "score": 0.3}}
     assert attacks.load("pgd", objective=spelled) == attacks.load("pgd", objective=wanted)
     mixed = {"kind": "weighted_sum", "terms": [[1, {"kind": "margin"}], [0.5, {"kind": "inverted_bce"}]]}
-    assert attacks.load("bim", objective=mixed).objective == WeightedSum(terms=((1.0, Margin()), (0.5, InvertedBce())))
+    assert attacks.load("bim", objective=mixed).objective == attacks.WeightedSum(
+        terms=((1.0, attacks.Margin()), (0.5, attacks.InvertedBce()))
+    )
 
 
 def test_numbers_become_plain_python_so_that_equal_attacks_have_one_key():
     np = pytest.importorskip("numpy")
-    assert repr(Pgd(epsilon=np.float32(0.5), steps=np.int64(15))) == repr(Pgd()) == repr(attacks.load("pgd"))
-    assert repr(Pgd(epsilon=1)) == repr(Pgd(epsilon=1.0))
+    assert (
+        repr(attacks.Pgd(epsilon=np.float32(0.5), steps=np.int64(15)))
+        == repr(attacks.Pgd())
+        == repr(attacks.load("pgd"))
+    )
+    assert repr(attacks.Pgd(epsilon=1)) == repr(attacks.Pgd(epsilon=1.0))
 
 
 @pytest.mark.parametrize(

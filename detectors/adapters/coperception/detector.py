@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robosac import progress
 from robosac.capabilities import Outputs
 from robosac.detectors.adapters.coperception import bridges, checkpoint
 from robosac.detectors.adapters.coperception.decode import DecodeConfig
@@ -166,6 +167,7 @@ class CoperceptionDetector:
     # ----------------------------------------------------------------------------------------------- the protocol
     def encode(self, view: View, to: Request) -> Message:
         """What the agent of `view` honestly sends."""
+        progress.call(f"encoding {view.id}")
         payload = self.model.encode(bev_of(view, self.layout)).payload
         arrays = {name: array.cpu().numpy() for name, array in payload.items()}
         return Message.of(view, to, self.codec.name, MappingProxyType(arrays))
@@ -182,6 +184,7 @@ class CoperceptionDetector:
         received = by_sender(ego.id, self.codec, messages)
         sent = {i: self._tensors(m.payload) for i, m in received.items()}
         poses = {i: np.asarray(m.world_T_payload, np.float64) for i, m in received.items()}
+        progress.call(f"encoding the ego, {ego.id}")
         encoding = self.model.encode(bev_of(ego, self.layout))
         absent = self._absent if self.model.attends else None
         forward = EgoForward(self.model, ego.id, encoding, absent, self.inference)
@@ -212,6 +215,7 @@ class CoperceptionDetector:
             raise InputError(f"expected tampered messages of {sorted(v.id for v in others)}, got {strangers}")
         poses = {i: v.world_T_sensor for i, v in views.items()} | {m.sender: m.world_T_payload for m in tampered}
         poses[ego.id] = to.world_T_ego
+        progress.call(f"a full forward for all {self.model.agents} slots")
         outputs = forward(
             self.model,
             [bev_of(views[i], self.layout) for i in seats],

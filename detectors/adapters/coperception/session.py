@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robosac import progress
 from robosac.capabilities import Claim, Contribution, Outputs
 from robosac.detectors.adapters.coperception.decode import DecodeConfig, class_logits, decode
 from robosac.detectors.adapters.coperception.fusion import EgoForward, Ready
@@ -91,7 +92,7 @@ class CoperceptionSession(SubsetSession):
         with frozen(self._model.module):
             for teammate, payload in payloads.items():
                 received[teammate] = self._ready(teammate, self._instead(teammate, payload))
-            rows = [self._forward.outputs({i: received[i] for i in s})["cls"] for s in subsets]
+            rows = [self._outputs(received, s)["cls"] for s in subsets]
         return torch.stack([class_logits(cls, self._reading.layout) for cls in rows]).cpu()
 
     def _instead(self, teammate: Id, payload: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -104,7 +105,11 @@ class CoperceptionSession(SubsetSession):
 
     def _raw(self, subset: Subset) -> dict[str, Tensor]:
         with torch.no_grad():
-            return self._forward.outputs({i: self._received[i] for i in subset})
+            return self._outputs(self._received, subset)
+
+    def _outputs(self, received: Mapping[Id, Ready], subset: Subset) -> dict[str, Tensor]:
+        progress.call(f"fusing {len(subset)} teammates")
+        return self._forward.outputs({i: received[i] for i in subset})
 
     def _decode(self, subsets: Sequence[Subset]) -> Sequence[Detections]:
         return [self._reading.detections(self._raw(subset)) for subset in subsets]

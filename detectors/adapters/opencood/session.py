@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robosac import progress
 from robosac.capabilities import Claim, Contribution, Outputs
 from robosac.detectors.adapters.opencood.batch import Geometry
 from robosac.detectors.adapters.opencood.contribution import in_ego_frame
@@ -117,6 +118,7 @@ class OpenCOODSession(SubsetSession):
 
     def _run(self, rows: Rows, geometry: Geometry, subset: Subset) -> Mapping[str, Any]:
         """The model's output for the ego and the agents of a subset, in the order of `ids`, from their rows."""
+        progress.call(f"fusing {len(subset)} teammates")
         members = [0, *(1 + i for i, name in enumerate(self.ids) if name in subset)]
         if len(members) == 1:
             rows = {name: self._alone[name] for name in rows}
