@@ -33,7 +33,7 @@ from benchmarks.machine import Option, Spread, describe, machine, ms, options, v
 from robosac.boxes import invert_pose, pose_xyz_rpy
 from robosac.detectors.adapters.coperception import CoperceptionDetector, bridges
 from robosac.detectors.adapters.coperception.models import build
-from robosac.evaluation.conformance import difference, tamper
+from robosac.evaluation.differing import difference, tamper
 from robosac.types import EGO_ALONE, Float64, Frame, Request, Subset, keyed_rng
 
 BAR: Final = 9.0

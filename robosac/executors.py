@@ -19,6 +19,7 @@ from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import Final, Protocol, TypeVar
 
+from robosac import progress
 from robosac.errors import InputError, RobosacError, RobosacWarning
 
 T = TypeVar("T")
@@ -47,8 +48,13 @@ class Serial:
 
     def run(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
         set_threads(self.threads)
-        for position, item in enumerate(items):
-            yield position, work(item)
+        board = progress.Board(len(items))
+        with progress.read(board):
+            for position, item in enumerate(items):
+                with progress.item(board, position):
+                    result = work(item)
+                board.shares[position] = 0.0
+                yield position, result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +79,15 @@ class Processes:
             return
         # spawn: a forked child would inherit torch's thread pools in an unusable state
         jobs, context = min(self.jobs, len(items)), get_context("spawn")
-        with ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(self.threads,)) as pool:
-            futures = {pool.submit(work, item): position for position, item in enumerate(items)}
+        board = progress.Board(len(items), context)
+        begin = (self.threads, board)
+        with progress.read(board), ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=begin) as pool:
+            futures = {pool.submit(_work, work, k, item): k for k, item in enumerate(items)}
             try:
                 for future in as_completed(futures):
-                    yield futures[future], future.result()
+                    position, result = futures[future], future.result()
+                    board.shares[position] = 0.0
+                    yield position, result
             except BrokenProcessPool as error:
                 raise RobosacError(
                     "a process was killed, perhaps for want of memory; what was done is kept where the command keeps "
@@ -122,8 +132,19 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def _begin(threads: int | None) -> None:
+_board: progress.Board | None = None  # of the process that waits, in its workers
+
+
+def _work(work: Callable[[T], R], position: int, item: T) -> R:
+    """One item in a worker."""
+    with progress.item(_board, position):
+        return work(item)
+
+
+def _begin(threads: int | None, board: progress.Board) -> None:
     """Ctrl-C is for the parent to handle; a worker whose parent was killed ends too, which pools do not see to."""
+    global _board
+    _board = board
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore", RobosacWarning)  # each process would say it again: who hands out the work says it
     Thread(target=_end_with_the_parent, daemon=True).start()

@@ -27,14 +27,14 @@ When = Literal["import", "call", "typing"]  # when an import happens
 # A room is a module or a package directly under `robosac`, or a nested one that is named here. A room may import
 # itself and every room of the floors below it.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors"}),
+    frozenset({"errors", "progress"}),
     frozenset({"building", "files", "executors", "fingerprint", "plain_yaml", "randomness"}),
     frozenset({"types", "budget"}),
     frozenset({"score_maps", "box_kernels"}),
     frozenset({"boxes", "capabilities", "feature_scale", "pcd"}),
     frozenset({"visibility"}),
     frozenset({"subsets", "agreement", "certificates"}),
-    frozenset({"consensus", "probing", "trust", "gate", "calibration"}),
+    frozenset({"consensus", "probing", "trust", "gate", "calibration", "poses"}),
     frozenset({"defenses.protocol"}),
     frozenset({"air"}),
     frozenset({"defenses"}),
@@ -42,7 +42,7 @@ FLOORS: tuple[frozenset[str], ...] = (
 )
 CONTAINERS = frozenset({"types", "capabilities", "boxes", "errors"})
 # adapters read PCD files by the same bytes as `data`, and YAML by the same rules
-INFERENCE = CONTAINERS | {"files", "fingerprint", "pcd", "plain_yaml"}
+INFERENCE = CONTAINERS | {"files", "fingerprint", "pcd", "plain_yaml", "progress"}
 BESIDE = {  # rooms beside the floors, and all that they may import
     "data": CONTAINERS | {"files", "pcd", "plain_yaml"},  # it writes data sets, too: whole files or none
     "simulation": CONTAINERS,

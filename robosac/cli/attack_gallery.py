@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -59,6 +59,7 @@ class GallerySettings:
     seed: int = 0
     scene: int = 3
     n_attackers: int = 2
+    root: Path | None = None  # a checkout of the detector's framework
 
     def __post_init__(self) -> None:
         if self.n_attackers < 1 or self.seed < 0 or self.scene < 0:
@@ -78,7 +79,7 @@ def draw_all(
     from robosac.viz.gallery import gallery_page
 
     check_writable(settings.out)
-    open_detector(settings.detector)  # a wrong name is reported before the work
+    open_detector(settings.detector, root=settings.root)  # a wrong name is reported before the work
     entries: list[Drawn] = []
     progress(0, len(names))
     for k, name in enumerate(names):
@@ -110,7 +111,7 @@ def draw(settings: GallerySettings, name: str) -> Drawn:
     try:
         victim = victim_of(attack, settings.detector)
         here = [_moment(settings.scene, settings.seed, 0).frame]  # a picture of one scene: its own scale
-        shot = before_after(settings, fitted(attack, _detector(victim), lambda: here), victim)
+        shot = before_after(settings, fitted(attack, _detector(victim, settings.root), lambda: here), victim)
     except RobosacError as error:
         return Drawn(name, facts, reason=" ".join(str(error).split()))
     facts |= {"detector": victim, "frame": str(shot.frame.index), "sent": "; ".join(shot.said)}
@@ -156,7 +157,7 @@ class BeforeAfter:
 
 def before_after(settings: GallerySettings, attack: Measured, victim: str) -> BeforeAfter:
     """Play the scene until the attack has acted; against the default defence, if the attack knows it."""
-    detector = _detector(victim)
+    detector = _detector(victim, settings.root)
     if detector.grid is None:
         raise InputError(f"expected a detector with a BEV grid, got {victim!r} without one")
     staged = (_encoded(victim, settings, k) for k in range(_scenario(settings.scene, settings.seed).n_frames))
@@ -169,7 +170,7 @@ def before_after(settings: GallerySettings, attack: Measured, victim: str) -> Be
         [policy("robosac" if knows else "none")],
         seed=settings.seed,
         calibration=saved_calibration(detector),
-        opener=_detector,
+        opener=partial(_detector, root=settings.root),
     )
     acted: list[tuple[int, Played]] = []
     for index, p in enumerate(played):
@@ -187,7 +188,7 @@ def _sent(p: Played) -> list[Message]:
 
 
 def _shot(settings: GallerySettings, victim: str, index: int, p: Played) -> BeforeAfter:
-    detector, honest, sent = _detector(victim), _encoded(victim, settings, index).honest, _sent(p)
+    detector, honest, sent = _detector(victim, settings.root), _encoded(victim, settings, index).honest, _sent(p)
     frame, truth, present = p.frame, p.truth, p.truth.attackers
     to = Request.of(frame.ego)
     clean, attacked = (
@@ -250,10 +251,10 @@ def claimed(frame: Frame, honest: Mapping[Id, Message], inbox: Sequence[Message]
 
 # ------------------------------------------------------------------------------------------------- made once a process
 @lru_cache(maxsize=8)
-def _detector(name: str) -> Detector:
+def _detector(name: str, root: Path | None) -> Detector:
     if not name.endswith(IN_EGO_FRAME):
-        return open_detector(name)
-    make: Any = getattr(open_detector(name.removesuffix(IN_EGO_FRAME)), "in_ego_frame", None)
+        return open_detector(name, root=root)
+    make: Any = getattr(open_detector(name.removesuffix(IN_EGO_FRAME), root=root), "in_ego_frame", None)
     if make is None:
         raise InputError(f"expected a detector with a form whose senders warp (`in_ego_frame`), got {name!r} without")
     made: Detector = make()
@@ -274,4 +275,4 @@ def _moment(scene: int, seed: int, index: int) -> Moment:
 
 @lru_cache(maxsize=64)
 def _encoded(victim: str, settings: GallerySettings, index: int) -> EncodedFrame:
-    return next(encode_frames([_moment(settings.scene, settings.seed, index)], _detector(victim)))
+    return next(encode_frames([_moment(settings.scene, settings.seed, index)], _detector(victim, settings.root)))

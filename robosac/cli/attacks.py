@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from robosac.cli.attack_gallery import GallerySettings, draw_all
-from robosac.cli.options import DetectorName, Json, Seed
+from robosac.cli.options import Checkpoint, DetectorName, Json, Root, Seed, with_checkpoint
 from robosac.cli.progress import progress_bar
 from robosac.feature_scale import in_words
 from robosac.registry.attacks import described
@@ -44,6 +44,8 @@ def attacks(
         Path | None, typer.Option(file_okay=False, help="Folder for a picture of each and a page of them.")
     ] = None,
     detector: DetectorName = "mean",
+    root: Root = None,
+    checkpoint: Checkpoint = None,
     scene: Annotated[int, typer.Option(min=0, help="Which simulated scene the gallery shows.")] = 3,
     attackers: Annotated[int, typer.Option(min=1, help="How many attack in the gallery.")] = 2,
     seed: Seed = 0,
@@ -53,7 +55,8 @@ def attacks(
     """The attacks there are: stage, what each needs to know, budget, source; one NAME: with its settings."""
     wanted = chosen(names or [])
     if gallery is not None:
-        settings = GallerySettings(out=gallery, detector=detector, seed=seed, scene=scene, n_attackers=attackers)
+        of = with_checkpoint(detector, checkpoint)
+        settings = GallerySettings(out=gallery, detector=of, root=root, seed=seed, scene=scene, n_attackers=attackers)
         _draw(settings, wanted, json=json)
         return
     rows = [described(name) for name in wanted]

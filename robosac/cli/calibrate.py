@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import numpy as np
 import typer
 
+from robosac import progress
 from robosac.calibration import (
     Calibration,
     Malicious,
@@ -26,6 +27,7 @@ from robosac.calibration import (
     merged,
 )
 from robosac.cli.options import (
+    Checkpoint,
     Classes,
     Delay,
     DetectorName,
@@ -37,6 +39,7 @@ from robosac.cli.options import (
     Seed,
     command_of,
     listed,
+    with_checkpoint,
 )
 from robosac.cli.progress import progress_bar
 from robosac.evaluation.play import attacked_air
@@ -87,9 +90,12 @@ class Calibrate:
     classes: Classes = None
     device: Device = "cpu"
     root: Root = None
+    checkpoint: Checkpoint = None
     json: Json = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "detector", with_checkpoint(self.detector, self.checkpoint))
+        object.__setattr__(self, "checkpoint", None)  # the name says it now, to every process
         if self.frames < self.needed:
             raise InputError(
                 f"expected at least {self.needed} frames for alpha={self.alpha}, got {self.frames}; give more"
@@ -141,12 +147,14 @@ def scores_of(s: Calibrate, job: tuple[int, int]) -> tuple[Scores, Scores]:
     where = () if s.data == SIMULATED else (frame.index,)  # a simulated scene gives one frame
     rng = keyed_rng(s.seed, frame.scenario, *where, "calibrate")
     statistics = statistics_of(s.defenses)
-    honest = honest_scores(detector, [frame], statistics, rng)
     if s.attack == FOREIGN:
         malicious = foreign(detector, frame_at(frames, elsewhere, s.data))
     else:
         malicious = by_attack(detector, _attack_of(s, device))
-    return honest, attacked_scores(detector, [frame], statistics, malicious, rng)
+    # twice: everybody encodes, a subset of each size and the ego alone; and somebody from elsewhere encodes
+    with progress.part(0, 1, f"{frame.scenario}, frame {frame.index}", calls=4 * len(frame.others) + 5):
+        honest = honest_scores(detector, [frame], statistics, rng)
+        return honest, attacked_scores(detector, [frame], statistics, malicious, rng)
 
 
 @lru_cache(maxsize=2)
@@ -197,12 +205,13 @@ def plan(settings: Calibrate) -> tuple[list[tuple[int, int]], Path]:
     return [(i, order[(n + half) % len(order)]) for n, i in enumerate(order)], path
 
 
-def measured(settings: Calibrate, work: Sequence[tuple[int, int]], progress: Callable[[int, int], None]) -> Calibration:
+def measured(settings: Calibrate, work: Sequence[tuple[int, int]], tell: Callable[[int, int], None]) -> Calibration:
     """Thresholds of all the work."""
     found: dict[int, tuple[Scores, Scores]] = {}
+    tell(0, len(work))
     for position, one in make_executor(settings.jobs, threads=1).run(partial(scores_of, settings), work):
         found[position] = one
-        progress(len(found), len(work))
+        tell(len(found), len(work))
     honest, attacked = (merged([found[n][side] for n in range(len(work))]) for side in (0, 1))
     if settings.data == SIMULATED or settings.data.startswith("sim:"):
         data = f"{settings.data}, split calibration, {len(work)} scenes, one honest frame each"

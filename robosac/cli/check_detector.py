@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from robosac.cli.options import DETECTOR_HELP, Device, Json, Root, Seed
+from robosac import progress
+from robosac.cli.options import DETECTOR_HELP, Checkpoint, Device, Json, Root, Seed, with_checkpoint
+from robosac.cli.progress import progress_bar
 from robosac.evaluation.conformance import AdapterReport, verify_adapter
 from robosac.feature_scale import UNIT, FeatureScale
 from robosac.registry.detectors import open_detector
@@ -35,6 +37,7 @@ def check_detector(
     seed: Seed = 0,
     device: Device = "cpu",
     root: Root = None,
+    checkpoint: Checkpoint = None,
     json: Json = False,
 ) -> None:
     """Check on one frame that a detector is wrapped rightly.
@@ -42,12 +45,15 @@ def check_detector(
     A subset from cached features must equal a full forward with only these agents; a message that was tampered with
     must change the subsets that hold it and no other; gradients must reach the messages. Exit code 1 where one fails.
     """
-    opened = open_detector(detector, device=device, root=root)
+    opened = open_detector(with_checkpoint(detector, checkpoint), device=device, root=root)
     chosen = frame_at(open_frames(data, opened, seed=seed), frame, data)
     most = opened.codec.max_messages if teammates is None else teammates
     kept = dict(sorted(chosen.others.items())[:most])
     rng = keyed_rng(seed, "check-detector")
-    report = verify_adapter(opened, replace(chosen, others=kept), rng=rng, tolerance=tolerance)
+    with progress_bar("check", quiet=json) as tell, progress.alone():
+        tell(0, 1)
+        report = verify_adapter(opened, replace(chosen, others=kept), rng=rng, tolerance=tolerance)
+        tell(1, 1)
     if json:
         measured = {"trial_ms": report.trial_ms, "full_ms": report.full_ms, "speed": report.speed}
         unmeasured = {} if report.ok else dict.fromkeys(measured)

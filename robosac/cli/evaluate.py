@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robosac.cli.options import DETECTOR_HELP, Classes, Jobs, Json, Out, PoseNoise, Root, Threads
+from robosac.cli.options import (
+    DETECTOR_HELP,
+    Checkpoint,
+    Classes,
+    Jobs,
+    Json,
+    Out,
+    PoseNoise,
+    Root,
+    Threads,
+    with_checkpoint,
+)
 from robosac.cli.progress import kept_on_stop, progress_bar
 from robosac.executors import default_jobs, make_executor
 from robosac.experiments.settings import Grid, make_grid
 from robosac.files import write_whole
-from robosac.types import RobosacError
+from robosac.types import InputError, RobosacError
 
 if TYPE_CHECKING:
     from robosac.experiments.entries import Entry
@@ -57,6 +68,7 @@ def evaluate(
         str | None, typer.Option(help="cpu, cuda or cuda:1; with cuda, jobs take the GPUs in turn.")
     ] = None,
     root: Root = None,
+    checkpoint: Checkpoint = None,
     jobs: Jobs = None,
     threads: Threads = 1,
     executor: Annotated[str, typer.Option(help="Where work is done: serial or processes.")] = "processes",
@@ -80,7 +92,7 @@ def evaluate(
 
     used = default_jobs() if jobs is None else jobs
     chosen = make_executor(used, threads=threads, name=executor)
-    experiment = open_experiment(make_grid(config, named), out, root=root)
+    experiment = open_experiment(of_checkpoint(make_grid(config, named), checkpoint), out, root=root)
     with kept_on_stop(out), progress_bar("attacks on scenes", quiet=json) as tell:
         entries = run_experiment(experiment, chosen, tell=tell)
     files = write_entries(experiment, entries, jobs=used, threads=threads)
@@ -115,3 +127,19 @@ def _print(entries: Sequence[Entry], out: Path, report: Path) -> None:
         console.print(line, style="yellow", markup=False)
     console.print(f"{tables.legend(entries)} out % a/h: attackers / honest left out.", style="dim")
     console.print(f"Entries in {out / 'entries'}, tables table.md and table.csv, report {report}", markup=False)
+
+
+def of_checkpoint(grid: Grid, checkpoint: Path | None) -> Grid:
+    """The grid with `--checkpoint` in the name of its one detector.
+
+    Raises:
+        InputError: if the grid has several, or its detector takes no checkpoint.
+    """
+    if checkpoint is None:
+        return grid
+    if len(grid.detector) > 1:
+        raise InputError(
+            f"expected one --detector beside --checkpoint, got {', '.join(grid.detector)}; "
+            "name the weights of several as opencood:FOLDER@FILE or coperception:FUSION:FILE"
+        )
+    return grid.model_copy(update={"detector": (with_checkpoint(grid.detector[0], checkpoint),)})

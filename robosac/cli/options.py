@@ -9,12 +9,19 @@ from typing import Annotated, Any, Final, TypeVar, get_type_hints
 
 import typer
 
+from robosac.errors import InputError
+
 T = TypeVar("T")
 
 DETECTOR_HELP: Final = (
     "A shipped name (mean, max, ...), FILE.safetensors, late:NAME or early:NAME of these (boxes or points are sent), an"
-    " OpenCOOD model's FOLDER (or opencood:FOLDER), coperception:FUSION:CHECKPOINT, or MODULE:NAME of your own."
+    " OpenCOOD model's FOLDER (or opencood:FOLDER) or a .pth in it, coperception:FUSION:CHECKPOINT, or MODULE:NAME of "
+    "your own."
 )
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(help="The weights, where they are not those that the detector's framework would take of its folder."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same result.")]
 DetectorName = Annotated[str, typer.Option(help=DETECTOR_HELP)]
@@ -35,6 +42,37 @@ Classes = Annotated[
     typer.Option(help="Classes of a recording that count as objects, as it spells them: Car,Truck. Default: vehicles."),
 ]
 Threads = Annotated[int, typer.Option(min=1, help="Computing threads of each process.")]
+
+
+def with_checkpoint(detector: str, checkpoint: Path | None) -> str:
+    """A detector's name with its `--checkpoint`, as `robosac.registry.detectors` reads it.
+
+    Raises:
+        InputError: if the name has weights already, or is of a detector that takes none.
+    """
+    if checkpoint is None:
+        return detector
+    kind, _, rest = detector.partition(":")
+    if kind == "coperception":
+        fusion, _, held = rest.partition(":")
+        if held or not fusion:
+            raise InputError(
+                f"expected coperception:FUSION, like coperception:mean, beside --checkpoint, got {detector}"
+            )
+        return f"coperception:{fusion}:{checkpoint}"
+    from robosac.registry.detectors import checkpoint_in
+
+    if kind == "opencood" or (not rest and (Path(detector).is_dir() or detector.endswith(".pth"))):
+        folder, named = checkpoint_in(rest or detector)
+        if named or detector.endswith(".pth"):
+            raise InputError(
+                f"expected the folder of a model beside --checkpoint, got {detector}, which names its weights"
+            )
+        return f"opencood:{folder}@{checkpoint}"
+    raise InputError(
+        f"expected an OpenCOOD model's folder or coperception:FUSION beside --checkpoint, got {detector!r}, whose "
+        "weights are known; leave --checkpoint out"
+    )
 
 
 def listed(values: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -42,6 +42,8 @@ FORMATS: Final = ("opv2v",)
 UNFINISHED: Final = ".unfinished"
 PROTOCOL: Final = "data_protocol.yaml"
 _FIRST_AGENT, _FIRST_OBJECT = 1000, 2000  # all of four digits: they sort as text as they do as numbers
+_LONGEST_STEP: Final = 100
+_TENTH_MS: Final = 100
 _KMH: Final = 3.6
 
 
@@ -54,7 +56,13 @@ class Simulate:
     format: Annotated[str, typer.Option(help="How they are laid out: opv2v.")] = "opv2v"
     seed: Seed = 0
     split: Annotated[str, typer.Option(help="train, val, calibration or test: no two share a scenario.")] = "test"
-    frames: Annotated[int, typer.Option(min=1, help="Frames of a scenario, ten a second.")] = 10
+    frames: Annotated[int, typer.Option(min=1, help="Frames of a scenario.")] = 10
+    frame_step: Annotated[
+        int,
+        typer.Option(
+            min=1, max=_LONGEST_STEP, help="Tenths of a second from one frame to the next: 5 is two a second."
+        ),
+    ] = 1
     vehicles: Annotated[int, typer.Option(min=1, help="Connected vehicles, the ego included.")] = 5
     roadside: Annotated[bool, typer.Option(help="Whether a road-side unit takes part.")] = True
     beams: Annotated[int, typer.Option(min=1, help="Rays of a LiDAR above one another.")] = 32
@@ -69,17 +77,25 @@ class Simulate:
             raise InputError(f"expected a split among {', '.join(SPLITS)}, got {self.split!r}")
         if self.scenes < 1 or self.seed < 0:
             raise InputError(f"expected scenes >= 1 and seed >= 0, got {self.scenes} and {self.seed}")
+        if not 1 <= self.frame_step <= _LONGEST_STEP:
+            raise InputError(f"expected frame_step in 1 to {_LONGEST_STEP}, got {self.frame_step}")
 
     @cached_property
     def config(self) -> SimConfig:
         """The settings of the simulation."""
         return SimConfig(
             n_frames=self.frames,
+            rate_hz=SimConfig.rate_hz / self.frame_step,
             n_vehicles=self.vehicles,
             roadside=self.roadside,
             beams=self.beams,
             columns=self.columns,
         )
+
+    def stamp(self, frame: int) -> str:
+        """A frame's name. The layout counts frames of one period, ten a second; where they are further apart it takes
+        times of 13 digits, milliseconds, and every reader sorts them alike."""
+        return f"{frame:06d}" if self.frame_step == 1 else f"{frame * self.frame_step * _TENTH_MS:013d}"
 
     def name(self, index: int) -> str:
         """As `Scenario.name`, without drawing it."""
@@ -140,7 +156,7 @@ def write(settings: Simulate, progress: Callable[[int, int], None] = lambda done
 def write_task(task: Task) -> bool:
     """Write a frame, unless an earlier run did. True where it was written now."""
     made = _scenario(task.settings.split, task.index, task.settings.seed, task.settings.config)
-    stamp = f"{task.frame:06d}"
+    stamp = task.settings.stamp(task.frame)
     folder = task.settings.workplace(task.index)
     if is_written(folder, stamp, list(agent_names(made).values())):
         return False

@@ -10,11 +10,12 @@ import numpy as np
 import typer
 
 from robosac.capabilities import Reporting
-from robosac.cli.options import Classes, Seed, listed
+from robosac.cli.options import Checkpoint, Classes, Device, Root, Seed, listed, with_checkpoint
 from robosac.data.dataset import DataSet
 from robosac.data.layout import open_recording
-from robosac.facade import wrap
+from robosac.facade import Defended, wrap
 from robosac.files import check_writable_file
+from robosac.registry.detectors import open_detector
 from robosac.registry.frames import SIMULATED
 from robosac.simulation import scenario as simulated
 from robosac.types import Detections, Frame, InputError, Truth
@@ -40,6 +41,9 @@ def view(
         typer.Option(dir_okay=False, help="A picture (.png; of a scenario one a frame) instead of a window."),
     ] = None,
     seed: Seed = 0,
+    device: Device = "cpu",
+    root: Root = None,
+    checkpoint: Checkpoint = None,
 ) -> None:
     """Show a frame or a scenario in 3D: points by agent, objects, poses, and the verdict. Needs the extra open3d."""
     from robosac.viz.viewer import open3d, render, show
@@ -47,7 +51,12 @@ def view(
     open3d()  # what is missing is reported before any work
     if detector is None and min_score is not None:
         raise InputError(f"expected --detector with --min-score {min_score:g}: without it there are no boxes to draw")
-    seen = scenes(frames(data, frame, seed=seed, whole=scenario, classes=listed(classes)), detector, min_score)
+    defended = None
+    if detector is not None:
+        defended = wrap(open_detector(with_checkpoint(detector, checkpoint), device=device, root=root))
+    elif checkpoint is not None or root is not None:
+        raise InputError("expected --detector beside --checkpoint and --root: without one nothing is detected")
+    seen = scenes(frames(data, frame, seed=seed, whole=scenario, classes=listed(classes)), defended, min_score)
     if out is None:
         show(seen)
         return
@@ -89,7 +98,7 @@ def frames(
 
 
 def scenes(
-    frames: Iterable[tuple[Frame, Truth]], detector: str | None, min_score: float | None = None
+    frames: Iterable[tuple[Frame, Truth]], defended: Defended | None, min_score: float | None = None
 ) -> Iterator[tuple[Scene3D, str]]:
     """What is to be seen of each frame, the detector's defended result included, and a line about it.
 
@@ -97,7 +106,6 @@ def scenes(
     """
     from robosac.viz.scene3d import scene_of
 
-    defended = None if detector is None else wrap(detector)
     if min_score is None and defended is not None and isinstance(defended.detector, Reporting):
         min_score = defended.detector.reporting_threshold
     for frame, truth in frames:

@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import nan
 from statistics import median
 from typing import Any, TypeVar
 
 import numpy as np
 
+from robosac import progress
 from robosac.capabilities import Differentiable, Outputs, RawSession, Verifiable
+from robosac.evaluation.differing import as_outputs, difference, tamper
 from robosac.feature_scale import FeatureScale
 from robosac.gate import Gate
 from robosac.subsets import draw
 from robosac.types import (
     EGO_ALONE,
-    Array,
-    Codec,
-    Detections,
     Detector,
     Frame,
     Id,
@@ -45,7 +44,9 @@ ONCE = "asked twice, decoded once; another session says the same"
 FINITE = "results of honest messages are finite"
 SUBSETS = "as many subsets as are asked for"
 NOBODY = "no teammates and an empty scan are frames like others"
+_PARTS = 21
 _REPEATS = 3
+_PATIENCE_S = 4.0  # costs are measured again while less than this was taken; slow models are not run for them alone
 T = TypeVar("T")
 
 
@@ -114,22 +115,30 @@ def verify_adapter(
     """
     if not frame.others:
         raise InputError("expected a frame with teammates, got one without; take another, like --frame 10")
-    bench = _Bench(detector, frame, tolerance)
+    with progress.part(0, _PARTS, "everybody's messages"):
+        bench = _Bench(detector, frame, tolerance)
     subsets = _subsets(bench.ids, n_subsets, rng)
     attacker = bench.ids[int(rng.integers(len(bench.ids)))]
-    checks = [
-        *_attempt(FINITE, lambda: [bench.finite(subsets)]),
-        *_attempt(CACHED, lambda: [bench.cached_equals_full(subsets)]),
-        *_attempt(CHANGED, lambda: bench.tampering(subsets, attacker, rng)),
-        *_attempt(GRADIENTS, lambda: [bench.gradients(attacker)]),
-        *_attempt(ONCE, lambda: [bench.once()]),
-        *_attempt(NOBODY, lambda: [bench.nobody_and_nothing()]),
+    checks, done = [bench.admitted()], 1
+    work: list[tuple[str, int, Callable[[], list[Check]]]] = [  # with the share of the time that it takes
+        (FINITE, 1, lambda: [bench.finite(subsets)]),
+        (CACHED, 9, lambda: [bench.cached_equals_full(subsets)]),
+        (CHANGED, 6, lambda: bench.tampering(subsets, attacker, rng)),
+        (GRADIENTS, 1, lambda: [bench.gradients(attacker)]),
+        (ONCE, 1, lambda: [bench.once()]),
+        (NOBODY, 1, lambda: [bench.nobody_and_nothing()]),
     ]
-    checks.insert(0, bench.admitted())
+    for name, size, check in work:
+        with progress.part(done, _PARTS, name, size=size):
+            checks += _attempt(name, check)
+        done += size
     if len(bench.ids) < 2:
         left = f"{len(subsets)} of {n_subsets}: that one teammate's message leaves others' alone is not checked"
         checks.append(Check(SUBSETS, None, left))
-    trial_ms, full_ms = bench.speed(subsets) if all(c.passed is not False for c in checks) else (nan, nan)
+    trial_ms, full_ms = nan, nan
+    if all(c.passed is not False for c in checks):
+        with progress.part(done, _PARTS, "what a trial costs"):
+            trial_ms, full_ms = bench.speed(subsets)
     return AdapterReport(
         detector=detector.name,
         frame=f"{frame.scenario} {frame.index}",
@@ -178,6 +187,7 @@ class _Bench:
         self.messages: list[Message] = [detector.encode(view, self.request) for view in frame.others.values()]
         self.session: Session = detector.open(frame.ego, self.request, self.messages)
         self.ids: tuple[Id, ...] = tuple(self.session.ids)
+        self.fulls_ms = list[float]()  # what a full forward of honest messages took, teammates included
         self.verifiable = isinstance(detector, Verifiable) and isinstance(self.session, RawSession)
         everyone = self.outputs(self.session, frozenset(self.ids)).values()
         self.tolerance = tolerance * max(1.0, *(float(np.abs(v).max(initial=0.0)) for v in everyone))
@@ -189,17 +199,21 @@ class _Bench:
         """What is compared: the model's raw outputs, or the detections of a model that shows none."""
         if self.verifiable and isinstance(session, RawSession):
             return session.outputs(subset)
-        return _as_outputs(session.detect([subset])[0])
+        return as_outputs(session.detect([subset])[0])
 
     def full(self, subset: Subset, tampered: Sequence[Message] = ()) -> Outputs:
         """The same without what a session of all messages could have cached."""
         if self.verifiable and isinstance(self.detector, Verifiable):
             views = [self.frame.others[i] for i in sorted(subset)]
             held = [m for m in tampered if m.sender in subset]
-            return self.detector.full(self.frame.ego, views, self.request, held)
+            start = time.perf_counter()
+            outputs = self.detector.full(self.frame.ego, views, self.request, held)
+            if subset and not tampered:
+                self.fulls_ms.append(1e3 * (time.perf_counter() - start))
+            return outputs
         instead = {m.sender: m for m in tampered}
         held = [instead.get(m.sender, m) for m in self.messages if m.sender in subset]
-        return _as_outputs(self.open(held).detect([subset])[0])
+        return as_outputs(self.open(held).detect([subset])[0])
 
     # ------------------------------------------------------------------------------------------------- the checks
     def admitted(self) -> Check:
@@ -219,7 +233,8 @@ class _Bench:
         return Check(FINITE, not broken, found)
 
     def cached_equals_full(self, subsets: Sequence[Subset]) -> Check:
-        worst = max(difference(self.outputs(self.session, s), self.full(s)) for s in subsets)
+        pairs = progress.parts(((self.outputs(self.session, s), self.full(s)) for s in subsets), len(subsets))
+        worst = max(difference(cached, full) for cached, full in pairs)
         return Check(CACHED, worst <= self.tolerance, f"max |difference| {worst:.3g} over {len(subsets)} subsets")
 
     def tampering(self, subsets: Sequence[Subset], attacker: Id, rng: np.random.Generator) -> list[Check]:
@@ -231,7 +246,8 @@ class _Bench:
         moved = {s: difference(self.outputs(changed, s), self.outputs(self.session, s)) for s in subsets}
         leaked = [sorted(s) for s in subsets if attacker not in s and moved[s] != 0]
         still = [sorted(s) for s in holds if moved[s] == 0]
-        worst = max(difference(self.outputs(changed, s), self.full(s, malicious)) for s in holds)
+        pairs = ((self.outputs(changed, s), self.full(s, malicious)) for s in holds)
+        worst = max(difference(cached, full) for cached, full in progress.parts(pairs, len(holds)))
         return [
             Check(
                 CHANGED,
@@ -270,7 +286,7 @@ class _Bench:
     def once(self) -> Check:
         subset = frozenset(self.ids[:1])
         first, second = self.session.detect([subset, subset])
-        again = difference(_as_outputs(first), _as_outputs(self.open(self.messages).detect([subset])[0]))
+        again = difference(as_outputs(first), as_outputs(self.open(self.messages).detect([subset])[0]))
         found = "the same object" if first is second else "decoded twice"
         return Check(ONCE, first is second and again == 0, found)
 
@@ -282,14 +298,21 @@ class _Bench:
         return Check(NOBODY, True, "both decoded")
 
     def speed(self, subsets: Sequence[Subset]) -> tuple[float, float]:
-        """Median milliseconds of a trial and of a full forward, same subsets; what a frame pays once is not in it."""
-        asked = [s for s in subsets if s]
-        trials, fulls = [], []
+        """Median milliseconds of a trial and of a full forward, same subsets; what a frame pays once is not in it.
+
+        Forwards that were compared have been measured; where they are slow, that is enough.
+        """
+        asked, trials, fulls = [s for s in subsets if s], list[float](), list(self.fulls_ms)
+        start = time.perf_counter()
         for _ in range(_REPEATS):
             session = self.open(self.messages)
             session.detect([EGO_ALONE])
-            trials += [_ms(session.detect, [s]) for s in asked]
-            fulls += [_ms(self._full_detections, s) for s in asked]
+            for s in asked:
+                trials.append(_ms(session.detect, [s]))
+                if not fulls or time.perf_counter() - start < _PATIENCE_S:
+                    fulls.append(_ms(self._full_detections, s))
+            if time.perf_counter() - start >= _PATIENCE_S:
+                break
         return median(trials), median(fulls)
 
     def _full_detections(self, subset: Subset) -> None:
@@ -299,35 +322,6 @@ class _Bench:
         else:
             views = [self.frame.others[i] for i in sorted(subset)]
             self.open([self.detector.encode(v, self.request) for v in views]).detect([subset])
-
-
-def tamper(message: Message, codec: Codec, rng: np.random.Generator) -> Message:
-    """The message with noise on every array of floats, within the codec's bounds; so it passes the gate."""
-    payload = dict(message.payload)
-    for name, (_, _, low, high) in codec.arrays.items():
-        array = payload[name]
-        if array.dtype.kind == "f":
-            spread = max(float(array.std()), 0.1) if array.size else 0.0
-            payload[name] = np.clip(array + rng.normal(0, spread, array.shape), low, high).astype(array.dtype)
-    return replace(message, payload=payload)
-
-
-def difference(a: Outputs, b: Outputs) -> float:
-    """Largest absolute difference of two sets of outputs; infinite where names or shapes differ or a NaN is alone."""
-    if set(a) != set(b):
-        return float("inf")
-    return max((_difference(np.asarray(a[name]), np.asarray(b[name])) for name in a), default=0.0)
-
-
-def _difference(a: Array, b: Array) -> float:
-    if a.shape != b.shape or not np.array_equal(np.isnan(a), np.isnan(b)):
-        return float("inf")
-    return float(np.nanmax(np.abs(a.astype(np.float64) - b))) if a.size and not np.isnan(a).all() else 0.0
-
-
-def _as_outputs(found: Detections) -> Outputs:
-    maps = {} if found.score_map is None else {"score_map": found.score_map}
-    return {"boxes": found.boxes, "scores": found.scores, **maps}
 
 
 def _without_points(view: View) -> View:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
+from robosac import progress
 from robosac.errors import RobosacWarning
 from robosac.evaluation.metrics import FrameRecord
 from robosac.evaluation.play import Played, play
@@ -35,6 +36,11 @@ class Block:
 
     attack: AttackSpec | None
     m: int
+
+    @property
+    def title(self) -> str:
+        """For who waits for it."""
+        return "no attack" if self.attack is None else f"{self.attack.label} by {self.m}"
 
     def fitted(self, std: float) -> Block:
         """With numbers in place of multiples of the features' standard deviation."""
@@ -79,8 +85,10 @@ def play_scene(task: SceneTask) -> SceneDone:
     """Play what is wanted of a scene."""
     made, done = _frames(task.grid, task.ref, task.content, task.detector), list[dict[DefenseSpec, Done]]()
     try:
-        for wanted in task.wanted:
-            done.append(_play(task, made, wanted.block, wanted.defenses))
+        progress.units(len(task.wanted))
+        for k, wanted in enumerate(task.wanted):
+            with progress.part(k, len(task.wanted), wanted.block.title):
+                done.append(_play(task, made, wanted.block, wanted.defenses))
     except KeyboardInterrupt:  # in the process that runs the experiment: what is done must reach it
         return SceneDone(tuple(done), stopped=True)
     return SceneDone(tuple(done))
@@ -142,9 +150,10 @@ def _play(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[Defen
 def _attempt(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> dict[DefenseSpec, Done]:
     records: dict[str, list[FrameRecord]] = {spec.label: [] for spec in defenses}
     start = time.perf_counter()
+    of = len(made.cache) * len(defenses)
     with _heard() as warned:
         warned |= dict.fromkeys(task.detector.warned)
-        for played in _played(task, made, block, defenses):
+        for played in progress.parts(_played(task, made, block, defenses), of):
             records[played.policy].append(played.record)
     seconds = (time.perf_counter() - start) / len(defenses)
     of_scene: dict[str, Any] = {"kind": made.scene.kind, "making_ms": made.cache.making_ms}

@@ -37,6 +37,11 @@ def open_detector(name: str, *, device: str = "cpu", root: Path | None = None) -
     if kind == "opencood" or (not rest and (Path(name).is_dir() or Path(name).suffix == ".pth")):
         opencood = _package("robosac.detectors.adapters.opencood").OpenCOODDetector
         folder, checkpoint = checkpoint_in(rest or name)
+        if kind != "opencood" and checkpoint and not (folder / "config.yaml").is_file():
+            raise InputError(
+                f"expected the configuration at {folder / 'config.yaml'}, found none beside the checkpoint; one of "
+                "coperception is named coperception:FUSION:FILE, other weights of a model folder opencood:FOLDER@FILE"
+            )
         return cast(Detector, opencood.from_folder(folder, root=root, checkpoint=checkpoint, device=device))
     if kind == "coperception":
         return _coperception(rest, device, root)
@@ -59,8 +64,12 @@ def checkpoint_in(name: str) -> tuple[Path, str | None]:
     path = Path(name)
     if path.suffix == ".pth" and path.is_file():
         return path.parent, path.name
-    folder, at, file = name.rpartition("@")
-    return (Path(folder), file) if at and file and not path.exists() else (path, None)
+    if path.exists() or "@" not in name:
+        return path, None
+    cuts = [k for k, letter in enumerate(name) if letter == "@" and name[k + 1 :]]
+    known = (k for k in cuts if Path(name[:k]).is_dir())  # a folder or a file may have @ in its own name
+    at = next(known, cuts[-1] if cuts else None)
+    return (path, None) if at is None else (Path(name[:at]), name[at + 1 :])
 
 
 def _of_single(kind: str, name: str, device: str) -> Detector:
@@ -93,8 +102,8 @@ def _own_detector(name: str) -> Detector:
 
 def cached_detector(name: str, device: str, root: Path | None) -> Detector:
     """`open_detector`, once a process, and again where the file or folder of the name was changed."""
-    opencood = checkpoint_in(name.removeprefix("opencood:"))[0]  # its configuration lies beside a checkpoint
-    parts = (Path(name), Path(name.rpartition(":")[2]), opencood)
+    opencood, checkpoint = checkpoint_in(name.removeprefix("opencood:"))  # its configuration lies beside a checkpoint
+    parts = [Path(name), Path(name.rpartition(":")[2]), opencood, *([] if checkpoint is None else [Path(checkpoint)])]
     return _cached(name, device, root, tuple(file_fingerprint(p) for p in parts if p.exists()))
 
 

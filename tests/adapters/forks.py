@@ -1,15 +1,20 @@
 """Is a wrapped model of a fork still the model? From the fork's own configuration files, with random weights.
 
     python -m tests.adapters.forks CHECKOUT [CASE ...]
+    python -m tests.adapters.forks CHECKOUT --every
 
 prints a line a case: the table of `benchmarks.adapters`, over a range of 12.8 m. A process imports one fork, so the
-tests start this module anew for each.
+tests start this module anew for each. `--every` goes through every configuration file of the checkout, without those
+that fuse nothing inside, and says of those that cannot be built or wrapped why.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import re
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -98,6 +103,7 @@ CASES: Final[dict[str, dict[str, Case]]] = {
     "CoAlign": {
         "CoAlign": Case(_COALIGN + "coalign/pointpillar_coalign.yaml", unaligned, batch=True),
         "CoAlign, compression 4": Case(_COALIGN + "coalign/pointpillar_coalign.yaml", compressed),
+        "maximum, three scales": Case(_COALIGN + "coalign/pointpillar_coalign.yaml", fused_by("max", {})),
         "self-attention": Case(_COALIGN + "pointpillar_selfatt.yaml", batch=True),
         "self-attention, one scale": Case(_COALIGN + "pointpillar_selfatt_singlescale.yaml"),
         "F-Cooper": Case(_COALIGN + "pointpillar_fcooper.yaml"),
@@ -121,6 +127,7 @@ CASES: Final[dict[str, dict[str, Case]]] = {
         "V2X-ViT": Case(_HEAL + "v2xvit.yaml"),
         "CoBEVT": Case(_HEAL + "cobevt.yaml"),
         "Where2comm": Case(_HEAL + "attfuse.yaml", fused_by("where2comm", 256)),
+        "Who2com": Case(_HEAL + "attfuse.yaml", fused_by("who2com", 256)),
         "pyramid, two kinds of LiDAR": Case(_MORE + "pyramid.yaml", no_cameras, mixed=True, batch=True, bar=1e-6),
         "attention, two kinds of LiDAR": Case(_MORE + "attfuse.yaml", no_cameras, mixed=True, bar=1e-6),
     },
@@ -139,12 +146,13 @@ CASES: Final[dict[str, dict[str, Case]]] = {
 }
 
 
-def shrunk(root: Path, case: Case) -> dict[str, Any]:
-    """A case's configuration, with every range in it brought to `HALF` and the sizes of maps fitted."""
+def shrunk(root: Path, case: Case, half: tuple[float, float] = HALF, pillar_m: float | None = None) -> dict[str, Any]:
+    """A case's configuration, with every range in it brought to `half` and the sizes of maps fitted; pillars of another
+    size where one is given."""
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "config.yaml"
         file.write_text((root / "opencood" / "hypes_yaml" / case.file).read_text().replace(*case.repaired))
-        config, half = read_config(file), HALF
+        config = read_config(file)
     wide = config["cav_lidar_range"] if "cav_lidar_range" in config else config["preprocess"]["cav_lidar_range"]
     small = [-half[0], -half[1], wide[2], half[0], half[1], wide[5]]
     _replace(config, list(wide), small)
@@ -152,6 +160,13 @@ def shrunk(root: Path, case: Case) -> dict[str, Any]:
         sized["H"], sized["W"] = (round(sized[k] * half[i] / wide[3 + i]) for k, i in (("H", 1), ("W", 0)))
     if case.change is not None:
         case.change(config)
+    return config if pillar_m is None else coarser(config, pillar_m)
+
+
+def coarser(config: dict[str, Any], pillar_m: float) -> dict[str, Any]:
+    """The configuration with pillars of another size; for models that name no sizes of maps."""
+    voxel = list(config["preprocess"]["args"]["voxel_size"])
+    _replace(config, voxel, [pillar_m, pillar_m, *voxel[2:]])
     return config
 
 
@@ -172,7 +187,7 @@ def _sized(value: Any) -> Iterator[dict[str, Any]]:
         yield from _sized(inner)
 
 
-def derived(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
+def derived(config: Mapping[str, Any], root: Path | None) -> dict[str, Any]:
     """What the adapter makes of such a file: the framework's own parser has run."""
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "config.yaml"
@@ -181,7 +196,7 @@ def derived(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
 
 
 def detector_of(
-    config: Mapping[str, Any], root: Path, frame: Frame, modalities: Mapping[Id, str] | None = None
+    config: Mapping[str, Any], root: Path | None, frame: Frame, modalities: Mapping[Id, str] | None = None
 ) -> OpenCOODDetector:
     """A wrapped random model, tamed on what its ego sees."""
     hypes = derived(config, root)
@@ -249,13 +264,44 @@ def from_batch(
     return {"batch": difference(theirs, session.outputs(frozenset(seen.others))), "own": apart, "own_boxes": found}
 
 
+def every(root: Path) -> Iterator[dict[str, Any]]:
+    """What each configuration file of intermediate fusion gives, or why it gives nothing."""
+    folder = root / "opencood" / "hypes_yaml"
+    for file in sorted(folder.rglob("*.yaml")):
+        fusion = re.search(r"^fusion:\s*\n\s+core_method:\s*['\"]?(\w+)", file.read_text(), re.MULTILINE)
+        if fusion is None or "intermediate" not in fusion[1].lower():
+            continue
+        name = str(file.relative_to(folder))
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                row = measured(Case(name, without_cameras), name, root)
+        except Exception as error:  # whatever the fork's code raises is what is to be said
+            row = {"name": name, "error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
+        yield row
+
+
+def without_cameras(config: dict[str, Any]) -> None:
+    """HEAL's agents with a LiDAR alone, where a configuration has such at all."""
+    kinds = (config.get("heter") or {}).get("modality_setting") or {}
+    if any(kind["sensor_type"] == "lidar" for kind in kinds.values()):
+        for kind in [k for k, it in kinds.items() if it["sensor_type"] != "lidar"]:
+            for part in (config["model"]["args"], kinds, config["heter"].get("mapping_dict") or {}):
+                part.pop(kind, None)
+        config["heter"]["ego_modality"] = config["model"]["args"]["ego_modality"] = next(iter(kinds))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("root", type=Path, help="a checkout of the fork")
     parser.add_argument("cases", nargs="*", help="default: all")
+    parser.add_argument("--every", action="store_true", help="every configuration file")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
+    if args.every:
+        for row in every(args.root.resolve()):
+            print(json.dumps(row), flush=True)
+        return
     cases = CASES[bridges.framework(args.root.resolve())]
     for name in args.cases or cases:
         print(json.dumps(measured(cases[name], name, args.root.resolve())), flush=True)

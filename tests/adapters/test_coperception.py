@@ -15,7 +15,7 @@ from benchmarks.coperception import VARIANTS, Variant, exactness, plain_forward
 from robosac.boxes import invert_pose, pose_xyz_rpy, transform_points
 from robosac.detectors.adapters.coperception import CoperceptionDetector, Layout, their_corners, their_predictions
 from robosac.detectors.adapters.coperception.decode import decode
-from robosac.evaluation.conformance import difference
+from robosac.evaluation.differing import difference
 from robosac.fingerprint import fingerprint
 from robosac.types import EGO_ALONE, InputError, Request, View
 from tests.adapters import coperception_case as case

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from robosac.cli import main
@@ -220,3 +222,27 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         main(["simulate", "--out", str(tmp_path / "data"), *arguments, "--format", "kitti"])
     assert stop.value.code == 2
     assert "expected a format among opv2v" in capsys.readouterr().err
+
+
+def test_frames_further_apart_say_when_they_were(tmp_path: Path) -> None:
+    write(settings(tmp_path, scenes=1, frame_step=5))
+    made = scenario("val", 0, config=replace(CONFIG, rate_hz=2.0))
+    read = OPV2V(tmp_path / "val")
+    ticks = read.ticks(made.name)
+    assert [read.view(made.name, tick, "1000").t_ns for tick in ticks] == [0, 500_000_000, 1_000_000_000]
+    true = made.snapshot(2).world_T_sensor["car-1"]
+    np.testing.assert_allclose(read.pose(made.name, ticks[2], "1000"), true, atol=1e-5)
+
+
+@pytest.mark.parametrize("step", ["0", "-1", "101", "0.5", "nan", "half"])
+def test_a_step_that_is_none_is_refused(step: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["simulate", "--out", str(tmp_path / "out"), "--scenes", "1", "--frame-step", step])
+    assert stop.value.code == 2 and "--frame-step" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_steps_are_other_settings(tmp_path: Path) -> None:
+    write(settings(tmp_path, scenes=1))
+    with pytest.raises(InputError, match="these settings"):
+        write(settings(tmp_path, scenes=1, frame_step=2))

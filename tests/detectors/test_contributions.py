@@ -20,7 +20,7 @@ from robosac.detectors.bev.raster import rasterise
 from robosac.detectors.fusion.early import EarlyFusion
 from robosac.detectors.fusion.late import LateFusion
 from robosac.detectors.fusion.merge import wbf_bev
-from robosac.evaluation.conformance import tamper
+from robosac.evaluation.differing import tamper
 from robosac.types import Detections, Frame, InputError, Message, Request, View, keyed_rng
 from tests.detectors import fake_coperception as fake
 from tests.detectors import plain

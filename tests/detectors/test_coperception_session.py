@@ -15,7 +15,7 @@ from torch import nn
 from robosac.capabilities import Differentiable, RawSession, Verifiable
 from robosac.defenses import Robosac
 from robosac.detectors.adapters.coperception import CoperceptionDetector, CoperceptionSession, DecodeConfig, VoxelView
-from robosac.evaluation.conformance import difference, tamper
+from robosac.evaluation.differing import difference, tamper
 from robosac.gate import Gate
 from robosac.types import EGO_ALONE, Frame, InputError, Message, Request, keyed_rng
 from tests.detectors import fake_coperception as fake

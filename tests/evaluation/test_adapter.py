@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from robosac.capabilities import Verifiable
-from robosac.evaluation.conformance import difference, tamper, verify_adapter
+from robosac.evaluation.conformance import verify_adapter
+from robosac.evaluation.differing import difference, tamper
 from robosac.registry.detectors import open_detector
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, InputError, Request

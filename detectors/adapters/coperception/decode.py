@@ -15,15 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robosac.boxes import iou_bev, nms_bev
+from robosac.boxes import nms_bev
 from robosac.detectors.adapters.coperception.layout import Layout
-from robosac.types import Array, Detections, Float32, Float64, Int64
+from robosac.types import Array, Detections, Float32, Float64
 
 # Whatever a malicious message makes of a box: at most e^4 times its anchor, at most this many of its own sizes away.
 _LOG_SIZE_RANGE = 4.0
 _OFFSET_RANGE = 1e3
 _SCALE_RANGE = 1e3
-_CHUNK = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,23 +74,8 @@ def decode(loc: Tensor, cls: Tensor, layout: Layout, config: DecodeConfig, floor
     score = scores[above].cpu().numpy()
     planar = boxes_of(codes, anchors(layout)[above.cpu().numpy()])
     boxes = _stand(planar, config, floor_m)
-    keep = suppress(boxes, score, config.nms_iou)
+    keep = nms_bev(boxes, score, config.nms_iou)
     return Detections(boxes[keep].astype(np.float32), score[keep], score_map)
-
-
-def suppress(boxes: Array, scores: Array, iou: float) -> Int64:
-    """Indices that `robosac.boxes.nms_bev` keeps, best first; quick where many boxes overlap.
-
-    A car is seen by a hundred anchors, and an attacker may heap thousands in one place: all pairs of them would take
-    seconds. Taken a few at a time, best first, most fall to the boxes that are kept already.
-    """
-    order = np.lexsort((np.arange(len(scores)), -scores))
-    kept = np.zeros(0, np.int64)
-    for start in range(0, len(order), _CHUNK):
-        some = order[start : start + _CHUNK]
-        free = some[~(iou_bev(boxes[some], boxes[kept]) > iou).any(axis=1)]
-        kept = np.concatenate([kept, free[nms_bev(boxes[free], scores[free], iou)]])
-    return kept
 
 
 def boxes_of(codes: Array, at: Array) -> Float64:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robosac import progress
 from robosac.capabilities import Outputs
 from robosac.detectors.adapters.coperception import bridges, checkpoint
 from robosac.detectors.adapters.coperception.decode import DecodeConfig
@@ -34,7 +35,7 @@ from robosac.detectors.adapters.coperception.models import (
 from robosac.detectors.adapters.coperception.session import CoperceptionSession, Reading
 from robosac.detectors.checkpoints import calibration_named, load_all
 from robosac.detectors.device import usable_device
-from robosac.detectors.messages import by_sender, check_names, checked
+from robosac.detectors.messages import by_sender, check_names, checked, claims_of
 from robosac.types import Array, BevGrid, Codec, Frame, InputError, Message, Request, View
 
 _INF = float("inf")
@@ -166,6 +167,7 @@ class CoperceptionDetector:
     # ----------------------------------------------------------------------------------------------- the protocol
     def encode(self, view: View, to: Request) -> Message:
         """What the agent of `view` honestly sends."""
+        progress.call(f"encoding {view.id}")
         payload = self.model.encode(bev_of(view, self.layout)).payload
         arrays = {name: array.cpu().numpy() for name, array in payload.items()}
         return Message.of(view, to, self.codec.name, MappingProxyType(arrays))
@@ -182,10 +184,20 @@ class CoperceptionDetector:
         received = by_sender(ego.id, self.codec, messages)
         sent = {i: self._tensors(m.payload) for i, m in received.items()}
         poses = {i: np.asarray(m.world_T_payload, np.float64) for i, m in received.items()}
+        progress.call(f"encoding the ego, {ego.id}")
         encoding = self.model.encode(bev_of(ego, self.layout))
         absent = self._absent if self.model.attends else None
         forward = EgoForward(self.model, ego.id, encoding, absent, self.inference)
-        return CoperceptionSession(self.model, forward, self._reading(ego), to.world_T_ego, sent, poses)
+        return CoperceptionSession(
+            self.model,
+            forward,
+            self._reading(ego),
+            to.world_T_ego,
+            sent,
+            poses,
+            claims_of(to, received),
+            lambda: self._empty.layers,
+        )
 
     def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
         """Raw outputs `loc`, `cls` of the ego in one forward of the model as it is, all other slots empty.
@@ -203,6 +215,7 @@ class CoperceptionDetector:
             raise InputError(f"expected tampered messages of {sorted(v.id for v in others)}, got {strangers}")
         poses = {i: v.world_T_sensor for i, v in views.items()} | {m.sender: m.world_T_payload for m in tampered}
         poses[ego.id] = to.world_T_ego
+        progress.call(f"a full forward for all {self.model.agents} slots")
         outputs = forward(
             self.model,
             [bev_of(views[i], self.layout) for i in seats],
@@ -252,8 +265,12 @@ class CoperceptionDetector:
     @cached_property
     def _absent(self) -> Encoding:
         """What an empty slot gives, which When2com listens to as well."""
-        whole = self.model.encode(np.zeros(self.layout.shape, np.float32))
-        return replace(whole, layers=(), query=None)
+        return replace(self._empty, layers=(), query=None)
+
+    @cached_property
+    def _empty(self) -> Encoding:
+        """What a raster without points gives."""
+        return self.model.encode(np.zeros(self.layout.shape, np.float32))
 
     def _reading(self, ego: View) -> Reading:
         return Reading(self.layout, self.decode, self.layout.z_range_of(ego.kind)[0])

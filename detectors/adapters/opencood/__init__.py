@@ -7,8 +7,18 @@ verdict = defended(frame)                                         # or defended(
 
 from robosac.detectors.adapters.opencood.decode import RawDetections
 from robosac.detectors.adapters.opencood.detector import OpenCOODDetector
+from robosac.detectors.adapters.opencood.folder import build_dataset, load_folder
 from robosac.detectors.adapters.opencood.known import register_spec
 from robosac.detectors.adapters.opencood.specs import Skip, Spec
 from robosac.detectors.adapters.replay import Tap
 
-__all__ = ["OpenCOODDetector", "RawDetections", "Skip", "Spec", "Tap", "register_spec"]
+__all__ = [
+    "OpenCOODDetector",
+    "RawDetections",
+    "Skip",
+    "Spec",
+    "Tap",
+    "build_dataset",
+    "load_folder",
+    "register_spec",
+]

@@ -10,33 +10,40 @@ from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
+from warnings import warn
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robosac import progress
 from robosac.boxes import invert_pose, transform_points
 from robosac.capabilities import Outputs
 from robosac.detectors.adapters.opencood import bridges
+from robosac.detectors.adapters.opencood.assignment import Assignment, read_assignment
 from robosac.detectors.adapters.opencood.batch import Cells, Geometry, Hypes, cells_of, pairwise_of, without_body
 from robosac.detectors.adapters.opencood.data import DatasetFrames
 from robosac.detectors.adapters.opencood.decode import Decoder, RawDetections, check_classes, decoder_of
 from robosac.detectors.adapters.opencood.engine import Engine
-from robosac.detectors.adapters.opencood.folder import build_dataset, load_folder
+from robosac.detectors.adapters.opencood.folder import (
+    CALIBRATION,
+    OF_OTHERS,
+    build_dataset,
+    load_folder,
+    thresholds_of,
+)
 from robosac.detectors.adapters.opencood.forks import checked_modalities
 from robosac.detectors.adapters.opencood.known import spec_of
 from robosac.detectors.adapters.opencood.messages import PRIOR, PRIOR_HIGH, check_agents, prior_of, safe_prior
 from robosac.detectors.adapters.opencood.session import OpenCOODSession, as_arrays, memory_format
 from robosac.detectors.adapters.opencood.specs import Spec
 from robosac.detectors.adapters.opencood.views import BatchView, frame_of
-from robosac.detectors.checkpoints import calibration_named
 from robosac.detectors.device import usable_device
-from robosac.detectors.messages import by_sender, checked
+from robosac.detectors.messages import by_sender, checked, claims_of
+from robosac.errors import RobosacWarning
 from robosac.fingerprint import code_files
 from robosac.types import Array, BevGrid, Codec, Float32, Float64, Frame, Id, InputError, Message, Request, View
-
-CALIBRATION: Final = "robosac.calibration.json"
 
 
 class OpenCOODDetector:
@@ -68,8 +75,8 @@ class OpenCOODDetector:
             hypes: its configuration as the project's own `load_yaml` returns it.
             dataset: the user's dataset, needed for `own` alone.
             name: stands in results and calibrations; by default the class and a hash of weights and settings.
-            calibration: the file of its thresholds of agreement, or the model folder that it lies in. A model in memory
-                does not know its folder.
+            calibration: the file of its thresholds of agreement, or the model folder or the checkpoint that they belong
+                to. A model in memory does not know its folder.
             modalities: HEAL: the kind (m1, ...) of agents by id; others are of the ego's kind, a batch says its own.
 
         Raises:
@@ -90,8 +97,9 @@ class OpenCOODDetector:
         self.decoder: Decoder = decoder_of(hypes, self.spec)
         self.hypes, self.dataset = hypes, dataset
         # the file of its thresholds of agreement, beside the weights; None where none was named
-        self.calibration_file = calibration_named(calibration, CALIBRATION)
+        self.calibration_file = thresholds_of(calibration)
         self._modalities = checked_modalities(hypes, self.spec, modalities or {})
+        self._assigned = Assignment()
         self.root: str | Path | None = None
         self._given_name = name
         place = usable_device(device)
@@ -117,14 +125,14 @@ class OpenCOODDetector:
             root: a checkout of OpenCOOD or a fork; None takes the installed one.
             checkpoint: a file of weights; None takes the one that OpenCOOD would take.
             dataset: the user's dataset, needed for `own` alone.
-            modalities: as for the constructor.
+            modalities: as for the constructor; others as HEAL's assignment file says, where the configuration names it.
 
         Raises:
             InputError: if something is missing or does not fit; the message says what.
         """
         loaded = load_folder(folder, root=root, checkpoint=checkpoint, device=device)
         # those of the weights that the folder stands for, or of weights that were named beside them
-        thresholds = CALIBRATION if loaded.usual else f"{loaded.checkpoint.stem}.calibration.json"
+        thresholds = CALIBRATION if loaded.usual else f"{loaded.checkpoint.stem}{OF_OTHERS}"
         detector = OpenCOODDetector(
             loaded.model,
             loaded.hypes,
@@ -133,6 +141,18 @@ class OpenCOODDetector:
             modalities=modalities,
         )
         detector.root, detector.calibration_file = root, loaded.folder / thresholds
+        places = [Path.cwd(), *([] if root is None else [Path(root)]), loaded.folder]
+        assigned = read_assignment(loaded.hypes, detector.spec.modalities, places)
+        if assigned is not None:
+            detector._assigned = assigned
+            detector._modalities = {**assigned.kinds, **detector._modalities}
+        elif len(detector.spec.modalities) > 1 and not modalities:
+            warn(
+                f"agents are taken for {detector._modalities['']}: the file of heter.assignment_path, which says of "
+                f"which kind each is ({', '.join(detector.spec.modalities)}), is not there",
+                RobosacWarning,
+                stacklevel=2,
+            )
         return detector
 
     # ------------------------------------------------------------------------------------------ what it is
@@ -182,6 +202,7 @@ class OpenCOODDetector:
     # ------------------------------------------------------------------------------------ robosac.types.Detector
     def encode(self, view: View, to: Request) -> Message:
         """What the agent of `view` honestly sends. The model's forward stops where the sender's part ends."""
+        progress.call(f"encoding {view.id}")
         payload: dict[str, Array] = {
             name: rows[0].cpu().numpy() for name, rows in self.engine.encode(self._cells(view, to)).items()
         }
@@ -200,6 +221,7 @@ class OpenCOODDetector:
         check_agents(ego.id, [m.sender for m in messages], self._most)
         received = by_sender(ego.id, self.codec, messages)
         sent = [m.payload for m in received.values()]
+        progress.call(f"encoding the ego, {ego.id}")
         rows, cells = {}, self._cells(ego, to)
         alone = self.engine.encode_alone(cells)
         for name, own in (self.engine.encode(cells) if self.engine.pairs else alone).items():
@@ -208,7 +230,7 @@ class OpenCOODDetector:
         poses = [to.world_T_ego, *(m.world_T_payload for m in received.values())]
         priors = [prior_of(ego), *(safe_prior(arrays.get(PRIOR, np.zeros(3))) for arrays in sent)]
         geometry = self._geometry(ego, list(received), poses, priors)
-        return OpenCOODSession(self.engine, self.decoder, list(received), rows, geometry, alone)
+        return OpenCOODSession(self.engine, self.decoder, claims_of(to, received), rows, geometry, alone)
 
     # ---------------------------------------------------------------------------------- robosac.capabilities.Verifiable
     def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
@@ -233,6 +255,7 @@ class OpenCOODDetector:
             poses[row] = message.world_T_payload
             priors[row] = safe_prior(arrays.get(PRIOR, priors[row]))
             instead[row] = {name: torch.from_numpy(arrays[name]).to(self.engine.device) for name in self.spec.sent}
+        progress.call(f"a full forward of {1 + len(views)} agents")
         cells = [self._cells(view, to) for view in (ego, *views)]
         return as_arrays(self.engine.full(cells, self._geometry(ego, ids, poses, priors), instead))
 
@@ -285,6 +308,8 @@ class OpenCOODDetector:
     def _cells(self, view: View, to: Request) -> Cells:
         """What the model reads of a view's points."""
         kind = self._modalities.get(view.id, self._modalities[""])
+        if view.id not in self._modalities and not isinstance(view, BatchView):
+            self._assigned.check(view.id)
         if isinstance(view, BatchView):
             ready = view.slice_for(to)
             if ready is not None:

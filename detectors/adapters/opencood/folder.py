@@ -20,10 +20,12 @@ import torch
 
 from robosac.detectors.adapters.opencood import bridges
 from robosac.detectors.adapters.opencood.hypes import load_hypes
-from robosac.detectors.checkpoints import load_all, parameters, read_plain
+from robosac.detectors.checkpoints import calibration_named, load_all, parameters, read_plain
 from robosac.detectors.device import usable_device
 from robosac.types import InputError
 
+CALIBRATION: Final = "robosac.calibration.json"  # thresholds of the weights that a folder stands for
+OF_OTHERS: Final = ".calibration.json"  # after the name of other weights in it
 CUDA_ONLY: Final = {  # core_method -> what in the model's own code asks for it
     "voxel_net": "its forward pass allocates with .cuda()",
     "voxel_net_intermediate": "its forward pass allocates with .cuda()",
@@ -179,6 +181,19 @@ def _checkpoints(folder: Path) -> list[Path]:
     return found
 
 
+def thresholds_of(given: str | Path | None) -> Path | None:
+    """The file of the thresholds of agreement of a model folder or of a checkpoint in one; a file is itself.
+
+    Raises:
+        InputError: there is nothing of that name.
+    """
+    path = None if given is None else Path(given).expanduser()
+    if path is None or path.suffix != ".pth" or not path.is_file():
+        return calibration_named(given, CALIBRATION)
+    usual = path.resolve() in {found.resolve() for found in _checkpoints(path.parent)[:1]}
+    return path.parent / CALIBRATION if usual else path.with_suffix(OF_OTHERS)
+
+
 def _named_checkpoint(folder: Path, path: Path) -> Path:
     for candidate in (path.expanduser(), folder / path):
         if candidate.is_file():
@@ -248,4 +263,10 @@ def build_dataset(
         except (KeyError, AssertionError) as error:
             raise InputError(
                 f"expected a configuration for OpenCOOD's dataset, got {type(error).__name__}: {error}"
+            ) from error
+        except FileNotFoundError as error:
+            raise InputError(
+                f"expected the files that the configuration names, got {error}; CoAlign's box_align reads boxes of its "
+                "first stage, HEAL's heter.assignment_path which agent is of which kind: their paths are relative to "
+                "the current folder; without box_align poses stay as they are"
             ) from error
