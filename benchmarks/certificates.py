@@ -149,6 +149,7 @@ def main() -> None:
     args = options(
         __doc__,
         detector=Option("mean", "a shipped name"),
+        first=Option(0, "first validation scene"),
         scenes=20,
         seed=0,
         attacks=Option(NAMES, choices=(*attacks.names(), *ON_RESULTS)),
@@ -156,13 +157,14 @@ def main() -> None:
         out=Path("runs/certificates"),
     )
     ref = look_up(args.detector, "cpu", None)
+    scenes = range(args.first, args.first + args.scenes)
     cells = [("", 0), *product(args.attacks, LEVELS)]
-    items = [(name, m, index) for name, m in cells for index in range(args.scenes)]
+    items = [(name, m, index) for name, m in cells for index in scenes]
     made = study(partial(measured, ref=ref, seed=args.seed), items, args.out, make_executor(args.jobs))
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for (name, m, _), row in zip(items, made, strict=True):
         found.setdefault((name, m), []).append(row)
-    print(f"{ref.called}, {args.scenes} validation scenes, seed {args.seed}\n")
+    print(f"{ref.called}, validation scenes {scenes[0]} to {scenes[-1]}, seed {args.seed}\n")
     print(shares(found["", 0]))
     for m in LEVELS:
         print("\n" + "\n".join(table(m, found, args.attacks)))

@@ -30,7 +30,7 @@ from robosac.detectors.bev.decode import boxes_at, decode
 from robosac.detectors.bev.network import HEAT
 from robosac.detectors.fusion.late import Found, LateFusion
 from robosac.detectors.fusion.single import single
-from robosac.types import Array, Detector, Message, Request, View
+from robosac.types import Array, BevGrid, Detector, Message, Request, View
 
 LIMIT: Final = 2.0  # times the clean time
 
@@ -77,30 +77,30 @@ def fused(detector: Detector, ego: View, messages: Sequence[Message]) -> int:
     return len(session.detect([frozenset(session.ids)])[0])
 
 
-def outputs(detector: Any, ego: View, messages: Sequence[Message]) -> tuple[Tensor, Array]:
-    """What the head says of the full fusion and the ground beneath: all that `decode` is called with."""
-    seen: list[tuple[Tensor, Array]] = []
+def outputs(detector: Any, ego: View, messages: Sequence[Message]) -> tuple[Tensor, BevGrid, Array]:
+    """What the head says of the full fusion, its grid and the ground beneath: all that `decode` is called with."""
+    seen: list[tuple[Tensor, BevGrid, Array]] = []
 
-    def spy(output: Tensor, ground: Array, config: DecodeConfig) -> Any:
-        seen.append((output.detach().clone(), ground))
-        return decode(output, ground, config)
+    def spy(output: Tensor, grid: BevGrid, ground: Array, config: DecodeConfig) -> Any:
+        seen.append((output.detach().clone(), grid, ground))
+        return decode(output, grid, ground, config)
 
     with mock.patch("robosac.detectors.bev.session.decode", spy):
         fused(detector, ego, messages)
     return seen[-1]
 
 
-def shipped_way(output: Tensor, ground: Array, config: DecodeConfig) -> int:
-    return len(decode(output, ground, config)[0])
+def shipped_way(output: Tensor, grid: BevGrid, ground: Array, config: DecodeConfig) -> int:
+    return len(decode(output, grid, ground, config)[0])
 
 
-def every_cell(output: Tensor, ground: Array, config: DecodeConfig) -> int:
+def every_cell(output: Tensor, grid: BevGrid, ground: Array, config: DecodeConfig) -> int:
     """Decoding without a bound: each cell above the threshold goes into suppression. Returns the boxes kept."""
     heat = torch.sigmoid(output[:, HEAT].float()).nan_to_num(0.0)
     flat = heat.flatten()
     cells = torch.nonzero(flat >= config.score_threshold)[:, 0]
     values = output.flatten(2)[0, :, cells].T.float().numpy()
-    boxes = boxes_at(values, cells.numpy(), ground)
+    boxes = boxes_at(values, cells.numpy(), grid, ground)
     return len(nms_bev(boxes, flat[cells].numpy(), config.nms_iou))
 
 

@@ -16,8 +16,7 @@ import torch
 
 from robosac.detectors.bev.decode import decode
 from robosac.detectors.bev.detector import BevDetector
-from robosac.detectors.bev.network import MAP
-from robosac.detectors.bev.raster import Raster, rasterise, unpack
+from robosac.detectors.bev.raster import Raster, unpack
 from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
 from robosac.types import Detections, Float64, Frame, Subset
 
@@ -36,7 +35,7 @@ def reference_frame(
     results, rasterising = [], 0.0
     for subset in subsets:
         start = time.perf_counter()
-        rasters = [rasterise(v.points) for v in views]
+        rasters = [detector.raster(v.points) for v in views]
         rasterising += 1e3 * (time.perf_counter() - start)
         team = torch.tensor([v.id in subset or v is frame.ego for v in views], dtype=torch.float32)
         results.append(reference_pass(detector, rasters, poses, team))
@@ -47,23 +46,23 @@ def reference_pass(
     detector: BevDetector, rasters: Sequence[Raster], world_T_sensor: Sequence[Float64], team: torch.Tensor
 ) -> list[Detections]:
     """The results of all K agents, each hearing those that are 1 in `team (K,)`."""
-    network, k = detector.network, len(rasters)
+    network, grid, k = detector.network, detector.grid, len(rasters)
     senders = [[j for j in range(k) if j != i] for i in range(k)]
     with torch.inference_mode():
         maps = network.encoder(torch.from_numpy(np.stack([unpack(r.bits) for r in rasters]))).contiguous()
         relative = [relative_planar(world_T_sensor[i], world_T_sensor[j]) for i in range(k) for j in senders[i]]
         sent = maps[[j for heard in senders for j in heard]]
-        warped, valid = warp(sent, planar_batch(relative), MAP)
+        warped, valid = warp(sent, planar_batch(relative), grid)
         fused = []
         for i, heard in enumerate(senders):
             pairs = slice(i * (k - 1), (i + 1) * (k - 1))
             fused.append(
                 network.fusion(
                     torch.cat([maps[i : i + 1], warped[pairs]]),
-                    torch.cat([torch.ones(1, 1, MAP.rows, MAP.cols), valid[pairs]]),
+                    torch.cat([torch.ones(1, 1, grid.rows, grid.cols), valid[pairs]]),
                     torch.cat([torch.ones(1), team[heard]])[None],
                 )
             )
         output = network.head(torch.cat(fused).contiguous(memory_format=torch.channels_last))
         ground = np.stack([r.plane for r in rasters], axis=1)[:, :, None]  # (3, K, 1): a plane a receiver
-        return decode(output, ground, detector.header.decode)
+        return decode(output, grid, ground, detector.header.decode)

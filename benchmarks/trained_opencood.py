@@ -25,6 +25,7 @@ from benchmarks.machine import Option, options, refusing
 from benchmarks.opencood_training import TRAINABLE, WEIGHTS, Plan, train
 from robosac.cli import calibrate as calibration
 from robosac.cli.simulate import Simulate, write
+from robosac.detectors.adapters.opencood import bridges
 from robosac.evaluation.bootstrap import Estimate
 from robosac.executors import make_executor
 from robosac.experiments.entries import Entry
@@ -220,6 +221,10 @@ def run(places: Places, chosen: Any) -> None:
     import torch
 
     torch.set_num_threads(1)
+    if chosen.table and not (places.model / WEIGHTS).is_file():
+        raise InputError(f"expected weights in {places.model}, found none; leave out --table to train them")
+    with bridges.bridged():  # no OpenCOOD: said before an hour of simulation
+        pass
     if not chosen.table:
         training = train(
             places.plan,
@@ -233,8 +238,6 @@ def run(places: Places, chosen: Any) -> None:
         print(f"{training.step} of {places.plan.steps} steps in {training.spent_s / 60:.0f} min")
         if training.step < places.plan.steps:
             return
-    elif not (places.model / WEIGHTS).is_file():
-        raise InputError(f"expected weights in {places.model}, found none; leave out --table to train them")
     frames = max(50, round(chosen.share * CALIBRATION))
     calibrated(places.detector, simulated(places.data, "calibration", frames), frames)
     show(places, chosen.scenes, chosen.jobs)

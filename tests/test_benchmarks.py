@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import determinism, startup, trials
+from benchmarks import determinism, sight, startup, trials
 from benchmarks.machine import Spread, describe, machine
 from benchmarks.reference import reference_frame
 from robosac import detectors
 from robosac.detectors.bev.detector import BevDetector
 from robosac.experiments.demo import DemoSettings
-from robosac.types import EGO_ALONE, InputError, Request
+from robosac.types import EGO_ALONE, Detections, InputError, Request
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +181,22 @@ def test_startup_prints_each_start(capsys: pytest.CaptureFixture[str]) -> None:
     assert [s["runs"] for s in json.loads(capsys.readouterr().out)["starts"]] == [1, 1, 1]
     with pytest.raises(SystemExit):
         startup.main(["--runs", "0"])
+
+
+# -------------------------------------------------------------------------------------------------------- sight
+def test_sight_counts_false_boxes_and_headings_by_hand() -> None:
+    boxes = np.array([[5, 0, 0, 4, 2, 1.5, 0.1], [15, 0, 0, 4, 2, 1.5, 3.0], [25, 0, 0, 4, 2, 1.5, 0.0]], np.float32)
+    found = Detections(boxes.copy(), np.array([0.9, 0.8, 0.2], np.float32))
+    found.boxes[1, 6] -= np.pi  # the wrong way round: found all the same
+    true = np.array([True, True, False])
+    assert sight.right_way(found, true, boxes) == [True, False]
+    assert sight.right_way(found, ~true, boxes[:0]) == []
+
+
+def test_sight_prints_a_row_a_detector(capsys: pytest.CaptureFixture[str]) -> None:
+    sight.main(["--detector", "mean", "--data", "sim:road-pair", "--scenes", "1", "--region", "30"])
+    shown = capsys.readouterr().out
+    assert "sim:road-pair, split val: 2 frames" in shown and shown.count("\n  mean ") == 1
+    with pytest.raises(SystemExit) as stopped:
+        sight.main(["--data", "sim:moon"])
+    assert stopped.value.code == 2

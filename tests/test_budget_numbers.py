@@ -150,6 +150,7 @@ READ = {
     " 1/2 ": Fraction(1, 2),
     Decimal("0.1"): Fraction(1, 10),
     np.float64(0.1): Fraction(1, 10),
+    np.float32(0.1): Fraction("0.10000000149011612"),
     0.1: Fraction(1, 10),
     1: Fraction(1),
     Fraction(1, 3): Fraction(1, 3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -189,6 +190,14 @@ def test_a_table_without_weights_is_refused(tmp_path: Path, capsys: pytest.Captu
     with pytest.raises(SystemExit) as stop:
         bench.main(["--table", "--folder", str(tmp_path)])
     assert stop.value.code == 2 and "expected weights in" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(importlib.util.find_spec("opencood") is not None, reason="there is an OpenCOOD here")
+def test_without_opencood_nothing_is_simulated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        bench.main(["--folder", str(tmp_path)])
+    assert stop.value.code == 2 and "expected OpenCOOD" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_weights_go_to_a_cache_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from robosac.detectors.bev.ego_frame import EgoFrameDetector
 from robosac.detectors.bev.model import FEATURES, BevModel
-from robosac.detectors.bev.network import MAP
-from robosac.detectors.bev.raster import Raster, rasterise
+from robosac.detectors.bev.raster import Raster
 from robosac.detectors.bev.session import BevSession
 from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
 from robosac.detectors.bev.weights import load_network
@@ -21,7 +20,8 @@ from robosac.types import Message, Request, View
 class BevDetector(BevModel):
     """A collaborative detector of vehicles; see `robosac.detectors.load`.
 
-    A message carries `{"features": (32, 64, 64) float32}`: a map of 1.2 m cells in the sender's own sensor frame.
+    A message carries `{"features": (32, H, W) float32}`: a map in the sender's own sensor frame, `(32, 64, 64)` with
+    1.2 m cells where the detector is one of the small ones.
     """
 
     @staticmethod
@@ -40,15 +40,15 @@ class BevDetector(BevModel):
         Raises:
             InputError: if a message does not fit the codec, two come from one sender, or one from the ego.
         """
-        raster = rasterise(ego.points)
+        raster = self.raster(ego.points)
         return self.open_encoded(raster, self.features(raster), to, messages)
 
     def open_encoded(self, raster: Raster, own: Tensor, to: Request, messages: Sequence[Message]) -> BevSession:
-        """As `open`, of an ego whose raster and map `(1, 32, 64, 64)` are known already."""
+        """As `open`, of an ego whose raster and map `(1, 32, H, W)` are known already."""
         received = by_sender(to.ego, self.codec, messages)
         poses = planar_batch([relative_planar(to.world_T_ego, m.world_T_payload) for m in received.values()])
         sent = {i: m.payload[FEATURES] for i, m in received.items()}
-        return BevSession(self, raster, own, sent, lambda maps: warp(maps, poses, MAP))
+        return BevSession(self, raster, own, sent, lambda maps: warp(maps, poses, self.grid))
 
     def in_ego_frame(self) -> EgoFrameDetector:
         """The same detector with the warp on the sender's side, for attacks after warping (see `EgoFrameDetector`)."""

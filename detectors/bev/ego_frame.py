@@ -17,21 +17,18 @@ import torch
 from torch import Tensor
 
 from robosac.detectors.bev.model import FEATURES, BevModel
-from robosac.detectors.bev.network import MAP
-from robosac.detectors.bev.raster import rasterise
 from robosac.detectors.bev.session import BevSession
 from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
 from robosac.detectors.messages import by_sender
 from robosac.types import BevGrid, Codec, InputError, Message, Request, View
 
 VALID: Final = "valid"
-_SHAPE: Final = (1, MAP.rows, MAP.cols)
 
 
 class EgoFrameDetector:
     """`inner` with the warp on the sender's side; see `BevDetector.in_ego_frame`.
 
-    A message carries `{"features": (32, 64, 64) float32, "valid": (1, 64, 64) uint8}` in the ego's frame: where `valid`
+    A message carries `{"features": (32, H, W) float32, "valid": (1, H, W) uint8}` in the ego's frame: where `valid`
     is 0 the sender's map does not reach, and its features there are 0 and not read.
     """
 
@@ -62,16 +59,20 @@ class EgoFrameDetector:
         return self.inner.label_score
 
     @property
+    def _where(self) -> tuple[int, int, int]:
+        return (1, self.grid.rows, self.grid.cols)
+
+    @property
     def codec(self) -> Codec:
         inner = self.inner.codec
-        return Codec(f"{inner.name}:ego-frame", {**inner.arrays, VALID: (_SHAPE, "uint8", 0.0, 1.0)})
+        return Codec(f"{inner.name}:ego-frame", {**inner.arrays, VALID: (self._where, "uint8", 0.0, 1.0)})
 
     def encode(self, view: View, to: Request) -> Message:
         """What the agent of `view` honestly sends: its map as the ego would have warped it, in the ego's frame."""
         message = self.inner.encode(view, to)
         poses = planar_batch([relative_planar(to.world_T_ego, message.world_T_payload)])
         with torch.no_grad():
-            warped, valid = warp(torch.from_numpy(message.payload[FEATURES][None]), poses, MAP)
+            warped, valid = warp(torch.from_numpy(message.payload[FEATURES][None]), poses, self.grid)
         payload = {FEATURES: warped[0].numpy(), VALID: valid[0].numpy().astype(np.uint8)}
         return replace(message, codec=self.codec.name, world_T_payload=to.world_T_ego, payload=payload)
 
@@ -86,11 +87,11 @@ class EgoFrameDetector:
             if not np.array_equal(message.world_T_payload, to.world_T_ego):
                 raise InputError(f"expected the payload of {name!r} in the frame of the ego, got another pose")
         stacked = [torch.from_numpy(m.payload[VALID].astype(np.float32)) for m in received.values()]
-        valid = (torch.stack(stacked) if stacked else torch.zeros(0, *_SHAPE)).to(self.inner.device)
+        valid = (torch.stack(stacked) if stacked else torch.zeros(0, *self._where)).to(self.inner.device)
 
         def bring(sent: Tensor) -> tuple[Tensor, Tensor]:
             return sent * valid, valid
 
-        raster = rasterise(ego.points)
+        raster = self.inner.raster(ego.points)
         sent = {i: m.payload[FEATURES] for i, m in received.items()}
         return BevSession(self.inner, raster, self.inner.features(raster), sent, bring)

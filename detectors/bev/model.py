@@ -9,19 +9,18 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from robosac.detectors.bev.network import CHANNELS, MAP, Network
+from robosac.detectors.bev.network import CHANNELS, Network
 from robosac.detectors.bev.raster import Raster, rasterise, unpack
 from robosac.detectors.bev.weights import Header
 from robosac.detectors.device import usable_device
-from robosac.types import BevGrid, Codec, Message, Request, View
+from robosac.types import Array, BevGrid, Codec, Message, Request, View
 
 FEATURES: Final = "features"
 LABEL_SCORE: Final = 0.5
-SHAPE: Final = (CHANNELS, MAP.rows, MAP.cols)
 
 
 class BevModel:
-    """Stateless but for its weights. A map `(32, 64, 64)` has 1.2 m cells, in the frame of the sensor it came from."""
+    """Stateless but for its weights. A map `(32, H, W)` is in the frame of the sensor it came from."""
 
     def __init__(self, network: Network, header: Header, *, device: str = "cpu", path: Path | None = None) -> None:
         self.header, self.device, self.path = header, usable_device(device), path
@@ -41,7 +40,12 @@ class BevModel:
 
     @property
     def grid(self) -> BevGrid:
-        return MAP
+        return self.header.model.map
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(32, H, W)` of what is sent."""
+        return (CHANNELS, self.grid.rows, self.grid.cols)
 
     @property
     def reporting_threshold(self) -> float:
@@ -56,15 +60,19 @@ class BevModel:
     @property
     def codec(self) -> Codec:
         upper = 1.0 if self.header.model.bounded else float("inf")
-        return Codec(self.name, {FEATURES: (SHAPE, "float32", 0.0, upper)})
+        return Codec(self.name, {FEATURES: (self.shape, "float32", 0.0, upper)})
 
     def encode(self, view: View, to: Request) -> Message:
         """What the agent of `view` honestly sends."""
-        features = self.features(rasterise(view.points))
+        features = self.features(self.raster(view.points))
         return Message.of(view, to, self.codec.name, MappingProxyType({FEATURES: features[0].cpu().numpy()}))
 
+    def raster(self, points: Array) -> Raster:
+        """The raster of points `(N, >=3)` in their sensor's frame."""
+        return rasterise(points, self.header.model.raster)
+
     def features(self, raster: Raster) -> Tensor:
-        """The map `(1, 32, 64, 64)` of a raster, in its sensor's frame."""
+        """The map `(1, 32, H, W)` of a raster, in its sensor's frame."""
         with torch.no_grad():  # not inference_mode: attacks differentiate through what is made here
             features: Tensor = self.network.encoder(torch.from_numpy(unpack(raster.bits)[None]).to(self.device))
             return features.contiguous(memory_format=torch.contiguous_format)

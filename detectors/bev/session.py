@@ -11,15 +11,15 @@ from torch import Tensor
 
 from robosac.capabilities import Contribution
 from robosac.detectors.bev.decode import box_maps, decode
-from robosac.detectors.bev.model import FEATURES, SHAPE, BevModel
-from robosac.detectors.bev.network import HEAT, MAP
+from robosac.detectors.bev.model import FEATURES, BevModel
+from robosac.detectors.bev.network import HEAT
 from robosac.detectors.bev.raster import Raster
 from robosac.detectors.messages import check_known
 from robosac.detectors.session import SubsetSession
 from robosac.types import Array, Detections, Id, InputError, Subset
 
 Bring: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Sent maps `(A, 32, 64, 64)` -> those maps in the ego's frame, and their validity `(A, 1, 64, 64)` of 0 and 1."""
+"""Sent maps `(A, 32, H, W)` -> those maps in the ego's frame, and their validity `(A, 1, H, W)` of 0 and 1."""
 _HUGE = np.float32(1e6)
 
 
@@ -30,8 +30,8 @@ class BevSession(SubsetSession):
         """
         Args:
             raster: the ego's.
-            own: the ego's map `(1, 32, 64, 64)`.
-            sent: teammate -> its map `(32, 64, 64)` float32, as it was sent. Values beyond +-1e6, which no encoder
+            own: the ego's map `(1, 32, H, W)`.
+            sent: teammate -> its map `(32, H, W)` float32, as it was sent. Values beyond +-1e6, which no encoder
                 makes, are clipped: subsets share products, and an overflow in one would reach subsets that the sender
                 is not in.
             bring: how maps come to the ego's frame.
@@ -39,15 +39,15 @@ class BevSession(SubsetSession):
         super().__init__(list(sent))
         self._model, self._raster, self._own, self._bring = model, raster, own, bring
         maps = [torch.from_numpy(np.clip(m, -_HUGE, _HUGE)) for m in sent.values()]
-        self._sent = (torch.stack(maps) if maps else torch.zeros(0, *SHAPE)).to(model.device)
+        self._sent = (torch.stack(maps) if maps else torch.zeros(0, *model.shape)).to(model.device)
         with torch.no_grad():
             self._maps, self._valid = self._in_ego_frame(self._sent)
 
     def logits(self, payloads: Mapping[Id, Any], subsets: Sequence[Subset]) -> Tensor:
-        """Class logits `(S, 64, 64)`, on the CPU; differentiable with respect to the payloads.
+        """Class logits `(S, H, W)`, on the CPU; differentiable with respect to the payloads.
 
         Args:
-            payloads: teammate -> `{"features": (32, 64, 64) tensor}`, in place of what they sent; others stay.
+            payloads: teammate -> `{"features": (32, H, W) tensor}`, in place of what they sent; others stay.
             subsets: teammates fused with the ego, a row each.
 
         Raises:
@@ -56,28 +56,29 @@ class BevSession(SubsetSession):
         return self._output(payloads, subsets)[:, HEAT].cpu()
 
     def logits_and_boxes(self, payloads: Mapping[Id, Any], subsets: Sequence[Subset]) -> tuple[Tensor, Tensor]:
-        """As `logits`, with the box `(S, 64, 64, 7)` in the ego frame that each cell would give."""
+        """As `logits`, with the box `(S, H, W, 7)` in the ego frame that each cell would give."""
         output = self._output(payloads, subsets)
-        return output[:, HEAT].cpu(), box_maps(output, self._raster.plane).cpu()
+        return output[:, HEAT].cpu(), box_maps(output, self._model.grid, self._raster.plane).cpu()
 
     def _output(self, payloads: Mapping[Id, Any], subsets: Sequence[Subset]) -> Tensor:
-        """Head outputs `(S, 10, 64, 64)`, differentiable with respect to the payloads."""
+        """Head outputs `(S, D, H, W)`, differentiable with respect to the payloads."""
         check_known(self.ids, [*subsets, frozenset(payloads)])
         sent = list(self._sent)
         for teammate, payload in payloads.items():
             features = payload[FEATURES]
-            if tuple(features.shape) != SHAPE:
-                raise InputError(f"expected the payload of {teammate!r} to be {SHAPE}, got {tuple(features.shape)}")
+            if tuple(features.shape) != self._model.shape:
+                shape = self._model.shape
+                raise InputError(f"expected the payload of {teammate!r} to be {shape}, got {tuple(features.shape)}")
             sent[self.ids.index(teammate)] = features.to(self._model.device)
         return self._heads(self._in_ego_frame(torch.stack(sent))[0] if payloads else self._maps, subsets)
 
     def _in_ego_frame(self, sent: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps `(A + 1, 32, 64, 64)`, the ego's first, and their validity `(A + 1, 1, 64, 64)`."""
+        """Maps `(A + 1, 32, H, W)`, the ego's first, and their validity `(A + 1, 1, H, W)`."""
         warped, valid = self._bring(sent)
-        return torch.cat([self._own, warped]), torch.cat([valid.new_ones(1, 1, MAP.rows, MAP.cols), valid])
+        return torch.cat([self._own, warped]), torch.cat([valid.new_ones(1, 1, *self._own.shape[2:]), valid])
 
     def _heads(self, maps: Tensor, subsets: Sequence[Subset]) -> Tensor:
-        """Head outputs `(S, 10, 64, 64)` of subsets of `maps (A + 1, 32, 64, 64)`."""
+        """Head outputs `(S, D, H, W)` of subsets of `maps (A + 1, 32, H, W)`."""
         rows = [[True, *(i in subset for i in self.ids)] for subset in subsets]
         members = torch.tensor(rows, dtype=torch.float32).reshape(len(subsets), len(self.ids) + 1)
         fused = self._model.network.fusion(maps, self._valid, members.to(self._model.device))
@@ -86,7 +87,8 @@ class BevSession(SubsetSession):
 
     def _decode(self, subsets: Sequence[Subset]) -> Sequence[Detections]:
         with torch.inference_mode():
-            return decode(self._heads(self._maps, subsets), self._raster.plane, self._model.header.decode)
+            output = self._heads(self._maps, subsets)
+            return decode(output, self._model.grid, self._raster.plane, self._model.header.decode)
 
     def _contribution(self, row: int) -> Contribution:
         features, valid = self._maps[row].cpu().numpy().copy(), self._valid[row, 0].cpu().numpy() > 0

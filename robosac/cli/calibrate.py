@@ -64,8 +64,8 @@ class Calibrate:
     data: Annotated[
         str,
         typer.Option(
-            help="Honest frames: 'simulated', a data set's folder, framework:FOLDER (read by the detector's own "
-            "framework), or MODULE:NAME of your own."
+            help="Honest frames: 'simulated', sim:PRESET, a data set's folder, framework:FOLDER (read by the "
+            "detector's own framework), or MODULE:NAME of your own."
         ),
     ] = SIMULATED
     frames: Annotated[int, typer.Option(min=1, help="Honest frames to read thresholds from.")] = 250
@@ -213,8 +213,8 @@ def measured(settings: Calibrate, work: Sequence[tuple[int, int]], tell: Callabl
         found[position] = one
         tell(len(found), len(work))
     honest, attacked = (merged([found[n][side] for n in range(len(work))]) for side in (0, 1))
-    if settings.data == SIMULATED:
-        data = f"simulated, split calibration, {len(work)} scenes, one honest frame each"
+    if settings.data == SIMULATED or settings.data.startswith("sim:"):
+        data = f"{settings.data}, split calibration, {len(work)} scenes, one honest frame each"
     else:
         data = f"{settings.data}, {len(work)} honest frames drawn at random"
     detector = cached_detector(settings.detector, settings.device, settings.root)

@@ -28,7 +28,8 @@ class CheckFailedError(RobosacError):
 def check_detector(
     detector: Annotated[str, typer.Argument(help=DETECTOR_HELP)],
     data: Annotated[
-        str, typer.Option(help="Where the frame comes from: 'simulated', a data set's folder, or MODULE:NAME.")
+        str,
+        typer.Option(help="Where the frame comes from: 'simulated', sim:PRESET, a data set's folder, or MODULE:NAME."),
     ] = "simulated",
     frame: Annotated[int, typer.Option(min=0, help="Which of the frames.")] = 0,
     teammates: Annotated[int | None, typer.Option(min=1, help="At most so many of its teammates.")] = None,

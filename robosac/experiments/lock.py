@@ -1,6 +1,6 @@
 """One run at a time in a folder, on network file systems too.
 
-The lock is a file that is created only where none is (`O_EXCL`, atomic on local disks and on NFS since version 3). It
+The lock is a file that is created only where none is, by a hard link (or `O_EXCL`, atomic on NFS since version 3). It
 names the run's host and process, and the run touches it every few seconds. A lock is left over, and taken away, where
 its process is gone from this host, or where nobody has touched it for a minute by the file server's own clock. A run
 that slept for longer loses its lock; two runs at once do some work twice and write the same.
@@ -51,9 +51,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 def _take(path: Path, mine: dict[str, Any]) -> None:
     for _ in range(3):
         with suppress(FileExistsError):
-            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-            with os.fdopen(handle, "w") as file:
-                json.dump(mine, file)
+            _create(path, json.dumps(mine))
             return
         holder = _holder(path)
         own = holder == mine and path not in _held  # a container's first process has the same number each time
@@ -68,6 +66,21 @@ def _take(path: Path, mine: dict[str, Any]) -> None:
             path.rename(aside)
             aside.unlink()
     raise InputError(f"expected {path.parent} to be free, other runs are starting there; try again")
+
+
+def _create(path: Path, text: str) -> None:
+    """Make the lock with its content at once: one that is found empty is somebody's for a minute."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".lock.") as whole:
+        whole.write(text)
+        whole.flush()
+        Path(whole.name).chmod(0o644)  # others are to read whose it is
+        try:
+            os.link(whole.name, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            with path.open("x") as file:
+                file.write(text)
 
 
 def _left_over(path: Path, holder: dict[str, Any]) -> bool:

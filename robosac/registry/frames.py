@@ -1,6 +1,7 @@
 """Honest frames by name, for calibration and checks.
 
     simulated            scenes of the built-in simulation
+    sim:PRESET           those of another preset, like sim:road
     FOLDER               a data set on disk: OPV2V, V2XSet, V2X-Sim, DAIR-V2X-C
     framework:FOLDER     the same by the reader of the detector's own framework (OpenCOOD)
     MODULE:NAME          your own: a sequence of `Frame`s, or a function that makes one
@@ -16,12 +17,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast, runtime_checkable
 
 from robosac.data.noise import Disturbance, Gaussian
 from robosac.registry.detectors import cached_detector
 from robosac.registry.own import own
 from robosac.types import Detector, Frame, InputError, keyed_rng
+
+if TYPE_CHECKING:
+    from robosac.simulation import SimConfig
 
 SIMULATED: Final = "simulated"
 EXACT: Final = Disturbance()
@@ -58,6 +62,10 @@ def open_frames(
             raise InputError("expected a data set's folder with --classes, got simulated frames, which hold vehicles")
         return SimulatedFrames(split, seed, disturbed)
     kind, _, rest = name.partition(":")
+    if kind == "sim":
+        from robosac.simulation import SimConfig
+
+        return SimulatedFrames(split, seed, disturbed, SimConfig.preset(rest))
     if kind != "framework" and Path(name).exists():
         return _data_set(Path(name), detector, disturbed, classes)
     if _is_disturbed(disturbed):
@@ -67,7 +75,9 @@ def open_frames(
     if kind == "framework":
         return _framework_frames(Path(rest), detector)
     if ":" not in name:
-        raise InputError(f"expected {SIMULATED!r}, an existing folder or MODULE:NAME for frames, got {name!r}")
+        raise InputError(
+            f"expected {SIMULATED!r}, sim:PRESET, an existing folder or MODULE:NAME for frames, got {name!r}"
+        )
     found = own(name, lambda it: hasattr(it, "__getitem__"))
     if isinstance(found, Iterator):
         found = list(found)
@@ -140,8 +150,8 @@ def _data_set(
 class SimulatedFrames(Sequence[Frame]):
     """The first frame of each scene of a split that can be had; endless, but for its length of a million."""
 
-    def __init__(self, split: str, seed: int, disturbed: Disturbance = EXACT) -> None:
-        self._split, self._seed, self._disturbed = split, seed, disturbed
+    def __init__(self, split: str, seed: int, disturbed: Disturbance = EXACT, config: SimConfig | None = None) -> None:
+        self._split, self._seed, self._disturbed, self._config = split, seed, disturbed, config
 
     def __len__(self) -> int:
         return 1_000_000
@@ -151,7 +161,7 @@ class SimulatedFrames(Sequence[Frame]):
 
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        scene = scenario(self._split, int(index), seed=self._seed)
+        scene = scenario(self._split, int(index), seed=self._seed, config=self._config)
         return self._disturbed.frame(lambda k: scene.snapshot(k).frame()[0], self._disturbed.delay_frames)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from robosac.boxes import pose_xyz_rpy
 from robosac.simulation.config import SimConfig
 from robosac.simulation.layout import Layout
+from robosac.simulation.sensors import Sensor
 from robosac.simulation.terrain import Terrain
 from robosac.simulation.traffic import CARS, Traffic
 from robosac.types import Array, Float64, Id
@@ -19,13 +20,14 @@ _RANGE_MARGIN_M = 1.0  # teammates are chosen this much inside the communication
 @dataclass(frozen=True, eq=False)
 class Agent:
     """A connected sensor. `vehicle` is its carrier's index in the traffic, -1 for a road-side unit; `mount` `(4, 4)`
-    is carrier_T_sensor, or world_T_sensor of a road-side unit.
+    is carrier_T_sensor, or world_T_sensor of a road-side unit. `sensor`: its own, else the config's.
     """
 
     id: Id
     kind: str
     vehicle: int
     mount: Float64
+    sensor: Sensor | None = None
 
 
 def choose_agents(

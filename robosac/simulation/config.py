@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from robosac.simulation.sensors import Sensor, evenly
+from robosac.simulation.variety import Variety
 from robosac.types import InputError
 
 KINDS: Final = ("intersection", "urban", "highway")
@@ -40,6 +42,8 @@ class SimConfig:
         max_grade: steepest slope of the ground; 0 makes the world flat.
         pose_noise_xy_m, pose_noise_yaw_deg: standard deviations of the measured poses' error.
         truth_range_m: `Truth` holds the objects whose centres are no further from the ego than this.
+        variety: what differs from scenario to scenario; None for one world and one sensor. With it, every sensor is
+            drawn, and the settings of a LiDAR and `max_grade` above play no role.
     """
 
     shares: tuple[float, float, float] = _SHARES["mixed"]
@@ -62,6 +66,7 @@ class SimConfig:
     pose_noise_xy_m: float = 0.0
     pose_noise_yaw_deg: float = 0.0
     truth_range_m: float = 60.0
+    variety: Variety | None = None
 
     def __post_init__(self) -> None:
         if len(self.shares) != len(KINDS) or min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
@@ -91,9 +96,46 @@ class SimConfig:
         """The counts of connected vehicles a scenario may have."""
         return (self.n_vehicles,) if isinstance(self.n_vehicles, int) else self.n_vehicles
 
+    @property
+    def sensor(self) -> Sensor:
+        """The LiDAR of every agent, where there is no variety."""
+        return Sensor(
+            elevations_deg=evenly(self.beams, self.elevation_min_deg, self.elevation_max_deg),
+            columns=self.columns,
+            max_range_m=self.max_range_m,
+            range_sigma_m=self.range_sigma_m,
+            drop_rate=self.drop_rate,
+            faint_power=self.faint_power,
+        )
+
     @classmethod
     def preset(cls, name: str) -> SimConfig:
-        """The defaults with the scenario kinds of `name`: "mixed", "intersection", "urban" or "highway"."""
-        if name not in _SHARES:
-            raise InputError(f"expected a preset among {', '.join(_SHARES)}, got {name!r}")
-        return cls(shares=_SHARES[name])
+        """The settings of a name among `PRESETS`.
+
+        - "mixed", "intersection", "urban", "highway": the defaults with these kinds of place;
+        - "road": roads and sensors of every kind, two to four vehicles, now and then a road-side unit, see `Variety`;
+        - "road-pair": as "road", two vehicles and nobody else;
+        - "road-unit": as "road", one vehicle and a road-side unit;
+        - "road-rain": as "road", in rain.
+        """
+        if name not in PRESETS:
+            raise InputError(f"expected a preset among {', '.join(PRESETS)}, got {name!r}")
+        return cls(**PRESETS[name])
+
+
+_ROAD: Final[dict[str, Any]] = {
+    "shares": (0.45, 0.35, 0.2),
+    "n_vehicles": (2, 3, 3, 4),
+    "comm_range_m": 70.0,
+    "truth_range_m": 100.0,
+    "pose_noise_xy_m": 0.1,
+    "pose_noise_yaw_deg": 0.1,
+    "variety": Variety(),
+}
+PRESETS: Final[dict[str, dict[str, Any]]] = {
+    **{name: {"shares": shares} for name, shares in _SHARES.items()},
+    "road": _ROAD,
+    "road-pair": {**_ROAD, "n_vehicles": 2, "roadside": False},
+    "road-unit": {**_ROAD, "n_vehicles": 1, "variety": Variety(roadside=1.0)},
+    "road-rain": {**_ROAD, "variety": Variety(rain=1.0)},
+}

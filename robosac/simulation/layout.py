@@ -105,7 +105,7 @@ class Sketch:
         """Clears the roads of solids and turns the whole place about the origin."""
         roads = np.concatenate(self.roads)
         solids = {name: np.concatenate(rows) for name, rows in self.solids.items()}
-        solids = {name: rows[~_on_road(rows, roads)] for name, rows in solids.items()}
+        solids = {name: rows[~touching(rows, roads)] for name, rows in solids.items()}
         count = np.array([len(line) for line in self.lanes], np.int64)
         first = np.concatenate([[0], np.cumsum(count)[:-1]]).astype(np.int64)
         return Layout(
@@ -119,10 +119,10 @@ class Sketch:
         )
 
 
-def _on_road(rows: Float64, roads: Float64) -> Bool:
-    """Which solids `(N,)` touch a road, seen from above."""
+def touching(rows: Float64, areas: Array) -> Bool:
+    """Which solids `(N,)` touch one of the areas `(R, 7)`, seen from above."""
     solids = corners_bev(flat_boxes(rows[:, :2], rows[:, 3], rows[:, 4], rows[:, 2]))
-    streets = shapely.STRtree(shapely.polygons(corners_bev(roads)))
+    streets = shapely.STRtree(shapely.polygons(corners_bev(areas)))
     blocked = np.zeros(len(rows), dtype=bool)
     blocked[streets.query(shapely.polygons(solids), predicate="intersects")[0]] = True
     return blocked

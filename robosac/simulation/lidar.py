@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from robosac.simulation.config import SimConfig
+from robosac.simulation.sensors import Sensor
 from robosac.types import Array, Float32, Float64, Int64, RobosacError
 
 _REFERENCE_M = 20.0  # the range at which a return's power is reflectivity x cos(incidence)
@@ -16,11 +16,16 @@ _REFERENCE_M = 20.0  # the range at which a return's power is reflectivity x cos
 
 @dataclass(frozen=True, eq=False)
 class Surfaces:
-    """A frame's triangles, ready to be hit: whose each is `owner` `(T,)` (-1: nobody's) and how it reflects `(T,)`."""
+    """A frame's triangles, ready to be hit: whose each is `owner` `(T,)` (-1: nobody's) and how it reflects `(T,)`.
+
+    `depth_m` `(T,)`: returns come from within what is behind the triangle, so deep on average, as of leaves; None
+    where everything is solid.
+    """
 
     tree: Any
     owner: Int64
     reflectivity: Float32
+    depth_m: Float32 | None = None
 
 
 @lru_cache(maxsize=1)
@@ -34,7 +39,7 @@ def _device() -> Any:
     return EmbreeDevice()
 
 
-def build_surfaces(triangles: Float32, owner: Int64, reflectivity: Float32) -> Surfaces:
+def build_surfaces(triangles: Float32, owner: Int64, reflectivity: Float32, depth_m: Float32 | None = None) -> Surfaces:
     """Surfaces of triangles `(T, 3, 3)` in the world frame. Raises `RobosacError` if embreex is missing."""
     device = _device()
     from embreex.mesh_construction import TriangleMesh
@@ -42,7 +47,7 @@ def build_surfaces(triangles: Float32, owner: Int64, reflectivity: Float32) -> S
 
     tree = EmbreeScene(device)
     TriangleMesh(tree, np.ascontiguousarray(triangles, np.float32))
-    return Surfaces(tree, owner, reflectivity)
+    return Surfaces(tree, owner, reflectivity, depth_m)
 
 
 def cast(surfaces: Surfaces, origin: Float64, directions: Float32, max_range_m: float) -> dict[str, Any]:
@@ -72,14 +77,16 @@ def detection_chance(power: Array, faint_power: float) -> Array:
 
 
 @lru_cache(maxsize=8)
-def _rays(beams: int, columns: int, low_deg: float, high_deg: float) -> Float32:
-    elevation = np.radians(np.linspace(low_deg, high_deg, beams))[:, None]
-    azimuth = (np.arange(columns) * 2 * np.pi / columns)[None]
+def _rays(elevations_deg: tuple[float, ...], columns: int, view_deg: float) -> Float32:
+    elevation = np.radians(np.array(elevations_deg))[:, None]
+    azimuth = np.arange(columns) * 2 * np.pi / columns
+    if view_deg < 360:
+        azimuth = azimuth[np.abs((azimuth + np.pi) % (2 * np.pi) - np.pi) <= np.radians(view_deg / 2)]
     rays = np.stack(
         [
-            np.cos(elevation) * np.cos(azimuth),
-            np.cos(elevation) * np.sin(azimuth),
-            np.sin(elevation) * np.ones_like(azimuth),
+            np.cos(elevation) * np.cos(azimuth[None]),
+            np.cos(elevation) * np.sin(azimuth[None]),
+            np.sin(elevation) * np.ones_like(azimuth[None]),
         ],
         axis=-1,
     )
@@ -87,19 +94,23 @@ def _rays(beams: int, columns: int, low_deg: float, high_deg: float) -> Float32:
 
 
 def scan(
-    surfaces: Surfaces, world_T_sensor: Float64, own: int, rng: np.random.Generator, config: SimConfig
+    surfaces: Surfaces, world_T_sensor: Float64, own: int, rng: np.random.Generator, sensor: Sensor
 ) -> tuple[Float32, Int64]:
     """One sweep: points `(N, 4)` [x y z intensity] in the sensor frame and whose surface each is on `(N,)`.
 
-    Returns from the carrier's own body (`own`) are blanked, as real sensors do. A return is lost with probability
-    `drop_rate`, and more often the weaker it is: power is reflectivity x cos(incidence) x (20 m / range)^2.
+    Returns from the carrier's own body (`own`) are blanked, as real sensors do, unless the sensor shows them. A return
+    is lost with probability `drop_rate`, and more often the weaker it is: power is reflectivity x cos(incidence) x
+    (20 m / range)^2.
     """
-    rays = _rays(config.beams, config.columns, config.elevation_min_deg, config.elevation_max_deg)
-    phase = rng.uniform(0, 2 * np.pi / config.columns)
+    rays = _rays(sensor.elevations_deg, sensor.columns, sensor.view_deg)
+    phase = rng.uniform(0, 2 * np.pi / sensor.columns)
     turn = np.array([[np.cos(phase), -np.sin(phase), 0], [np.sin(phase), np.cos(phase), 0], [0, 0, 1]])
     local = rays @ turn.T.astype(np.float32)
+    if sensor.jitter_deg > 0:
+        local[:, 2] += np.float32(np.radians(sensor.jitter_deg)) * rng.standard_normal(len(local), dtype=np.float32)
+        local /= np.linalg.norm(local, axis=1, keepdims=True)
     world = local @ world_T_sensor[:3, :3].T.astype(np.float32)
-    hit = cast(surfaces, world_T_sensor[:3, 3], world, config.max_range_m)
+    hit = cast(surfaces, world_T_sensor[:3, 3], world, sensor.max_range_m)
     ray = np.flatnonzero(hit["primID"] >= 0)
     triangle = hit["primID"][ray]
     distance = hit["tfar"][ray]
@@ -108,10 +119,34 @@ def scan(
     sigma = rng.standard_normal(len(ray), dtype=np.float32)
     sparkle = rng.standard_normal(len(ray), dtype=np.float32)
     owner = surfaces.owner[triangle]
-    chance = (1 - config.drop_rate) * detection_chance(power, config.faint_power)
-    kept = (luck < chance) & ((owner != own) | (own < 0))
-    measured = distance[kept] + np.float32(config.range_sigma_m) * sigma[kept]
+    chance = (1 - sensor.drop_rate) * detection_chance(power, sensor.faint_power)
+    kept = (luck < chance) & (sensor.shows_carrier | (owner != own) | (own < 0)) & (distance >= sensor.min_range_m)
+    measured = distance[kept] + np.float32(sensor.range_sigma_m) * sigma[kept]
+    if surfaces.depth_m is not None:
+        measured += surfaces.depth_m[triangle[kept]] * rng.standard_exponential(len(measured), dtype=np.float32)
     points = np.empty((len(measured), 4), np.float32)
     points[:, :3] = local[ray[kept]] * measured[:, None]
-    points[:, 3] = np.clip(intensity[kept] * (1 + 0.08 * sparkle[kept]), 0, 1)
-    return points, owner[kept]
+    points[:, 3] = np.clip(intensity[kept] * (1 + 0.08 * sparkle[kept]) * np.float32(sensor.gain), 0, 1)
+    owner = owner[kept]
+    if sensor.drops > 0:
+        points, owner = _in_rain(points, owner, local, ray[kept], measured, sensor, rng)
+    if sensor.levels:
+        points[:, 3] = np.round(points[:, 3] * sensor.levels) / sensor.levels
+    return points, owner
+
+
+def _in_rain(
+    points: Float32, owner: Int64, local: Float32, ray: Int64, measured: Float32, sensor: Sensor, rng: Any
+) -> tuple[Float32, Int64]:
+    """The points of a scan where some rays `(R, 3)` ended in a drop before they met what they met at `measured`."""
+    met = np.flatnonzero(rng.random(len(local)) < sensor.drops)
+    reach = (1.0 + rng.standard_exponential(len(met), dtype=np.float32) * 8.0).astype(np.float32)
+    end = np.full(len(local), np.inf, np.float32)
+    end[ray] = measured
+    before = (reach < end[met]) & (reach >= sensor.min_range_m) & (reach <= sensor.max_range_m)
+    met, reach = met[before], reach[before]
+    wet = np.zeros(len(local), np.bool_)
+    wet[met] = True
+    drops = np.concatenate([local[met] * reach[:, None], np.full((len(met), 1), 0.02, np.float32)], axis=1)
+    dry = ~wet[ray]
+    return np.concatenate([points[dry], drops]), np.concatenate([owner[dry], np.full(len(met), -1, np.int64)])

@@ -12,20 +12,27 @@ from typing import Final
 
 import numpy as np
 
-from robosac.types import Array, Float32, Float64
+from robosac.types import Array, Bool, Float32, Float64
 
 
 @dataclass(frozen=True, eq=False)
 class Template:
-    """Triangles `(T, 3, 3)` of the unit object; a triangle reflects `base + paint * colour`, both `(T,)`."""
+    """Triangles `(T, 3, 3)` of the unit object; a triangle reflects `base + paint * colour`, both `(T,)`; `glass`
+    `(T,)` says which are windows.
+    """
 
     triangles: Float32
     base: Float32
     paint: Float32
+    glass: Bool
 
 
-def _prism(profile: Sequence[tuple[float, float, float]], base: float = 0.0, paint: float = 0.0) -> Template:
-    """A convex side view `[(x, z, half width), ...]` (counter-clockwise seen from the right) drawn out across y."""
+def _prism(
+    profile: Sequence[tuple[float, float, float]], base: float = 0.0, paint: float = 0.0, *, windows: bool = False
+) -> Template:
+    """A convex side view `[(x, z, half width), ...]` (counter-clockwise seen from the right) drawn out across y;
+    `windows`: all but its level faces are of glass.
+    """
     p = np.asarray(profile, dtype=np.float64)
     left = np.stack([p[:, 0], p[:, 2], p[:, 1]], axis=1)
     right = left * [1, -1, 1]
@@ -41,7 +48,8 @@ def _prism(profile: Sequence[tuple[float, float, float]], base: float = 0.0, pai
         ]
     ).astype(np.float32)
     full = np.ones(len(triangles), np.float32)
-    return Template(triangles, base * full, paint * full)
+    level = np.ptp(triangles[:, :, 2], axis=1) < 1e-6
+    return Template(triangles, base * full, paint * full, windows & ~level)
 
 
 def _join(*parts: Template) -> Template:
@@ -49,6 +57,7 @@ def _join(*parts: Template) -> Template:
         np.concatenate([p.triangles for p in parts]),
         np.concatenate([p.base for p in parts]),
         np.concatenate([p.paint for p in parts]),
+        np.concatenate([p.glass for p in parts]),
     )
 
 
@@ -85,7 +94,7 @@ def _car(
     ]
     return _join(
         _prism(body, paint=1.0),
-        _prism(cabin, base=0.05, paint=0.35),
+        _prism(cabin, base=0.05, paint=0.35, windows=True),
         _axle(0.31, 0.072, 0.22),
         _axle(-0.29, 0.072, 0.22),
     )
@@ -150,7 +159,54 @@ def _crown() -> Template:
             np.stack([high, roll[1], top], axis=1),
         ]
     ).astype(np.float32)
-    return Template(triangles, np.zeros(32, np.float32), np.ones(32, np.float32))
+    return Template(triangles, np.zeros(32, np.float32), np.ones(32, np.float32), np.zeros(32, np.bool_))
+
+
+def _pickup() -> Template:
+    """A cab before an open bed."""
+    cab = [
+        (-0.06, 0.16, 0.47),
+        (0.46, 0.16, 0.46),
+        (0.50, 0.30, 0.47),
+        (0.49, 0.56, 0.48),
+        (0.27, 0.62, 0.49),
+        (-0.06, 0.62, 0.49),
+    ]
+    cabin = [(-0.08, 0.58, 0.46), (0.27, 0.58, 0.46), (0.13, 1.0, 0.39), (-0.05, 1.0, 0.39)]
+    return _join(
+        _prism(cab, paint=1.0),
+        _prism(cabin, base=0.05, paint=0.35, windows=True),
+        _block(-0.50, -0.06, 0.18, 0.42, 0.5, base=0.0, paint=1.0),
+        _block(-0.50, -0.47, 0.42, 0.62, 0.5, base=0.0, paint=1.0),
+        _axle(0.31, 0.07, 0.2),
+        _axle(-0.29, 0.07, 0.2),
+    )
+
+
+def _person() -> Template:
+    return _join(
+        _block(-0.25, 0.25, 0.0, 0.48, 0.3, base=0.1, paint=0.5),
+        _block(-0.5, 0.5, 0.46, 0.84, 0.5, base=0.05, paint=1.0),
+        _block(-0.25, 0.25, 0.84, 1.0, 0.2, base=0.4, paint=0.0),
+    )
+
+
+def _cyclist() -> Template:
+    """Two wheels, a frame and who sits on it."""
+    return _join(
+        _wheel(-0.32),
+        _wheel(0.32),
+        _block(-0.3, 0.3, 0.3, 0.42, 0.1, base=0.2, paint=0.2),
+        _block(-0.22, 0.12, 0.4, 0.88, 0.42, base=0.05, paint=1.0),
+        _block(-0.02, 0.12, 0.86, 1.0, 0.15, base=0.4, paint=0.0),
+        _block(0.2, 0.3, 0.5, 0.62, 0.5, base=0.2, paint=0.0),
+    )
+
+
+def _wheel(x: float) -> Template:
+    angle = -np.pi / 2 + np.arange(8) * np.pi / 4
+    ring = [(x + 0.18 * float(np.cos(a)), 0.2 * (1 + float(np.sin(a))), 0.06) for a in angle]
+    return _prism(ring, base=0.1)
 
 
 TEMPLATES: Final[dict[str, Template]] = {
@@ -166,6 +222,9 @@ TEMPLATES: Final[dict[str, Template]] = {
     "bus": _bus(),
     "block": _block(-0.5, 0.5, 0.0, 1.0, base=0.0, paint=1.0),
     "crown": _crown(),
+    "pickup": _pickup(),
+    "person": _person(),
+    "cyclist": _cyclist(),
 }
 
 

@@ -7,9 +7,9 @@ from typing import Any, Final
 import numpy as np
 
 from robosac.boxes import iou_bev, transform_boxes, upright_poses
-from robosac.simulation.config import SimConfig
 from robosac.simulation.lidar import Surfaces, build_surfaces, cast, detection_chance, returned
 from robosac.simulation.meshes import TEMPLATES, colours, place
+from robosac.simulation.sensors import Sensor
 from robosac.types import Array, Bool, Float32, Float64, Int64, View
 
 _BEYOND_M: Final = 0.01  # a ray that goes on behind a surface starts this far behind it
@@ -26,7 +26,7 @@ def recast(
     surfaces: Surfaces,
     boxes: Float64,
     world_T_sensor: Float64,
-    config: SimConfig,
+    sensor: Sensor,
     rng: np.random.Generator,
 ) -> Float32:
     """Points `(N', 4)` that the sensor of `view` would have measured with other traffic, in its frame.
@@ -41,7 +41,7 @@ def recast(
         added, removed: boxes `(M, 7)`, `(K, 7)` of the sensor frame: put in, taken out.
         surfaces: what there is; `boxes` `(V, 7)` are those of its vehicles in the world, by owner.
         world_T_sensor: the true pose `(4, 4)`.
-        config: of the sensor.
+        sensor: what measured the view.
         rng: decides which weak returns are lost.
     """
     gone = _vehicles_in(removed, boxes, world_T_sensor)
@@ -51,7 +51,7 @@ def recast(
     rays = (local @ world_T_sensor[:3, :3].T).astype(np.float32)
     origin = world_T_sensor[:3, 3]
 
-    first = cast(surfaces, origin, rays, config.max_range_m)
+    first = cast(surfaces, origin, rays, sensor.max_range_m)
     owner = np.where(first["primID"] >= 0, surfaces.owner[first["primID"]], -1)
     on_it = np.abs(first["tfar"] - distance) < _SAME_M
     freed: Bool = np.isin(owner, gone) & on_it
@@ -62,12 +62,12 @@ def recast(
     power = np.ones(len(rays), np.float64)
     behind = np.flatnonzero(freed)
     reach[behind], intensity[behind], power[behind] = _behind(
-        surfaces, origin, rays[behind], first["tfar"][behind], gone, config.max_range_m
+        surfaces, origin, rays[behind], first["tfar"][behind], gone, sensor.max_range_m
     )
     new = freed & np.isfinite(reach)
     if len(added):
         cars = _vehicles(added, world_T_sensor)
-        hit = cast(cars, origin, rays, config.max_range_m)
+        hit = cast(cars, origin, rays, sensor.max_range_m)
         stopped = (hit["primID"] >= 0) & (hit["tfar"] < reach)
         k = np.flatnonzero(stopped)
         reach[k] = hit["tfar"][k]
@@ -75,7 +75,7 @@ def recast(
         new |= stopped
     # a return that is new may be lost like any other
     luck = rng.random(len(rays))
-    lost = (freed & ~np.isfinite(reach)) | (new & (luck >= detection_chance(power, config.faint_power)))
+    lost = (freed & ~np.isfinite(reach)) | (new & (luck >= detection_chance(power, sensor.faint_power)))
     points = view.points.copy()
     at = np.flatnonzero(new & ~lost)
     points[at, :3] = local[at] * np.maximum(reach[at] + noise[at], 0.0)[:, None]

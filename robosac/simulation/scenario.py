@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -16,12 +16,16 @@ from robosac.simulation.config import KINDS, SPLITS, SimConfig
 from robosac.simulation.layout import Layout
 from robosac.simulation.lidar import Surfaces, scan
 from robosac.simulation.meshes import resting_poses
+from robosac.simulation.outfit import outfitted, restyled
 from robosac.simulation.places import draw_layout
 from robosac.simulation.recast import recast
-from robosac.simulation.surfaces import solids_of, surfaces_of
+from robosac.simulation.roadside import dressed, with_people
+from robosac.simulation.sensors import Sensor
+from robosac.simulation.surfaces import Solids, solids_of, surfaces_of
 from robosac.simulation.terrain import Terrain
-from robosac.simulation.traffic import Traffic, draw_traffic
-from robosac.types import Float32, Float64, Frame, Id, InputError, Int64, Truth, View, keyed_rng
+from robosac.simulation.traffic import Traffic, draw_traffic, ever_at
+from robosac.simulation.variety import Weather, draw_weather
+from robosac.types import Array, Float32, Float64, Frame, Id, InputError, Int64, Truth, View, keyed_rng
 
 _ATTEMPTS: Final = 25
 
@@ -44,12 +48,9 @@ def scenario(split: str, index: int, *, seed: int = 0, config: SimConfig | None 
     times = np.arange(config.n_frames) / config.rate_hz
     for attempt in range(_ATTEMPTS):
         rngs = [keyed_rng(seed, split, index, role, attempt) for role in ("layout", "terrain", "traffic", "agents")]
-        layout = draw_layout(kind, rngs[0])
-        terrain = Terrain.draw(rngs[1], config.max_grade)
-        traffic = draw_traffic(layout, times, rngs[2])
-        agents = choose_agents(layout, terrain, traffic, times, config, rngs[3])
-        if agents is not None:
-            return Scenario(split, index, seed, config, layout, terrain, traffic, agents)
+        made = _draw(kind, times, config, rngs, keyed_rng(seed, split, index, "variety", attempt))
+        if made is not None:
+            return Scenario(split, index, seed, config, *made)
     raise InputError(
         f"expected {config.n_vehicles} connected vehicles within {config.comm_range_m} m of one another for "
         f"{config.n_frames} frames, got none in {_ATTEMPTS} draws of a place of kind {kind!r}; "
@@ -57,9 +58,36 @@ def scenario(split: str, index: int, *, seed: int = 0, config: SimConfig | None 
     )
 
 
+Drawn = tuple[Layout, Terrain, Traffic, tuple[Agent, ...], Weather]
+
+
+def _draw(
+    kind: str, times_s: Array, config: SimConfig, rngs: list[np.random.Generator], varied: np.random.Generator
+) -> Drawn | None:
+    """Place, ground, traffic, agents and weather, or None where they do not allow as many teammates as are wanted."""
+    variety, layout = config.variety, draw_layout(kind, rngs[0])
+    if variety is None:
+        terrain, weather = Terrain.draw(rngs[1], config.max_grade), Weather()
+        traffic = draw_traffic(layout, times_s, rngs[2])
+        agents = choose_agents(layout, terrain, traffic, times_s, config, rngs[3])
+        return None if agents is None else (layout, terrain, traffic, agents, weather)
+    weather = draw_weather(variety, varied)
+    terrain = Terrain.draw(rngs[1], float(varied.uniform(0, variety.max_grade)))
+    gaps = float(varied.choice([0.7, 1.0, 1.6, 3.0]))
+    clutter = float(varied.uniform(0, variety.clutter))
+    layout = dressed(layout, varied, clutter=clutter, yards=variety.yards, gaps=gaps)
+    traffic = restyled(draw_traffic(layout, times_s, rngs[2]), variety, varied)
+    unit = config.roadside and varied.random() < variety.roadside
+    agents = choose_agents(layout, terrain, traffic, times_s, replace(config, roadside=unit), rngs[3])
+    if agents is None:
+        return None
+    layout = with_people(layout, ever_at(traffic, times_s), varied, mean=variety.people)
+    return layout, terrain, traffic, outfitted(agents, traffic, layout.focus_xy, variety, weather, varied), weather
+
+
 @dataclass(frozen=True, eq=False)
 class Scenario:
-    """Place, ground, traffic and agents of one scenario; `snapshot(k)` is the world at frame k."""
+    """Place, ground, traffic, agents and weather of one scenario; `snapshot(k)` is the world at frame k."""
 
     split: str
     index: int
@@ -69,6 +97,7 @@ class Scenario:
     terrain: Terrain
     traffic: Traffic
     agents: tuple[Agent, ...]
+    weather: Weather
 
     @property
     def name(self) -> str:
@@ -95,8 +124,8 @@ class Scenario:
         return Snapshot(self, k)
 
     @cached_property
-    def _solids(self) -> tuple[Float32, Float32]:
-        return solids_of(self.layout, self.terrain)
+    def _solids(self) -> Solids:
+        return solids_of(self.layout, self.terrain, self.weather.leaves_m)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +171,7 @@ class Snapshot:
         """Everything that can be hit; `owner` is the object's index, -1 for what stands still."""
         s = self.scenario
         ground = s.terrain.mesh(self.world_T_sensor[s.ego][:2, 3])
-        return surfaces_of(s._solids, ground, s.traffic, self.world_T_object)
+        return surfaces_of(s._solids, ground, s.traffic, self.world_T_object, s.weather.glass)
 
     @cached_property
     def _scans(self) -> dict[Id, tuple[View, Int64]]:
@@ -153,9 +182,15 @@ class Snapshot:
             s = self.scenario
             a = self.agent(agent)
             key = (s.seed, s.split, s.index, "lidar", self.index, agent)
-            points, owner = scan(self.surfaces, self.world_T_sensor[agent], a.vehicle, keyed_rng(*key), s.config)
+            points, owner = scan(
+                self.surfaces, self.world_T_sensor[agent], a.vehicle, keyed_rng(*key), self.sensor(agent)
+            )
             self._scans[agent] = (View(agent, a.kind, self.t_ns, points, self._measured(agent)), owner)
         return self._scans[agent]
+
+    def sensor(self, agent: Id) -> Sensor:
+        """The LiDAR of an agent."""
+        return self.agent(agent).sensor or self.scenario.config.sensor
 
     def agent(self, agent: Id) -> Agent:
         """Who carries a sensor; InputError where nobody of that name does."""
@@ -245,7 +280,8 @@ class RecastWorld:
         pose = now.world_T_sensor[now.agent(view.id).id]
         rng = keyed_rng(s.seed, s.split, s.index, "recast", self._index, view.id)
         where: dict[str, Any] = {"surfaces": now.surfaces, "boxes": now.boxes, "world_T_sensor": pose}
-        return recast(view, added=added, removed=removed, config=s.config, rng=rng, **where)
+        where["sensor"] = now.sensor(view.id)
+        return recast(view, added=added, removed=removed, rng=rng, **where)
 
 
 def _world(split: str, index: int, seed: int, config: SimConfig, frame: int) -> RecastWorld:

@@ -98,6 +98,14 @@ def draw_traffic(layout: Layout, times_s: Array, rng: np.random.Generator) -> Tr
     return traffic.select(_no_collisions(traffic, times_s))
 
 
+def ever_at(traffic: Traffic, times_s: Array) -> Float64:
+    """Boxes `(F * V, 7)` of unit height on the plane, of every vehicle at every time `(F,)`."""
+    poses = traffic.poses(times_s)
+    boxes = np.ones((*poses.shape[:2], 7))
+    boxes[..., :2], boxes[..., 3:5], boxes[..., 6] = poses[..., :2], traffic.size[:, :2], poses[..., 2]
+    return boxes.reshape(-1, 7)
+
+
 def _fill(demand: Demand, rng: np.random.Generator) -> tuple[str, Float64]:
     """The role and the vehicles of one demand, from its far end backwards:
     `(N, 10)` [model l w h paint lane start speed lateral turned].

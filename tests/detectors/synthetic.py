@@ -78,4 +78,5 @@ def cached_frame(seed: int = 0, agents: int = 3) -> CachedFrame:
         len(boxes) + np.arange(agents),
         np.concatenate([boxes, bodies]),
         hits,
+        np.ones(agents, dtype=np.bool_),
     )

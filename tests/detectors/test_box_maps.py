@@ -9,20 +9,23 @@ import torch
 from robosac import detectors
 from robosac.boxes import wrap_angle
 from robosac.capabilities import BoxDifferentiable
+from robosac.detectors.bev.config import ModelConfig
 from robosac.detectors.bev.decode import box_maps, boxes_at
 from robosac.detectors.bev.detector import FEATURES
-from robosac.detectors.bev.network import MAP, OUTPUTS
+from robosac.detectors.bev.network import OUTPUTS
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, Request
 
 GROUND = np.array([-1.9, 0.02, -0.01])
+MAP = ModelConfig().map
 
 
-def test_every_cell_has_the_box_that_decoding_reads_there() -> None:
-    output = 3 * torch.randn(2, OUTPUTS, MAP.rows, MAP.cols, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("outputs", OUTPUTS.values())
+def test_every_cell_has_the_box_that_decoding_reads_there(outputs: int) -> None:
+    output = 3 * torch.randn(2, outputs, MAP.rows, MAP.cols, generator=torch.Generator().manual_seed(0))
     cells = np.broadcast_to(np.arange(MAP.rows * MAP.cols), (2, MAP.rows * MAP.cols))
-    wanted = boxes_at(output.flatten(2).permute(0, 2, 1).numpy(), cells, GROUND)
-    got = box_maps(output, GROUND).flatten(1, 2).numpy()
+    wanted = boxes_at(output.flatten(2).permute(0, 2, 1).numpy(), cells, MAP, GROUND)
+    got = box_maps(output, MAP, GROUND).flatten(1, 2).numpy()
     assert got[..., :6] == pytest.approx(wanted[..., :6], abs=1e-4)
     assert wrap_angle(got[..., 6] - wanted[..., 6]) == pytest.approx(0.0, abs=1e-4)
 

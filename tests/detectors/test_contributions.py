@@ -120,7 +120,7 @@ def test_the_mean_of_contributions_decodes_to_the_result_of_mean_fusion() -> Non
     mean = (np.stack([c.features[FEATURES] for c in shown]) * valid).sum(axis=0) / valid.sum(axis=0)
     with torch.inference_mode():
         output = detector.network.head(torch.from_numpy(mean.astype(np.float32))[None])
-    (by_hand,) = decode(output, rasterise(frame.ego.points).plane, detector.header.decode)
+    (by_hand,) = decode(output, detector.grid, rasterise(frame.ego.points).plane, detector.header.decode)
     (found,) = session.detect([frozenset({"v1", "v3"})])
     np.testing.assert_allclose(by_hand.score_map, found.score_map, atol=1e-5)
     np.testing.assert_allclose(by_hand.boxes[:, :6], found.boxes[:, :6], atol=1e-3)

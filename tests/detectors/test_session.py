@@ -10,13 +10,14 @@ import torch
 from robosac.capabilities import Differentiable
 from robosac.detectors.bev import decode as decode_module
 from robosac.detectors.bev import session as session_module
-from robosac.detectors.bev.config import FusionName
+from robosac.detectors.bev.config import FusionName, ModelConfig
 from robosac.detectors.bev.model import FEATURES
-from robosac.detectors.bev.network import MAP
 from robosac.detectors.bev.session import BevSession
 from robosac.types import EGO_ALONE, Detections, Detector, Float32, InputError, Request, Subset
 from tests.detectors.conftest import session_of, untrained
 from tests.detectors.synthetic import scene_views
+
+MAP = ModelConfig().map
 
 FUSIONS: tuple[FusionName, ...] = ("mean", "max", "attention")
 ALL: Subset = frozenset({"v1", "v2", "v3"})

@@ -13,19 +13,22 @@ from torch.nn import functional
 from robosac import detectors
 from robosac.boxes import pose_xyz_rpy
 from robosac.cli import main
-from robosac.detectors.bev.config import DataConfig, OptimConfig, TrainConfig
-from robosac.detectors.bev.network import MAP, Network
+from robosac.detectors.bev.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
+from robosac.detectors.bev.network import Network
 from robosac.detectors.bev.raster import RASTER
 from robosac.detectors.bev.training import train as training
 from robosac.detectors.bev.training.batches import _augment, draw_batch, draw_mates
 from robosac.detectors.bev.training.dataset import CachedFrame, load_scene, load_split, save_scene
+from robosac.detectors.bev.training.loop import Run, averaging
 from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
 from robosac.detectors.bev.weights import load_network, sha256
 from robosac.types import InputError
 from tests.detectors.synthetic import cached_frame
 
+MAP = ModelConfig().map
+
 CONFIGS = Path(__file__).parents[2] / "configs" / "detectors"
-SETTINGS = OptimConfig(ego_only=0.2, noise_m=0.0, noise_deg=0.0)
+SETTINGS = TrainConfig(name="x", optim=OptimConfig(ego_only=0.2, noise_m=0.0, noise_deg=0.0))
 TINY = """
 name: tiny
 optim: {steps: 2, frames_per_step: 1, bf16: false, threads: 1}
@@ -35,7 +38,7 @@ optim: {steps: 2, frames_per_step: 1, bf16: false, threads: 1}
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration of two steps; two scenes of the tiny world stand in for the simulator."""
-    monkeypatch.setattr(training, "load_split", lambda split, data, **_: [[cached_frame(0)], [cached_frame(1)]])
+    monkeypatch.setattr(training, "load_split", lambda split, *_, **__: [[cached_frame(0)], [cached_frame(1)]])
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY)
     return path
@@ -120,15 +123,16 @@ def test_averaged_weights_have_moved(tiny: Path) -> None:
     settings = TrainConfig.read(tiny)
     torch.manual_seed(settings.seed)
     start = Network(settings.model)
-    net, curve = training.train(settings, [cached_frame()], log=lambda line: None)
+    run = Run(settings, [cached_frame()], log=lambda line: None)
+    progress, net = run.train(), run.weights()
     moved = [n for n, p in net.named_parameters() if not torch.equal(p, dict(start.named_parameters())[n])]
     assert len(moved) == len(list(net.parameters()))
-    assert [row["step"] for row in curve.rows] == [2]
+    assert [row["step"] for row in progress.curve] == [2]
 
 
 def test_the_average_is_the_stated_one_for_weights_and_statistics_and_counters_are_copied() -> None:
     net = Network(TrainConfig(name="x").model)
-    averaged = training.averaging(net, 0.15)
+    averaged = averaging(net, 0.15)
     expected = {name: value.clone() for name, value in net.state_dict().items()}
     for n in (1, 2, 3):
         with torch.no_grad():
@@ -155,7 +159,7 @@ def test_subsets_are_drawn_as_stated() -> None:
 
 
 def test_a_batch_has_a_sample_and_a_target_for_every_vehicle() -> None:
-    batch = draw_batch([cached_frame(0), cached_frame(1)], SETTINGS, np.random.default_rng(0), min_hits=5)
+    batch = draw_batch([cached_frame(0), cached_frame(1)], SETTINGS, np.random.default_rng(0))
     assert batch.rasters.shape == (6, 8, 256, 256)
     assert [s.ego for s in batch.samples] == [0, 1, 2, 3, 4, 5]
     assert all((np.array(s.mates) // 3 == s.ego // 3).all() for s in batch.samples)  # teammates of the same frame
@@ -224,7 +228,6 @@ def test_simulated_scenes_are_cached_and_splits_differ(tmp_path: Path) -> None:
 def test_shipped_configurations_are_valid(path: Path) -> None:
     settings = TrainConfig.read(path)
     assert settings.name == path.stem
-    assert settings.name in detectors.SHIPPED
 
 
 def test_wrong_configurations_are_refused(tmp_path: Path) -> None:

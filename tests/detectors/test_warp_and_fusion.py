@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from robosac.boxes import pose_xyz_rpy
-from robosac.detectors.bev.config import FusionName
+from robosac.detectors.bev.config import FusionName, ModelConfig
 from robosac.detectors.bev.fusion import make_fusion
-from robosac.detectors.bev.network import MAP
 from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
 from robosac.types import InputError
+
+MAP = ModelConfig().map
 
 FUSIONS: tuple[FusionName, ...] = ("mean", "max", "attention")
 

@@ -113,6 +113,31 @@ def test_one_run_at_a_time(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_lock_is_whole_or_not_there(tmp_path, monkeypatch):
+    """Whoever is killed while taking it leaves nothing that others have to wait for."""
+
+    def killed(*names):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", killed)
+        with pytest.raises(KeyboardInterrupt), alone_in(tmp_path):
+            pass
+    assert not (tmp_path / ".lock").exists()
+    with alone_in(tmp_path):
+        assert (tmp_path / ".lock").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_file_system_without_hard_links_has_locks_too(tmp_path, monkeypatch):
+    def refused(*names):
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(os, "link", refused)
+    with alone_in(tmp_path), pytest.raises(InputError, match=f"process {os.getpid()} on"), alone_in(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def left_over(folder, *, age_s=0.0, **holder):
     path = folder / ".lock"
     path.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), **holder}))

@@ -110,7 +110,8 @@ def test_frames_of_ones_own():
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("simulate", "expected 'simulated', an existing folder or MODULE:NAME"),
+        ("simulate", "expected 'simulated', sim:PRESET, an existing folder or MODULE:NAME"),
+        ("sim:moon", "expected a preset among mixed"),
         (".", "expected a data set in .: cooperative/data_info.json"),
         ("framework:.", "expected a detector whose framework has a reader, got 'toy'"),
         ("own_things:nothing", "a sequence of frames, got list"),
@@ -134,6 +135,11 @@ def test_simulated_frames_are_a_sequence():
     frames = SimulatedFrames("val", 0)
     assert frames[0].scenario != frames[1].scenario
     assert [f.scenario for f in frames[:2]] == [frames[0].scenario, frames[1].scenario]
+
+
+def test_another_preset_gives_frames_of_its_own():
+    road, plain = open_frames("sim:road-unit", ToyDetector()), open_frames("simulated", ToyDetector())
+    assert [v.kind for v in road[0].others.values()] == ["roadside"] and len(plain[0].others) > 1
 
 
 # ------------------------------------------------------------------------------------------------- check-detector

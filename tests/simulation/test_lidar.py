@@ -32,7 +32,7 @@ def flat_world(*blocks: tuple[float, float, float, float, float, float]) -> Surf
 def look(
     world: Surfaces, config: SimConfig = EXACT, own: int = -1, pose: Float64 | None = None
 ) -> tuple[Float32, Int64]:
-    return scan(world, pose_xyz_rpy(0, 0, HEIGHT_M) if pose is None else pose, own, keyed_rng(1), config)
+    return scan(world, pose_xyz_rpy(0, 0, HEIGHT_M) if pose is None else pose, own, keyed_rng(1), config.sensor)
 
 
 def test_ranges_on_a_plane() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robosac.boxes import pose_xyz_rpy
-from robosac.detectors.bev.config import OptimConfig
+from robosac.detectors.bev.config import TrainConfig
 from robosac.detectors.bev.raster import unpack
 from robosac.detectors.bev.training.dataset import CachedFrame
 from robosac.detectors.bev.training.targets import Targets, draw_targets
@@ -35,34 +35,39 @@ class EgoSample:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Rasters `(B, 8, 256, 256)` float32 of all agents of some frames, the egos among them, and their targets."""
+    """Rasters `(B, 8, R, C)` float32 of all agents of some frames, the egos among them, and their targets."""
 
     rasters: Tensor
     samples: list[EgoSample]
     targets: Targets
 
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device; poses stay, they are looked at on the CPU."""
+        return Batch(self.rasters.to(device), self.samples, self.targets.to(device))
 
-def draw_batch(frames: Sequence[CachedFrame], optim: OptimConfig, rng: np.random.Generator, *, min_hits: int) -> Batch:
+
+def draw_batch(frames: Sequence[CachedFrame], settings: TrainConfig, rng: np.random.Generator) -> Batch:
     """Draw a training batch from whole frames; each may be mirrored or turned by 180 degrees.
 
-    An object counts as visible from `min_hits` points of the drawn agents on.
+    An object counts as visible from `settings.data.min_hits` points of the drawn agents on.
     """
+    optim, data = settings.optim, settings.data
     samples: list[EgoSample] = []
     targets: list[Targets] = []
     offset = 0
     turned = [_augment(frame, rng) for frame in frames]
     for frame in turned:
         for ego in frame.egos:
-            mates = draw_mates(frame.teammates(ego), optim.ego_only, rng)
+            mates = draw_mates(frame.teammates(ego, data.comm_range_m), optim.ego_only, rng)
             boxes, hits = frame.seen_from(ego)
-            visible = hits[[ego, *mates]].sum(axis=0) >= min_hits
+            visible = hits[[ego, *mates]].sum(axis=0) >= data.min_hits
             noise = rng.uniform(0, 1) * np.array([optim.noise_m, optim.noise_m, np.deg2rad(optim.noise_deg)])
             exact = [relative_planar(frame.poses[ego], frame.poses[k]) for k in mates]
             poses = [np.add(pose, rng.normal(size=3) * noise) for pose in exact]
             samples.append(
                 EgoSample(offset + ego, [offset + k for k in mates], planar_batch([tuple(p) for p in poses]))
             )
-            targets.append(draw_targets(boxes, visible, frame.planes[ego]))
+            targets.append(draw_targets(boxes, visible, frame.planes[ego], settings.model))
         offset += len(frame.bits)
     rasters = torch.from_numpy(unpack(np.concatenate([f.bits for f in turned])))
     return Batch(rasters, samples, Targets.stack(targets))
@@ -94,4 +99,4 @@ def _augment(frame: CachedFrame, rng: np.random.Generator) -> CachedFrame:
     bits = np.where(turn[:, None, None], bits[:, ::-1, ::-1], bits)
     planes = np.where(turn[:, None], planes * [1, -1, -1], planes)
     poses = np.where(turn[:, None, None], poses @ _HALF_TURN, poses)
-    return CachedFrame(bits, planes, poses, frame.body, boxes, frame.hits)
+    return CachedFrame(bits, planes, poses, frame.body, boxes, frame.hits, frame.ego)

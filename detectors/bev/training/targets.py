@@ -13,7 +13,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from robosac.detectors.bev.network import AXIS, FORWARD, HEAT, HEIGHT, LOG_SIZE, MAP, MEAN_SIZE_M, OFFSET
+from robosac.detectors.bev.config import ModelConfig
+from robosac.detectors.bev.network import (
+    AXIS,
+    FORWARD,
+    HEADING,
+    HEAT,
+    HEIGHT,
+    LOG_SIZE,
+    MEAN_SIZE_M,
+    OFFSET,
+    OUTPUTS,
+)
 from robosac.types import Array, Bool
 
 _SPREAD = 0.22  # standard deviations of a target's heat, as a share of the box's length and width
@@ -27,10 +38,10 @@ class Targets:
     """Targets of a batch of egos.
 
     Attributes:
-        heat: `(B, 64, 64)` in [0, 1], 1 exactly at the cells that hold centres.
-        care: `(B, 64, 64)` 0 where an unseen object is ignored, else 1.
-        values: `(B, 10, 64, 64)` as the head's output; the heat's channel is unused.
-        weight: `(B, 64, 64)` of the box regression.
+        heat: `(B, H, W)` in [0, 1], 1 exactly at the cells that hold centres.
+        care: `(B, H, W)` 0 where an unseen object is ignored, else 1.
+        values: `(B, D, H, W)` as the head's output; the heat's channel is unused.
+        weight: `(B, H, W)` of the box regression.
     """
 
     heat: Tensor
@@ -41,30 +52,39 @@ class Targets:
     @staticmethod
     def stack(parts: list[Targets]) -> Targets:
         """Targets of single egos, each without the batch axis, as a batch."""
-        return Targets(*(torch.stack([getattr(p, n) for p in parts]) for n in ("heat", "care", "values", "weight")))
+        return Targets(*(torch.stack([getattr(p, n) for p in parts]) for n in _FIELDS))
+
+    def to(self, device: torch.device) -> Targets:
+        """The targets on a device."""
+        return Targets(*(getattr(self, n).to(device) for n in _FIELDS))
 
 
-def draw_targets(boxes: Array, visible: Bool, ground: Array) -> Targets:
+_FIELDS = ("heat", "care", "values", "weight")
+
+
+def draw_targets(boxes: Array, visible: Bool, ground: Array, model: ModelConfig) -> Targets:
     """Targets of one ego, without the batch axis.
 
     Args:
         boxes: `(G, 7)` in the ego frame.
         visible: `(G,)` whether the drawn agents saw the object.
         ground: `(3,)` plane of the ego's ground.
+        model: whose map and outputs.
     """
-    inside = MAP.contains(boxes)
+    grid, outputs = model.map, OUTPUTS[model.heading]
+    inside = grid.contains(boxes)
     boxes, visible = boxes[inside].astype(np.float64), visible[inside]
-    shape = (MAP.rows, MAP.cols)
+    shape = (grid.rows, grid.cols)
     if len(boxes) == 0:
-        return Targets(torch.zeros(shape), torch.ones(shape), torch.zeros(10, *shape), torch.zeros(shape))
-    x = MAP.x_min_m + (np.arange(MAP.cols) + 0.5) * MAP.cell_m
-    y = MAP.y_min_m + (np.arange(MAP.rows) + 0.5) * MAP.cell_m
+        return Targets(torch.zeros(shape), torch.ones(shape), torch.zeros(outputs, *shape), torch.zeros(shape))
+    x = grid.x_min_m + (np.arange(grid.cols) + 0.5) * grid.cell_m
+    y = grid.y_min_m + (np.arange(grid.rows) + 0.5) * grid.cell_m
     dx, dy = x[None, None, :] - boxes[:, 0, None, None], y[None, :, None] - boxes[:, 1, None, None]
     cos, sin = np.cos(boxes[:, 6, None, None]), np.sin(boxes[:, 6, None, None])
     spread = np.maximum(boxes[:, 3:5] * _SPREAD, _MIN_SPREAD_M)[:, :, None, None]
     along, across = (cos * dx + sin * dy) / spread[:, 0], (-sin * dx + cos * dy) / spread[:, 1]
     blobs = np.exp(-(along**2 + across**2) / 2)  # (G, H, W)
-    row, col = MAP.cells(boxes)
+    row, col = grid.cells(boxes)
     blobs[np.arange(len(boxes)), row, col] = 1.0
 
     owner = np.where(visible[:, None, None], blobs, -1.0).argmax(axis=0)
@@ -73,18 +93,21 @@ def draw_targets(boxes: Array, visible: Bool, ground: Array) -> Targets:
     care = ~((unseen >= _IGNORE) & (heat < unseen))
 
     mine = boxes[owner]  # (H, W, 7)
-    values = np.zeros((10, *shape))
-    values[OFFSET] = (mine[..., 0] - x[None, :]) / MAP.cell_m, (mine[..., 1] - y[:, None]) / MAP.cell_m
+    values = np.zeros((outputs, *shape))
+    values[OFFSET] = (mine[..., 0] - x[None, :]) / grid.cell_m, (mine[..., 1] - y[:, None]) / grid.cell_m
     values[LOG_SIZE] = np.moveaxis(np.log(mine[..., 3:6] / np.asarray(MEAN_SIZE_M)), -1, 0)
     values[HEIGHT] = mine[..., 2] - (ground[0] + ground[1] * mine[..., 0] + ground[2] * mine[..., 1])
     values[AXIS] = np.sin(2 * mine[..., 6]), np.cos(2 * mine[..., 6])
-    values[FORWARD] = np.cos(mine[..., 6]) > 0
+    if model.heading == "side":
+        values[FORWARD] = np.cos(mine[..., 6]) > 0
+    else:
+        values[HEADING] = np.cos(mine[..., 6]), np.sin(mine[..., 6])
     weight = np.where(heat >= _REGRESS, heat, 0.0) * care
     return Targets(*(torch.from_numpy(np.asarray(a, np.float32)) for a in (heat, care, values, weight)))
 
 
-def loss(output: Tensor, targets: Targets) -> dict[str, Tensor]:
-    """Losses of the head's output `(B, 10, 64, 64)`: focal loss of the heat, L1 of the box, cross entropy of the
+def loss(output: Tensor, targets: Targets, forward_weight: float = 0.1) -> dict[str, Tensor]:
+    """Losses of the head's output `(B, D, H, W)`: focal loss of the heat, L1 of the box, cross entropy of the
     direction. `total` is their weighted sum; each is a scalar."""
     output = output.float()
     logit, heat = output[:, HEAT], targets.heat
@@ -102,10 +125,13 @@ def loss(output: Tensor, targets: Targets) -> dict[str, Tensor]:
 
     offset, size, axis = l1(OFFSET), l1(LOG_SIZE), l1(AXIS)
     z = l1(slice(HEIGHT, HEIGHT + 1))
-    # The direction is ambiguous where the axis is at right angles to x: those cells count less.
-    forward = functional.binary_cross_entropy_with_logits(
-        output[:, FORWARD], targets.values[:, FORWARD], reduction="none"
-    )
-    forward = (forward * weight[:, 0]).sum()
-    total = focal + offset + 2.0 * size + 0.5 * z + axis + 0.1 * forward
+    forward = (_direction(output, targets.values) * weight[:, 0]).sum()
+    total = focal + offset + 2.0 * size + 0.5 * z + axis + forward_weight * forward
     return {"total": total, "focal": focal, "offset": offset, "size": size, "z": z, "axis": axis, "forward": forward}
+
+
+def _direction(output: Tensor, values: Tensor) -> Tensor:
+    """`(B, H, W)`: cross entropy of which way along its axis a box looks."""
+    if output.shape[1] == FORWARD + 1:
+        return functional.binary_cross_entropy_with_logits(output[:, FORWARD], values[:, FORWARD], reduction="none")
+    return functional.softplus(-(output[:, HEADING] * values[:, HEADING]).sum(dim=1))

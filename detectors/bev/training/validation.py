@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from robosac.detectors.bev.config import DataConfig
 from robosac.detectors.bev.detector import BevDetector
 from robosac.detectors.bev.model import FEATURES
-from robosac.detectors.bev.network import MAP
 from robosac.detectors.bev.raster import Raster
 from robosac.detectors.bev.training.dataset import CachedFrame
 from robosac.evaluation.ap import FrameMatches, average_precision, match_frame
@@ -24,7 +24,7 @@ def validate(
     detector: BevDetector,
     scenes: Sequence[Sequence[CachedFrame]],
     *,
-    min_hits: int,
+    data: DataConfig,
     egos_per_frame: int = 2,
 ) -> dict[str, float | int]:
     """AP at IoU 0.5 and 0.7 on validation scenes.
@@ -39,7 +39,7 @@ def validate(
             maps = [detector.features(r) for r in rasters]
             for ego in frame.egos[:egos_per_frame]:
                 to = Request(str(ego), 0, frame.poses[ego])
-                mates = frame.teammates(ego)
+                mates = frame.teammates(ego, data.comm_range_m)
                 messages = [
                     Message(
                         str(k), to.ego, 0, frame.poses[k], detector.codec.name, {FEATURES: maps[k][0].cpu().numpy()}
@@ -50,9 +50,11 @@ def validate(
                 order = [str(k) for k in keyed_rng(0, "validate", s, f, ego).permutation(mates)]
                 subsets: list[Subset] = [frozenset(order[:n]) for n in (0, 1, 3, len(order))]
                 boxes, hits = frame.seen_from(ego)
-                counts = (hits[[ego, *mates]].sum(axis=0) >= min_hits) & MAP.contains(boxes)
+                counts = (hits[[ego, *mates]].sum(axis=0) >= data.min_hits) & detector.grid.contains(boxes)
                 for policy, result in zip(POLICIES, session.detect(subsets), strict=True):
-                    match = match_frame(result, boxes[counts], boxes[~counts], region=MAP, thresholds=_THRESHOLDS)
+                    match = match_frame(
+                        result, boxes[counts], boxes[~counts], region=detector.grid, thresholds=_THRESHOLDS
+                    )
                     found[policy].append(match)
     figures: dict[str, float | int] = {"scenes": len(scenes), "frames": len(found["all"])}
     for policy in POLICIES:

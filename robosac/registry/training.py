@@ -1,0 +1,160 @@
+"""What a detector is trained on, by a data set's name: scenes to train on, to choose weights on, and to report.
+
+Scenarios are kept whole: frames of one drive look alike, and weights chosen on frames of the drive that they were
+trained on would be chosen on what they know by heart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from robosac.executors import make_executor
+from robosac.fingerprint import file_fingerprint, fingerprint
+from robosac.registry.data import open_recording
+from robosac.types import BevGrid, InputError, keyed_rng
+
+if TYPE_CHECKING:
+    from robosac.detectors.bev.training.dataset import CachedFrame
+
+    Scenes = list[list[CachedFrame]]
+
+Log = Callable[[str], None]
+CACHE: Final = Path("runs/cache")
+_SHARE: Final = 5  # one scenario of so many, or one tick, is for validation
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A scenario, or its ticks from one position to before another."""
+
+    scenario: str
+    start: int = 0
+    stop: int | None = None
+
+    def __str__(self) -> str:
+        until = "" if self.stop is None else str(self.stop - 1)
+        return self.scenario if not self.start and self.stop is None else f"{self.scenario}[{self.start}..{until}]"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What of a recording is trained on, validated on and reported on."""
+
+    train: tuple[Piece, ...]
+    validation: tuple[Piece, ...]
+    test: tuple[Piece, ...]
+
+    def __str__(self) -> str:
+        named = {"train on": self.train, "validate on": self.validation, "report on": self.test}
+        return "; ".join(f"{what} {', '.join(map(str, pieces))}" for what, pieces in named.items() if pieces)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """Frames by scene, and what they are, as plain text."""
+
+    train: Scenes
+    validation: Scenes
+    test: Scenes
+    content: str
+
+
+def divide(
+    scenarios: Sequence[str], ticks: Callable[[str], int], *, val: Sequence[str], test: Sequence[str], seed: int
+) -> Parts:
+    """Which scenarios are for what.
+
+    Args:
+        scenarios: names of all.
+        ticks: number of ticks of one.
+        val, test: names asked for. Where `val` is empty, one of five of the others is for validation, drawn by `seed`;
+            of a single one the last fifth of its ticks.
+
+    Raises:
+        InputError: a name is not among them or stands twice, or too little is left.
+    """
+    for name in (*val, *test):
+        if name not in scenarios:
+            raise InputError(f"expected scenarios among {', '.join(scenarios)}, got {name!r}")
+    if twice := sorted({*val} & {*test}):
+        raise InputError(f"expected a scenario under one of --val and --test, got {twice[0]!r} under both")
+    rest = [s for s in scenarios if s not in val and s not in test]
+    if not rest:
+        raise InputError(f"expected a scenario to train on beside those for --val and --test, got none of {scenarios}")
+    reported = tuple(Piece(s) for s in test)
+    if val:
+        return Parts(tuple(Piece(s) for s in rest), tuple(Piece(s) for s in val), reported)
+    if len(rest) == 1:
+        n = ticks(rest[0])
+        if n < 2:
+            raise InputError(f"expected two ticks or more to train and validate on, got {n} in {rest[0]}")
+        cut = n - max(n // _SHARE, 1)
+        return Parts((Piece(rest[0], 0, cut),), (Piece(rest[0], cut),), reported)
+    order = [rest[int(i)] for i in keyed_rng(seed, "train", "split").permutation(len(rest))]
+    chosen = set(order[: max(len(rest) // _SHARE, 1)])
+    kept = tuple(Piece(s) for s in rest if s not in chosen)
+    return Parts(kept, tuple(Piece(s) for s in rest if s in chosen), reported)
+
+
+def recorded_set(
+    name: str,
+    grid: BevGrid,
+    *,
+    comm_range_m: float,
+    val: Sequence[str] = (),
+    test: Sequence[str] = (),
+    seed: int = 0,
+    jobs: int | None = None,
+    cache: Path = CACHE,
+    log: Log = print,
+) -> TrainingSet:
+    """The frames of a recording, every agent in turn the ego, rasterised on `grid` and kept in `cache`.
+
+    Raises:
+        InputError: the name is none of a recording, or it holds too little; says what to do.
+    """
+    from robosac.detectors.bev.training.dataset import load_scene
+
+    recording = open_recording(name)
+    parts = divide(list(recording.scenarios()), lambda s: len(recording.ticks(s)), val=val, test=test, seed=seed)
+    log(f"{name}: {parts}")
+    every = (*parts.train, *parts.validation, *parts.test)
+    places = {piece: cache / "recorded" / f"{_key(recording.root, piece, grid, comm_range_m)}.npz" for piece in every}
+    work = [(name, piece, grid, comm_range_m, place) for piece, place in places.items() if not place.exists()]
+    for done, _ in enumerate(make_executor(jobs).run(_read, work), start=1):
+        log(f"read {done} of {len(work)} scenarios")
+    train, validation, tested = (
+        [load_scene(places[p]) for p in some] for some in (parts.train, parts.validation, parts.test)
+    )
+    for what, scenes in (("train", train), ("validate", validation)):
+        if not any(scenes):
+            raise InputError(f"expected frames to {what} on in {name}, got none; look at it with robosac data inspect")
+    return TrainingSet(train, validation, tested, f"{name} {parts} {fingerprint(*(p.stem for p in places.values()))}")
+
+
+def _key(root: Path, piece: Piece, grid: BevGrid, comm_range_m: float) -> str:
+    """Identifies what the cached frames of a piece depend on."""
+    from robosac.detectors.bev.training.recorded import cache_key
+
+    inside = root / piece.scenario
+    return cache_key([file_fingerprint(inside if inside.is_dir() else root), str(piece), comm_range_m], grid)
+
+
+def _read(job: tuple[str, Piece, BevGrid, float, Path]) -> None:
+    from robosac.data.dataset import EACH, DataSet
+    from robosac.detectors.bev.training.dataset import save_scene
+    from robosac.detectors.bev.training.recorded import cache_recorded
+
+    name, piece, grid, comm_range_m, place = job
+    data = DataSet(
+        open_recording(name),
+        scenarios=(piece.scenario,),
+        start=piece.start,
+        stop=piece.stop,
+        ego=EACH,
+        comm_range_m=comm_range_m,
+    )
+    save_scene(place, [cache_recorded(frame, truth, grid) for frame, truth in data])
