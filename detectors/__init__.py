@@ -22,6 +22,7 @@ SHIPPED: Final = {
     "mean-unbounded": "mean fusion, features in [0, inf)",
     "max-unbounded": "max fusion, features in [0, inf)",
     "attention-unbounded": "attention fusion, features in [0, inf)",
+    "road-mean": "mean fusion, features in [0, 1), +-76.8 x +-38.4 m: for recordings",
 }
 
 

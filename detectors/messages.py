@@ -5,12 +5,14 @@ A defended frame never fails here: the gate leaves out what does not fit and rep
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from robosac.types import Array, Codec, Id, InputError, Message, Subset
+from robosac.boxes import invert_pose
+from robosac.capabilities import Claim
+from robosac.types import Array, Codec, Id, InputError, Message, Request, Subset
 
 
 def by_sender(ego: Id, codec: Codec, messages: Sequence[Message]) -> dict[Id, Message]:
@@ -32,6 +34,15 @@ def check_names(ego: Id, senders: Sequence[Id]) -> None:
         raise InputError(f"expected one message of each teammate, got several from {doubled}; choose one of each first")
     if ego in senders:
         raise InputError(f"expected messages of teammates only, got one of the ego {ego!r}")
+
+
+def claims_of(to: Request, received: Mapping[Id, Message]) -> dict[Id, Claim]:
+    """What messages claim beside their payloads."""
+    ego_T_world = invert_pose(to.world_T_ego)
+    return {
+        i: Claim(ego_T_world @ np.asarray(m.world_T_payload, np.float64), (to.t_ns - m.sensed_ns) / 1e9)
+        for i, m in received.items()
+    }
 
 
 def check_known(ids: Sequence[Id], subsets: Iterable[Subset]) -> None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from robosac.capabilities import Contribution
+import numpy as np
+
+from robosac.capabilities import Claim, Contribution
 from robosac.detectors.messages import check_known
 from robosac.types import Detections, Id, Subset
 
 
 class SubsetSession:
-    """One ego, one frame. Implements `robosac.types.Session` and `robosac.capabilities.Contributing`.
+    """One ego, one frame. Implements `robosac.types.Session` and `robosac.capabilities.Contributing` and `Solo`.
 
-    A detector's own session adds `_decode` and `_contribution`; both are only asked for teammates with a message.
+    A detector's own session adds `_decode`, `_contribution` and `_solo`; they are only asked for teammates with a
+    message.
     """
 
-    def __init__(self, ids: Sequence[Id]) -> None:
-        self._ids = tuple(ids)
+    def __init__(self, claims: Mapping[Id, Claim]) -> None:
+        """`claims` are those of the teammates with a message, in a fixed order."""
+        self._ids, self._claims = tuple(claims), claims
         self._done: dict[Subset, Detections] = {}
+        self._shown: dict[Id, Detections] = {}
 
     @property
     def ids(self) -> Sequence[Id]:
@@ -46,6 +51,28 @@ class SubsetSession:
         check_known(self._ids, [frozenset({teammate})])
         return self._contribution(1 + self._ids.index(teammate))
 
+    def solo(self, teammates: Sequence[Id]) -> list[Detections]:
+        """What the messages of these teammates show, each for itself, in the ego's frame; each is decoded once.
+
+        Raises:
+            InputError: if nothing came from one of them.
+        """
+        check_known(self._ids, [frozenset(teammates)])
+        new = [i for i in dict.fromkeys(teammates) if i not in self._shown]
+        if new:
+            found = self._solo([1 + self._ids.index(i) for i in new])
+            self._shown.update(zip(new, map(_sound, found), strict=True))
+        return [self._shown[i] for i in teammates]
+
+    def claim(self, teammate: Id) -> Claim:
+        """What a teammate's message claims beside its payload.
+
+        Raises:
+            InputError: if nothing came from it.
+        """
+        check_known(self._ids, [frozenset({teammate})])
+        return self._claims[teammate]
+
     def _decode(self, subsets: Sequence[Subset]) -> Sequence[Detections]:
         """The results of different subsets."""
         raise NotImplementedError
@@ -53,3 +80,14 @@ class SubsetSession:
     def _contribution(self, row: int) -> Contribution:
         """Row 0 is the ego, the others are `ids` in their order."""
         raise NotImplementedError
+
+    def _solo(self, rows: Sequence[int]) -> Sequence[Detections]:
+        """What the messages in these rows show by themselves, in the ego's frame; `ids` begin with row 1."""
+        raise NotImplementedError
+
+
+def _sound(found: Detections) -> Detections:
+    """Without boxes and scores that are not finite, which absurd payloads and poses can make."""
+    kept = np.isfinite(found.boxes).all(axis=1) & np.isfinite(found.scores)
+    score_map = None if found.score_map is None else np.nan_to_num(found.score_map, posinf=0.0, neginf=0.0)
+    return Detections(found.boxes[kept], found.scores[kept], score_map)

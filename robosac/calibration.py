@@ -315,6 +315,8 @@ def fit(
     needed = frames_needed(alpha, confidence)
     fitted: dict[str, Thresholds] = {}
     for name, by_size in scores.items():
+        if not by_size and len(scores) > 1:  # it says nothing of this detector
+            continue
         enough = {size: values for size, values in sorted(by_size.items()) if len(values) >= needed}
         if not enough:
             most = max((len(v) for v in by_size.values()), default=0)

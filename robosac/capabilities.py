@@ -6,7 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from robosac.types import Array, Bool, Detections, Detector, Float32, Id, Message, Request, Session, Subset, View
+from robosac.types import (
+    Array,
+    Bool,
+    Detections,
+    Detector,
+    Float32,
+    Float64,
+    Id,
+    Message,
+    Request,
+    Session,
+    Subset,
+    View,
+)
 
 Outputs: TypeAlias = Mapping[str, Array]  # a model's raw outputs by name
 
@@ -40,6 +53,47 @@ class Contributing(Session, Protocol):
 
         Raises:
             InputError: nothing came from that teammate, or the model fuses what is not in the ego's frame.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """What a message claims beside its payload.
+
+    Attributes:
+        ego_T_payload: `(4, 4)`, the frame of the payload in the ego's.
+        age_s: seconds between its scan and the ego's.
+    """
+
+    ego_T_payload: Float64
+    age_s: float
+
+
+@runtime_checkable
+class Solo(Session, Protocol):
+    """A session that tells what each teammate's message shows by itself, as if its sender were the ego."""
+
+    def solo(self, teammates: Sequence[Id]) -> list[Detections]:
+        """What the messages of these teammates show, each for itself: boxes and scores in the ego's frame, best first.
+
+        The detector runs on the message alone, in the frame that its payload is in, and the boxes are brought over by
+        the pose that the message claims. Nothing else of the sender is known, and nothing of the ego is mixed in. What
+        holds the ego's own sensor is the ego and left out. Where the detector has score maps these are brought over,
+        too, and are 0 where the message does not reach.
+
+        No content of a message makes it raise.
+
+        Raises:
+            InputError: nothing came from one of the teammates.
+        """
+        ...
+
+    def claim(self, teammate: Id) -> Claim:
+        """The pose that the message's boxes are brought over by, and its age.
+
+        Raises:
+            InputError: nothing came from that teammate.
         """
         ...
 

@@ -34,7 +34,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"boxes", "capabilities", "feature_scale", "pcd"}),
     frozenset({"visibility"}),
     frozenset({"subsets", "agreement", "certificates"}),
-    frozenset({"consensus", "probing", "trust", "gate", "calibration"}),
+    frozenset({"consensus", "probing", "trust", "gate", "calibration", "poses"}),
     frozenset({"defenses.protocol"}),
     frozenset({"air"}),
     frozenset({"defenses"}),

@@ -13,7 +13,7 @@ from robosac.detectors.bev.raster import Raster
 from robosac.detectors.bev.session import BevSession
 from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
 from robosac.detectors.bev.weights import load_network
-from robosac.detectors.messages import by_sender
+from robosac.detectors.messages import by_sender, claims_of
 from robosac.types import Message, Request, View
 
 
@@ -48,7 +48,7 @@ class BevDetector(BevModel):
         received = by_sender(to.ego, self.codec, messages)
         poses = planar_batch([relative_planar(to.world_T_ego, m.world_T_payload) for m in received.values()])
         sent = {i: m.payload[FEATURES] for i, m in received.items()}
-        return BevSession(self, raster, own, sent, lambda maps: warp(maps, poses, self.grid))
+        return BevSession(self, raster, own, sent, claims_of(to, received), lambda maps: warp(maps, poses, self.grid))
 
     def in_ego_frame(self) -> EgoFrameDetector:
         """The same detector with the warp on the sender's side, for attacks after warping (see `EgoFrameDetector`)."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from robosac.detectors.bev.model import FEATURES, BevModel
 from robosac.detectors.bev.session import BevSession
 from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
-from robosac.detectors.messages import by_sender
+from robosac.detectors.messages import by_sender, claims_of
 from robosac.types import BevGrid, Codec, InputError, Message, Request, View
 
 VALID: Final = "valid"
@@ -93,5 +93,5 @@ class EgoFrameDetector:
             return sent * valid, valid
 
         raster = self.inner.raster(ego.points)
-        sent = {i: m.payload[FEATURES] for i, m in received.items()}
-        return BevSession(self.inner, raster, self.inner.features(raster), sent, bring)
+        sent = {i: m.payload[FEATURES] * m.payload[VALID] for i, m in received.items()}
+        return BevSession(self.inner, raster, self.inner.features(raster), sent, claims_of(to, received), bring)

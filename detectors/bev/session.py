@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from robosac.capabilities import Contribution
+from robosac.boxes import pose_xyz_rpy
+from robosac.capabilities import Claim, Contribution
 from robosac.detectors.bev.decode import box_maps, decode
 from robosac.detectors.bev.model import FEATURES, BevModel
 from robosac.detectors.bev.network import HEAT
 from robosac.detectors.bev.raster import Raster
+from robosac.detectors.bev.warp import planar, planar_batch, warp
 from robosac.detectors.messages import check_known
 from robosac.detectors.session import SubsetSession
+from robosac.detectors.solo import brought
 from robosac.types import Array, Detections, Id, InputError, Subset
 
 Bring: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Sent maps `(A, 32, H, W)` -> those maps in the ego's frame, and their validity `(A, 1, H, W)` of 0 and 1."""
 _HUGE = np.float32(1e6)
+_ODD = 0.2  # radians between the axes of two frames, modulo a quarter
 
 
 class BevSession(SubsetSession):
-    """Implements `robosac.capabilities.BoxDifferentiable` and `Contributing`; see `BevDetector.open`."""
+    """Implements `robosac.capabilities.BoxDifferentiable`, `Contributing` and `Solo`; see `BevDetector.open`."""
 
-    def __init__(self, model: BevModel, raster: Raster, own: Tensor, sent: Mapping[Id, Array], bring: Bring) -> None:
+    def __init__(
+        self,
+        model: BevModel,
+        raster: Raster,
+        own: Tensor,
+        sent: Mapping[Id, Array],
+        claims: Mapping[Id, Claim],
+        bring: Bring,
+    ) -> None:
         """
         Args:
             raster: the ego's.
@@ -34,10 +47,12 @@ class BevSession(SubsetSession):
             sent: teammate -> its map `(32, H, W)` float32, as it was sent. Values beyond +-1e6, which no encoder
                 makes, are clipped: subsets share products, and an overflow in one would reach subsets that the sender
                 is not in.
+            claims: what their messages claim.
             bring: how maps come to the ego's frame.
         """
-        super().__init__(list(sent))
+        super().__init__(claims)
         self._model, self._raster, self._own, self._bring = model, raster, own, bring
+        self._poses = planar_batch([planar(claims[i].ego_T_payload) for i in sent])
         maps = [torch.from_numpy(np.clip(m, -_HUGE, _HUGE)) for m in sent.values()]
         self._sent = (torch.stack(maps) if maps else torch.zeros(0, *model.shape)).to(model.device)
         with torch.no_grad():
@@ -93,3 +108,32 @@ class BevSession(SubsetSession):
     def _contribution(self, row: int) -> Contribution:
         features, valid = self._maps[row].cpu().numpy().copy(), self._valid[row, 0].cpu().numpy() > 0
         return Contribution(features={FEATURES: features}, valid=valid)
+
+    def _solo(self, rows: Sequence[int]) -> Sequence[Detections]:
+        """Each map fused with nothing and decoded at its sender's place.
+
+        Its axes are the sender's own, unless these are at an odd angle to the ego's, as a road-side unit's are: then
+        they are turned to the ego's by the least turn. The head knows egos that drive along their roads, and in other
+        frames it takes headings for those of the frame (`python -m benchmarks.solo`). Where the sender's ground is, no
+        message tells: boxes stand on the ego's, as they do when maps are fused.
+        """
+        poses = self._poses[[r - 1 for r in rows]]
+        odd = torch.remainder(poses[:, 2] + torch.pi / 4, torch.pi / 2) - torch.pi / 4
+        odd = torch.where(odd.abs() > _ODD, odd, 0.0)
+        grid = self._model.grid
+        everywhere, one = self._own.new_ones(1, 1, grid.rows, grid.cols), self._own.new_ones(1, 1)
+        with torch.inference_mode():
+            turns = torch.stack([torch.zeros_like(odd), torch.zeros_like(odd), odd], dim=1)
+            turned, _ = warp(self._sent[[r - 1 for r in rows]], turns, grid)
+            fused = [self._model.network.fusion(m[None], everywhere, one) for m in turned]
+            output = self._model.network.head(torch.cat(fused).contiguous(memory_format=torch.channels_last))
+            found = decode(output, grid, np.zeros(3), self._model.header.decode)
+        return [self._on_ground(d, p.tolist()) for d, p in zip(found, poses - turns, strict=True)]
+
+    def _on_ground(self, found: Detections, pose: list[float]) -> Detections:
+        x, y, yaw = pose
+        moved = brought(found, pose_xyz_rpy(x, y, 0.0, yaw_rad=yaw), self._model.grid)
+        boxes = moved.boxes.copy()
+        a, b, c = self._raster.plane
+        boxes[:, 2] += a + b * boxes[:, 0] + c * boxes[:, 1]
+        return replace(moved, boxes=boxes)

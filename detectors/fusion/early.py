@@ -17,8 +17,9 @@ from robosac.boxes import invert_pose, transform_points
 from robosac.capabilities import Contribution, Outputs
 from robosac.detectors.fusion.base import PerVehicle
 from robosac.detectors.fusion.callables import best_first, empty, found_by, own_body
-from robosac.detectors.messages import by_sender
+from robosac.detectors.messages import by_sender, claims_of
 from robosac.detectors.session import SubsetSession
+from robosac.detectors.solo import brought
 from robosac.errors import warn
 from robosac.types import (
     Array,
@@ -84,7 +85,7 @@ class EarlyFusion(PerVehicle):
             InputError: if a message does not fit the codec, two come from one sender, or one from the ego.
         """
         received = by_sender(ego.id, self.codec, messages)
-        return EarlySession(self, ego.points, {i: in_ego_frame(m, to.world_T_ego) for i, m in received.items()})
+        return EarlySession(self, ego.points, to, received)
 
     def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
         """Boxes and scores of these agents' points; see `robosac.capabilities.Verifiable`."""
@@ -106,6 +107,15 @@ class EarlyFusion(PerVehicle):
     def _best(self, boxes: Float32, scores: Float32) -> Detections:
         return Detections(*best_first(boxes, scores, min_score=self.min_score, most=len(scores)))
 
+    def shown_by(self, message: Message, world_T_ego: Float64) -> Detections:
+        """What `detect` finds in the points of one message, in its own frame, brought to the ego's.
+
+        An error is a warning and an empty result.
+        """
+        found = self._found_together(np.asarray(message.payload[POINTS]))
+        pose = invert_pose(world_T_ego) @ message.world_T_payload
+        return brought(Detections(found.boxes, found.scores), pose, None, keep_own_body=self.keep_own_body)
+
     def _found_together(self, points: Array) -> Detections:
         try:
             boxes, scores = found_by(self.detect, points, name=self.name)
@@ -122,11 +132,12 @@ def in_ego_frame(message: Message, world_T_ego: Float64) -> Float32:
 
 
 class EarlySession(SubsetSession):
-    """Implements `robosac.capabilities.RawSession` and `Contributing`. All points are in the ego's frame already."""
+    """Implements `robosac.capabilities.RawSession`, `Contributing` and `Solo`."""
 
-    def __init__(self, detector: EarlyFusion, own: Float32, received: Mapping[Id, Float32]) -> None:
-        super().__init__(list(received))
-        self._detector, self._points = detector, [own, *received.values()]
+    def __init__(self, detector: EarlyFusion, own: Float32, to: Request, received: Mapping[Id, Message]) -> None:
+        super().__init__(claims_of(to, received))
+        self._detector, self._messages, self._world_T_ego = detector, list(received.values()), to.world_T_ego
+        self._points = [own, *(in_ego_frame(m, to.world_T_ego) for m in self._messages)]
 
     def _decode(self, subsets: Sequence[Subset]) -> Sequence[Detections]:
         own, *others = self._points
@@ -137,6 +148,9 @@ class EarlySession(SubsetSession):
 
     def _contribution(self, row: int) -> Contribution:
         return Contribution(points=self._points[row])
+
+    def _solo(self, rows: Sequence[int]) -> Sequence[Detections]:
+        return [self._detector.shown_by(self._messages[row - 1], self._world_T_ego) for row in rows]
 
     def outputs(self, subset: Subset) -> Outputs:
         """Boxes and scores of a subset."""

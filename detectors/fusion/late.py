@@ -15,11 +15,11 @@ from typing import Final, Literal
 import numpy as np
 
 from robosac.boxes import invert_pose, nms_bev, transform_boxes
-from robosac.capabilities import Contribution, Outputs
+from robosac.capabilities import Claim, Contribution, Outputs
 from robosac.detectors.fusion.base import PerVehicle
 from robosac.detectors.fusion.callables import best_first, found_by, own_body
 from robosac.detectors.fusion.merge import Overlaps, rank, survivors, wbf_bev, weighted
-from robosac.detectors.messages import by_sender
+from robosac.detectors.messages import by_sender, claims_of
 from robosac.detectors.session import SubsetSession
 from robosac.types import (
     Codec,
@@ -125,7 +125,7 @@ class LateFusion(PerVehicle):
         """
         received = by_sender(ego.id, self.codec, messages)
         moved = {i: self.in_ego_frame(m, to.world_T_ego) for i, m in received.items()}
-        return LateSession(self, self.alone(ego), moved)
+        return LateSession(self, self.alone(ego), moved, claims_of(to, received))
 
     def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
         """Boxes and scores of these agents from their points, fused at once; see `robosac.capabilities.Verifiable`."""
@@ -140,14 +140,16 @@ class LateFusion(PerVehicle):
 
 
 class LateSession(SubsetSession):
-    """Implements `robosac.capabilities.RawSession` and `Contributing`.
+    """Implements `robosac.capabilities.RawSession`, `Contributing` and `Solo`.
 
     All boxes are in the ego's frame already, ranked by score (equal ones: the ego's first, then by name), with the
     pairs that overlap; a subset is a suppression among its own.
     """
 
-    def __init__(self, detector: LateFusion, own: Found, received: Mapping[Id, Found]) -> None:
-        super().__init__(list(received))
+    def __init__(
+        self, detector: LateFusion, own: Found, received: Mapping[Id, Found], claims: Mapping[Id, Claim]
+    ) -> None:
+        super().__init__(claims)
         self._wbf = detector.merge == "wbf"
         self._parts = [own, *received.values()]
         order = rank(np.concatenate([s for _, s in self._parts]))
@@ -162,6 +164,10 @@ class LateSession(SubsetSession):
 
     def _contribution(self, row: int) -> Contribution:
         return Contribution(detections=Detections(*self._parts[row]))
+
+    def _solo(self, rows: Sequence[int]) -> Sequence[Detections]:
+        """Its boxes are what a message shows."""
+        return [Detections(*self._parts[row]) for row in rows]
 
     def outputs(self, subset: Subset) -> Outputs:
         """Boxes and scores of a subset."""

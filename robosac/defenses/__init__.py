@@ -3,6 +3,18 @@
 from robosac.defenses.baselines import EgoOnly, NoDefense, Oracle
 from robosac.defenses.certified import Certified
 from robosac.defenses.plans import Known, PaperKnown, PaperUnknown, Unknown
+from robosac.defenses.pose_checked import PoseChecked
 from robosac.defenses.robosac import Robosac
 
-__all__ = ["Certified", "EgoOnly", "Known", "NoDefense", "Oracle", "PaperKnown", "PaperUnknown", "Robosac", "Unknown"]
+__all__ = [
+    "Certified",
+    "EgoOnly",
+    "Known",
+    "NoDefense",
+    "Oracle",
+    "PaperKnown",
+    "PaperUnknown",
+    "PoseChecked",
+    "Robosac",
+    "Unknown",
+]

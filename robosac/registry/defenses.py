@@ -21,7 +21,17 @@ from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.building import made, pick, settings_of
 from robosac.calibration import Statistic, WithEgo
 from robosac.certificates import Nearby, Overlap
-from robosac.defenses import Certified, EgoOnly, Known, NoDefense, PaperKnown, PaperUnknown, Robosac, Unknown
+from robosac.defenses import (
+    Certified,
+    EgoOnly,
+    Known,
+    NoDefense,
+    PaperKnown,
+    PaperUnknown,
+    PoseChecked,
+    Robosac,
+    Unknown,
+)
 from robosac.defenses.protocol import Calibrated, Defense
 from robosac.evaluation.play import Policy, all_honest, oracle
 from robosac.registry.settings import CONFIGS
@@ -31,15 +41,22 @@ FOLDER: Final = CONFIGS / "defenses"
 DEFENSES: Final[dict[str, type[Any]]] = {
     "robosac": Robosac,
     "certified": Certified,
+    "pose-checked": PoseChecked,
     "none": NoDefense,
     "ego-only": EgoOnly,
 }
 PARTS: Final[Mapping[str, Mapping[str, type[Any]]]] = {  # name of a setting -> kinds of what it holds
     "plan": {"known": Known, "unknown": Unknown, "paper_known": PaperKnown, "paper_unknown": PaperUnknown},
+    "inner": {"robosac": Robosac, "none": NoDefense},
     "agreement": {"box_jaccard": BoxJaccard, "score_map": ScoreMapOverlap, "seen_score_map": SeenScoreMap},
     "tolerance": {"overlap": Overlap, "nearby": Nearby},
 }
 EVALUATION_ALONE: Final[Mapping[str, Callable[[], Policy]]] = {"oracle": oracle, "all-honest": all_honest}
+
+
+# kinds whose statistics are of frames with noisy poses and late messages: they are calibrated by name, with
+# --pose-noise and --delay, since limits from exact frames would refuse honest traffic
+NOISY_FRAMES: Final = frozenset({"pose-checked"})
 
 
 class DefensePreset(BaseModel):
@@ -86,6 +103,7 @@ class DefensePreset(BaseModel):
         if not isinstance(value, dict):
             raise InputError(f"expected {name} to be a mapping with a `kind`, got {value!r}")
         settings = {k: v for k, v in value.items() if k != "kind"}
+        settings |= {k: self._part(k, v, n_attackers, trials) for k, v in settings.items() if k in PARTS}
         kind = pick(f"{name} to have a `kind`,", PARTS[name], value.get("kind"))
         return made(str(value["kind"]), kind, {**settings, **self._told(kind, settings, n_attackers, trials)})
 
@@ -130,13 +148,13 @@ def open_defense(name: str, *, attackers: int | None = None) -> Defense:
 
 
 def statistics_of(names: Sequence[str] = ()) -> list[Statistic]:
-    """What the defences of these presets ask of honest frames, each once; without a name, every preset there is and
-    every measure of agreement there is.
+    """What the defences of these presets ask of honest frames, each once; without a name, every preset there is, but
+    for those of `NOISY_FRAMES`, and every measure of agreement there is.
     """
     asked: dict[str, Statistic] = {}
     if not names:
         asked |= {s.name: s for s in (WithEgo(measure()) for measure in PARTS["agreement"].values())}
-        names = [name for name in defense_names() if defense_preset(name).kind not in EVALUATION_ALONE]
+        names = [n for n in defense_names() if defense_preset(n).kind not in (*EVALUATION_ALONE, *NOISY_FRAMES)]
     for name in names:
         defense = open_defense(name, attackers=1)
         asked |= {s.name: s for s in (defense.statistics() if isinstance(defense, Calibrated) else ())}

@@ -156,13 +156,11 @@ def shrunk(root: Path, case: Case, half: tuple[float, float] = HALF, pillar_m: f
     wide = config["cav_lidar_range"] if "cav_lidar_range" in config else config["preprocess"]["cav_lidar_range"]
     small = [-half[0], -half[1], wide[2], half[0], half[1], wide[5]]
     _replace(config, list(wide), small)
-    if pillar_m is not None:
-        return coarser(config, pillar_m)
     for sized in _sized(config):
         sized["H"], sized["W"] = (round(sized[k] * half[i] / wide[3 + i]) for k, i in (("H", 1), ("W", 0)))
     if case.change is not None:
         case.change(config)
-    return config
+    return config if pillar_m is None else coarser(config, pillar_m)
 
 
 def coarser(config: dict[str, Any], pillar_m: float) -> dict[str, Any]:

@@ -228,6 +228,7 @@ def test_simulated_scenes_are_cached_and_splits_differ(tmp_path: Path) -> None:
 def test_shipped_configurations_are_valid(path: Path) -> None:
     settings = TrainConfig.read(path)
     assert settings.name == path.stem
+    assert settings.name in {*detectors.SHIPPED, "road-large"}
 
 
 def test_wrong_configurations_are_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from robosac.agreement import BoxJaccard, SeenScoreMap
 from robosac.defenses import EgoOnly, Known, NoDefense, Oracle, PaperKnown, PaperUnknown, Robosac, Unknown
 from robosac.registry import defenses as registry
-from robosac.registry.defenses import DefensePreset, defense_names, defense_preset, open_defense, policy
+from robosac.registry.defenses import DefensePreset, defense_names, defense_preset, open_defense, policy, statistics_of
 from robosac.registry.settings import plain
 from robosac.types import InputError
 
@@ -28,7 +28,7 @@ def test_the_shipped_presets(name, plan, agreement, threshold):
 
 def test_one_name_means_one_policy():
     names = ["all-honest", "certified-1", "certified-2", "ego-only", "none", "oracle", "paper", "paper-probing"]
-    names += ["robosac", "robosac-known"]
+    names += ["robosac", "robosac-known", "robosac-poses", "robosac-poses-strict"]
     assert defense_names() == names
     assert [policy(name).name for name in names] == names and all(defense_preset(name).source for name in names)
 
@@ -70,7 +70,10 @@ GOOD = {"kind": "robosac", "source": "somewhere, section 1", "plan": {"kind": "u
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "krum"}, "defence to have a `kind`, one of robosac, certified, none, ego-only; got 'krum'"),
+        (
+            {"kind": "krum"},
+            "defence to have a `kind`, one of robosac, certified, pose-checked, none, ego-only; got 'krum'",
+        ),
         ({"plan": {"kind": "guess"}}, "plan to have a `kind`, one of known"),
         ({"plan": {}}, "plan to have a `kind`"),
         ({"plan": "known"}, "plan to be a mapping with a `kind`, got 'known'"),
@@ -102,3 +105,9 @@ def test_settings_become_plain_json():
     made = plain(policy("robosac-known").make(1))
     assert json.loads(json.dumps(made)) == made
     assert made["plan"] == {"kind": "Known", "attackers": 1, "ratio": None, "budget": 32}
+
+
+def test_limits_of_poses_are_asked_for_by_name_since_they_need_noisy_frames():
+    everything = {s.name for s in statistics_of()}
+    asked = {s.name for s in statistics_of(["robosac-poses"])}
+    assert not any(name.startswith("pose-gain") for name in everything) and len(asked - everything) == 2

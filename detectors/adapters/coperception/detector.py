@@ -35,7 +35,7 @@ from robosac.detectors.adapters.coperception.models import (
 from robosac.detectors.adapters.coperception.session import CoperceptionSession, Reading
 from robosac.detectors.checkpoints import calibration_named, load_all
 from robosac.detectors.device import usable_device
-from robosac.detectors.messages import by_sender, check_names, checked
+from robosac.detectors.messages import by_sender, check_names, checked, claims_of
 from robosac.types import Array, BevGrid, Codec, Frame, InputError, Message, Request, View
 
 _INF = float("inf")
@@ -188,7 +188,16 @@ class CoperceptionDetector:
         encoding = self.model.encode(bev_of(ego, self.layout))
         absent = self._absent if self.model.attends else None
         forward = EgoForward(self.model, ego.id, encoding, absent, self.inference)
-        return CoperceptionSession(self.model, forward, self._reading(ego), to.world_T_ego, sent, poses)
+        return CoperceptionSession(
+            self.model,
+            forward,
+            self._reading(ego),
+            to.world_T_ego,
+            sent,
+            poses,
+            claims_of(to, received),
+            lambda: self._empty.layers,
+        )
 
     def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:
         """Raw outputs `loc`, `cls` of the ego in one forward of the model as it is, all other slots empty.
@@ -256,8 +265,12 @@ class CoperceptionDetector:
     @cached_property
     def _absent(self) -> Encoding:
         """What an empty slot gives, which When2com listens to as well."""
-        whole = self.model.encode(np.zeros(self.layout.shape, np.float32))
-        return replace(whole, layers=(), query=None)
+        return replace(self._empty, layers=(), query=None)
+
+    @cached_property
+    def _empty(self) -> Encoding:
+        """What a raster without points gives."""
+        return self.model.encode(np.zeros(self.layout.shape, np.float32))
 
     def _reading(self, ego: View) -> Reading:
         return Reading(self.layout, self.decode, self.layout.z_range_of(ego.kind)[0])

@@ -14,7 +14,7 @@ coperception's own forwards fuse and decode every agent for every agent. What re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -68,6 +68,19 @@ class EgoForward:
         warped = [received[i].warped for i in sorted(received)]
         fused = self._fused(warped)
         return self._model.heads(self._model.decoded(self._encoding.layers, fused))
+
+    def alone(self, features: Tensor, empty: Callable[[], Sequence[Tensor]]) -> dict[str, Tensor]:
+        """Raw outputs of an agent of whom nothing is known but the `features` that it sent, fused with nobody.
+
+        When2com's is decoded without its attention, whose query no message holds.
+        """
+        model = self._model
+        own = model.received(features)
+        layers = [*empty()]
+        layers[model.layer :] = model.coarser(torch.flip(own, (1,)), layers[model.layer :])
+        weighs_itself = model.attends or model.kind in ("v2v", "disco")  # and, being the only one, in full
+        fused = own if weighs_itself else model.fused(own, ())
+        return model.heads(model.decoded(layers, fused))
 
     def _fused(self, warped: Sequence[Tensor]) -> Tensor:
         if self._model.kind == "disco":

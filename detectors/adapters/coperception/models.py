@@ -41,6 +41,7 @@ LONE: Final = {  # models that fuse nothing
 _BASE: Final = "FusionBase"  # a user's own subclass of it is wrapped like MeanFusion
 INFERENCES: Final = ("softmax", "argmax_test", "activated")
 CHANNELS: Final = (32, 64, 128, 256, 512)  # of the encoder's five layers, each half as wide and high as the one before
+_PLAIN: Final = 3  # from this layer on an encoder's layer is two convolutions of the one before, and nothing else
 FEATURES: Final = "features"
 KEY: Final = "key"
 TRACES: Final = ("tg_agent", "neighbor_feat_list", "num_agent")  # what a forward leaves on the instance
@@ -205,6 +206,23 @@ class Model:
             yield taken
         finally:
             handle.remove()
+
+    def coarser(self, features: Tensor, layers: Sequence[Tensor]) -> list[Tensor]:
+        """The layers from the sent one, `features (C, H, W)`, on: each coarser one is made of the one before.
+
+        Where this encoder does not show how, they are those of `layers`.
+        """
+        made, encoder = [features[None]], self.module.u_encoder
+        for number, given in enumerate(layers[1:], self.layer + 1):
+            steps = [getattr(encoder, f"{part}{number}_{k}", None) for k in (1, 2) for part in ("conv", "bn")]
+            if number < _PLAIN or None in steps:
+                made.append(given)
+                continue
+            x = made[-1]
+            for conv, norm in (steps[:2], steps[2:]):
+                x = functional.relu(norm(conv(x)))  # type: ignore[misc]
+            made.append(x)
+        return made
 
     def received(self, features: Tensor) -> Tensor:
         """The map `(C, H, W)` that is fused, turned as fusion wants it, of the `features` somebody sent."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robosac import progress
-from robosac.capabilities import Contribution, Outputs
+from robosac.capabilities import Claim, Contribution, Outputs
 from robosac.detectors.adapters.coperception.decode import DecodeConfig, class_logits, decode
 from robosac.detectors.adapters.coperception.fusion import EgoForward, Ready
 from robosac.detectors.adapters.coperception.layout import Layout, relative
@@ -18,6 +18,7 @@ from robosac.detectors.adapters.coperception.models import FEATURES, Model
 from robosac.detectors.adapters.coperception.patches import frozen
 from robosac.detectors.messages import check_known
 from robosac.detectors.session import SubsetSession
+from robosac.detectors.solo import brought
 from robosac.types import Detections, Float32, Float64, Id, InputError, Subset
 
 _WHOLE = 0.999  # what is left of a map of ones where all that was read is on the sender's map
@@ -36,7 +37,7 @@ class Reading:
 
 
 class CoperceptionSession(SubsetSession):
-    """Implements `robosac.capabilities.Differentiable`, `RawSession` and `Contributing`.
+    """Implements `robosac.capabilities.Differentiable`, `RawSession`, `Contributing` and `Solo`.
 
     Made by `CoperceptionDetector.open`.
     """
@@ -49,11 +50,15 @@ class CoperceptionSession(SubsetSession):
         world_T_ego: Float64,
         sent: Mapping[Id, Mapping[str, Tensor]],
         poses: Mapping[Id, Float64],
+        claims: Mapping[Id, Claim],
+        empty: Callable[[], Sequence[Tensor]],
     ) -> None:
-        """`sent` and `poses`, `world_T_sender (4, 4)` as claimed, by teammate in the order of names."""
-        super().__init__(list(sent))
+        """`sent`, `poses`, `world_T_sender (4, 4)` as claimed, and `claims` by teammate in the order of names; `empty`
+        gives the layers of a scan without points.
+        """
+        super().__init__(claims)
         self._model, self._forward, self._reading = model, forward, reading
-        self._sent = sent
+        self._sent, self._empty = sent, empty
         self._poses = {i: (relative(poses[i], world_T_ego), relative(world_T_ego, poses[i])) for i in sent}
         with torch.no_grad():
             self._received = {i: self._ready(i, sent[i]) for i in self.ids}
@@ -108,6 +113,20 @@ class CoperceptionSession(SubsetSession):
 
     def _decode(self, subsets: Sequence[Subset]) -> Sequence[Detections]:
         return [self._reading.detections(self._raw(subset)) for subset in subsets]
+
+    def _solo(self, rows: Sequence[int]) -> Sequence[Detections]:
+        """The model run on one message as if it were the ego's.
+
+        A message holds one layer of five, and the decoder reads all: finer layers are those of an empty scan, coarser
+        ones are made of the one sent.
+        """
+        found = []
+        for teammate in (self.ids[row - 1] for row in rows):
+            with torch.no_grad():
+                outputs = self._forward.alone(self._sent[teammate][FEATURES], self._empty)
+            ego_T_sender = self._poses[teammate][1]
+            found.append(brought(self._reading.detections(outputs), ego_T_sender, self._reading.layout.grid))
+        return found
 
     def _contribution(self, row: int) -> Contribution:
         """Maps of the layer that is fused, turned from the model's mirrored plane to ours."""

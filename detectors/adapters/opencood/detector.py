@@ -40,7 +40,7 @@ from robosac.detectors.adapters.opencood.session import OpenCOODSession, as_arra
 from robosac.detectors.adapters.opencood.specs import Spec
 from robosac.detectors.adapters.opencood.views import BatchView, frame_of
 from robosac.detectors.device import usable_device
-from robosac.detectors.messages import by_sender, checked
+from robosac.detectors.messages import by_sender, checked, claims_of
 from robosac.errors import RobosacWarning
 from robosac.fingerprint import code_files
 from robosac.types import Array, BevGrid, Codec, Float32, Float64, Frame, Id, InputError, Message, Request, View
@@ -230,7 +230,7 @@ class OpenCOODDetector:
         poses = [to.world_T_ego, *(m.world_T_payload for m in received.values())]
         priors = [prior_of(ego), *(safe_prior(arrays.get(PRIOR, np.zeros(3))) for arrays in sent)]
         geometry = self._geometry(ego, list(received), poses, priors)
-        return OpenCOODSession(self.engine, self.decoder, list(received), rows, geometry, alone)
+        return OpenCOODSession(self.engine, self.decoder, claims_of(to, received), rows, geometry, alone)
 
     # ---------------------------------------------------------------------------------- robosac.capabilities.Verifiable
     def full(self, ego: View, others: Sequence[View], to: Request, tampered: Sequence[Message] = ()) -> Outputs:

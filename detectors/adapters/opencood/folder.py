@@ -264,3 +264,9 @@ def build_dataset(
             raise InputError(
                 f"expected a configuration for OpenCOOD's dataset, got {type(error).__name__}: {error}"
             ) from error
+        except FileNotFoundError as error:
+            raise InputError(
+                f"expected the files that the configuration names, got {error}; CoAlign's box_align reads boxes of its "
+                "first stage, HEAL's heter.assignment_path which agent is of which kind: their paths are relative to "
+                "the current folder; without box_align poses stay as they are"
+            ) from error

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robosac import progress
-from robosac.capabilities import Contribution, Outputs
+from robosac.capabilities import Claim, Contribution, Outputs
 from robosac.detectors.adapters.opencood.batch import Geometry
 from robosac.detectors.adapters.opencood.contribution import in_ego_frame
 from robosac.detectors.adapters.opencood.decode import Decoder, RawDetections
@@ -17,20 +17,27 @@ from robosac.detectors.adapters.opencood.engine import Engine, Rows
 from robosac.detectors.adapters.opencood.messages import PRIOR, safe_prior
 from robosac.detectors.messages import check_known
 from robosac.detectors.session import SubsetSession
+from robosac.detectors.solo import brought
 from robosac.types import Array, Detections, Id, InputError, Subset
 
 
 class OpenCOODSession(SubsetSession):
-    """Implements `robosac.capabilities.Differentiable`, `RawSession` and `Contributing`.
+    """Implements `robosac.capabilities.Differentiable`, `RawSession`, `Contributing` and `Solo`.
 
     Agents are fused in the order of their ids. Results are `RawDetections`.
     """
 
     def __init__(
-        self, engine: Engine, decoder: Decoder, ids: Sequence[Id], rows: Rows, geometry: Geometry, alone: Rows
+        self,
+        engine: Engine,
+        decoder: Decoder,
+        claims: Mapping[Id, Claim],
+        rows: Rows,
+        geometry: Geometry,
+        alone: Rows,
     ) -> None:
-        """`rows` are those of the sent taps, the ego's and then one of each of `ids`; `alone` the ego's by itself."""
-        super().__init__(ids)
+        """`rows` are those of the sent taps, the ego's and then one each of `claims`; `alone` the ego's by itself."""
+        super().__init__(claims)
         self._engine, self._decoder = engine, decoder
         self._geometry = geometry
         self._sent = rows
@@ -93,6 +100,21 @@ class OpenCOODSession(SubsetSession):
     def _contribution(self, row: int) -> Contribution:
         maps = {name: tensor[row] for name, tensor in self._rows.items()}
         return in_ego_frame(maps, self._geometry.pairwise[row, 0], self._engine.spec, self._decoder.grid)
+
+    def _solo(self, rows: Sequence[int]) -> Sequence[Detections]:
+        """The model run with one message's rows as if they were the ego's, in the frame of its payload."""
+        with torch.no_grad():
+            outputs = [as_arrays(self._run_alone(row)) for row in rows]
+        poses = [self._geometry.pairwise[row, 0] for row in rows]
+        return [brought(self._decoder.decode(o), p, self._decoder.grid) for o, p in zip(outputs, poses, strict=True)]
+
+    def _run_alone(self, row: int) -> Mapping[str, Any]:
+        sent = {
+            name: tensor[row : row + 1].contiguous(memory_format=self._formats[name])
+            for name, tensor in self._sent.items()
+        }
+        geometry = self._geometry.of([row])
+        return self._engine.replay({**sent, **self._engine.derive(sent, geometry)}, geometry)
 
     def _run(self, rows: Rows, geometry: Geometry, subset: Subset) -> Mapping[str, Any]:
         """The model's output for the ego and the agents of a subset, in the order of `ids`, from their rows."""
