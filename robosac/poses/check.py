@@ -19,8 +19,8 @@ from robosac.types import EGO_ALONE, Detections, InputError, Subset
 
 Kind = Literal["fine", "corrected", "refused", "unknown"]
 SHIFT_LIMIT, ELSEWHERE_LIMIT = 12.0, 20.0
-"""Gains that about 2 % of honest teammates exceed, with .2 m and .2 degrees of noise and 100 ms late; for a detector
-that is not calibrated."""
+"""For a detector that is not calibrated. With noise and delay a few per cent of honest teammates exceed them; these are
+mended or unknown, and seldom refused (docs/poses.md)."""
 _SURE: Final = 3.0  # standard deviations from none, from which on a small error is worth mending
 
 
