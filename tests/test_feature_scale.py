@@ -69,7 +69,7 @@ def test_boxes_and_points_are_no_features(kind):
     def nothing(points):
         return np.zeros((0, 7), np.float32), np.zeros(0, np.float32)
 
-    with pytest.raises(InputError, match="expected features .*got 'mine', which sends (boxes and scores|points); give"):
+    with pytest.raises(InputError, match=r"features .*got 'mine', which sends (boxes and scores|points); give the"):
         FeatureScale.measured(kind(nothing, name="mine"), [frame({"ego": [], "a": [(1, 2)]})])
 
 

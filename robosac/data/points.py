@@ -1,8 +1,9 @@
 """Points of a scan from the columns of its file, and what their intensities mean.
 
-Intensities are brought to [0, 1]. Of bytes and 16-bit numbers the type says how, scan by scan. Of others the recording says it, once
-for each kind of agent: the highest value of a few scans, spread over all of it, is at most 1, 255 or 65535. So a
-reading means the same in every scan, dark or bright. Nothing is cut off: what is beyond the scale stays beyond 1.
+Intensities are brought to [0, 1]. Of bytes and 16-bit numbers the type says how, scan by scan. Of others the
+recording says it, once for each kind of agent: the highest value of a few scans, spread over all of it, is at most 1,
+255 or 65535. So a reading means the same in every scan, dark or bright. Nothing is cut off: what is beyond the scale
+stays beyond 1.
 """
 
 from __future__ import annotations

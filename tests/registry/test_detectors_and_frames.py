@@ -248,6 +248,11 @@ def test_disturbed_frames_of_the_simulation():
     assert open_frames("simulated", ToyDetector())[0].index == 0
 
 
+def test_a_relative_module_is_no_name():
+    with pytest.raises(InputError, match="with the module's whole name, got '.mine:detector'"):
+        open_detector(".mine:detector")
+
+
 @pytest.mark.parametrize("noise", ["", "x", "1,2,3", "1,", ",1"])
 def test_a_disturbance_is_one_size_or_two(noise):
     with pytest.raises(InputError, match="expected --pose-noise METRES or METRES,DEGREES, got"):
