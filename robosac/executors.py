@@ -93,9 +93,7 @@ class Processes:
                     "a process was killed, perhaps for want of memory; what was done is kept where the command keeps "
                     "it, run again, with fewer --jobs if need be"
                 ) from error
-            except BaseException:
-                for future in futures:
-                    future.cancel()
+            except BaseException:  # futures that are cancelled here would make the pool's own thread raise
                 for process in list((getattr(pool, "_processes", None) or {}).values()):
                     process.terminate()  # what it does may take minutes, and nobody waits for it any more
                 raise

@@ -22,6 +22,7 @@ Amount: TypeAlias = float | str
 """A number, or a multiple of the standard deviation of the features: `2sd`."""
 UNIT: Final = "sd"
 DIGITS: Final = 4  # of a measured deviation: what is printed is what is used, and the last bits of a sum do not matter
+_NO_FEATURES: Final = frozenset({"boxes", "points"})  # as `robosac.detectors.fusion` calls what it sends
 _MULTIPLE: Final = re.compile(r"\s*((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*sd\s*")
 
 
@@ -48,6 +49,12 @@ def in_words(amount: Amount) -> str:
 def as_multiple(text: str) -> str:
     """One spelling for equal multiples: `2sd` of `2.0 sd`. InputError as `multiple`."""
     return f"{multiple(text)!r}".removesuffix(".0") + UNIT
+
+
+def sends_features(detector: Detector) -> bool:
+    """Whether messages hold features, and not the boxes of late or the points of early fusion: metres and scores have
+    no common deviation."""
+    return not _NO_FEATURES & set(detector.codec.arrays)
 
 
 @dataclass(frozen=True)
@@ -91,8 +98,13 @@ class FeatureScale:
         """The scale of what the teammates of these frames honestly send.
 
         Raises:
-            InputError: nobody sends a float array, or one holds NaN or inf.
+            InputError: boxes or points are sent, nobody sends a float array, or one holds NaN or inf.
         """
+        if not sends_features(detector):
+            raise InputError(
+                f"expected features to measure budgets in {UNIT}, got {detector.name!r}, which sends "
+                f"{' and '.join(detector.codec.arrays)}; give the budget as a number"
+            )
         return FeatureScale.of(
             detector.encode(view, Request.of(frame.ego)) for frame in frames for view in frame.others.values()
         )

@@ -22,7 +22,7 @@ from robosac.types import Array, InputError
 
 _MIB: Final = 1 << 20
 LIMIT: Final = 128 * _MIB  # of a file, and of what it holds once decompressed
-_POINTS_LIMIT: Final = 10_000_000  # whoever reads them takes 16 bytes for each, however few the file does
+POINTS_LIMIT: Final = 10_000_000  # whoever reads them takes 16 bytes for each, however few the file does
 _ASCII_LIMIT: Final = 64 * _MIB  # a digit becomes a number of 8 bytes
 _EXACT_LIMIT: Final = 16 * _MIB  # a line becomes a string
 _HEADER_LIMIT: Final = 8192
@@ -67,8 +67,8 @@ def decode(data: bytes) -> PointCloud:
     header = _header(data)
     body = memoryview(data)[header.start :]
     needed = header.points * header.dtype.itemsize
-    if header.points > _POINTS_LIMIT:
-        raise ValueError(f"{header.points} points are more than {_POINTS_LIMIT}")
+    if header.points > POINTS_LIMIT:
+        raise ValueError(f"{header.points} points are more than {POINTS_LIMIT}")
     if needed > LIMIT:
         raise ValueError(f"{header.points} points of {header.dtype.itemsize} bytes are more than {LIMIT} bytes")
     if header.data == "ascii":

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from robosac.detectors import EarlyFusion, LateFusion
 from robosac.feature_scale import FeatureScale, as_multiple, in_words, multiple
 from robosac.types import InputError, Message
 from tests.toy import ToyDetector, frame
@@ -61,6 +62,15 @@ def test_it_is_what_a_detectors_teammates_send_and_not_the_ego():
     frames = [frame({"ego": [(99, 99)], "a": [(1, 2)], "b": [(5, 6)]}), frame({"ego": []})]
     found = FeatureScale.measured(ToyDetector(), frames)
     assert (found.low, found.high, found.features) == (1, 6, 4)
+
+
+@pytest.mark.parametrize("kind", [LateFusion, EarlyFusion])
+def test_boxes_and_points_are_no_features(kind):
+    def nothing(points):
+        return np.zeros((0, 7), np.float32), np.zeros(0, np.float32)
+
+    with pytest.raises(InputError, match=r"features .*got 'mine', which sends (boxes and scores|points); give the"):
+        FeatureScale.measured(kind(nothing, name="mine"), [frame({"ego": [], "a": [(1, 2)]})])
 
 
 @pytest.mark.parametrize("text", ["2sd", " 2 sd", "2.0sd", "2.sd", "02sd", "20e-1sd"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -10,6 +12,7 @@ import pytest
 from robosac import progress
 from robosac.cli import progress as bars
 from robosac.executors import Executor, Processes, Serial
+from robosac.types import InputError
 
 
 def share() -> float:
@@ -84,6 +87,21 @@ def test_the_board_is_there_wherever_work_is_done(executor: Executor) -> None:
         assert "item" in progress.seen()[1]
     assert seen == [0.0] * 3  # what has come back counts as done, and not twice
     assert progress.seen() == (0.0, "")
+
+
+def refused(item: int) -> int:
+    if item:
+        time.sleep(0.05)
+        return item
+    raise InputError("expected another item")
+
+
+def test_work_that_is_refused_ends_the_others_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", heard.append)  # of the pool's own thread: a traceback to whoever reads
+    with pytest.raises(InputError, match="another item"):
+        list(Processes(jobs=2).run(refused, range(40)))
+    assert not heard
 
 
 def test_a_board_says_units_and_cuts_long_or_foreign_text() -> None:

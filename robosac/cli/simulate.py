@@ -35,6 +35,7 @@ from robosac.data.truth import select
 from robosac.data.write_opv2v import Member, is_written, write_frame
 from robosac.executors import make_executor
 from robosac.files import check_writable, write_whole
+from robosac.pcd import POINTS_LIMIT
 from robosac.simulation import SPLITS, Scenario, SimConfig, Snapshot, scenario
 from robosac.types import Id, InputError
 
@@ -79,6 +80,10 @@ class Simulate:
             raise InputError(f"expected scenes >= 1 and seed >= 0, got {self.scenes} and {self.seed}")
         if not 1 <= self.frame_step <= _LONGEST_STEP:
             raise InputError(f"expected frame_step in 1 to {_LONGEST_STEP}, got {self.frame_step}")
+
+        if self.beams * self.columns > POINTS_LIMIT:
+            rays = f"{self.beams} x {self.columns}"
+            raise InputError(f"expected beams x columns of at most {POINTS_LIMIT:,}, which readers take, got {rays}")
 
     @cached_property
     def config(self) -> SimConfig:

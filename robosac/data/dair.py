@@ -33,7 +33,7 @@ import numpy as np
 from robosac.data import safe
 from robosac.data.labels import LARGEST, VEHICLES, class_of, objects_of, sort_out
 from robosac.data.points import Scales, intensities, points_of
-from robosac.data.recording import AgentInfo, DataError, Objects
+from robosac.data.recording import UNIT_NS, AgentInfo, DataError, Objects
 from robosac.data.rigid import array, numbers, pose_of
 from robosac.types import Array, Float64, Id, InputError, View
 
@@ -139,9 +139,9 @@ class DairV2XC:
     def _t_ns(self, tick: str, agent: Id) -> int:
         pair = self.pairs[tick]
         name = pair.vehicle if agent == VEHICLE else pair.infrastructure
-        micros = str(self._infos[agent].get(name, {}).get("pointcloud_timestamp", ""))
-        if micros.isascii() and micros.isdigit() and len(micros) <= 16:  # microseconds of this era
-            return int(micros) * 1000
+        stamp = str(self._infos[agent].get(name, {}).get("pointcloud_timestamp", ""))
+        if stamp.isascii() and stamp.isdigit() and (len(stamp) <= 16 or len(stamp) in UNIT_NS):
+            return min(int(stamp) * UNIT_NS.get(len(stamp), UNIT_NS[16]), 2**63 - 1)
         # without times both sides of a pair were taken at one moment, by the vehicle's count
         return int(pair.vehicle) * _PERIOD_NS if pair.vehicle.isdigit() and len(pair.vehicle) < 10 else 0
 

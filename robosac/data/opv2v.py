@@ -31,13 +31,12 @@ from robosac.data import safe
 from robosac.data.labels import VEHICLES, union
 from robosac.data.opv2v_files import Said, is_roadside_unit, said
 from robosac.data.points import Scales, floats, intensities, points_of
-from robosac.data.recording import AgentInfo, DataError, Objects
+from robosac.data.recording import UNIT_NS, AgentInfo, DataError, Objects
 from robosac.types import Array, Float64, Id, InputError, View
 
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
 _STAMP: Final = re.compile(r"([0-9]{1,19})\.(yaml|pcd|bin)")
 _ALONE: Final = re.compile(r"[0-9]{1,19}(\D.*\.(?:pcd|bin))")
-_UNIT_NS: Final = {13: 1_000_000, 16: 1000, 19: 1}  # digits of a time since 1970
 _PERIOD_NS: Final = 100_000_000
 _KEPT: Final = 64  # what so many files said; a frame asks for the same ones several times
 
@@ -220,8 +219,8 @@ class OPV2V:
 
     def _t_ns(self, scenario: str, tick: str) -> int:
         """Since 1970 where times are that long, else since the first time of the scenario."""
-        if len(tick) in _UNIT_NS:
-            return min(int(tick) * _UNIT_NS[len(tick)], 2**63 - 1)
+        if len(tick) in UNIT_NS:
+            return min(int(tick) * UNIT_NS[len(tick)], 2**63 - 1)
         if scenario not in self._clocks:
             times = [int(t) for t in self.ticks(scenario)]
             self._clocks[scenario] = times[0], min((b - a for a, b in pairwise(times) if b > a), default=1)

@@ -1,8 +1,9 @@
 """Points of a scan from the columns of its file, and what their intensities mean.
 
-Intensities are brought to [0, 1]. Of bytes and 16-bit numbers the type says how. Of others the recording says it, once
-for each kind of agent: the highest value of a few scans, spread over all of it, is at most 1, 255 or 65535. So a
-reading means the same in every scan, dark or bright. Nothing is cut off: what is beyond the scale stays beyond 1.
+Intensities are brought to [0, 1]. Of bytes and 16-bit numbers the type says how, scan by scan. Of others the
+recording says it, once for each kind of agent: the highest value of a few scans, spread over all of it, is at most 1,
+255 or 65535. So a reading means the same in every scan, dark or bright. Nothing is cut off: what is beyond the scale
+stays beyond 1.
 """
 
 from __future__ import annotations
@@ -36,23 +37,27 @@ class Scales:
 
     scans: Callable[[str], Iterable[Array]]
     _found: dict[str, float] = field(default_factory=dict, init=False)
-    _seen: dict[str, str] = field(default_factory=dict, init=False)
+    _seen: dict[str, dict[str, None]] = field(default_factory=dict, init=False)
 
     def of(self, raw: Array, kind: str) -> Float32:
         """Intensities `(N,)` of a scan, in [0, 1]."""
         name = raw.dtype.str[1:]
         if name in _OF_TYPE:
-            self._seen[kind] = f"{_OF_TYPE[name]:.0f} is 1 ({8 * raw.dtype.itemsize}-bit numbers)"
+            self._say(kind, f"{_OF_TYPE[name]:.0f} is 1 ({8 * raw.dtype.itemsize}-bit numbers)")
             return unit_intensity(raw)
         if kind not in self._found:
-            highest = max((float(r.max()) for r in map(_finite, self.scans(kind)) if r.size), default=0.0)
+            others = (_finite(r) for r in self.scans(kind) if r.dtype.str[1:] not in _OF_TYPE)
+            highest = max((float(r.max()) for r in others if r.size), default=0.0)
             self._found[kind] = next((s for s in _SCALES if highest <= s * _ROUNDING), _SCALES[-1])
-            self._seen[kind] = f"{self._found[kind]:.0f} is 1 (up to {highest:g} in {SAMPLED} scans or fewer)"
+            self._say(kind, f"{self._found[kind]:.0f} is 1 (up to {highest:g} in {SAMPLED} scans or fewer)")
         return unit_intensity(raw, self._found[kind])
 
     def said(self) -> Mapping[str, str]:
         """What was found so far, kind by kind, in words."""
-        return dict(sorted(self._seen.items()))
+        return {kind: "; ".join(texts) for kind, texts in sorted(self._seen.items())}
+
+    def _say(self, kind: str, text: str) -> None:
+        self._seen.setdefault(kind, {})[text] = None
 
 
 def spread(items: Sequence[_T], most: int) -> list[_T]:

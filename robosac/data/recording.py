@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 
 from robosac.types import Float32, Float64, Id, InputError, View
+
+UNIT_NS: Final = {13: 1_000_000, 16: 1000, 19: 1}  # digits of a time since 1970
 
 
 class DataError(InputError):

@@ -181,7 +181,10 @@ class V2XSimPkl:
         what = f"{what}, frame {moment.position}"
         ids = _flat(listed["gt_object_ids"], moment.file, f"gt_object_ids of {what}")
         raw = listed["gt_boxes_global"]
-        boxes = numbers(raw, (len(ids), 10), moment.file, f"gt_boxes_global of {what}") if ids else np.zeros((0, 10))
+        boxes = np.zeros((0, 10))
+        none = raw.size == 0 if isinstance(raw, np.ndarray) else raw in ([], (), None)  # of any shape
+        if ids or not none:
+            boxes = numbers(raw, (len(ids), 10), moment.file, f"gt_boxes_global of {what}")
         kinds = (
             _flat(listed["gt_names"], moment.file, f"gt_names of {what}") if "gt_names" in listed else [""] * len(ids)
         )

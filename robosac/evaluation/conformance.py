@@ -20,7 +20,7 @@ import numpy as np
 from robosac import progress
 from robosac.capabilities import Differentiable, Outputs, RawSession, Verifiable
 from robosac.evaluation.differing import as_outputs, difference, tamper
-from robosac.feature_scale import FeatureScale
+from robosac.feature_scale import FeatureScale, sends_features
 from robosac.gate import Gate
 from robosac.subsets import draw
 from robosac.types import (
@@ -146,13 +146,15 @@ def verify_adapter(
         subsets=tuple(tuple(sorted(s)) for s in subsets),
         checks=tuple(checks),
         bytes_sent={m.sender: m.bytes for m in bench.messages},
-        scale=_scale(bench.messages),
+        scale=_scale(detector, bench.messages),
         trial_ms=trial_ms,
         full_ms=full_ms,
     )
 
 
-def _scale(messages: Sequence[Message]) -> FeatureScale | None:
+def _scale(detector: Detector, messages: Sequence[Message]) -> FeatureScale | None:
+    if not sends_features(detector):
+        return None
     try:
         return FeatureScale.of(messages)
     except InputError:

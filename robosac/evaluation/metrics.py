@@ -247,12 +247,16 @@ _MEANS: dict[str, Callable[[FrameRecord], int]] = {
 }
 
 
-def by_scene(records: Sequence[FrameRecord]) -> dict[str, list[FrameRecord]]:
-    """Records grouped by scenario, scenarios sorted by name: the columns of the bootstrap's weights."""
-    groups: dict[str, list[FrameRecord]] = {name: [] for name in sorted({r.scenario for r in records})}
+def by_scene(records: Sequence[FrameRecord], *, every_ego: bool = False) -> dict[str, list[FrameRecord]]:
+    """Records grouped by scenario, scenarios sorted by name: the columns of the bootstrap's weights.
+
+    `every_ego`: scenarios are named `SCENARIO/EGO` and the egos of one are no independent draws: they see the same
+    streets and objects.
+    """
+    groups: dict[str, list[FrameRecord]] = {}
     for r in records:
-        groups[r.scenario].append(r)
-    return groups
+        groups.setdefault(r.scenario.rpartition("/")[0] if every_ego else r.scenario, []).append(r)
+    return dict(sorted(groups.items()))
 
 
 def summarise(
@@ -262,9 +266,10 @@ def summarise(
     *,
     replicates: int = REPLICATES,
     level: float = LEVEL,
+    every_ego: bool = False,
 ) -> Summary:
-    """One policy's row, with intervals from a bootstrap over scenes."""
-    groups = by_scene(records)
+    """One policy's row, with intervals from a bootstrap over scenes. `every_ego`: as for `by_scene`."""
+    groups = by_scene(records, every_ego=every_ego)
     weights = scene_weights(len(groups), rng, replicates)
     ap = ap_replicates(_matches(groups), weights)
 

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,9 +131,16 @@ class Entry:
 
 
 def make_entry(
-    cell: Cell, found: Sequence[tuple[SceneRef, Done]], *, seed: int = 0, replicates: int = REPLICATES
+    cell: Cell,
+    found: Sequence[tuple[SceneRef, Done]],
+    *,
+    seed: int = 0,
+    replicates: int = REPLICATES,
+    every_ego: bool = False,
 ) -> Entry:
-    """An entry of its scenes: each with its records, or with the reason why there are none. `seed`: of intervals."""
+    """An entry of its scenes: each with its records, or with the reason why there are none. `seed`: of intervals;
+    `every_ego`: scenes are named `SCENARIO/EGO`, and one scenario is one draw.
+    """
     left_out: dict[str, list[str]] = {}
     for ref, done in found:
         if done.cannot is not None:
@@ -143,13 +150,14 @@ def make_entry(
     if not records:
         why = "; ".join(left_out) or "no frames"
         return Entry(cell, (), (), 0.0, None, {}, None, (), 0.0, left_out, labels, (), {}, why)
+    intervals = keyed_rng(seed, "bootstrap")
     return Entry(
         cell,
         records,
         seeds=tuple(ref.seed for ref, done in found for _ in done.records),
         seconds=sum(done.seconds for _, done in found),
-        summary=summarise(cell.defense.label, records, keyed_rng(seed, "bootstrap"), replicates=replicates),
-        bands=_bands(records, seed, replicates),
+        summary=summarise(cell.defense.label, records, intervals, replicates=replicates, every_ego=every_ego),
+        bands=_bands(by_scene(records, every_ego=every_ego), seed, replicates),
         roc=roc(records),
         kinds=tuple(done.kind for _, done in found if done.records),
         making_ms=float(np.mean([done.making_ms for _, done in found if done.records])),
@@ -161,8 +169,7 @@ def make_entry(
     )
 
 
-def _bands(records: Sequence[FrameRecord], seed: int, replicates: int) -> dict[str, Estimate | None]:
-    groups = by_scene(records)
+def _bands(groups: Mapping[str, Sequence[FrameRecord]], seed: int, replicates: int) -> dict[str, Estimate | None]:
     weights = scene_weights(len(groups), keyed_rng(seed, "bootstrap"), replicates)
     found = {}
     for k, band in enumerate(BANDS_M):

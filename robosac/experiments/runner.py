@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from robosac.data.dataset import EACH
 from robosac.defenses import Robosac
 from robosac.errors import warn
 from robosac.executors import Executor
@@ -208,9 +209,8 @@ def make_entries(experiment: Experiment) -> Iterator[Entry]:
             for spec in experiment.defenses:
                 name = experiment.defense_key(spec, dataset, detector, block.m)
                 found: list[tuple[SceneRef, Done]] = [(ref, done[name]) for ref, done in shards]
-                yield make_entry(
-                    Cell(dataset, detector.name, block.attack, block.m, spec), found, seed=experiment.grid.seed
-                )
+                cell, grid = Cell(dataset, detector.name, block.attack, block.m, spec), experiment.grid
+                yield make_entry(cell, found, seed=grid.seed, every_ego=grid.ego == EACH)
 
 
 def write_entries(experiment: Experiment, entries: Sequence[Entry], *, jobs: int, threads: int) -> list[Path]:

@@ -57,11 +57,11 @@ def open_frames(
     Raises:
         InputError: if the name means nothing or holds no frames; says what to do.
     """
-    if name == SIMULATED:
-        if classes is not None:
-            raise InputError("expected a data set's folder with --classes, got simulated frames, which hold vehicles")
-        return SimulatedFrames(split, seed, disturbed)
     kind, _, rest = name.partition(":")
+    if classes is not None and (name == SIMULATED or kind == "sim"):
+        raise InputError("expected a data set's folder with --classes, got simulated frames, which hold vehicles")
+    if name == SIMULATED:
+        return SimulatedFrames(split, seed, disturbed)
     if kind == "sim":
         from robosac.simulation import SimConfig
 
@@ -96,7 +96,8 @@ def disturbance(pose_noise: str | None, delay: int, seed: int) -> Disturbance:
     noise = None
     if pose_noise is not None:
         try:
-            metres, degrees = (float(size) for size in f"{pose_noise},0".split(",")[:2])
+            sizes = [float(size) for size in pose_noise.split(",")]
+            metres, degrees = sizes if len(sizes) > 1 else (*sizes, 0.0)
         except ValueError:
             raise InputError(f"expected --pose-noise METRES or METRES,DEGREES, got {pose_noise!r}") from None
         noise = Gaussian(sigma_m=metres, sigma_deg=degrees)

@@ -28,6 +28,8 @@ def own(name: str, fits: Callable[[Any], bool]) -> Any:
 
 def _imported(name: str) -> Any:
     module, _, attribute = name.partition(":")
+    if module.startswith("."):
+        raise InputError(f"expected MODULE:NAME with the module's whole name, got {name!r}")
     here = str(Path.cwd())
     added = here not in sys.path
     if added:  # as `python -m` does

@@ -71,6 +71,22 @@ def test_without_times_an_id_is_a_tenth_of_a_second(snapshots, tmp_path):
     assert first.others["infrastructure"].t_ns == first.ego.t_ns
 
 
+@pytest.mark.parametrize("digits", [13, 16, 19])
+def test_times_are_milli_micro_or_nanoseconds(digits, snapshots, tmp_path):
+    root = write_dair(tmp_path, snapshots)
+    for side in ("vehicle", "infrastructure"):
+        path = root / f"{side}-side/data_info.json"
+        infos = json.loads(path.read_text())
+        for info in infos:
+            info["pointcloud_timestamp"] = info["pointcloud_timestamp"].ljust(19, "0")[:digits]
+        path.write_text(json.dumps(infos))
+    recording = DairV2XC(root)
+    scenario = recording.scenarios()[0]
+    ticks = recording.ticks(scenario)
+    times = [recording.view(scenario, tick, "vehicle").t_ns for tick in ticks]
+    assert times[0] == 1_626_240_241 * 10**9 and np.diff(times).tolist() == [100_000_000] * (len(times) - 1)
+
+
 def test_a_side_may_be_missing(snapshots, tmp_path):
     root = write_dair(tmp_path, snapshots)
     (root / "infrastructure-side/velodyne/000017.pcd").unlink()

@@ -275,6 +275,16 @@ def test_scales(raw, scale, tmp_path):
     np.testing.assert_allclose(read, raw / scale, rtol=1e-6)
 
 
+def test_bytes_in_one_scan_say_nothing_of_others(tmp_path):
+    opv2v(tmp_path, [[], []], scans=[cloud(np.array([0, 51, 255], np.uint8)), cloud(np.array([0.5, 1], np.float32))])
+    recording = recognise(tmp_path)
+    read = {a: recording.view("s", "000001", a).points[:, 3].tolist() for a in ("2", "1")}
+    assert read == {"1": [0, np.float32(0.2), 1], "2": [0.5, 1]}
+    assert inspect(recording)["intensity"]["vehicle"]["scale"] == (
+        "1 is 1 (up to 1 in 32 scans or fewer); 255 is 1 (8-bit numbers)"
+    )
+
+
 def test_nothing_is_cut_off():
     assert unit_intensity(np.array([-1, 0.5, 300], np.float32)).tolist() == [-1, 0.5, 300]
     assert unit_intensity(np.array([np.nan, np.inf, 1], np.float32)).tolist() == [0, 0, 1]

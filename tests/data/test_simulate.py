@@ -185,6 +185,7 @@ WRONG = [
     ({"scenes": 0}, "scenes >= 1"),
     ({"seed": -1}, "seed >= 0"),
     ({"split": "tset"}, "a split among train, val, calibration, test, got 'tset'"),
+    ({"beams": 10_000, "columns": 10_000}, r"beams x columns of at most 10,000,000, .* got 10000 x 10000"),
     ({"format": "kitti"}, "a format among opv2v, got 'kitti'"),
 ]
 

@@ -244,6 +244,7 @@ BROKEN_PKL = [
     (lambda i: [{**i, "labels_1": {**i["labels_1"], "gt_boxes_global": [[1.0], [2.0, 3.0]]}}], "numbers of shape"),
     (lambda i: [{**i, "scene_id": [1, [2]]}], "expected the scene of frame 0"),
     (lambda i: [{**i, "labels_1": {**i["labels_1"], "gt_object_ids": np.arange(3)}}], "numbers of shape"),
+    (lambda i: [{**i, "labels_1": {**i["labels_1"], "gt_object_ids": []}}], "numbers of shape"),  # boxes, no names
 ]
 
 

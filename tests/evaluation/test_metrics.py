@@ -211,3 +211,11 @@ def test_pairing_cancels_what_scenes_share() -> None:
 def test_errors_say_what_was_expected(call, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_the_egos_of_one_drive_are_one_draw() -> None:
+    egos = [record(f"split/drive/{ego}", 0) for ego in "abc"]
+    apart, one = (summarise("p", egos, np.random.default_rng(0), every_ego=each) for each in (False, True))
+    assert (apart.scenes, one.scenes) == (3, 1)
+    assert apart.ap[0.5] is not None and one.ap[0.5] is not None
+    assert apart.ap[0.5].low is not None and one.ap[0.5].low is None and one.ap[0.5].value == apart.ap[0.5].value

@@ -248,6 +248,24 @@ def test_disturbed_frames_of_the_simulation():
     assert open_frames("simulated", ToyDetector())[0].index == 0
 
 
+def test_a_relative_module_is_no_name():
+    with pytest.raises(InputError, match="with the module's whole name, got '.mine:detector'"):
+        open_detector(".mine:detector")
+
+
+@pytest.mark.parametrize("noise", ["", "x", "1,2,3", "1,", ",1"])
+def test_a_disturbance_is_one_size_or_two(noise):
+    with pytest.raises(InputError, match="expected --pose-noise METRES or METRES,DEGREES, got"):
+        disturbance(noise, 0, 0)
+    assert disturbance("1", 0, 0) == disturbance("1,0", 0, 0)
+
+
+@pytest.mark.parametrize("data", ["simulated", "sim:mixed"])
+def test_classes_of_simulated_frames_are_refused(data):
+    with pytest.raises(InputError, match="with --classes, got simulated frames"):
+        open_frames(data, ToyDetector(), classes=["Car"])
+
+
 def test_calibrate_on_disturbed_frames(here):
     args = ["calibrate", "--frames", "3", "--alpha", "0.25", "--jobs", "1", "--defense", "paper", "--out"]
     done(*args, "exact.json")
