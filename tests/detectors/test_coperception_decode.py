@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robosac.boxes import corners_bev, nms_bev
+from robosac.boxes import corners_bev
 from robosac.detectors.adapters.coperception import DecodeConfig, Layout, their_corners, their_predictions
-from robosac.detectors.adapters.coperception.decode import anchors, class_logits, decode, suppress
+from robosac.detectors.adapters.coperception.decode import anchors, class_logits, decode
 from robosac.types import Detections
 
 LAYOUT = Layout(extent_m=8.0)  # 64 x 64 cells
@@ -75,14 +75,6 @@ def test_thresholds_and_suppression() -> None:
     assert len(found(loc, cls, nms_iou=1.0)) == 3
     assert found(loc, cls, nms_iou=1.0, max_boxes=2).scores.tolist() == pytest.approx([0.9526, 0.8808], abs=1e-4)
     assert len(found(*empty())) == 0
-
-
-@pytest.mark.parametrize(("count", "spread_m", "iou"), [(0, 1, 0.01), (40, 5, 0.01), (300, 12, 0.01), (300, 12, 0.4)])
-def test_suppression_a_few_at_a_time_keeps_the_same_boxes(count: int, spread_m: float, iou: float) -> None:
-    rng = np.random.default_rng(count)
-    boxes = rng.uniform([-spread_m, -spread_m, 0, 3, 1, 1, -3], [spread_m, spread_m, 1, 5, 2, 2, 3], (count, 7))
-    scores = rng.choice([0.7, 0.8, 0.9, 0.95], count)  # ties go by index
-    np.testing.assert_array_equal(suppress(boxes, scores, iou), nms_bev(boxes, scores, iou))
 
 
 def test_nonsense_gives_no_box_and_what_is_not_finite_is_marked() -> None:
