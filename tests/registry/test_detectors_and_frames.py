@@ -249,7 +249,7 @@ def test_disturbed_frames_of_the_simulation():
 
 
 def test_a_relative_module_is_no_name():
-    with pytest.raises(InputError, match="with the module's whole name, got '.mine:detector'"):
+    with pytest.raises(InputError, match=r"with the module's whole name, got '\.mine:detector'"):
         open_detector(".mine:detector")
 
 
