@@ -110,7 +110,7 @@ def _holder(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) and isinstance(found.get("pid", 0), int) else {}
 
 
 def _touch(path: Path, stop: Event) -> None:

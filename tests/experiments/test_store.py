@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from itertools import combinations
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import pytest
 from robosac.evaluation.ap import TP, FrameMatches
 from robosac.evaluation.metrics import FrameRecord
 from robosac.experiments import provenance
+from robosac.experiments.lock import alone_in
 from robosac.experiments.store import FORMAT, Done, Shard, Store, defense_key, shard_key
+from robosac.types import InputError
 
 KEY = {"scene": "s", "attackers": 2}
 MATCHES = FrameMatches((0.5,), np.array([0.75], np.float32), np.array([[TP]], np.int8), 1)
@@ -80,3 +83,10 @@ def test_a_defence_is_another_by_label_settings_or_calibration() -> None:
         defense_key(*d) for d in (("l", "s", "c"), ("x", "s", "c"), ("l", "x", "c"), ("l", "s", "x"), ("l", "s", None))
     ]
     assert all(a != b for a, b in combinations(keys, 2)) and keys[0] == defense_key("l", "s", "c")
+
+
+@pytest.mark.parametrize("held", ['{"pid": "x"}', '{"pid": [1]}', "[]", "{"])
+def test_a_lock_that_says_nonsense_is_somebodys(held: str, tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text(held.replace("{", f'{{"host": "{socket.gethostname()}", ', 1))
+    with pytest.raises(InputError, match="another run is at work there"), alone_in(tmp_path):
+        pass
