@@ -7,6 +7,7 @@ from itertools import product
 
 import pytest
 
+from robosac.budget import Law, Verifier, largest_subset, outcome, paper_subset_size
 from robosac.budget.laws import STEP_LIMIT, Draws, Independent, NoRepeats
 from robosac.errors import InputError
 
@@ -73,3 +74,18 @@ def test_more_trials_than_are_followed_are_named_where_a_repeat_is_too_rare_to_m
     assert few.reaches(followed.clean, STEP_LIMIT, *SOME)
     with pytest.raises(InputError, match=r"got 501 of 1000000 subsets"):
         few.chances(STEP_LIMIT + 1, *SOME)
+
+
+@pytest.mark.parametrize(("law", "spent"), [(Law.NO_REPEATS, 10), (Law.INDEPENDENT, 400), (Law.PAPER, 400)])
+def test_a_refused_frame_takes_every_subset_once_or_the_whole_budget(law: Law, spent: int) -> None:
+    kept, refused = (
+        outcome(5, 2, 3, 400, law=law, verifier=Verifier(frame_reject=f)).expected_trials for f in (0, 0.5)
+    )
+    assert refused == pytest.approx((kept + spent) / 2)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.99])
+def test_the_reason_names_what_the_formula_says_at_this_confidence(confidence: float) -> None:
+    formula = paper_subset_size(5, 1, 20, confidence)
+    reason = largest_subset(5, 1, 20, confidence, law=Law.PAPER).reason
+    assert reason.endswith(f"the paper's formula would say {formula}")
