@@ -25,7 +25,8 @@ from scipy.stats import betabinom
 
 from benchmarks.machine import Option, first_frame, options, refusing
 from robosac.agreement import Agreement, BoxJaccard, ScoreMapOverlap, SeenScoreMap
-from robosac.calibration import conformal_threshold, honest_scores, merged
+from robosac.calibration import honest_scores, merged
+from robosac.conformal import conformal_threshold
 from robosac.executors import default_jobs, make_executor
 from robosac.registry.detectors import cached_detector
 from robosac.types import Detector, Frame, Int64, keyed_rng

@@ -16,13 +16,11 @@ from robosac.calibration import (
     Thresholds,
     WithEgo,
     calibrate,
-    conformal_threshold,
     fit,
-    frames_needed,
     honest_scores,
     merged,
-    refusal_bound,
 )
+from robosac.conformal import conformal_threshold, frames_needed, refusal_bound
 from robosac.detectors import WEIGHTS
 from robosac.types import InputError
 from tests.toy import GRID, ToyDetector, ToySession, frame

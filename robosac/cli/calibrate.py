@@ -22,7 +22,6 @@ from robosac.calibration import (
     attacked_scores,
     fit,
     foreign,
-    frames_needed,
     honest_scores,
     merged,
 )
@@ -42,6 +41,7 @@ from robosac.cli.options import (
     with_checkpoint,
 )
 from robosac.cli.progress import progress_bar
+from robosac.conformal import frames_needed
 from robosac.evaluation.play import attacked_air
 from robosac.executors import make_executor
 from robosac.experiments.scenes import SCALE_FRAMES
