@@ -141,21 +141,25 @@ def kept_of(ranked: Float64, over: float) -> Bool:
 
 
 @_compiled
+def _doubled(pairs: Int64, shared: Float64) -> tuple[Int64, Float64]:
+    """Pairs `(2, P)` and their IoU `(P,)` with room for as many more."""
+    more_pairs, more_shared = np.empty((2, 2 * len(shared)), np.int64), np.empty(2 * len(shared))
+    more_pairs[:, : len(shared)], more_shared[: len(shared)] = pairs, shared
+    return more_pairs, more_shared
+
+
+@_compiled
 def pairs_above(rows: Float64, over: float) -> tuple[Int64, Int64, Float64]:
     """Pairs `i < j` of rows `(N, 8)` whose IoU is more than `over`, in order, and that IoU: `(P,)` each."""
-    room = max(64, 4 * len(rows))
-    pairs, shared, n = np.empty((2, room), np.int64), np.empty(room), 0
+    pairs, shared, n = np.empty((2, 64 + 4 * len(rows)), np.int64), np.empty(64 + 4 * len(rows)), 0
     for i in range(len(rows)):
         for j in range(i + 1, len(rows)):
             if not _may_exceed(rows, i, j, over):
                 continue
             iou = _iou(rows, i, rows, j)
             if iou > over:
-                if n == room:
-                    room *= 2
-                    more_pairs, more_shared = np.empty((2, room), np.int64), np.empty(room)
-                    more_pairs[:, :n], more_shared[:n] = pairs, shared
-                    pairs, shared = more_pairs, more_shared
+                if n == len(shared):
+                    pairs, shared = _doubled(pairs, shared)
                 pairs[0, n], pairs[1, n], shared[n] = i, j, iou
                 n += 1
     return pairs[0, :n].copy(), pairs[1, :n].copy(), shared[:n].copy()
@@ -164,19 +168,15 @@ def pairs_above(rows: Float64, over: float) -> tuple[Int64, Int64, Float64]:
 @_compiled
 def pairs_of_two(a: Float64, b: Float64, at_least: float) -> tuple[Int64, Int64, Float64]:
     """Pairs of rows `(N, 8)` with rows `(M, 8)` whose IoU is `at_least` > 0, in order, and that IoU: `(P,)` each."""
-    room = max(64, 4 * len(a))
-    pairs, shared, n = np.empty((2, room), np.int64), np.empty(room), 0
+    pairs, shared, n = np.empty((2, 64 + 4 * len(a)), np.int64), np.empty(64 + 4 * len(a)), 0
     for i in range(len(a)):
         for j in range(len(b)):
             if not _near(a, i, b, j) or min(a[i, 7], b[j, 7]) < at_least * max(a[i, 7], b[j, 7]):
                 continue
             iou = _iou(a, i, b, j)
             if iou >= at_least:
-                if n == room:
-                    room *= 2
-                    more_pairs, more_shared = np.empty((2, room), np.int64), np.empty(room)
-                    more_pairs[:, :n], more_shared[:n] = pairs, shared
-                    pairs, shared = more_pairs, more_shared
+                if n == len(shared):
+                    pairs, shared = _doubled(pairs, shared)
                 pairs[0, n], pairs[1, n], shared[n] = i, j, iou
                 n += 1
     return pairs[0, :n].copy(), pairs[1, :n].copy(), shared[:n].copy()
