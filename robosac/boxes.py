@@ -108,6 +108,12 @@ def _kernels() -> ModuleType:
     return box_kernels
 
 
+def load_kernels() -> None:
+    """Load what compares boxes now: some 0.3 s, once a process, that the first frame would take longer else."""
+    one = np.zeros((1, 7), np.float32)
+    nms_bev(one, one[:, 0], float(iou_bev(one, one)[0, 0]))
+
+
 # ------------------------------------------------------------------------------------------ rigid transforms
 def pose_xyz_rpy(
     x_m: float, y_m: float, z_m: float, roll_rad: float = 0.0, pitch_rad: float = 0.0, yaw_rad: float = 0.0

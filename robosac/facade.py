@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from robosac.boxes import load_kernels
 from robosac.calibration import Calibration
 from robosac.defenses import Robosac
 from robosac.defenses.protocol import Defender, Defense
@@ -112,4 +113,5 @@ def wrap(
         calibration = loaded_calibration(Path(calibration), detector)
     elif calibration is None:
         calibration = saved_calibration(detector)
+    load_kernels()
     return Defended(detector, Robosac() if defense is None else defense, calibration, seed)

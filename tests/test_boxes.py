@@ -207,9 +207,13 @@ def test_a_long_chain_of_overlaps_keeps_every_second():
     assert nms_bev(chain, np.linspace(1, 0, 100), 0.05).tolist() == list(range(0, 100, 2))
 
 
-def test_nothing_is_compiled_before_boxes_are_compared():
-    code = "import sys; import robosac, robosac.boxes, robosac.data.layout; sys.exit('numba' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_nothing_is_compiled_before_boxes_are_compared_and_all_before_the_first_frame():
+    code = (
+        "import sys; import robosac, robosac.boxes, robosac.data.layout; before = 'numba' in sys.modules\n"
+        "from tests.toy import ToyDetector; robosac.wrap(ToyDetector()); print(before, 'numba' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
 
 
 angles = st.floats(-3.1, 3.1)

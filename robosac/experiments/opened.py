@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from robosac.boxes import load_kernels
 from robosac.calibration import Calibration
 from robosac.errors import RobosacWarning
 from robosac.evaluation.play import region_of
@@ -43,7 +44,8 @@ class DetectorRef:
         return {"name": self.name, "detector": self.called, "device": kind, **content}
 
     def open(self) -> Detector:
-        """The detector, on this process's device, opened once a process."""
+        """The detector, on this process's device, opened once a process and ready: no frame's time is that of a start."""
+        load_kernels()
         key = (self.name, self.device, self.root, self.content)
         if key not in _open:
             _keep(key, _opened(self.name, self.device, self.root))
