@@ -44,7 +44,7 @@ class DetectorRef:
         return {"name": self.name, "detector": self.called, "device": kind, **content}
 
     def open(self) -> Detector:
-        """The detector, on this process's device, opened once a process and ready: no frame's time is that of a start."""
+        """The detector, on this process's device, opened once a process; ready, so that no frame pays for a start."""
         load_kernels()
         key = (self.name, self.device, self.root, self.content)
         if key not in _open:
