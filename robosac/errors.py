@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 
@@ -30,3 +32,22 @@ def warn(text: str) -> None:
 
 def _is_ours(frame: FrameType) -> bool:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0] == "robosac"
+
+
+@contextmanager
+def heard() -> Iterator[dict[str, None]]:
+    """Collects this project's own warnings while inside, each once, for who says them later or elsewhere; those of
+    others go on, after an error too.
+    """
+    found: dict[str, None] = {}
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", RobosacWarning)
+            yield found
+    finally:
+        for one in caught:
+            if issubclass(one.category, RobosacWarning):
+                found[str(one.message)] = None
+            else:
+                warnings.showwarning(one.message, one.category, one.filename, one.lineno, one.file, one.line)

@@ -96,6 +96,7 @@ class Calibrate:
     def __post_init__(self) -> None:
         object.__setattr__(self, "detector", with_checkpoint(self.detector, self.checkpoint))
         object.__setattr__(self, "checkpoint", None)  # the name says it now, to every process
+        object.__setattr__(self, "classes", listed(self.classes))  # a list has no hash, and settings are keys
         if self.frames < self.needed:
             raise InputError(
                 f"expected at least {self.needed} frames for alpha={self.alpha}, got {self.frames}; give more"

@@ -227,7 +227,7 @@ def nothing_in(found: dict[str, Any]) -> str | None:
         if missing:
             return f"{len(missing)} files are missing, the first is {printable(missing[0])}"
         return "what lies there is laid out as such a data set, but lists no moment with a scan"
-    if not found["frames_read"] and len(found["broken"]) >= found["frames_tried"]:
+    if not found["frames_read"] and found["broken"]:  # one file may be broken for all
         first = found["broken"][0]
         return f"none of {found['frames_tried']} that were tried can be read; {first['file']}: {first['problem']}"
     return None

@@ -60,9 +60,9 @@ def with_checkpoint(detector: str, checkpoint: Path | None) -> str:
                 f"expected coperception:FUSION, like coperception:mean, beside --checkpoint, got {detector}"
             )
         return f"coperception:{fusion}:{checkpoint}"
-    from robosac.registry.detectors import checkpoint_in
+    from robosac.registry.detectors import checkpoint_in, is_opencood
 
-    if kind == "opencood" or (not rest and (Path(detector).is_dir() or detector.endswith(".pth"))):
+    if is_opencood(detector):
         folder, named = checkpoint_in(rest or detector)
         if named or detector.endswith(".pth"):
             raise InputError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from robosac.cli.options import Device, Json, command_of
+from robosac.cli.options import Device, Json, command_of, listed
 from robosac.cli.progress import kept_on_stop
 from robosac.errors import InputError
 
@@ -100,8 +100,8 @@ def run(asked: Train) -> None:
                 asked.data,
                 settings.model.raster,
                 comm_range_m=settings.data.comm_range_m,
-                val=_names(asked.val),
-                test=_names(asked.test),
+                val=listed([asked.val]) or (),
+                test=listed([asked.test]) or (),
                 seed=settings.seed,
                 jobs=asked.jobs or settings.data.workers,
                 log=log,
@@ -198,10 +198,6 @@ def command_line(asked: Train) -> str:
     }
     parts = [f"{option} {shlex.quote(str(value))}" for option, value in given.items() if value is not None]
     return " ".join(["robosac train", *parts])
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _picture(path: Path, record: dict[str, Any]) -> Path:

@@ -19,9 +19,10 @@ import numpy as np
 
 from robosac import progress
 from robosac.capabilities import Differentiable, Outputs, RawSession, Verifiable
+from robosac.defenses import NoDefense
 from robosac.evaluation.differing import as_outputs, difference, tamper
 from robosac.feature_scale import FeatureScale, sends_features
-from robosac.gate import Gate
+from robosac.gate import for_clocks
 from robosac.subsets import draw
 from robosac.types import (
     EGO_ALONE,
@@ -192,7 +193,8 @@ class _Bench:
         self.fulls_ms = list[float]()  # what a full forward of honest messages took, teammates included
         self.verifiable = isinstance(detector, Verifiable) and isinstance(self.session, RawSession)
         everyone = self.outputs(self.session, frozenset(self.ids)).values()
-        self.tolerance = tolerance * max(1.0, *(float(np.abs(v).max(initial=0.0)) for v in everyone))
+        finite = (np.abs(v)[np.isfinite(v)] for v in everyone)  # a masked logit of -inf is no scale
+        self.tolerance = tolerance * max([1.0, *(float(v.max(initial=0.0)) for v in finite)])
 
     def open(self, messages: Sequence[Message]) -> Session:
         return self.detector.open(self.frame.ego, self.request, messages)
@@ -220,11 +222,8 @@ class _Bench:
     # ------------------------------------------------------------------------------------------------- the checks
     def admitted(self) -> Check:
         inbox = [Received.honest(m, self.request) for m in self.messages]
-        refused = (
-            Gate(max_ahead_ms=max(Gate().max_ahead_ms, self.frame.clocks_ahead_ms or 0))
-            .admit(self.request, self.detector.codec, inbox)
-            .rejected
-        )
+        gate = for_clocks(NoDefense(), self.frame.clocks_ahead_ms).gate
+        refused = gate.admit(self.request, self.detector.codec, inbox).rejected
         found = "; ".join(f"{i}: {why}" for i, why in refused.items()) or f"all {len(self.messages)}"
         return Check("honest messages pass the gate", not refused, found)
 

@@ -205,6 +205,7 @@ class _Cell:
     ) -> None:
         m, scenario = len(attackers), first.scenario
         self.attack, self.attackers = attack if m else None, attackers
+        self.adaptive = self.attack is not None and Knowledge.DEFENSE in self.attack.knowledge
         self.detector, self.opener = detector, opener
         self.defenders: dict[str, Defender] = {}
         self.surrogates: dict[str, Surrogate | None] = {}
@@ -212,9 +213,8 @@ class _Cell:
             defense = for_clocks(p.defense(attackers), first.clocks_ahead_ms)
             rng = keyed_rng(seed, scenario, "defense", m, p.name)
             self.defenders[p.name] = defense.start(scenario, calibration, rng)
-            knows = isinstance(defense, Adaptable)
-            self.surrogates[p.name] = defense.surrogate(calibration, detector.name) if knows else None
-        self.adaptive = self.attack is not None and Knowledge.DEFENSE in self.attack.knowledge
+            known = self.adaptive and isinstance(defense, Adaptable)  # who does not ask for one needs none
+            self.surrogates[p.name] = defense.surrogate(calibration, detector.name) if known else None
         self.attacking: dict[str, Attacker] = {}  # one for all policies, or one each for an attack that knows them
         if self.attack is not None:
             for name in [p.name for p in policies] if self.adaptive else [""]:

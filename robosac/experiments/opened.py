@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Final
 
 from robosac.boxes import load_kernels
 from robosac.calibration import Calibration
-from robosac.errors import RobosacWarning
+from robosac.errors import heard
 from robosac.evaluation.play import region_of
 from robosac.fingerprint import code_files, fingerprint
 from robosac.registry.detectors import open_detector, saved_calibration
@@ -62,11 +61,9 @@ def look_up(name: str, device: str, root: Path | None) -> DetectorRef:
     detector = _opened(name, device, root)
     content = fingerprint(detector, code)
     _keep((name, device, root, content), detector)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", RobosacWarning)
+    with heard() as said:
         calibration = saved_calibration(detector)
-    said = tuple(str(one.message) for one in caught)
-    return DetectorRef(name, device, root, content, calibration, detector.name, plain(region_of(detector)), said)
+    return DetectorRef(name, device, root, content, calibration, detector.name, plain(region_of(detector)), tuple(said))
 
 
 def _opened(name: str, device: str, root: Path | None) -> Detector:

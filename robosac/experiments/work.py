@@ -7,15 +7,13 @@ disk is shared.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from robosac import progress
-from robosac.errors import RobosacWarning
+from robosac.errors import heard
 from robosac.evaluation.metrics import FrameRecord
 from robosac.evaluation.play import Played, play
 from robosac.experiments.axes import AttackSpec, DefenseSpec
@@ -151,7 +149,7 @@ def _attempt(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[De
     records: dict[str, list[FrameRecord]] = {spec.label: [] for spec in defenses}
     start = time.perf_counter()
     of = len(made.cache) * len(defenses)
-    with _heard() as warned:
+    with heard() as warned:
         warned |= dict.fromkeys(task.detector.warned)
         for played in progress.parts(_played(task, made, block, defenses), of):
             records[played.policy].append(played.record)
@@ -160,20 +158,6 @@ def _attempt(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[De
     of_scene["labels_left_out"] = {frame: tuple(said) for frame, said in made.scene.labels_left_out().items()}
     of_scene["warned"] = tuple(warned)
     return {spec: Done(records=tuple(records[spec.label]), seconds=seconds, **of_scene) for spec in defenses}
-
-
-@contextmanager
-def _heard() -> Iterator[dict[str, None]]:
-    """Collects the project's own warnings, each once: they are said beside the figures and not by every process."""
-    found: dict[str, None] = {}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", RobosacWarning)
-        yield found
-    for one in caught:
-        if issubclass(one.category, RobosacWarning):
-            found[str(one.message)] = None
-        else:
-            warnings.showwarning(one.message, one.category, one.filename, one.lineno, one.file, one.line)
 
 
 def _played(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> Iterator[Played]:

@@ -34,7 +34,7 @@ def open_detector(name: str, *, device: str = "cpu", root: Path | None = None) -
         InputError: if the name means nothing, or what it names cannot be opened; says what to do.
     """
     kind, _, rest = name.partition(":")
-    if kind == "opencood" or (not rest and (Path(name).is_dir() or Path(name).suffix == ".pth")):
+    if is_opencood(name):
         opencood = _package("robosac.detectors.adapters.opencood").OpenCOODDetector
         folder, checkpoint = checkpoint_in(rest or name)
         if kind != "opencood" and checkpoint and not (folder / "config.yaml").is_file():
@@ -57,6 +57,12 @@ def open_detector(name: str, *, device: str = "cpu", root: Path | None = None) -
             f"two) or MODULE:NAME, got {name!r}"
         )
     return cast(Detector, shipped.load(name, device=device))
+
+
+def is_opencood(name: str) -> bool:
+    """Whether a name is that of an OpenCOOD model: `opencood:...`, its folder, or a checkpoint in it."""
+    kind, _, rest = name.partition(":")
+    return kind == "opencood" or (not rest and (Path(name).is_dir() or Path(name).suffix == ".pth"))
 
 
 def checkpoint_in(name: str) -> tuple[Path, str | None]:

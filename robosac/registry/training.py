@@ -117,12 +117,16 @@ def recorded_set(
         InputError: the name is none of a recording, or it holds too little; says what to do.
     """
     from robosac.detectors.bev.training.dataset import load_scene
+    from robosac.detectors.bev.training.recorded import cache_key
 
     recording = open_recording(name)
     parts = divide(list(recording.scenarios()), lambda s: len(recording.ticks(s)), val=val, test=test, seed=seed)
     log(f"{name}: {parts}")
     every = (*parts.train, *parts.validation, *parts.test)
-    places = {piece: cache / "recorded" / f"{_key(recording.root, piece, grid, comm_range_m)}.npz" for piece in every}
+    inside = {piece: _folder_of(recording.root, piece) for piece in every}
+    content = {folder: file_fingerprint(folder) for folder in set(inside.values())}  # scenarios may share one
+    keys = {piece: cache_key([content[inside[piece]], str(piece), comm_range_m], grid) for piece in every}
+    places = {piece: cache / "recorded" / f"{key}.npz" for piece, key in keys.items()}
     work = [(name, piece, grid, comm_range_m, place) for piece, place in places.items() if not place.exists()]
     for done, _ in enumerate(make_executor(jobs).run(_read, work), start=1):
         log(f"read {done} of {len(work)} scenarios")
@@ -135,12 +139,10 @@ def recorded_set(
     return TrainingSet(train, validation, tested, f"{name} {parts} {fingerprint(*(p.stem for p in places.values()))}")
 
 
-def _key(root: Path, piece: Piece, grid: BevGrid, comm_range_m: float) -> str:
-    """Identifies what the cached frames of a piece depend on."""
-    from robosac.detectors.bev.training.recorded import cache_key
-
+def _folder_of(root: Path, piece: Piece) -> Path:
+    """The folder that a scenario's frames are in: its own, or that of the whole recording."""
     inside = root / piece.scenario
-    return cache_key([file_fingerprint(inside if inside.is_dir() else root), str(piece), comm_range_m], grid)
+    return inside if inside.is_dir() else root
 
 
 def _read(job: tuple[str, Piece, BevGrid, float, Path]) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from robosac import cli
-from robosac.cli.data import inspect
+from robosac.cli.data import inspect, nothing_in
 from robosac.data.dair import DairV2XC
 from robosac.simulation import SimConfig, scenario
 from tests.data.dair import write_dair
@@ -146,3 +146,9 @@ def test_the_sample_of_opv2v_is_inspected(capsys):
 def test_the_sample_of_two_cars_is_inspected(capsys):
     found = json.loads(run(capsys, "data", "inspect", TWO_CARS, "--json")[1])
     assert found["frames"] == 11 and {a["id"] for a in found["scenarios"][0]["agents"]} == {"car1", "car2"}
+
+
+@pytest.mark.parametrize(("read", "said"), [(0, "none of 20 that were tried can be read; f: torn"), (1, None)])
+def test_one_file_that_breaks_every_frame_leaves_nothing(read, said):
+    broken = [{"file": "f", "problem": "torn"}]
+    assert nothing_in({"frames": 40, "frames_tried": 20, "frames_read": read, "broken": broken, "missing": []}) == said

@@ -142,6 +142,24 @@ def test_the_unwrapped_model_is_what_is_compared_with():
     assert not cached.passed and "0.001" in cached.found and not off.ok
 
 
+class WithMasked(WithFull):
+    """Raw outputs that hold a masked logit, too; `error` is in what is beside it."""
+
+    class session(WithFull.session):  # noqa: N801
+        def outputs(self, subset):
+            return {"n": np.append(super().outputs(subset)["n"], -np.inf)}
+
+    def full(self, ego, others, to, tampered=()):
+        return {"n": np.append(super().full(ego, others, to, tampered)["n"], -np.inf)}
+
+
+@pytest.mark.parametrize(("error", "passed"), [(0.0, True), (0.5, False)])
+def test_a_masked_logit_does_not_excuse_differences(error, passed):
+    report = verify_adapter(WithMasked(error=error), FRAME, rng=np.random.default_rng(0), n_subsets=4)
+    (cached,) = [c for c in report.checks if c.name.startswith("a subset from the cache")]
+    assert cached.passed is passed and f"max |difference| {error:g} " in cached.found
+
+
 def test_the_shipped_detector_passes_to_the_bit_with_gradients():
     taken = scenario("val", 0).snapshot(0).frame()[0]
     report = verify_adapter(open_detector("mean"), taken, rng=np.random.default_rng(0), tolerance=0.0)
@@ -200,6 +218,8 @@ def test_tampering_stays_within_the_codec():
         ({"x": np.array([np.nan])}, {"x": np.array([1.0])}, np.inf),
         ({"x": np.array([np.nan, 1.0])}, {"x": np.array([np.nan, 3.0])}, 2.0),
         ({"x": np.zeros(0)}, {"x": np.zeros(0)}, 0.0),
+        ({"x": np.array([-np.inf])}, {"x": np.array([-np.inf])}, 0.0),
+        ({"x": np.array([-np.inf])}, {"x": np.array([1.0])}, np.inf),
         ({}, {}, 0.0),
     ],
 )

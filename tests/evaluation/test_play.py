@@ -99,6 +99,19 @@ def test_attackers_are_nested_uniform_and_keyed():
     assert all(150 < n < 250 for n in counts.values())
 
 
+def test_a_defence_is_asked_for_a_surrogate_only_by_attacks_that_adapt_to_it():
+    """`PoseChecked` before a defence that has none stands against every other attack."""
+
+    class Unknown(NoDefense):
+        def surrogate(self, calibration, detector):
+            raise InputError("expected inner to be a defence that can be adapted to")
+
+    alone = [Policy("unknown", lambda m: Unknown())]
+    assert len(played(policies=alone)) == 6
+    with pytest.raises(InputError, match="can be adapted to"):
+        played(Inventor(knowledge=Knowledge.DEFENSE), policies=alone)
+
+
 def test_more_attackers_than_teammates_is_refused():
     with pytest.raises(InputError, match="at most 4 attackers"):
         played(counts=(5,))
