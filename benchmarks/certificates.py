@@ -69,7 +69,7 @@ def measured(item: Item, *, ref: DetectorRef, seed: int) -> dict[str, Any]:
         "ego-only": decodes[EGO_ALONE],
         "none": everybody,
         "oracle": decodes[frozenset(ids) - attackers],
-        **{f"certified-{k}": certified_result(dict(decodes), ids, Certified(attackers=k))[0] for k in LEVELS},
+        **{f"certified-{k}": certified_result(decodes, ids, Certified(attackers=k))[0] for k in LEVELS},
     }
     return {
         "matches": {row: match(found).to_dict() for row, found in results.items()},

@@ -183,8 +183,10 @@ def clouds(rng: np.random.Generator, root: Path) -> tuple[Any, Callable[[], list
     return {"type": kind, "raw": [r.tolist() for r in raw], "x": [c.tolist() for c in x]}, means, read
 
 
-CASES: Final = {"opv2v": opv2v, "dair": dair, "pkl": infos, "cloud": clouds, "npy": parsed, "config": config}
-CASES["checkpoint"] = checkpoint
+CASES: Final = {
+    "opv2v": opv2v, "dair": dair, "pkl": infos, "cloud": clouds, "npy": parsed, "config": config,
+    "checkpoint": checkpoint,
+}  # fmt: skip
 _SHARES: Final = (0.38, 0.19, 0.23, 0.1, 0.05, 0.045, 0.005)
 
 

@@ -15,7 +15,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MethodType
 from typing import Any, Final
@@ -207,7 +207,7 @@ class Training:
     loss: Any
     step: int = 0
     spent_s: float = 0.0
-    losses: list[float] | None = None
+    losses: list[float] = field(default_factory=list)
 
     @staticmethod
     def begin(plan: Plan, hypes: dict[str, Any]) -> Training:
@@ -222,7 +222,6 @@ class Training:
             model.train(),
             torch.optim.AdamW(model.parameters(), lr=plan.peak, weight_decay=1e-2),
             losses.PointPillarLoss(hypes["loss"]["args"]),
-            losses=[],
         )
 
     def take(self, batch: dict[str, Any]) -> float:
@@ -311,7 +310,6 @@ def train(
         if training.step % every == 0 or training.step == end:
             now = time.perf_counter()
             training.spent_s, pace, since = training.spent_s + now - since, (now - since) / len(recent), now
-            assert training.losses is not None
             training.losses.append(float(np.mean(recent)))
             training.save(folder)
             left = (plan.steps - training.step) * pace / 60

@@ -21,7 +21,8 @@ import numpy as np
 from benchmarks.machine import Option, describe, machine, options, refusing
 from robosac.boxes import iou_bev, wrap_angle
 from robosac.data.dataset import EACH, DataSet
-from robosac.evaluation.ap import FrameMatches, average_precision, counted, match_truth
+from robosac.data.points import spread
+from robosac.evaluation.ap import FP, TP, FrameMatches, average_precision, counted, match_truth
 from robosac.executors import set_threads
 from robosac.registry.data import is_simulated, open_recording, split_name
 from robosac.registry.detectors import open_detector
@@ -53,9 +54,10 @@ def frames_of(name: str, *, split: str, scenes: int, most: int | None) -> Iterat
                 if agent.kind == "vehicle":
                     yield snapshot.frame(agent.id)
         return
+    if most is not None and most < 1:
+        raise InputError(f"expected --frames to be at least 1, got {most}")
     data = DataSet(open_recording(name), ego=EACH)
-    step = 1 if most is None else max(len(data) // most, 1)
-    for index in range(0, len(data), step):
+    for index in spread(range(len(data)), len(data) if most is None else most):
         yield data[index]
 
 
@@ -77,8 +79,8 @@ def look(detector: Detector, frame: Frame, truth: Truth, region: BevGrid | float
     match = match_truth(every, truth, region, thresholds=THRESHOLDS)
     seen.every.append(match)
     sure = every.scores >= score
-    seen.false_boxes.append(int((sure & (match.hits(0.5) == 0)).sum()))
-    seen.headings += right_way(every, sure & (match.hits(0.5) == 1), truth.boxes[counted(truth, region)])
+    seen.false_boxes.append(int((sure & (match.hits(0.5) == FP)).sum()))
+    seen.headings += right_way(every, sure & (match.hits(0.5) == TP), truth.boxes[counted(truth, region)])
 
 
 def right_way(found: Detections, true: Bool, boxes: Float32) -> list[bool]:

@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks.machine import Option, options, refusing
 from robosac.executors import make_executor
 from robosac.experiments.studies import study
+from robosac.poses.hypotheses import half_turn
 from robosac.registry.detectors import open_detector
 from robosac.simulation import scenario
 from robosac.types import EGO_ALONE, BevGrid, Detections, Request, Truth
@@ -44,7 +45,7 @@ def _row(what: str, kind: str, found: Detections, truth: Truth, agent: str, grid
     asked = grid.contains(mine) & (truth.hits[agent] >= 5)
     hit = away.min(axis=1, initial=np.inf) < 1.0
     at = away.argmin(axis=1) if away.size else np.zeros(len(boxes), np.int64)
-    turned = np.abs((boxes[hit, 6] - mine[at[hit], 6] + np.pi / 2) % np.pi - np.pi / 2)
+    turned = np.abs(half_turn(boxes[hit, 6] - mine[at[hit], 6]))
     inside = grid.contains(boxes)
     return {
         "what": what,
@@ -61,8 +62,7 @@ def _row(what: str, kind: str, found: Detections, truth: Truth, agent: str, grid
 def line(what: str, kind: str, rows: list[dict[str, Any]]) -> str:
     """Recall, precision, errors."""
     total = {k: sum(r[k] for r in rows) for k in ("asked", "shown", "boxes", "right")}
-    metres = np.concatenate([r["metres"] for r in rows])
-    degrees = np.concatenate([r["degrees"] for r in rows])
+    metres, degrees = ([e for r in rows for e in r[k]] or [float("nan")] for k in ("metres", "degrees"))
     return (
         f"{what:<10} {kind:<9} {len(rows):>6} {total['shown'] / max(total['asked'], 1):>7.3f}"
         f" {total['right'] / max(total['boxes'], 1):>9.3f} {np.median(metres):>9.2f} {np.quantile(metres, 0.9):>5.2f}"

@@ -264,7 +264,7 @@ def fit(
     needed = frames_needed(alpha, confidence)
     fitted: dict[str, Thresholds] = {}
     for name, by_size in scores.items():
-        if not by_size and len(scores) > 1:  # it says nothing of this detector
+        if not by_size and any(scores.values()):  # it says nothing of this detector, and others do
             continue
         enough = {size: values for size, values in sorted(by_size.items()) if len(values) >= needed}
         if not enough:

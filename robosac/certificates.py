@@ -9,8 +9,8 @@ every set of F (the transversal number, None where the ego alone shows the box):
 - hidden by m attackers only if `t(F) <= 2m`: else it stays beyond what m could invent, whatever any m now send;
 - `certified score`, min over |L| = m of max over S without L of the score in D(S): what some attacker-free subset
   gives the box at least, whoever attacks;
-- where it is: with `t(F) > 2m` the interval [min over L of max, max over L of min] of a coordinate is not empty and
-  lies within what attacker-free subsets say.
+- where it is: with `t(F) > 2m` the interval [max over L of min, min over L of max] of a coordinate is not empty and
+  is within what attacker-free subsets say.
 
 docs/certificates.md has the proofs. All of it is relative to one reference box: "is a match of" is not transitive, so
 nothing here is said of a group. Every family of decoded subsets will do; the more are decoded, the more is certified.

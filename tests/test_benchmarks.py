@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import determinism, sight, startup, trials
+from benchmarks import determinism, sight, solo, startup, trials
 from benchmarks.machine import Spread, describe, machine
 from benchmarks.reference import reference_frame
 from robosac import detectors
@@ -193,6 +193,18 @@ def test_sight_counts_false_boxes_and_headings_by_hand() -> None:
     assert sight.right_way(found, ~true, boxes[:0]) == []
 
 
+@pytest.mark.parametrize(("there", "most", "looked_at"), [(15, 10, 10), (15, 4, 4), (3, 10, 3), (3, None, 3)])
+def test_sight_looks_at_no_more_frames_than_asked_for(
+    monkeypatch: pytest.MonkeyPatch, there: int, most: int | None, looked_at: int
+) -> None:
+    monkeypatch.setattr(sight, "open_recording", lambda name: None)
+    monkeypatch.setattr(sight, "DataSet", lambda recording, ego: range(there))
+    found: list[Any] = list(sight.frames_of("data:there", split="val", scenes=1, most=most))
+    assert len(found) == looked_at and (found[0], found[-1]) == (0, there - 1)
+    with pytest.raises(InputError, match="expected --frames to be at least 1, got 0"):
+        next(sight.frames_of("data:there", split="val", scenes=1, most=0))
+
+
 def test_sight_prints_a_row_a_detector(capsys: pytest.CaptureFixture[str]) -> None:
     sight.main(["--detector", "mean", "--data", "sim:road-pair", "--scenes", "1", "--region", "30"])
     shown = capsys.readouterr().out
@@ -200,3 +212,9 @@ def test_sight_prints_a_row_a_detector(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit) as stopped:
         sight.main(["--data", "sim:moon"])
     assert stopped.value.code == 2
+
+
+# --------------------------------------------------------------------------------------------------------- solo
+def test_solo_prints_a_detector_that_finds_nothing() -> None:
+    row = {"asked": 3, "shown": 0, "boxes": 2, "right": 0, "metres": [], "degrees": []}
+    assert solo.line("solo", "vehicle", [row, row]).split() == ["solo", "vehicle", "2", "0.000", "0.000", *["nan"] * 4]

@@ -99,6 +99,13 @@ def test_a_fit_to_too_few_frames_says_how_many_there_are(by_size, most):
         fit("toy", {"m": by_size}, alpha=0.1)
 
 
+def test_what_no_statistic_speaks_of_is_no_calibration():
+    assert list(fit("toy", {"m": {}, "n": {1: [0.5] * 9}}, alpha=0.1).measures) == ["n"]
+    for scores in ({"m": {}}, {"m": {}, "n": {}}):
+        with pytest.raises(InputError, match="at least 9 honest frames"):
+            fit("toy", scores, alpha=0.1)
+
+
 def test_the_default_confidence_about_refusals():
     assert Thresholds(0.01, {2: 0.5}, {2: 99}).refusals(2) == refusal_bound(99, 0.01)
     sure = Thresholds(0.1, {2: 0.5}, {2: 60}, confidence=0.9)

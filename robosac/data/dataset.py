@@ -157,16 +157,17 @@ class DataSet(Sequence[tuple[Frame, Truth]]):
 
         Reads poses and no scans, and no more of them than it takes to find everybody.
         """
+        if not entries:
+            return ()
+        agents = [a.id for a in self.recording.agents(entries[0].scenario)]
+        everybody = set(agents) if self.agents is None else set(agents) & set(self.agents)
         found: set[Id] = set()
         for entry in entries:
-            everybody = {
-                a.id for a in self.recording.agents(entry.scenario) if self.agents is None or a.id in self.agents
-            }
             with self._skipping(str(entry)):
                 found |= set(self._poses(entry)) - {entry.ego}
             if found >= everybody - {entry.ego}:
                 break
-        return tuple(a.id for a in self.recording.agents(entries[0].scenario) if a.id in found) if entries else ()
+        return tuple(a for a in agents if a in found)
 
     def _name(self, entry: FrameRef) -> str:
         return f"{entry.scenario}/{entry.ego}" if self.ego == EACH else entry.scenario

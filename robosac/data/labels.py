@@ -32,22 +32,9 @@ _SAME_IOU: Final = 0.3  # two agents see one object differently
 _TWICE_IOU: Final = 0.7  # boxes that all but cover each other; in one list, neighbours that touch are two
 _CLOSE_M: Final = 1.0  # of heights: outlines that lie over one another on a bridge are two
 _KNOWN: Final = (
-    *("ambulance", "bus", "car", "concretetruck", "construction", "emergency", "firetruck", "longvehicle", "minivan"),
-    "trailer",
-    *(
-        "pickup",
-        "pickuptruck",
-        "policecar",
-        "schoolbus",
-        "sedan",
-        "semitruck",
-        "suv",
-        "taxi",
-        "trailer",
-        "truck",
-        "van",
-    ),
-)
+    "ambulance", "bus", "car", "concretetruck", "construction", "emergency", "firetruck", "longvehicle", "minivan",
+    "pickup", "pickuptruck", "policecar", "schoolbus", "sedan", "semitruck", "suv", "taxi", "trailer", "truck", "van",
+)  # fmt: skip
 VEHICLES: Final = frozenset({"vehicle", *_KNOWN, *(f"vehicle.{name}" for name in _KNOWN)})
 
 

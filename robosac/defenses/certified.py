@@ -7,7 +7,7 @@ Nobody is judged, excluded or accused; docs/certificates.md has the theorems.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
@@ -156,7 +156,7 @@ def subsets_of(ids: Sequence[Id], most: int, attackers: int, rng: np.random.Gene
 
 
 def certified_result(
-    decodes: dict[Subset, Detections], ids: Sequence[Id], defense: Certified
+    decodes: Mapping[Subset, Detections], ids: Sequence[Id], defense: Certified
 ) -> tuple[Detections, Witnesses]:
     """The boxes that so many attackers cannot have invented, best certified score first, and who shows each.
 
@@ -184,7 +184,7 @@ def certified_result(
 
 
 def _certify(
-    boxes: Float32, decodes: dict[Subset, Detections], ids: Sequence[Id], defense: Certified
+    boxes: Float32, decodes: Mapping[Subset, Detections], ids: Sequence[Id], defense: Certified
 ) -> tuple[Witnesses, Float64]:
     found = Witnesses.of(boxes, decodes, ids, defense.tolerance)
     return found, found.certified_scores(defense.attackers)

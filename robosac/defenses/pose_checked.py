@@ -113,8 +113,9 @@ class PoseCheckedDefender:
         with stages.measure("poses"):
             verdicts = self.judged(session, detector, ego)
         kept, refused = self._sorted(admitted.messages, verdicts, to)
-        passed = {m.sender: r for r in inbox if isinstance(r, Received) for m in [r.message] if m in admitted.messages}
-        again = [replace(passed[m.sender], message=kept[m.sender]) for m in admitted.messages if m.sender in kept]
+        # by link: a message that passed the gate came alone on its sender's, and what others brought is not looked at
+        came = {r.link: r for r in inbox if isinstance(r, Received) and isinstance(r.link, str)}
+        again = [replace(came[sender], message=message) for sender, message in kept.items()]
         result = self._inner.step(_Opened(detector, session, admitted.messages), ego, to, again)
         return replace(
             result,

@@ -124,12 +124,12 @@ def estimate(
         return None
     problem = Problem(own, theirs, at, age_s, free_ground)
     starts = [np.zeros(3), *hypotheses(own, theirs, at, within)]
-    found = [f for f in (problem.fit(h, (True, True)) for h in starts) if f is not None and within.hold(f.vector)]
-    honest = problem.fit(np.zeros(3), (False, False))
+    near, *elsewhere = [problem.fit(h, (True, True)) for h in starts]
+    found = [f for f in (near, *elsewhere) if f is not None and within.hold(f.vector)]
     if not found:
         return None
+    honest = problem.fit(np.zeros(3), (False, False))
     free = problem.simplest(min(found, key=lambda f: f.cost))
-    near = problem.fit(np.zeros(3), (True, True))
     shift = None if near is None or np.hypot(*near.vector[:2]) > _NEAR_M else problem.simplest(near)
     claimed = 0.0 if honest is None else honest.cost
 

@@ -67,7 +67,7 @@ class JointCheck:
         witnessed = {}
         if self.witnesses and len(trusted) >= self.witnesses:
             for i in sorted(asked):
-                found = self._witnessed(i, alone, shown, claims, limits)
+                found = self._witnessed(i, trusted, shown, claims, limits)
                 if found is not None:
                     witnessed[i] = found
         verdicts = {**alone, **witnessed}
@@ -76,16 +76,14 @@ class JointCheck:
     def _witnessed(
         self,
         who: Id,
-        verdicts: Mapping[Id, PoseVerdict],
+        trusted: Mapping[Id, PoseVerdict],
         shown: Mapping[Id, Detections],
         claims: Mapping[Id, Claim],
         limits: tuple[float, float],
     ) -> PoseVerdict | None:
         """What the largest group of trusted teammates that agree says of a pose; None where too few do."""
         told: dict[Id, PoseVerdict] = {}
-        for j, trust in verdicts.items():
-            if trust.kind not in _TRUSTED:
-                continue
+        for j, trust in trusted.items():
             placed = Detections(trust.offset.boxes(shown[j].boxes), shown[j].scores)
             said = self.alone.judge(self.alone.look(placed, shown[who], claims[who]), shown[who], *limits)
             if said.kind in _TRUSTED:

@@ -106,6 +106,14 @@ def test_nothing_on_the_air_raises() -> None:
     assert step([]).used == frozenset()
 
 
+def test_what_another_link_brings_takes_no_ones_place() -> None:
+    good = inbox()
+    again = Received("z", 0, good[0].message)  # the very message of another
+    array = Received("y", 0, np.zeros(3))  # type: ignore[arg-type]  # equal to nothing and to no one
+    verdict = step([*good, again, array])
+    assert verdict.used == frozenset("abc") and set(verdict.rejected) == {"y", "z"}
+
+
 def test_limits_come_from_honest_frames() -> None:
     gains = PoseChecked().gains
     made = calibrate(DETECTOR, [FRAME] * 60, gains, alpha=0.05, rng=keyed_rng(0))
