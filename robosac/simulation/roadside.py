@@ -93,7 +93,8 @@ def with_people(layout: Layout, boxes: Array, rng: np.random.Generator, *, mean:
 
 def _near(layout: Layout, reach_m: float) -> Float64:
     """The roads `(R, 7)` whose middles are within reach of the focus."""
-    return layout.roads[np.hypot(*(layout.roads[:, :2] - layout.focus_xy).T) < reach_m]
+    near: Float64 = layout.roads[np.hypot(*(layout.roads[:, :2] - layout.focus_xy).T) < reach_m]
+    return near
 
 
 def _together(solids: Mapping[str, Float64], more: Mapping[str, Float64]) -> dict[str, Float64]:
