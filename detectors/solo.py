@@ -31,9 +31,9 @@ def brought_map(score_map: Float32, ego_T_payload: Float64, grid: BevGrid) -> Fl
     """A score map `(H, W)` on the same grid in the ego's frame, by a pose `(4, 4)` seen from above."""
     import torch
 
-    from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
+    from robosac.detectors.bev.warp import planar, planar_batch, warp
 
-    pose = planar_batch([relative_planar(np.eye(4), ego_T_payload)])
+    pose = planar_batch([planar(ego_T_payload)])
     moved, _ = warp(torch.from_numpy(np.ascontiguousarray(score_map))[None, None], pose, grid)
     in_frame: Float32 = moved[0, 0].numpy()
     return in_frame

@@ -57,9 +57,11 @@ class CleanFrame:
     scores: Scores = field(default_factory=Scores)
     note: Callable[[str], None] = lambda text: None
 
-    def marked(self, labels: Labels) -> Tensor:
-        """Bool `(S, H, W)`: the cells that are objects, by the detector's score where `labels` name none."""
-        marked = labels_of(labels, self.scores).mark(self.logits)
+    def marked(self, labels: Labels, logits: Tensor | None = None) -> Tensor:
+        """Bool `(S, H, W)`: the cells that are objects, by the detector's score where `labels` name none; of other
+        clean `logits (S', H, W)` where these are given.
+        """
+        marked = labels_of(labels, self.scores).mark(self.logits if logits is None else logits)
         if not bool(marked.any()):
             self.note(NO_OBJECT)
         return marked

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from robosac.attacks.features.labels import Peaks, Scores, labels_of, logit
-from robosac.attacks.features.objectives import NO_OBJECT, CleanFrame, Loss
+from robosac.attacks.features.labels import Peaks, Scores, logit
+from robosac.attacks.features.objectives import CleanFrame, Loss
 from robosac.attacks.registry import register
 from robosac.attacks.settings import Settings, number
 from robosac.types import InputError
@@ -130,9 +130,7 @@ class HideOne(_Targeted):
 
     def candidates(self, clean: CleanFrame) -> Tensor:
         least = clean.logits.amin(dim=0)
-        peaks = labels_of(Peaks(score=self.min_score), clean.scores).mark(least[None])[0]
-        if not bool(peaks.any()):
-            clean.note(NO_OBJECT)
+        peaks = clean.marked(Peaks(score=self.min_score), least[None])[0]
         wide = 2 * self.apart_cells + 1
         many = F.avg_pool2d(peaks[None, None].float(), wide, stride=1, padding=self.apart_cells)[0, 0] * wide**2 > 1.5
         alone = peaks & ~many & within_reach(clean)

@@ -15,8 +15,7 @@ from robosac.attacks.adaptive.penalised import Judged, PenalisedPgd
 from robosac.attacks.base import StatelessAttacker, plain_budget
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.descent import Arrays
-from robosac.attacks.features.labels import Peaks, labels_of
-from robosac.attacks.features.objectives import NO_OBJECT
+from robosac.attacks.features.labels import Peaks
 from robosac.attacks.features.problem import Problem
 from robosac.attacks.features.projection import Reaches
 from robosac.attacks.features.regions import on_map, on_sender_maps
@@ -72,9 +71,7 @@ class PosePert(PenalisedPgd):
             )
         with torch.no_grad():
             logits, boxes = session.logits_and_boxes({}, problem.clean.subsets)
-        objects = labels_of(Peaks(score=self.min_score), problem.clean.scores).mark(logits)[0]
-        if not bool(objects.any()):
-            problem.clean.note(NO_OBJECT)
+        objects = problem.clean.marked(Peaks(score=self.min_score), logits)[0]
         cells = objects.nonzero().numpy()
         centres = boxes[0][objects][:, :2].double().numpy()
         covered = [on_map(centres, grid, air.to.world_T_ego, m.world_T_payload) for m in honest.values()]

@@ -31,7 +31,7 @@ def decode(output: Tensor, grid: BevGrid, ground: Array, config: DecodeConfig) -
         Per element: boxes in the ego frame, best first, and the score map `(H, W)` float32. Where the output is not
         finite, as an absurd message or broken weights make it, there is no box and the map is NaN.
     """
-    sound = output.isfinite().all(dim=1)
+    sound = output.sum(dim=1, dtype=torch.float64).isfinite()  # of float32, whose sums cannot overflow there
     heat = torch.where(sound, torch.sigmoid(output[:, HEAT].float()), 0.0)
     peak = (functional.max_pool2d(heat[:, None], 3, 1, 1)[:, 0] == heat) & (heat >= config.score_threshold)
     flat = torch.where(peak, heat, -1.0).flatten(1)

@@ -11,7 +11,7 @@ from robosac.detectors.bev.ego_frame import EgoFrameDetector
 from robosac.detectors.bev.model import FEATURES, BevModel
 from robosac.detectors.bev.raster import Raster
 from robosac.detectors.bev.session import BevSession
-from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
+from robosac.detectors.bev.warp import planar, planar_batch, warp
 from robosac.detectors.bev.weights import load_network
 from robosac.detectors.messages import by_sender, claims_of
 from robosac.types import Message, Request, View
@@ -46,9 +46,9 @@ class BevDetector(BevModel):
     def open_encoded(self, raster: Raster, own: Tensor, to: Request, messages: Sequence[Message]) -> BevSession:
         """As `open`, of an ego whose raster and map `(1, 32, H, W)` are known already."""
         received = by_sender(to.ego, self.codec, messages)
-        poses = planar_batch([relative_planar(to.world_T_ego, m.world_T_payload) for m in received.values()])
-        sent = {i: m.payload[FEATURES] for i, m in received.items()}
-        return BevSession(self, raster, own, sent, claims_of(to, received), lambda maps: warp(maps, poses, self.grid))
+        sent, claims = {i: m.payload[FEATURES] for i, m in received.items()}, claims_of(to, received)
+        poses = planar_batch([planar(c.ego_T_payload) for c in claims.values()])
+        return BevSession(self, raster, own, sent, claims, lambda maps: warp(maps, poses, self.grid))
 
     def in_ego_frame(self) -> EgoFrameDetector:
         """The same detector with the warp on the sender's side, for attacks after warping (see `EgoFrameDetector`)."""

@@ -52,7 +52,6 @@ class BevSession(SubsetSession):
         """
         super().__init__(claims)
         self._model, self._raster, self._own, self._bring = model, raster, own, bring
-        self._poses = planar_batch([planar(claims[i].ego_T_payload) for i in sent])
         maps = [torch.from_numpy(np.clip(m, -_HUGE, _HUGE)) for m in sent.values()]
         self._sent = (torch.stack(maps) if maps else torch.zeros(0, *model.shape)).to(model.device)
         with torch.no_grad():
@@ -117,7 +116,7 @@ class BevSession(SubsetSession):
         frames it takes headings for those of the frame (`python -m benchmarks.solo`). Where the sender's ground is, no
         message tells: boxes stand on the ego's, as they do when maps are fused.
         """
-        poses = self._poses[[r - 1 for r in rows]]
+        poses = planar_batch([planar(self.claim(self.ids[r - 1]).ego_T_payload) for r in rows])
         odd = torch.remainder(poses[:, 2] + torch.pi / 4, torch.pi / 2) - torch.pi / 4
         odd = torch.where(odd.abs() > _ODD, odd, 0.0)
         grid = self._model.grid

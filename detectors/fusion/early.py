@@ -7,7 +7,7 @@ detector that is a callable from points to boxes and scores. A trial costs one r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -102,28 +102,29 @@ class EarlyFusion(PerVehicle):
         """
         if not others:
             return self._best(*found_by(self.detect, own, name=self.name))
-        return self._found_together(np.concatenate([own, *others]))
+        found = self._guarded(np.concatenate([own, *others]))
+        kept = ~own_body(found.boxes) | self.keep_own_body
+        return replace(found, boxes=found.boxes[kept], scores=found.scores[kept])
 
     def _best(self, boxes: Float32, scores: Float32) -> Detections:
         return Detections(*best_first(boxes, scores, min_score=self.min_score, most=len(scores)))
 
-    def shown_by(self, message: Message, world_T_ego: Float64) -> Detections:
-        """What `detect` finds in the points of one message, in its own frame, brought to the ego's.
+    def shown_by(self, message: Message, ego_T_payload: Float64) -> Detections:
+        """What `detect` finds in the points of one message, in its own frame, brought to the ego's by `(4, 4)`.
 
         An error is a warning and an empty result.
         """
-        found = self._found_together(np.asarray(message.payload[POINTS]))
-        pose = invert_pose(world_T_ego) @ message.world_T_payload
-        return brought(Detections(found.boxes, found.scores), pose, None, keep_own_body=self.keep_own_body)
+        found = self._guarded(np.asarray(message.payload[POINTS]))
+        return brought(Detections(found.boxes, found.scores), ego_T_payload, None, keep_own_body=self.keep_own_body)
 
-    def _found_together(self, points: Array) -> Detections:
+    def _guarded(self, points: Array) -> Detections:
+        """What `detect` finds where points are a teammate's: its errors are warnings."""
         try:
             boxes, scores = found_by(self.detect, points, name=self.name)
         except Exception as error:  # foreign code on an attacker's points: it can fail in any way
             warn(f"{self.name!r} failed on the points of teammates and shows nothing: {error!r}")
             return Detections(*empty(), score_map=np.full((1, 1), np.nan, np.float32))
-        others = ~own_body(boxes) | self.keep_own_body
-        return self._best(boxes[others], scores[others])
+        return self._best(boxes, scores)
 
 
 def in_ego_frame(message: Message, world_T_ego: Float64) -> Float32:
@@ -136,7 +137,7 @@ class EarlySession(SubsetSession):
 
     def __init__(self, detector: EarlyFusion, own: Float32, to: Request, received: Mapping[Id, Message]) -> None:
         super().__init__(claims_of(to, received))
-        self._detector, self._messages, self._world_T_ego = detector, list(received.values()), to.world_T_ego
+        self._detector, self._messages = detector, list(received.values())
         self._points = [own, *(in_ego_frame(m, to.world_T_ego) for m in self._messages)]
 
     def _decode(self, subsets: Sequence[Subset]) -> Sequence[Detections]:
@@ -150,7 +151,8 @@ class EarlySession(SubsetSession):
         return Contribution(points=self._points[row])
 
     def _solo(self, rows: Sequence[int]) -> Sequence[Detections]:
-        return [self._detector.shown_by(self._messages[row - 1], self._world_T_ego) for row in rows]
+        sent = [self._messages[row - 1] for row in rows]
+        return [self._detector.shown_by(m, self.claim(m.sender).ego_T_payload) for m in sent]
 
     def outputs(self, subset: Subset) -> Outputs:
         """Boxes and scores of a subset."""

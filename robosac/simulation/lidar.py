@@ -130,8 +130,7 @@ def scan(
     owner = owner[kept]
     if sensor.drops > 0:
         points, owner = _in_rain(points, owner, local, ray[kept], measured, sensor, rng)
-    if sensor.levels:
-        points[:, 3] = np.round(points[:, 3] * sensor.levels) / sensor.levels
+    points[:, 3] = sensor.in_levels(points[:, 3])
     return points, owner
 
 

@@ -79,7 +79,7 @@ def recast(
     points = view.points.copy()
     at = np.flatnonzero(new & ~lost)
     points[at, :3] = local[at] * np.maximum(reach[at] + noise[at], 0.0)[:, None]
-    points[at, 3] = np.clip(intensity[at], 0, 1)
+    points[at, 3] = sensor.in_levels(np.clip(intensity[at] * sensor.gain, 0, 1))
     return np.asarray(points[~lost])
 
 

@@ -5,18 +5,18 @@ It is added to a place that was drawn, so that places without it are as they eve
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
-import shapely
 
-from robosac.boxes import corners_bev
 from robosac.simulation.geometry import flat_boxes, straight
 from robosac.simulation.layout import Demand, Lanes, Layout, touching
 from robosac.types import Array, Float64
 
 _REACH_M: Final = 115.0  # about the focus
+_YARDS_M: Final = 75.0  # likewise, of the roads that yards are beside
 Rows = dict[str, list[Float64]]
 
 
@@ -40,7 +40,7 @@ def dressed(layout: Layout, rng: np.random.Generator, *, clutter: float, yards: 
     ]
     layout = _opened(layout, float(rng.choice([0.0, 0.0, 0.4, 0.8, 1.0])), rng)
     made: Rows = {}
-    near = layout.roads[np.hypot(*(layout.roads[:, :2] - layout.focus_xy).T) < _REACH_M]
+    near = _near(layout, _REACH_M)
     length, reach = float(near[:, 3].sum()), float(rng.choice([5.0, 8.0, 20.0]))
     green = rng.uniform(0, 1)
     for kind, share in (
@@ -63,10 +63,7 @@ def dressed(layout: Layout, rng: np.random.Generator, *, clutter: float, yards: 
     free = {name: rows[~touching(rows, layout.roads) | (rows[:, 6] > 3.0)] for name, rows in free.items()}
     if rng.random() < 0.15:
         free["block"] = np.concatenate([free.get("block", np.zeros((0, 8))), _bridge(near, rng)])
-    solids = {
-        name: np.concatenate([a for a in (layout.solids.get(name), free.get(name)) if a is not None])
-        for name in dict.fromkeys([*layout.solids, *free])
-    }
+    solids = _together(layout.solids, free)
     if len(areas):
         solids = {name: rows[~touching(rows, areas) | _is_low(rows)] for name, rows in solids.items()}
     return replace(
@@ -82,7 +79,7 @@ def with_people(layout: Layout, boxes: Array, rng: np.random.Generator, *, mean:
     """The place with people and cyclists on the road, none of whom touches a vehicle of `boxes (N, 7)`, seen from
     above; `mean` is their mean number.
     """
-    near = layout.roads[np.hypot(*(layout.roads[:, :2] - layout.focus_xy).T) < _REACH_M]
+    near = _near(layout, _REACH_M)
     made: Rows = {}
     for kind in (_people, _cycles):
         count = int(rng.poisson(mean))
@@ -90,9 +87,19 @@ def with_people(layout: Layout, boxes: Array, rng: np.random.Generator, *, mean:
             kind(made, _beside(near, count, rng, on_road=True), rng)
     rows = {name: _rows(parts) for name, parts in made.items()}
     rows = {name: some[~touching(some, boxes)] for name, some in rows.items()}
-    every = list(dict.fromkeys([*layout.solids, *rows]))
-    parts = {n: [a for a in (layout.solids.get(n), rows.get(n)) if a is not None and len(a)] for n in every}
-    return replace(layout, solids={n: np.concatenate(p) for n, p in parts.items() if p})
+    solids = _together(layout.solids, rows)
+    return replace(layout, solids={name: some for name, some in solids.items() if len(some)})
+
+
+def _near(layout: Layout, reach_m: float) -> Float64:
+    """The roads `(R, 7)` whose middles are within reach of the focus."""
+    near: Float64 = layout.roads[np.hypot(*(layout.roads[:, :2] - layout.focus_xy).T) < reach_m]
+    return near
+
+
+def _together(solids: Mapping[str, Float64], more: Mapping[str, Float64]) -> dict[str, Float64]:
+    """Solids of two places as those of one."""
+    return {n: np.concatenate([part[n] for part in (solids, more) if n in part]) for n in {**solids, **more}}
 
 
 def _opened(layout: Layout, share: float, rng: np.random.Generator) -> Layout:
@@ -230,18 +237,8 @@ def _fences(made: Rows, at: Float64, rng: np.random.Generator) -> None:
         return
     _add(made, "block", row[:, 0], row[:, 1], row[:, 2], 0.08, 0.08, tall, 0.0, 0.5)
     for height in np.linspace(0.4, 1.0, int(rng.integers(1, 4))) * tall:
-        _add(
-            made,
-            "block",
-            row[:, 0],
-            row[:, 1],
-            row[:, 2],
-            step,
-            0.05,
-            0.07,
-            max(height - 0.07, 0.05),
-            rng.uniform(0.2, 0.6, n),
-        )
+        bottom, bright = max(height - 0.07, 0.05), rng.uniform(0.2, 0.6, n)
+        _add(made, "block", row[:, 0], row[:, 1], row[:, 2], step, 0.05, 0.07, bottom, bright)
 
 
 def _slabs(made: Rows, roads: Float64, rng: np.random.Generator) -> None:
@@ -269,7 +266,7 @@ def _yards(layout: Layout, count: int, rng: np.random.Generator) -> tuple[Lanes,
     """Lanes and demands with yards added, and the areas `(A, 7)` they take."""
     lines = [layout.lanes.points]
     first, counts = list(layout.lanes.first), list(layout.lanes.count)
-    near = layout.roads[np.hypot(*(layout.roads[:, :2] - layout.focus_xy).T) < 75.0]
+    near = _near(layout, _YARDS_M)
     taken, demands = layout.roads, []
     for _ in range(count if len(near) else 0):
         length, width = float(rng.uniform(7, 45)), float(rng.choice([3.5, 7.0, 14.0]))
@@ -278,14 +275,9 @@ def _yards(layout: Layout, count: int, rng: np.random.Generator) -> tuple[Lanes,
         turn = rng.uniform(-np.pi, np.pi)
         away = float(rng.uniform(1.0, 22.0))
         x, y = x + away * np.cos(turn), y + away * np.sin(turn)
-        area = flat_boxes(np.array([[x, y]]), length, width, np.array([yaw]))
-        if (
-            shapely.STRtree(shapely.polygons(corners_bev(taken)))
-            .query(shapely.polygons(corners_bev(area))[0], predicate="intersects")
-            .size
-        ):
+        if touching(np.array([[x, y, yaw, length, width]]), taken).any():
             continue
-        taken = np.concatenate([taken, area])
+        taken = np.concatenate([taken, flat_boxes(np.array([[x, y]]), length, width, np.array([yaw]))])
         rows = {3.5: [0.0], 7.0: [0.0], 14.0: [-4.2, 4.2]}[width]
         for lateral in rows:
             start = np.array([x, y]) - length / 2 * np.array([np.cos(yaw), np.sin(yaw)])

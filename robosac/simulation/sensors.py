@@ -60,6 +60,10 @@ class Sensor:
         if not (0 <= self.drop_rate < 1 and 0 <= self.drops < 1):
             raise InputError(f"expected drop_rate and drops in [0, 1), got {self.drop_rate} and {self.drops}")
 
+    def in_levels(self, intensity: Array) -> Array:
+        """Intensities in [0, 1] as it reports them: rounded to its `levels`, where it has any."""
+        return np.round(intensity * self.levels) / self.levels if self.levels else intensity
+
 
 def evenly(beams: int, low_deg: float, high_deg: float) -> tuple[float, ...]:
     """Elevations of beams that are evenly spread."""

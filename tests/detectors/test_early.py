@@ -190,3 +190,11 @@ def test_a_failure_on_what_teammates_send_is_no_empty_street() -> None:
         alone, together = session.detect([EGO_ALONE, frozenset("a")])
     assert len(alone) == len(together) == 0 and alone.finite and not together.finite
     assert BoxJaccard().against(alone)(alone) == 1 and BoxJaccard().against(alone)(together) == 0
+
+
+def test_by_itself_a_message_shows_the_car_that_sent_it() -> None:
+    """What holds the ego's sensor is the ego and left out; what holds the sender's is a car like any other."""
+    scene = frame(ego=[(15.0, 0.0, 0.9)], a=[(10.0, -5.0, 0.9), (0.0, 0.0, 0.8), (20.0, 20.0, 0.7)])
+    to, inbox = sent(EARLY, scene)
+    (shown,) = EARLY.open(scene.ego, to, inbox).solo(["a"])
+    assert centres(shown) == [(10.0, -5.0), (20.0, 20.0)]

@@ -13,7 +13,8 @@ from robosac.attacks.points.recast import BoxWorld, in_boxes
 from robosac.boxes import invert_pose, transform_boxes
 from robosac.simulation import SimConfig, scenario
 from robosac.simulation.scenario import Snapshot
-from robosac.types import Float32, InputError, View
+from robosac.simulation.sensors import Sensor
+from robosac.types import Bool, Float32, InputError, View
 
 NONE = np.zeros((0, 7), np.float32)
 SHARP = SimConfig(n_frames=2, range_sigma_m=0.0, drop_rate=0.0, faint_power=0.0)
@@ -131,3 +132,24 @@ def test_a_view_of_nobody_here(now: Snapshot) -> None:
     stranger = View("nobody", "vehicle", 0, np.ones((1, 4), np.float32), np.eye(4))
     with pytest.raises(InputError, match=r"expected an agent among .*, got 'nobody'"):
         now.world.seen(stranger, added=NONE, removed=NONE)
+
+
+def test_a_sensor_reports_what_is_put_in_as_all_else() -> None:
+    """Its gain and its levels are in the new returns: with half the gain they are half as bright."""
+
+    def seen(sensor: Sensor) -> tuple[Float32, Bool]:
+        place = scenario("val", 3, seed=1, config=SHARP)
+        agents = tuple(dataclasses.replace(a, sensor=sensor) for a in place.agents)
+        now = dataclasses.replace(place, agents=agents).snapshot(1)
+        view = now.view(now.agents[1])
+        _, box = seen_best(now, now.agents[1])
+        points = now.world.seen(view, added=box, removed=box)
+        before = set(map(bytes, view.points))
+        return points, np.array([bytes(p) not in before for p in points])
+
+    plain, new = seen(SHARP.sensor)
+    half, _ = seen(dataclasses.replace(SHARP.sensor, gain=0.5))
+    assert new.sum() > 50
+    np.testing.assert_allclose(half[new, 3], plain[new, 3] / 2, atol=1e-6)
+    coarse, _ = seen(dataclasses.replace(SHARP.sensor, levels=4))
+    np.testing.assert_array_equal(coarse[:, 3], np.round(coarse[:, 3] * 4) / 4)
