@@ -41,6 +41,12 @@ def test_the_configuration_maps_kinds_to_those_of_the_model(place: Path) -> None
     assert found == Assignment(dict.fromkeys(("641", "650", "9", "7"), "m1"))
 
 
+@pytest.mark.parametrize("mapping", [["m1"], "m1", 3])
+def test_a_mapping_of_another_form_is_refused(mapping: object, place: Path) -> None:
+    with pytest.raises(InputError, match=r"expected heter\.mapping_dict to map kinds to kinds, .*got "):
+        read_assignment(hypes(mapping_dict=mapping), ["m1"], [place])
+
+
 @pytest.mark.parametrize("config", [{}, {"heter": None}, {"heter": {}}, {"heter": {"assignment_path": "absent.json"}}])
 def test_without_a_file_nothing_is_assigned(config: dict[str, Any], place: Path) -> None:
     assert read_assignment(config, ["m1"], [place]) is None

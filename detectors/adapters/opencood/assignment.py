@@ -42,17 +42,20 @@ def read_assignment(hypes: Hypes, known: Sequence[str], places: Sequence[Path]) 
         places: folders that the file's path may be relative to; HEAL itself is run in its checkout.
 
     Raises:
-        InputError: if the file is not of that form.
+        InputError: if the file, or `mapping_dict`, is not of that form.
     """
     heter = hypes.get("heter")
-    named = heter.get("assignment_path") if isinstance(heter, Mapping) else None
+    if not isinstance(heter, Mapping):
+        return None
+    named = heter.get("assignment_path")
     if not isinstance(named, str) or not known:
         return None
     path = next((p for place in places if (p := place / named).is_file()), None)
     if path is None:
         return None
-    assert isinstance(heter, Mapping)
     mapping = heter.get("mapping_dict") or {}
+    if not isinstance(mapping, Mapping):
+        raise InputError(f"expected heter.mapping_dict to map kinds to kinds, like {{m2: m1}}, got {mapping!r:.60}")
     said: dict[Id, dict[str, str]] = {}  # agent -> kind -> a scenario where it is of it
     for scenario, agents in _read(path).items():
         for agent, kind in agents.items():
