@@ -65,13 +65,19 @@ class Statistic(Protocol):
 
 @dataclass(frozen=True)
 class WithEgo:
-    """The agreement of a subset's result with the ego's own, as a statistic."""
+    """The agreement of a subset's result with the ego's own, as a statistic.
+
+    Attributes:
+        agreement: the measure.
+        disturbed: whether frames with noisy poses and late messages are asked as well; it is another statistic then.
+    """
 
     agreement: Agreement
+    disturbed: bool = False
 
     @property
     def name(self) -> str:
-        return self.agreement.name
+        return f"{self.agreement.name} of noisy frames too" if self.disturbed else self.agreement.name
 
     def scores(self, session: Session, ego: View, grid: BevGrid | None, subsets: Sequence[Subset]) -> Sequence[float]:
         reference, *results = session.detect([EGO_ALONE, *subsets])
@@ -113,6 +119,14 @@ class Thresholds:
         """Threshold for a subset of `size`; sizes never calibrated take the nearest smaller one, else the smallest."""
         return self.thresholds[_stands_for(size, self.thresholds)]
 
+    def threshold_at(self, size: int, alpha: float) -> float:
+        """As `threshold`, at another level, read off the scores that were kept.
+
+        Raises:
+            InputError: a calibration of an older version kept none, or there are too few.
+        """
+        return conformal_threshold(np.array(self._honest(size)), alpha)
+
     def p_value(self, size: int, score: float) -> float:
         """How unusual a score is for a random honest subset of `size`: `(1 + #{honest scores <= score}) / (n + 1)`.
 
@@ -124,10 +138,13 @@ class Thresholds:
         Raises:
             InputError: if the calibration was made by a version that kept no scores.
         """
+        honest = self._honest(size)
+        return (1 + bisect_right(honest, score)) / (len(honest) + 1)
+
+    def _honest(self, size: int) -> tuple[float, ...]:
         if not self.scores:
             raise InputError("expected a calibration with its scores, got none; make it again with `robosac calibrate`")
-        honest = self.scores[_stands_for(size, self.scores)]
-        return (1 + bisect_right(honest, score)) / (len(honest) + 1)
+        return self.scores[_stands_for(size, self.scores)]
 
 
 def _stands_for(size: int, calibrated: Iterable[int]) -> int:

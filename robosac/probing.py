@@ -4,14 +4,16 @@ Aggressive to conservative: assume 0 attackers and try all teammates; on refusal
 subsets. The largest subset that agrees estimates the number of attackers. What was found is kept across the frames
 of a scenario in a memory; a frame asks it for a proposer and afterwards reports its trials.
 
-Two walks down the sizes:
+Three walks down the sizes:
 
 - `Passes` is the paper's: one draw of every size still open, from the largest, again and again, each size up to its
   limit of tries over all frames. (The reference code can spend 8 trials on a budget of 5; here the loop in
   `consensus.search` counts, so a budget is never exceeded.)
-- `Walk` is the default's: the remembered subset first; if it holds, one more teammate at a time until one is refused,
-  so that the estimate can rise again; if not, every size to its share of the budget before any smaller one, no
+- `Walk` is that of agreement alone: the remembered subset first; if it holds, one more teammate at a time until one is
+  refused, so that the estimate can rise again; if not, every size to its share of the budget before any smaller one, no
   subset twice.
+- `Downwards` is that of `robosac.defenses.robosac`, which chooses nobody among equals: every size in full, as far as
+  its share of the budget goes, and no end before a size in which something was accepted is through.
 """
 
 from __future__ import annotations
@@ -76,7 +78,7 @@ class Passes:
 
 @dataclass(frozen=True, kw_only=True)
 class Walk:
-    """The default walk: `first`, steps up from it while they hold, else down the sizes without repeats.
+    """The walk of agreement alone: `first`, steps up from it while they hold, else down the sizes without repeats.
 
     Attributes:
         tries: size -> tries in this frame.
@@ -117,6 +119,41 @@ class Walk:
         return [last.subset | {self.outside[steps]}]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Downwards:
+    """From the largest subsets down, each once; what is accepted ends it, after its whole size and `pool - 1` smaller.
+
+    Attributes:
+        tries: size -> tries in this frame.
+        pool: sizes that are gone through from the largest with an accepted subset on.
+        everybody: a subset of this size ends it at once, there is nobody to choose between.
+    """
+
+    tries: Mapping[int, int]
+    pool: int = 1
+    everybody: int = 0
+
+    def propose(
+        self, ids: Sequence[Id], history: Sequence[Trial], rng: np.random.Generator, count: int = 1
+    ) -> list[Subset]:
+        held = max((len(t.subset) for t in history if t.accepted), default=0)
+        if held and held == self.everybody:
+            return []
+        tried = {t.subset for t in history}
+        chosen: list[Subset] = []
+        for size in sorted(self.tries, reverse=True):
+            if held and size <= held - self.pool:
+                break
+            done = sum(1 for t in history if len(t.subset) == size)
+            for _ in range(min(self.tries[size] - done, count - len(chosen))):
+                subset = draw_new(ids, size, tried, rng)
+                if subset is None:
+                    break
+                chosen.append(subset)
+                tried.add(subset)
+        return chosen
+
+
 @dataclass
 class PassesMemory:
     """What the paper's A2CP keeps across frames: tries spent per size and the largest size that agreed.
@@ -144,7 +181,7 @@ class PassesMemory:
 
 @dataclass
 class WalkMemory:
-    """What the default keeps across frames: the subset that last agreed, and whose turn it is to be let in again."""
+    """What `Walk` keeps across frames: the subset that last agreed, and whose turn it is to be let in again."""
 
     last: Subset = frozenset()
     known: Subset = frozenset()  # who was present when `last` was found

@@ -49,10 +49,19 @@ from robosac.files import check_writable_file
 from robosac.registry.attacks import fitted, open_attack
 from robosac.registry.defenses import statistics_of
 from robosac.registry.detectors import CONTENT, cached_detector, calibration_beside, content_of
-from robosac.registry.frames import SIMULATED, cached_frames, choose, disturbance, frame_at
+from robosac.registry.frames import (
+    SIMULATED,
+    cached_frames,
+    choose,
+    disturbance,
+    frame_at,
+    is_simulated,
+    may_be_disturbed,
+)
 from robosac.types import Detector, Frame, Id, InputError, Message, Request, keyed_rng
 
 CONFIDENCE: Final = 0.95
+USUAL_NOISE: Final = "0.2,0.2"  # metres and degrees, of the frames that are disturbed where nothing else is asked for
 FOREIGN: Final = "foreign"
 
 
@@ -112,6 +121,14 @@ class Calibrate:
         disturbed = disturbance(self.pose_noise, self.delay, self.seed)
         return cached_frames(self.data, self.detector, device, self.root, self.seed, disturbed, listed(self.classes))
 
+    def disturbed(self, device: str) -> Sequence[Frame] | None:
+        """The same frames with noisy poses and, where a scene's earlier frames are at hand, late teammates; None where
+        all frames are disturbed as it is, or these cannot be."""
+        if self.pose_noise is not None or self.delay or not may_be_disturbed(self.data):
+            return None
+        how = disturbance(USUAL_NOISE, int(is_simulated(self.data)), self.seed)
+        return cached_frames(self.data, self.detector, device, self.root, self.seed, how, listed(self.classes))
+
     @property
     def needed(self) -> int:
         """The fewest frames that thresholds can be read from."""
@@ -148,6 +165,10 @@ def scores_of(s: Calibrate, job: tuple[int, int]) -> tuple[Scores, Scores]:
     where = () if s.data == SIMULATED else (frame.index,)  # a simulated scene gives one frame
     rng = keyed_rng(s.seed, frame.scenario, *where, "calibrate")
     statistics = statistics_of(s.defenses)
+    # half of the frames are disturbed for those who ask it: honest noise is not to look like a lie
+    disturbed = s.disturbed(device) if index % 2 else None
+    apart = [x for x in statistics if disturbed is not None and getattr(x, "disturbed", False)]
+    statistics = [x for x in statistics if x not in apart]
     if s.attack == FOREIGN:
         malicious = foreign(detector, frame_at(frames, elsewhere, s.data))
     else:
@@ -155,7 +176,11 @@ def scores_of(s: Calibrate, job: tuple[int, int]) -> tuple[Scores, Scores]:
     # twice: everybody encodes, a subset of each size and the ego alone; and somebody from elsewhere encodes
     with progress.part(0, 1, f"{frame.scenario}, frame {frame.index}", calls=4 * len(frame.others) + 5):
         honest = honest_scores(detector, [frame], statistics, rng)
-        return honest, attacked_scores(detector, [frame], statistics, malicious, rng)
+        attacked = attacked_scores(detector, [frame], statistics, malicious, rng)
+        if apart and disturbed is not None:
+            again = honest_scores(detector, [frame_at(disturbed, index, s.data)], apart, rng)
+            honest = {**honest, **again}
+        return honest, attacked
 
 
 @lru_cache(maxsize=2)

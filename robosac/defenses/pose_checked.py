@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -10,14 +10,13 @@ import numpy as np
 
 from robosac.calibration import Calibration, Statistic
 from robosac.capabilities import Solo
+from robosac.defenses.by_agreement import RobosacAgreement
+from robosac.defenses.claimed_poses import ClaimedPoses
 from robosac.defenses.protocol import Adaptable, Calibrated, Defender, Defense, Surrogate
-from robosac.defenses.robosac import Robosac
 from robosac.defenses.stages import Stages
-from robosac.errors import warn
 from robosac.gate import Gate
-from robosac.poses import FreeGround, JointCheck, PoseGain, PoseVerdict, mended
-from robosac.poses.check import ELSEWHERE_LIMIT, SHIFT_LIMIT
-from robosac.types import EGO_ALONE, Detector, Id, InputError, Message, Received, Request, Session, Verdict, View
+from robosac.poses import JointCheck
+from robosac.types import Detector, InputError, Message, Received, Request, Session, Verdict, View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +33,7 @@ class PoseChecked:
         gate: what may enter at all.
     """
 
-    inner: Any = field(default_factory=Robosac)
+    inner: Any = field(default_factory=RobosacAgreement)
     check: JointCheck = field(default_factory=JointCheck)
     shift_limit: float | None = None
     elsewhere_limit: float | None = None
@@ -44,8 +43,7 @@ class PoseChecked:
     def __post_init__(self) -> None:
         if not isinstance(self.inner, Defense):
             raise InputError(f"expected inner to be a defence, got {type(self.inner).__name__}")
-        if self.unknown not in ("keep", "leave out"):
-            raise InputError(f"expected unknown to be 'keep' or 'leave out', got {self.unknown!r}")
+        _ = self.poses  # checks its settings
 
     def start(self, scenario: str, calibration: Calibration | None, rng: np.random.Generator) -> PoseCheckedDefender:
         inner = replace(self.inner, gate=self.gate) if hasattr(self.inner, "gate") else self.inner
@@ -54,11 +52,17 @@ class PoseChecked:
     def statistics(self) -> tuple[Statistic, ...]:
         """The gains of other poses, and what `inner` asks for."""
         inner = self.inner.statistics() if isinstance(self.inner, Calibrated) else ()
-        return (*self.gains, *inner)
+        return (*self.poses.gains, *inner)
 
     @property
-    def gains(self) -> tuple[PoseGain, PoseGain]:
-        return PoseGain(where="near", check=self.check.alone), PoseGain(where="anywhere", check=self.check.alone)
+    def poses(self) -> ClaimedPoses:
+        """The stage that comes first."""
+        return ClaimedPoses(
+            check=self.check,
+            shift_limit=self.shift_limit,
+            elsewhere_limit=self.elsewhere_limit,
+            unknown=self.unknown,
+        )
 
     def surrogate(self, calibration: Calibration | None, detector: str) -> Surrogate:
         """That of `inner`: features do not enter the check of poses but through what they show.
@@ -69,27 +73,6 @@ class PoseChecked:
         if not isinstance(self.inner, Adaptable):
             raise InputError(f"expected inner to be a defence that can be adapted to, got {type(self.inner).__name__}")
         return self.inner.surrogate(calibration, detector)
-
-    def allowed(self, calibration: Calibration | None, detector: str) -> tuple[float, float]:
-        """Gains near the claim and anywhere that honest messages may have."""
-        given = (self.shift_limit, self.elsewhere_limit)
-        usual = (SHIFT_LIMIT, ELSEWHERE_LIMIT)
-        found = []
-        for limit, default, gain in zip(given, usual, self.gains, strict=True):
-            measures: Mapping[str, Any] = {}
-            if calibration is not None and calibration.detector == detector:
-                measures = calibration.measures
-            if limit is not None:
-                found.append(limit)
-            elif gain.name in measures:
-                found.append(-measures[gain.name].threshold(1))
-            else:
-                warn(
-                    f"{gain.name} on detector {detector!r} uses its default limit {default}: it is not calibrated; "
-                    "run `robosac calibrate --defense robosac-poses --pose-noise 0.2,0.2 --delay 1`"
-                )
-                found.append(default)
-        return found[0], found[1]
 
 
 class PoseCheckedDefender:
@@ -111,53 +94,20 @@ class PoseCheckedDefender:
                 "does not; take another defence, or give its session `solo` and `claim`"
             )
         with stages.measure("poses"):
-            verdicts = self.judged(session, detector, ego)
-        kept, refused = self._sorted(admitted.messages, verdicts, to)
+            poses = defense.poses
+            verdicts = poses.judged(session, detector.name, ego, self._calibration, session.ids)
+            checked = poses.sort(admitted.messages, verdicts, to)
         # by link: a message that passed the gate came alone on its sender's, and what others brought is not looked at
         came = {r.link: r for r in inbox if isinstance(r, Received) and isinstance(r.link, str)}
-        again = [replace(came[sender], message=message) for sender, message in kept.items()]
+        again = [replace(came[m.sender], message=m) for m in checked.messages]
         result = self._inner.step(_Opened(detector, session, admitted.messages), ego, to, again)
         return replace(
             result,
-            rejected={**result.rejected, **refused, **admitted.rejected},
-            decodes=result.decodes + len(session.ids) + (len(kept) < len(session.ids) or _changed(verdicts)),
+            rejected={**result.rejected, **checked.refused, **admitted.rejected},
+            decodes=result.decodes + len(session.ids) + checked.changed,
             ms={**result.ms, **{f"{k}, poses": v for k, v in stages.done().items() if v > 0}},
-            reason=_reason(verdicts, result.reason),
+            reason="; ".join(filter(None, (checked.reason, result.reason))),
         )
-
-    def judged(self, session: Solo, detector: Detector, ego: View) -> dict[Id, PoseVerdict]:
-        """A verdict on the pose of each teammate of a session."""
-        if not session.ids:
-            return {}
-        defense = self._defense
-        limits = defense.allowed(self._calibration, detector.name)
-        own, ground = session.detect([EGO_ALONE])[0], FreeGround.of(ego.points)
-        shown = dict(zip(session.ids, session.solo(session.ids), strict=True))
-        return defense.check.judge(own, shown, {i: session.claim(i) for i in session.ids}, ground, *limits)
-
-    def _sorted(
-        self, messages: Sequence[Message], verdicts: Mapping[Id, PoseVerdict], to: Request
-    ) -> tuple[dict[Id, Message], dict[Id, str]]:
-        """What goes on, mended or as it is, and why the rest does not."""
-        kept, refused = {}, {}
-        for m in messages:
-            v = verdicts[m.sender]
-            if v.kind == "corrected":
-                kept[m.sender] = mended(m, v.offset, to.world_T_ego)
-            elif v.kind == "refused" or (v.kind == "unknown" and self._defense.unknown == "leave out"):
-                refused[m.sender] = f"pose {v.kind}: {v.why}"
-            else:
-                kept[m.sender] = m
-        return kept, refused
-
-
-def _changed(verdicts: Mapping[Id, PoseVerdict]) -> bool:
-    return any(v.kind == "corrected" for v in verdicts.values())
-
-
-def _reason(verdicts: Mapping[Id, PoseVerdict], rest: str) -> str:
-    told = [f"{i} {v.kind} ({v.why})" for i, v in sorted(verdicts.items()) if v.kind in ("corrected", "refused")]
-    return "; ".join([*(["poses: " + ", ".join(told)] if told else []), rest])
 
 
 class _Opened:

@@ -6,12 +6,15 @@ A defence sees what the ego sees: its own view and what arrived on its links. It
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 
 from robosac.calibration import Calibration, Statistic
 from robosac.types import BevGrid, Detector, Id, Received, Request, Subset, Verdict, View
+
+FINITE: Final = "finite"
+"""A trial's score, 0 where NaN or inf came out of its subset; else left out."""
 
 
 @runtime_checkable

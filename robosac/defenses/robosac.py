@@ -1,101 +1,154 @@
-"""ROBOSAC around any detector: gate, one session, the search, the verdict, what is remembered."""
+"""ROBOSAC around any detector: what each teammate shows alone is verified, then what subsets of them show together.
+
+Hypothesize and verify (arXiv 2303.09495), but a subset is verified by more than its agreement with the ego, since
+whoever knows one number keeps that one up:
+
+1. *Poses* that teammates claim are held against what the ego sees (`robosac.poses`), where a session can tell.
+2. *Singles.* Every teammate is decoded alone with the ego. It is left out where that contradicts what the ego sees, or
+   shows more that nobody else shows than honest teammates do.
+3. *Joint results* of those who are left, the largest subsets first: each must agree with the ego, and must be what its
+   members show (`robosac.evidence`).
+4. *Pooling.* Of equally large consistent subsets none is chosen: all of them make the result.
+5. *Ranks.* A box is ranked by who shows it. What the ego's rays prove to be free ground is dropped.
+
+Every limit is what honest frames, exact and disturbed ones, stay within (`robosac calibrate`). Nobody is accused by
+what others sent: only a teammate's own single speaks against it.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
-from robosac.agreement import Agreement, BoxJaccard, Compare, SeenScoreMap
-from robosac.boxes import iou_bev, reaches
-from robosac.calibration import Calibration, WithEgo
+from robosac.agreement import Agreement, Compare, SeenScoreMap
+from robosac.calibration import Calibration, Statistic, WithEgo
+from robosac.capabilities import Solo
+from robosac.certificates import Overlap, Witnesses
 from robosac.consensus import Consensus, search
-from robosac.defenses.plans import PaperKnown, PaperUnknown, Plan, Unknown
+from robosac.defenses.by_agreement import RobosacAgreement
+from robosac.defenses.claimed_poses import ClaimedPoses
+from robosac.defenses.limits import Limits
+from robosac.defenses.protocol import FINITE
+from robosac.defenses.ranking import Ranking
+from robosac.defenses.singles import Singles
 from robosac.defenses.stages import Stages
-from robosac.defenses.surrogate import RobosacSurrogate
-from robosac.errors import warn
-from robosac.gate import Gate
+from robosac.defenses.surrogate import EvidenceSurrogate
+from robosac.evidence import Consistency, Showing, SoleClaims, WithMembers, pooled
+from robosac.evidence.consistency import strain
+from robosac.gate import Gate, Inbox
+from robosac.poses import FreeGround, PoseVerdict
+from robosac.probing import Downwards, tries_per_size
 from robosac.trust import Belief
-from robosac.types import EGO_ALONE, Detections, Detector, InputError, Received, Request, Subset, Trial, Verdict, View
+from robosac.types import (
+    EGO_ALONE,
+    Detections,
+    Detector,
+    Id,
+    InputError,
+    Received,
+    Request,
+    Session,
+    Subset,
+    Trial,
+    Verdict,
+    View,
+)
 
-FINITE: Final = "finite"  # a trial's score, 0 where NaN or inf came out of its subset; else left out
+Detect: TypeAlias = Callable[[Sequence[Subset]], list[Detections]]
+STRAIN: Final = "strain"  # a joint result's: distance from what its members show, as a multiple of what is allowed
+TOGETHER: Final = "together"  # a joint result's: 1 where two of its members claim more together than is allowed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Robosac:
-    """The consensus defence. The defaults are the better ones; `paper` and `paper_probing` are the paper's own.
+    """The consensus defence, number of attackers unknown unless it is given.
 
     Attributes:
-        plan: which subsets, how many trials (see `plans`).
-        agreement: how two results are compared (see `agreement`).
-        threshold: agreement asked for; None takes the calibrated one of the detector, by subset size.
+        attackers: so many attack at most, so that no more than all others are tried together; None: unknown.
+        budget: joint results judged a frame at most.
+        poses: how claimed poses are verified first; None leaves them unverified. Passed over where a session tells
+            nothing of them (`robosac.capabilities.Solo`).
+        agreement: how a result is compared with the ego's own.
+        showing: what counts as showing a box.
+        consistency: how far a joint result may be from what its members show.
+        strain_alpha: share of honest joint results that may be refused for not being what their members show. It costs
+            little: smaller ones are pooled in their place.
+        pool: sizes of consistent subsets that are pooled, from the largest down; everybody together stands alone.
+        ranking: how boxes are ranked by who shows them.
         gate: what may enter at all.
-        belief: error rates behind suspicion and accusation.
-        accuse_above: a teammate left out with at least this suspicion is accused.
-        support_iou: a box of another trial with at least this IoU supports a box of the result.
-        batch: subsets decoded at once; more than one pays on a GPU.
+        belief: error rates behind suspicion.
+        accuse_beyond: a teammate is accused where its own single is so many times further off than is allowed.
+        batch: joint results decoded at once; more than one pays on a GPU.
     """
 
-    plan: Plan = field(default_factory=Unknown)
+    attackers: int | None = None
+    budget: int = 32
+    poses: ClaimedPoses | None = field(default_factory=ClaimedPoses)
     agreement: Agreement = field(default_factory=SeenScoreMap)
-    threshold: float | None = None
+    showing: Showing = field(default_factory=Showing)
+    consistency: Consistency = field(default_factory=Consistency)
+    strain_alpha: float = 0.05
+    pool: int = 2
+    ranking: Ranking = field(default_factory=Ranking)
     gate: Gate = field(default_factory=Gate)
     belief: Belief = field(default_factory=Belief)
-    accuse_above: float = 0.8
-    support_iou: float = 0.3
+    accuse_beyond: float = 1.5
     batch: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("accuse_above", "support_iou"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"expected {name} in [0, 1], got {getattr(self, name)}")
-        if self.threshold is not None and not math.isfinite(self.threshold):
-            raise InputError(f"expected threshold to be a finite agreement or None (calibrated), got {self.threshold}")
-        if self.batch < 1:
-            raise InputError(f"expected batch >= 1, got {self.batch}")
+        if self.attackers is not None and self.attackers < 0:
+            raise InputError(f"expected attackers >= 0 or None (unknown), got {self.attackers}")
+        for name, least in (("budget", 0), ("pool", 1), ("batch", 1), ("accuse_beyond", 1)):
+            if not getattr(self, name) >= least:
+                raise InputError(f"expected {name} >= {least}, got {getattr(self, name)}")
 
     @staticmethod
-    def paper(attackers: int, *, size: int | None = None, budget: int | None = None) -> Robosac:
+    def paper(attackers: int, *, size: int | None = None, budget: int | None = None) -> RobosacAgreement:
         """The paper's settings, number of attackers given: uniform draws, box Jaccard >= 0.3, p = 0.99."""
-        plan = PaperKnown(attackers=attackers, size=size, budget=budget)
-        return Robosac(plan=plan, agreement=BoxJaccard(), threshold=0.3)
+        return RobosacAgreement.paper(attackers, size=size, budget=budget)
 
     @staticmethod
-    def paper_probing(budget: int = 5) -> Robosac:
+    def paper_probing(budget: int = 5) -> RobosacAgreement:
         """The paper's settings, number of attackers unknown (A2CP)."""
-        return Robosac(plan=PaperUnknown(budget=budget), agreement=BoxJaccard(), threshold=0.3)
+        return RobosacAgreement.paper_probing(budget)
 
     def start(self, scenario: str, calibration: Calibration | None, rng: np.random.Generator) -> RobosacDefender:
         return RobosacDefender(self, calibration, rng)
 
-    def statistics(self) -> tuple[WithEgo]:
-        """The agreement, whose thresholds honest frames tell."""
-        return (WithEgo(self.agreement),)
+    def statistics(self) -> tuple[Statistic, ...]:
+        """What honest frames are asked: agreement, claims of one and of two, strain, and gains of other poses."""
+        gains = () if self.poses is None else self.poses.gains
+        return (self._with_ego, *self._claims, self._with_members, *gains)
 
-    def surrogate(self, calibration: Calibration | None, detector: str) -> RobosacSurrogate:
+    def surrogate(self, calibration: Calibration | None, detector: str) -> EvidenceSurrogate:
         """What an attacker who knows these settings and the calibration knows of the defence of this detector."""
-        return RobosacSurrogate(self.agreement, self.plan, partial(self.required, calibration, detector))
+        return EvidenceSurrogate(self.agreement, self.limits(calibration, detector), self.showing, self.consistency)
 
-    def required(self, calibration: Calibration | None, detector: str, size: int) -> float:
-        """Agreement a subset of `size` must reach."""
-        if self.threshold is not None:
-            return self.threshold
-        if calibration is not None and self.agreement.name in calibration.measures:
-            if calibration.detector == detector:
-                return calibration.measures[self.agreement.name].threshold(size)
-            why = f"the calibration is for {calibration.detector!r}, a model of other weights or another name"
-        else:
-            why = "it is not calibrated"
-        warn(
-            f"{self.agreement.name} on detector {detector!r} uses its default threshold "
-            f"{self.agreement.default_threshold}: {why}; run `robosac calibrate`, or name the file that it wrote: "
-            "wrap(detector, calibration=FILE)"
-        )
-        return self.agreement.default_threshold
+    def limits(self, calibration: Calibration | None, detector: str) -> Limits:
+        """What honest frames of this detector allow."""
+        return Limits.of(self._with_ego, *self._claims, self._with_members, self.strain_alpha, calibration, detector)
+
+    def warn_of_defaults(self, calibration: Calibration | None, detector: str) -> None:
+        """Say once which limits are not calibrated."""
+        self.limits(calibration, detector)
+        if self.poses is not None:
+            self.poses.allowed(calibration, detector)
+
+    @property
+    def _with_ego(self) -> WithEgo:
+        return WithEgo(self.agreement, disturbed=True)
+
+    @property
+    def _claims(self) -> tuple[SoleClaims, SoleClaims]:
+        return SoleClaims(showing=self.showing), SoleClaims(together=2, showing=self.showing)
+
+    @property
+    def _with_members(self) -> WithMembers:
+        return WithMembers(consistency=self.consistency, showing=self.showing)
 
 
 class RobosacDefender:
@@ -103,7 +156,7 @@ class RobosacDefender:
 
     def __init__(self, defense: Robosac, calibration: Calibration | None, rng: np.random.Generator) -> None:
         self._defense, self._calibration, self._rng = defense, calibration, rng
-        self._memory = defense.plan.start()
+        self._fine: Subset = EGO_ALONE  # whose pose was fine when last asked
 
     def step(self, detector: Detector, ego: View, to: Request, inbox: Sequence[Received]) -> Verdict:
         """Decide about one frame. Bad messages are left out and reported; nothing a teammate sends raises."""
@@ -112,68 +165,137 @@ class RobosacDefender:
             admitted = defense.gate.admit(to, detector.codec, inbox)
         with stages.measure("encode"):
             session = detector.open(ego, to, admitted.messages)
-        ids = session.ids
-        orders = self._memory.frame(ids)
+        rejected, told, decodes = dict(admitted.rejected), [], 0
+        rng = self._rng.spawn(1)[0]  # a generator a frame: what one frame draws moves no other frame's draws
+        if defense.poses is not None and isinstance(session, Solo) and session.ids:
+            with stages.measure("poses"):
+                verdicts = self._poses_judged(session, detector, ego, rng)
+                checked = defense.poses.sort(admitted.messages, verdicts, to)
+                decodes += len(verdicts)
+                if checked.changed:
+                    session = detector.open(ego, to, checked.messages)
+                    decodes += 1  # the ego's own, again
+            rejected |= checked.refused
+            told += [checked.reason] if checked.reason else []
+        return self._verified(detector, ego, session, stages, admitted, rejected, told, decodes, rng)
 
-        compare: Compare | None = None
+    def _poses_judged(
+        self, session: Solo, detector: Detector, ego: View, rng: np.random.Generator
+    ) -> dict[Id, PoseVerdict]:
+        """Verdicts on the poses of who was not fine when last asked, and of one more, drawn at random; of everybody
+        where that one is not fine any more."""
+        assert self._defense.poses is not None
+        asked = [i for i in session.ids if i not in self._fine]
+        if fine := [i for i in session.ids if i in self._fine]:
+            asked.append(fine[int(rng.integers(len(fine)))])
+        judge = partial(self._defense.poses.judged, session, detector.name, ego, self._calibration)
+        found = judge(asked)
+        if any(i in self._fine and v.kind != "fine" for i, v in found.items()):
+            found = judge(session.ids)
+        self._fine -= frozenset(found)
+        self._fine |= {i for i, v in found.items() if v.kind == "fine"}
+        return found
+
+    def _verified(
+        self,
+        detector: Detector,
+        ego: View,
+        session: Session,
+        stages: Stages,
+        admitted: Inbox,
+        rejected: Mapping[Id, str],
+        told: Sequence[str],
+        decodes: int,
+        rng: np.random.Generator,
+    ) -> Verdict:
+        """What is made of the messages of a session."""
+        defense, ids = self._defense, tuple(session.ids)
+        limits = defense.limits(self._calibration, detector.name)
+        detect = stages.timed("decode", session.detect)
+        own, *alone = detect([EGO_ALONE, *(frozenset({i}) for i in ids)])
+        with stages.measure("agree"):
+            compare = defense.agreement.against(own, ego, detector.grid)
+            seen = Singles.of(
+                own, dict(zip(ids, alone, strict=True)), compare, limits, defense.showing, defense.accuse_beyond
+            )
+        found = self._search(seen, len(ids), compare, limits, detect, stages, rng)
+        with stages.measure("report"):
+            kept = {t.subset: r for t, r in zip(found.trials, found.results, strict=True) if t.accepted}
+            used = EGO_ALONE.union(*kept)
+            pool = pooled(kept or {EGO_ALONE: own})
+            free = FreeGround.of(ego.points) if kept else None
+            ranked = defense.ranking.of(pool, seen.shown, used, seen.apart, own, free)
+            decoded = {EGO_ALONE: own, **dict(zip((t.subset for t in seen.trials), alone, strict=True))}
+            decoded |= {t.subset: r for t, r in zip(found.trials, found.results, strict=True)}
+            witnesses = Witnesses.of(ranked.result.boxes, decoded, ids, Overlap(iou=defense.showing.same))
+            suspicion = defense.belief.suspicion(ids, [*seen.trials, *found.trials])
+        return Verdict(
+            result=ranked.result,
+            used=used,
+            accused=seen.accused,
+            suspicion={i: max(suspicion[i], float(i in seen.accused)) for i in ids},
+            trials=(*seen.trials, *(t for t in found.trials if len(t.subset) > 1)),
+            decodes=decodes + len(decoded),
+            ms=stages.done(),
+            reason="; ".join([*told, admitted.nobody or _reason(own, found, seen, len(ids))]),
+            rejected=rejected,
+            sources=ranked.sources,
+            support=ranked.support,
+            certificates=witnesses.inventors(defense.showing.score),
+        )
+
+    def _search(
+        self,
+        seen: Singles,
+        n_ids: int,
+        compare: Compare,
+        limits: Limits,
+        detect: Detect,
+        stages: Stages,
+        rng: np.random.Generator,
+    ) -> Consensus[Detections]:
+        """Every subset of the trusted that was tried."""
+        defense, trusted = self._defense, seen.trusted
 
         def judge(reference: Detections, subset: Subset, result: Detections) -> Trial:
-            nonlocal compare
-            if compare is None:
-                compare = defense.agreement.against(reference, ego, detector.grid)
-            required = defense.required(self._calibration, detector.name, len(subset))
-            trial = Trial.judged(subset, compare(result), required)
-            return trial if result.finite else replace(trial, scores={FINITE: 0.0})
+            trial = Trial.judged(subset, compare(result), limits.agreement(len(subset)))
+            if not result.finite:
+                return replace(trial, accepted=False, scores={FINITE: 0.0})
+            off = defense.consistency.of(strain(seen.shown, subset, result))
+            scores = {
+                STRAIN: off / limits.strain(len(subset)),
+                TOGETHER: float(any(pair <= subset for pair in seen.apart)),
+            }
+            fits = trial.accepted and scores[STRAIN] <= 1 and not scores[TOGETHER]
+            return replace(trial, accepted=fits, scores=scores)
 
-        found = search(
-            ids,
-            stages.timed("decode", session.detect),
+        most = len(trusted) if defense.attackers is None else min(len(trusted), max(n_ids - defense.attackers, 0))
+        tries = tries_per_size(len(trusted), defense.budget, largest=most)
+        return search(
+            trusted,
+            detect,
             stages.timed("agree", judge),
-            orders.proposer,
-            orders.budget,
-            self._rng.spawn(1)[0],  # a generator a frame: what one frame draws moves no other frame's draws
+            Downwards(tries=tries, pool=defense.pool, everybody=n_ids),
+            sum(tries.values()),
+            rng,
             batch=defense.batch,
         )
-        self._memory.learn(ids, found.used, found.trials)
-        with stages.measure("report"):
-            suspicion = defense.belief.suspicion(ids, found.trials, at_most=orders.at_most)
-            held = any(t.accepted for t in found.trials)  # a frame that refuses everything accuses nobody
-            accused = frozenset(i for i in ids if held and i not in found.used and suspicion[i] >= defense.accuse_above)
-            support = supporters(found, defense.support_iou)
-        return Verdict(
-            result=found.result,
-            used=found.used,
-            accused=accused,
-            suspicion=suspicion,
-            trials=found.trials,
-            decodes=found.decodes,
-            ms=stages.done(),
-            reason=_reason(found, len(ids), admitted.nobody, orders.budget),
-            rejected=admitted.rejected,
-            support=support,
-        )
 
 
-def supporters(found: Consensus[Detections], iou: float) -> tuple[tuple[Subset, ...], ...]:
-    """For each box of the result, the other subsets tried (the ego alone included) that show a box there too."""
-    shown = {EGO_ALONE: found.reference} | {t.subset: r for t, r in zip(found.trials, found.results, strict=True)}
-    others = [(subset, result) for subset, result in shown.items() if subset != found.used]
-    support: list[list[Subset]] = [[] for _ in range(len(found.result))]
-    every = np.concatenate([r.boxes for _, r in others] or [np.zeros((0, 7), np.float32)])
-    owner = np.repeat(np.arange(len(others)), [len(r) for _, r in others])
-    box, shower = np.nonzero(reaches(iou_bev(found.result.boxes, every), iou))
-    for b, o in np.unique(np.stack([box, owner[shower]], axis=1), axis=0):
-        support[b].append(others[o][0])
-    return tuple(tuple(s) for s in support)
-
-
-def _reason(found: Consensus[Detections], n_ids: int, nobody: str | None, budget: int) -> str:
+def _reason(own: Detections, found: Consensus[Detections], seen: Singles, n_ids: int) -> str:
     if not found.reference.finite:
         return "the ego's own result is not finite: the detector's weights or its code are broken"
-    if nobody is not None:
-        return nobody
-    if found.used:
-        return f"{len(found.used)} of {n_ids} teammates agree with the ego after {len(found.trials)} trials"
+    held = [t.subset for t in found.trials if t.accepted]
+    left_out = n_ids - len(seen.trusted)
+    if held:
+        used = EGO_ALONE.union(*held)
+        return (
+            f"{len(used)} of {n_ids} teammates, in {len(held)} of {len(found.trials)} joint results that are what "
+            f"their members show; {left_out} were left out for what they show alone"
+        )
+    if not seen.trusted:
+        return f"none of {n_ids} teammates shows what honest ones do; the ego's own result stands"
     return (
-        f"no subset agreed with the ego in {len(found.trials)} of at most {budget} trials; the ego's own result stands"
+        f"none of {len(found.trials)} joint results is what its members show, {left_out} of {n_ids} teammates were "
+        "left out for what they show alone; the ego's own result stands"
     )

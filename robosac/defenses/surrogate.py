@@ -7,20 +7,23 @@ tensors; nothing but their own methods is used, so that the defence goes on with
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from robosac.agreement import Agreement, ScoreMapOverlap, SeenScoreMap
-from robosac.defenses.plans import Plan
+from robosac.defenses.limits import Limits
+from robosac.defenses.plans import Plan, Unknown
+from robosac.evidence import Consistency, Showing
+from robosac.subsets import draw_new
 from robosac.types import BevGrid, Id, InputError, Subset, Trial, View
 from robosac.visibility import seen_cells
 
 
 @dataclass(frozen=True, eq=False)
 class RobosacSurrogate:
-    """Implements `robosac.air.Surrogate`; made by `Robosac.surrogate`.
+    """Implements `robosac.defenses.protocol.Surrogate`; made by `RobosacAgreement.surrogate`.
 
     It holds nothing of a running defender, neither its random numbers nor what it remembers: every frame is a first
     one to it.
@@ -89,6 +92,50 @@ class RobosacSurrogate:
                 break
             drawn += [t.subset for t in history]
         return drawn
+
+
+@dataclass(frozen=True, eq=False)
+class EvidenceSurrogate:
+    """Implements `robosac.defenses.protocol.Surrogate` for `Robosac`, and tells every other limit.
+
+    Its measure is the agreement; what else is looked at is told by `limits`, from which an attacker that holds the
+    boxes makes penalties of its own (`robosac.attacks.adaptive`).
+
+    Attributes:
+        agreement: the measure, as in `RobosacSurrogate`.
+        allowed: what honest frames allow, by the number of teammates.
+        showing: what counts as showing a box.
+        consistency: what each number of a joint result is held against.
+    """
+
+    agreement: Agreement
+    allowed: Limits
+    showing: Showing
+    consistency: Consistency
+
+    def against(self, reference: Any, ego: View, grid: BevGrid | None) -> Callable[[Any], Any]:
+        """As `RobosacSurrogate.against`."""
+        return RobosacSurrogate(self.agreement, Unknown(), self.threshold).against(reference, ego, grid)
+
+    def threshold(self, size: int) -> float:
+        """Agreement that a subset of `size` teammates must reach."""
+        return self.allowed.agreement(size)
+
+    def draw(self, ids: Sequence[Id], count: int, rng: np.random.Generator) -> list[Subset]:
+        """All of them, then those without one, without two: the order in which joint results are tried."""
+        subsets: list[Subset] = []
+        for size in range(len(ids), 0, -1):
+            while len(subsets) < count and (one := draw_new(ids, size, subsets, rng)) is not None:
+                subsets.append(one)
+        return subsets
+
+    def limits(self, teammates: int) -> dict[str, float]:
+        """Every limit in a team of so many: `claims` and `claims_together` (boxes), `score` from which a box is shown,
+        and the numbers of `robosac.evidence.Strain` at which a joint result of all is refused."""
+        most = self.allowed.strain(teammates)
+        numbers = {f.name: most * float(getattr(self.consistency, f.name)) for f in fields(self.consistency)}
+        claims, together = self.allowed.claims(teammates), self.allowed.together(teammates)
+        return {"claims": claims, "claims_together": together, "score": self.showing.score, **numbers}
 
 
 def _scores(logits: Any, floor: float, weight: Any) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from robosac.defenses.robosac import FINITE
+from robosac.defenses.protocol import FINITE
 from robosac.types import EGO_ALONE, Detections, InputError, Message, Subset, Verdict
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from robosac.data.dataset import EACH
-from robosac.defenses import Robosac
+from robosac.defenses import Robosac, RobosacAgreement
 from robosac.errors import warn
 from robosac.executors import Executor
 from robosac.experiments import provenance, scenes, work
@@ -175,8 +175,10 @@ def _warn_of_defaults(experiment: Experiment) -> None:
         warn(text)
     for detector, spec in product(experiment.detectors.values(), experiment.defenses):
         defense = spec.policy().defense(frozenset("a"))
-        if isinstance(defense, Robosac):
+        if isinstance(defense, RobosacAgreement):
             defense.required(detector.calibration, detector.called, 1)
+        elif isinstance(defense, Robosac):
+            defense.warn_of_defaults(detector.calibration, detector.called)
 
 
 def _play(experiment: Experiment, executor: Executor, tell: Tell) -> None:

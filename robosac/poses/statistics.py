@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from robosac.capabilities import Solo
 from robosac.poses.check import PoseCheck
@@ -23,6 +23,8 @@ class PoseGain:
 
     where: Literal["near", "anywhere"]
     check: PoseCheck = field(default_factory=PoseCheck)
+
+    disturbed: ClassVar[bool] = True  # asked of frames with noisy poses and late messages as well
 
     @property
     def name(self) -> str:

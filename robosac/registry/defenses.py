@@ -30,9 +30,12 @@ from robosac.defenses import (
     PaperUnknown,
     PoseChecked,
     Robosac,
+    RobosacAgreement,
     Unknown,
 )
+from robosac.defenses.claimed_poses import ClaimedPoses
 from robosac.defenses.protocol import Calibrated, Defense
+from robosac.defenses.ranking import Ranking
 from robosac.evaluation.play import Policy, all_honest, oracle
 from robosac.registry.settings import CONFIGS
 from robosac.types import InputError
@@ -40,6 +43,7 @@ from robosac.types import InputError
 FOLDER: Final = CONFIGS / "defenses"
 DEFENSES: Final[dict[str, type[Any]]] = {
     "robosac": Robosac,
+    "robosac-agreement": RobosacAgreement,
     "certified": Certified,
     "pose-checked": PoseChecked,
     "none": NoDefense,
@@ -47,16 +51,13 @@ DEFENSES: Final[dict[str, type[Any]]] = {
 }
 PARTS: Final[Mapping[str, Mapping[str, type[Any]]]] = {  # name of a setting -> kinds of what it holds
     "plan": {"known": Known, "unknown": Unknown, "paper_known": PaperKnown, "paper_unknown": PaperUnknown},
-    "inner": {"robosac": Robosac, "none": NoDefense},
+    "inner": {"robosac": Robosac, "robosac-agreement": RobosacAgreement, "none": NoDefense},
     "agreement": {"box_jaccard": BoxJaccard, "score_map": ScoreMapOverlap, "seen_score_map": SeenScoreMap},
+    "poses": {"claimed": ClaimedPoses},
+    "ranking": {"support": Ranking},
     "tolerance": {"overlap": Overlap, "nearby": Nearby},
 }
 EVALUATION_ALONE: Final[Mapping[str, Callable[[], Policy]]] = {"oracle": oracle, "all-honest": all_honest}
-
-
-# kinds whose statistics are of frames with noisy poses and late messages: they are calibrated by name, with
-# --pose-noise and --delay, since limits from exact frames would refuse honest traffic
-NOISY_FRAMES: Final = frozenset({"pose-checked"})
 
 
 class DefensePreset(BaseModel):
@@ -148,13 +149,13 @@ def open_defense(name: str, *, attackers: int | None = None) -> Defense:
 
 
 def statistics_of(names: Sequence[str] = ()) -> list[Statistic]:
-    """What the defences of these presets ask of honest frames, each once; without a name, every preset there is, but
-    for those of `NOISY_FRAMES`, and every measure of agreement there is.
+    """What the defences of these presets ask of honest frames, each once; without a name, every preset there is
+    and every measure of agreement.
     """
     asked: dict[str, Statistic] = {}
     if not names:
         asked |= {s.name: s for s in (WithEgo(measure()) for measure in PARTS["agreement"].values())}
-        names = [n for n in defense_names() if defense_preset(n).kind not in (*EVALUATION_ALONE, *NOISY_FRAMES)]
+        names = [n for n in defense_names() if defense_preset(n).kind not in EVALUATION_ALONE]
     for name in names:
         defense = open_defense(name, attackers=1)
         asked |= {s.name: s for s in (defense.statistics() if isinstance(defense, Calibrated) else ())}

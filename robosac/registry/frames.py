@@ -104,6 +104,16 @@ def disturbance(pose_noise: str | None, delay: int, seed: int) -> Disturbance:
     return Disturbance(pose_noise=noise, delay_frames=delay, seed=seed)
 
 
+def is_simulated(name: str) -> bool:
+    """Whether frames of a name are simulated, so that every scene has frames before."""
+    return name == SIMULATED or name.startswith("sim:")
+
+
+def may_be_disturbed(name: str) -> bool:
+    """Whether frames of a name can be had with noisy poses: simulated ones and those of a data set on disk."""
+    return is_simulated(name) or Path(name).exists()
+
+
 def frame_at(frames: Sequence[Frame], index: int, name: str) -> Frame:
     """One frame of what `open_frames` gave for a name. InputError if there is none, or it is no `Frame`."""
     if index >= len(frames):

@@ -1,0 +1,113 @@
+"""The stage of a defence that verifies claimed poses: what is fine goes on, what is surely off is mended or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from robosac.calibration import Calibration
+from robosac.capabilities import Solo
+from robosac.errors import warn
+from robosac.poses import FreeGround, JointCheck, PoseGain, PoseVerdict, mended
+from robosac.poses.check import ELSEWHERE_LIMIT, SHIFT_LIMIT
+from robosac.types import EGO_ALONE, Id, InputError, Message, Request, View
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """What the stage decided.
+
+    Attributes:
+        messages: what goes on, mended or as it came.
+        refused: why others do not, by sender.
+        verdicts: on every teammate that was asked.
+    """
+
+    messages: tuple[Message, ...]
+    refused: Mapping[Id, str]
+    verdicts: Mapping[Id, PoseVerdict]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is left out or mended, so that messages are to be opened again."""
+        return bool(self.refused) or any(v.kind == "corrected" for v in self.verdicts.values())
+
+    @property
+    def reason(self) -> str:
+        """What was mended and refused, in words; empty where nothing was."""
+        odd = [(i, v) for i, v in sorted(self.verdicts.items()) if v.kind in ("corrected", "refused")]
+        return "poses: " + ", ".join(f"{i} {v.kind} ({v.why})" for i, v in odd) if odd else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimedPoses:
+    """Rules of the stage.
+
+    Attributes:
+        check: how poses are judged.
+        shift_limit, elsewhere_limit: gains of another pose that honest ones may have; None takes the calibrated ones.
+        unknown: whether messages of which there is no telling are kept, for what follows to judge, or left out.
+    """
+
+    check: JointCheck = field(default_factory=JointCheck)
+    shift_limit: float | None = None
+    elsewhere_limit: float | None = None
+    unknown: Literal["keep", "leave out"] = "keep"
+
+    def __post_init__(self) -> None:
+        if self.unknown not in ("keep", "leave out"):
+            raise InputError(f"expected unknown to be 'keep' or 'leave out', got {self.unknown!r}")
+
+    @property
+    def gains(self) -> tuple[PoseGain, PoseGain]:
+        """What honest frames are asked."""
+        return PoseGain(where="near", check=self.check.alone), PoseGain(where="anywhere", check=self.check.alone)
+
+    def allowed(self, calibration: Calibration | None, detector: str) -> tuple[float, float]:
+        """Gains near the claim and anywhere that honest messages may have."""
+        given = (self.shift_limit, self.elsewhere_limit)
+        usual = (SHIFT_LIMIT, ELSEWHERE_LIMIT)
+        found = []
+        for limit, default, gain in zip(given, usual, self.gains, strict=True):
+            measures: Mapping[str, Any] = {}
+            if calibration is not None and calibration.detector == detector:
+                measures = calibration.measures
+            if limit is not None:
+                found.append(limit)
+            elif gain.name in measures:
+                found.append(-measures[gain.name].threshold(1))
+            else:
+                warn(
+                    f"{gain.name} on detector {detector!r} uses its default limit {default}: it is not calibrated; "
+                    "run `robosac calibrate`"
+                )
+                found.append(default)
+        return found[0], found[1]
+
+    def judged(
+        self, session: Solo, detector: str, ego: View, calibration: Calibration | None, asked: Sequence[Id]
+    ) -> dict[Id, PoseVerdict]:
+        """A verdict on the pose of each of the teammates `asked`, by what the ego and they show."""
+        if not asked:
+            return {}
+        limits = self.allowed(calibration, detector)
+        own, ground = session.detect([EGO_ALONE])[0], FreeGround.of(ego.points)
+        shown = dict(zip(asked, session.solo(asked), strict=True))
+        return self.check.judge(own, shown, {i: session.claim(i) for i in asked}, ground, *limits)
+
+    def sort(self, messages: Sequence[Message], verdicts: Mapping[Id, PoseVerdict], to: Request) -> Checked:
+        """What goes on, mended or as it is, and why the rest does not."""
+        kept: list[Message] = []
+        refused: dict[Id, str] = {}
+        for m in messages:
+            v = verdicts.get(m.sender)
+            if v is None:  # it was not asked again
+                kept.append(m)
+            elif v.kind == "corrected":
+                kept.append(mended(m, v.offset, to.world_T_ego))
+            elif v.kind == "refused" or (v.kind == "unknown" and self.unknown == "leave out"):
+                refused[m.sender] = f"pose {v.kind}: {v.why}"
+            else:
+                kept.append(m)
+        return Checked(tuple(kept), refused, verdicts)

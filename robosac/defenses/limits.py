@@ -1,0 +1,80 @@
+"""What honest frames of a detector allow, for each number that a defence looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from robosac.calibration import Calibration, WithEgo
+from robosac.errors import warn
+from robosac.evidence import SoleClaims, WithMembers
+
+BySize: TypeAlias = Callable[[int], float]  # number of teammates -> limit
+CLAIMS_LIMIT: Final = {1: 12.0, 2: 9.0}
+"""For a detector that is not calibrated: boxes that one teammate, or two, show and nobody else does."""
+STRAIN_LIMIT: Final = 1.1
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """Limits by the number of teammates that a result or a comparison rests on.
+
+    Attributes:
+        agreement: asked for, at least.
+        claims: boxes that one shows and neither the ego nor another does, at most.
+        together: the same of two.
+        strain: between a result and what its members show, at most.
+    """
+
+    agreement: BySize
+    claims: BySize
+    together: BySize
+    strain: BySize
+
+    @staticmethod
+    def of(
+        agreement: WithEgo,
+        claims: SoleClaims,
+        together: SoleClaims,
+        with_members: WithMembers,
+        strain_alpha: float,
+        calibration: Calibration | None,
+        detector: str,
+    ) -> Limits:
+        """Calibrated limits, and stated ones with a warning where the calibration has none.
+
+        `strain_alpha` is the share of honest joint results that may be refused; the others have the calibration's.
+        """
+        usual = {
+            agreement.name: agreement.agreement.default_threshold,
+            claims.name: -CLAIMS_LIMIT[1],
+            together.name: -CLAIMS_LIMIT[2],
+            with_members.name: -STRAIN_LIMIT,
+        }
+        other = calibration is not None and calibration.detector != detector
+        measures = {} if calibration is None or other else calibration.measures
+        if missing := [name for name in usual if name not in measures]:
+            why = "it is not calibrated"
+            if calibration is not None:
+                is_other = f"the calibration is for {calibration.detector!r}, a model of other weights or another name"
+                why = is_other if other else "the calibration is older than they"
+            warn(
+                f"robosac on detector {detector!r} uses default limits of {', '.join(missing)}: {why}; run "
+                "`robosac calibrate`, or name the file that it wrote: wrap(detector, calibration=FILE)"
+            )
+
+        def by_size(name: str, sign: int, alpha: float | None = None) -> BySize:
+            if name not in measures:
+                return lambda size: sign * usual[name]
+            found = measures[name]
+            if alpha is None:
+                return lambda size: sign * found.threshold(size)
+            return lambda size: sign * found.threshold_at(size, alpha)
+
+        return Limits(
+            agreement=by_size(agreement.name, 1),
+            claims=by_size(claims.name, -1),
+            together=by_size(together.name, -1),
+            strain=by_size(with_members.name, -1, strain_alpha),
+        )
