@@ -27,7 +27,7 @@ from benchmarks.machine import Option, Spread, describe, machine, ms, options, r
 from benchmarks.reference import reference_frame
 from robosac import detectors
 from robosac.agreement import SeenScoreMap
-from robosac.defenses import Known, Robosac
+from robosac.defenses import Known, RobosacAgreement
 from robosac.detectors.bev.detector import BevDetector
 from robosac.executors import Serial, set_threads
 from robosac.simulation import scenario
@@ -93,7 +93,7 @@ def cases(detector: BevDetector, count: int, *, seed: int = 0) -> Iterator[Case]
 
 def defended(detector: BevDetector, case: Case) -> Verdict:
     """A frame that takes its whole budget: a threshold that nothing reaches."""
-    defense = Robosac(plan=Known(attackers=TEAMMATES - SIZE, budget=TRIALS), threshold=2.0)
+    defense = RobosacAgreement(plan=Known(attackers=TEAMMATES - SIZE, budget=TRIALS), threshold=2.0)
     rng = keyed_rng(0, case.frame.scenario, "benchmark")
     found = defense.start(case.frame.scenario, None, rng).step(
         detector, case.frame.ego, case.request, [Received.honest(m, case.request) for m in case.inbox]

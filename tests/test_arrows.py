@@ -33,7 +33,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"score_maps", "box_kernels"}),
     frozenset({"boxes", "capabilities", "feature_scale", "pcd"}),
     frozenset({"visibility"}),
-    frozenset({"conformal", "subsets", "agreement", "certificates"}),
+    frozenset({"conformal", "subsets", "agreement", "certificates", "evidence"}),
     frozenset({"consensus", "probing", "trust", "gate", "calibration", "poses"}),
     frozenset({"defenses.protocol"}),
     frozenset({"air"}),

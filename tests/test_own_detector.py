@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import robosac
-from robosac.defenses import Robosac
+from robosac.defenses import RobosacAgreement
 from robosac.types import Detector, Request, Session, Verdict
 from tests.test_readme import fences
 from tests.toy import received
@@ -70,5 +70,5 @@ def test_an_attacker_is_kept_out_of_each(page: dict[str, Any], kind: str) -> Non
         inbox[0] = malicious.with_payload(**{name: fake})
     session = detector.open(frame.ego, to, inbox)
     assert isinstance(session, Session)
-    verdict = robosac.wrap(detector, Robosac(threshold=0.45)).receive(frame.ego, received(inbox, to), to=to)
+    verdict = robosac.wrap(detector, RobosacAgreement(threshold=0.45)).receive(frame.ego, received(inbox, to), to=to)
     assert malicious.sender not in verdict.used

@@ -64,8 +64,8 @@ class ClaimedPoses:
         """What honest frames are asked."""
         return PoseGain(where="near", check=self.check.alone), PoseGain(where="anywhere", check=self.check.alone)
 
-    def allowed(self, calibration: Calibration | None, detector: str) -> tuple[float, float]:
-        """Gains near the claim and anywhere that honest messages may have."""
+    def allowed(self, calibration: Calibration | None, detector: str, *, quiet: bool = False) -> tuple[float, float]:
+        """Gains near the claim and anywhere that honest messages may have; unless `quiet`, it warns of default ones."""
         given = (self.shift_limit, self.elsewhere_limit)
         usual = (SHIFT_LIMIT, ELSEWHERE_LIMIT)
         found = []
@@ -78,20 +78,28 @@ class ClaimedPoses:
             elif gain.name in measures:
                 found.append(-measures[gain.name].threshold(1))
             else:
-                warn(
-                    f"{gain.name} on detector {detector!r} uses its default limit {default}: it is not calibrated; "
-                    "run `robosac calibrate`"
-                )
+                if not quiet:
+                    warn(
+                        f"{gain.name} on detector {detector!r} uses its default limit {default}: it is not calibrated; "
+                        "run `robosac calibrate`"
+                    )
                 found.append(default)
         return found[0], found[1]
 
     def judged(
-        self, session: Solo, detector: str, ego: View, calibration: Calibration | None, asked: Sequence[Id]
+        self,
+        session: Solo,
+        detector: str,
+        ego: View,
+        calibration: Calibration | None,
+        asked: Sequence[Id],
+        *,
+        quiet: bool = False,
     ) -> dict[Id, PoseVerdict]:
         """A verdict on the pose of each of the teammates `asked`, by what the ego and they show."""
         if not asked:
             return {}
-        limits = self.allowed(calibration, detector)
+        limits = self.allowed(calibration, detector, quiet=quiet)
         own, ground = session.detect([EGO_ALONE])[0], FreeGround.of(ego.points)
         shown = dict(zip(asked, session.solo(asked), strict=True))
         return self.check.judge(own, shown, {i: session.claim(i) for i in asked}, ground, *limits)

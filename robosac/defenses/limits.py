@@ -54,14 +54,14 @@ class Limits:
         }
         other = calibration is not None and calibration.detector != detector
         measures = {} if calibration is None or other else calibration.measures
-        if missing := [name for name in usual if name not in measures]:
+        if not all(name in measures for name in usual):
             why = "it is not calibrated"
             if calibration is not None:
                 is_other = f"the calibration is for {calibration.detector!r}, a model of other weights or another name"
-                why = is_other if other else "the calibration is older than they"
+                why = is_other if other else "the calibration does not hold them"
             warn(
-                f"robosac on detector {detector!r} uses default limits of {', '.join(missing)}: {why}; run "
-                "`robosac calibrate`, or name the file that it wrote: wrap(detector, calibration=FILE)"
+                f"robosac on detector {detector!r} uses its default limits: {why}; run `robosac calibrate`, or name "
+                "the file that it wrote: wrap(detector, calibration=FILE)"
             )
 
         def by_size(name: str, sign: int, alpha: float | None = None) -> BySize:

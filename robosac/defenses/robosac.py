@@ -132,12 +132,6 @@ class Robosac:
         """What honest frames of this detector allow."""
         return Limits.of(self._with_ego, *self._claims, self._with_members, self.strain_alpha, calibration, detector)
 
-    def warn_of_defaults(self, calibration: Calibration | None, detector: str) -> None:
-        """Say once which limits are not calibrated."""
-        self.limits(calibration, detector)
-        if self.poses is not None:
-            self.poses.allowed(calibration, detector)
-
     @property
     def _with_ego(self) -> WithEgo:
         return WithEgo(self.agreement, disturbed=True)
@@ -188,7 +182,8 @@ class RobosacDefender:
         asked = [i for i in session.ids if i not in self._fine]
         if fine := [i for i in session.ids if i in self._fine]:
             asked.append(fine[int(rng.integers(len(fine)))])
-        judge = partial(self._defense.poses.judged, session, detector.name, ego, self._calibration)
+        # what is not calibrated is said once, of all limits together
+        judge = partial(self._defense.poses.judged, session, detector.name, ego, self._calibration, quiet=True)
         found = judge(asked)
         if any(i in self._fine and v.kind != "fine" for i, v in found.items()):
             found = judge(session.ids)

@@ -178,7 +178,7 @@ def _warn_of_defaults(experiment: Experiment) -> None:
         if isinstance(defense, RobosacAgreement):
             defense.required(detector.calibration, detector.called, 1)
         elif isinstance(defense, Robosac):
-            defense.warn_of_defaults(detector.calibration, detector.called)
+            defense.limits(detector.calibration, detector.called)
 
 
 def _play(experiment: Experiment, executor: Executor, tell: Tell) -> None:

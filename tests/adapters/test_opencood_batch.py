@@ -19,7 +19,7 @@ from benchmarks.adapters import FEW_RAYS, difference
 from benchmarks.opencood_models import FULL, MODELS, config, derived, random_model, settle, tame
 from robosac.boxes import corners_bev
 from robosac.capabilities import Outputs
-from robosac.defenses import Robosac
+from robosac.defenses import RobosacAgreement
 from robosac.detectors.adapters.opencood import OpenCOODDetector, RawDetections, bridges
 from robosac.detectors.adapters.opencood.decode import decoder_of
 from robosac.detectors.adapters.opencood.folder import build_dataset
@@ -105,7 +105,7 @@ def test_the_one_line_change_of_an_inference_loop(name: str, data: Path) -> None
         outputs = detector.engine.model(batch["ego"])
     with bridges.bridged(ROOT):
         theirs = detector.dataset.post_process(batch, {"ego": outputs})
-    verdict = robosac.wrap(detector, Robosac(threshold=0.0))(detector.frame(batch))
+    verdict = robosac.wrap(detector, RobosacAgreement(threshold=0.0))(detector.frame(batch))
     assert verdict.used == set(detector.frame(batch).others) and isinstance(verdict.result, RawDetections)
     boxes, scores, truth = detector.own(batch, verdict.result)
     assert theirs[0] is not None and boxes is not None and scores is not None and len(theirs[0]) > 3

@@ -22,7 +22,7 @@ from robosac.agreement import BoxJaccard
 from robosac.attacks import Pgd
 from robosac.boxes import invert_pose, pose_xyz_rpy, transform_points
 from robosac.capabilities import Contributing, Differentiable, Outputs, RawSession, Reporting, Verifiable
-from robosac.defenses import Robosac
+from robosac.defenses import RobosacAgreement
 from robosac.detectors.adapters.opencood import OpenCOODDetector, RawDetections
 from robosac.detectors.adapters.opencood.kernels import as_in_a_batch, contiguous_attention
 from robosac.fingerprint import fingerprint
@@ -231,7 +231,7 @@ def test_an_attack_of_this_project_plays_and_the_defence_answers(name: str) -> N
     air = attacked_air(frame(), detector, to, honest, chosen, attack.knowledge)
     malicious = attack.start("s", chosen, np.random.default_rng(0)).send(air)
     inbox = [*malicious, *(m for i, m in honest.items() if i not in chosen)]
-    verdict = robosac.wrap(detector, Robosac(threshold=0.3)).receive(frame().ego, received(inbox, to), to=to)
+    verdict = robosac.wrap(detector, RobosacAgreement(threshold=0.3)).receive(frame().ego, received(inbox, to), to=to)
     assert not verdict.rejected and isinstance(verdict.result, RawDetections)
     assert difference(verdict.result.outputs, detector.open(frame().ego, to, inbox).outputs(verdict.used)) == 0.0
 
@@ -241,7 +241,7 @@ def test_a_message_is_what_its_codec_says_and_a_wrong_one_is_the_gates(monkeypat
     to = Request.of(frame().ego)
     teammate = nearest(frame(), 1)[0]
     message = detector.encode(frame().others[teammate], to)
-    defended = robosac.wrap(detector, Robosac(agreement=BoxJaccard(), threshold=0.0))
+    defended = robosac.wrap(detector, RobosacAgreement(agreement=BoxJaccard(), threshold=0.0))
     assert defended.receive(frame().ego, received([message], to), to=to).used == {teammate}
     worse = {
         "values outside": message.with_payload(F=-1 - message.payload["F"]),
@@ -442,7 +442,7 @@ def test_more_agents_than_max_cav_are_refused_or_left_out(name: str) -> None:
         detector.open(frame().ego, to, messages)
     with pytest.raises(InputError, match="max_cav 3"):
         detector.full(frame().ego, list(frame().others.values()), to)
-    verdict = robosac.wrap(detector, Robosac(threshold=0.0))(frame())
+    verdict = robosac.wrap(detector, RobosacAgreement(threshold=0.0))(frame())
     assert len(verdict.used) == 2 and len(verdict.rejected) == 3
 
 

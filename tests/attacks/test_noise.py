@@ -11,7 +11,7 @@ from robosac.air import Air
 from robosac.attacks import Dropout, NonFinite, Saturation
 from robosac.attacks.base import Budgeted
 from robosac.attacks.features.maps import changed
-from robosac.defenses import NoDefense, Robosac
+from robosac.defenses import NoDefense, RobosacAgreement
 from robosac.defenses.protocol import Defense
 from robosac.types import Codec, InputError, Message, keyed_rng
 from tests.attacks.toy import SHAPE, ToyDetector, make_air
@@ -54,7 +54,7 @@ def test_saturation_goes_to_the_end_of_the_range_or_far_beyond_the_honest() -> N
 @pytest.mark.parametrize("defense", [robosac(), NoDefense()], ids=lambda d: type(d).__name__)
 def test_what_is_no_number_is_let_in_by_nobody_and_the_ego_goes_on(defense: Defense, kind: str) -> None:
     """Defended or not: the verdict is that of a frame in which the attacker said nothing."""
-    assert isinstance(defense, (Robosac, NoDefense))
+    assert isinstance(defense, (RobosacAgreement, NoDefense))
     detector = MapDetector()
     air = make_air(["a"], detector=detector)
     sent = altered(NonFinite(share=0.1, kind=kind), air)  # type: ignore[arg-type]

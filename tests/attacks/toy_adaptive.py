@@ -12,7 +12,7 @@ import torch
 
 from robosac.agreement import Agreement, ScoreMapOverlap
 from robosac.air import Air, Knowledge
-from robosac.defenses import Known, Robosac
+from robosac.defenses import Known, RobosacAgreement
 from robosac.types import Array, Detections, Float32, Message, Request, Subset, View, keyed_rng
 from tests.attacks.toy import EVERYTHING, GRID, ToyDetector, ToySession, make_air
 
@@ -52,9 +52,9 @@ class MapDetector(ToyDetector):
         return MapSession(self.features(ego), {m.sender: m for m in messages}, self.calls)
 
 
-def robosac(threshold: float = 0.6, agreement: Agreement | None = None) -> Robosac:
+def robosac(threshold: float = 0.6, agreement: Agreement | None = None) -> RobosacAgreement:
     """Assumes that nobody attacks: it tries everybody, and smaller subsets where these do not agree."""
-    return Robosac(plan=Known(attackers=0), agreement=agreement or ScoreMapOverlap(), threshold=threshold)
+    return RobosacAgreement(plan=Known(attackers=0), agreement=agreement or ScoreMapOverlap(), threshold=threshold)
 
 
 DEFENSE = robosac()
@@ -73,7 +73,7 @@ def defended_air(
     index: int = 0,
     knowledge: Knowledge = EVERYTHING,
     detector: ToyDetector | None = None,
-    defense: Robosac | None = DEFENSE,
+    defense: RobosacAgreement | None = DEFENSE,
 ) -> Air:
     """`tests.attacks.toy.make_air` with a defence and an ego that sees a part of its surroundings."""
     detector = detector or MapDetector()

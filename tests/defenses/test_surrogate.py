@@ -11,7 +11,7 @@ import torch
 from robosac import detectors
 from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.calibration import Calibration, Thresholds
-from robosac.defenses import Known, PaperKnown, PaperUnknown, Robosac, Unknown
+from robosac.defenses import Known, PaperKnown, PaperUnknown, RobosacAgreement, Unknown
 from robosac.defenses.protocol import Adaptable
 from robosac.detectors.bev.detector import BevDetector
 from robosac.detectors.bev.session import BevSession
@@ -44,7 +44,7 @@ def test_it_measures_as_the_defence_does_on_real_results(measure, real) -> None:
         wanted = measure.against(session.detect([EGO_ALONE])[0], ego, detector.grid)
         with torch.no_grad():
             alone = session.logits({}, [EGO_ALONE])[0]
-            got = Robosac(agreement=measure).surrogate(None, detector.name).against(alone, ego, detector.grid)
+            got = RobosacAgreement(agreement=measure).surrogate(None, detector.name).against(alone, ego, detector.grid)
             agreements = got(session.logits({}, subsets)).numpy()
         expected = [wanted(found) for found in session.detect(subsets)]
         assert agreements == pytest.approx(expected, abs=1e-5)
@@ -58,7 +58,7 @@ def test_boxes_have_a_stand_in_that_falls_with_them() -> None:
     logits, grid = torch.full((4, 4), -8.0), BevGrid(-2.0, -2.0, 1.0, 4, 4)
     logits[1, 1] = 8.0
     ego = View("e", "vehicle", 0, np.zeros((0, 4), np.float32), np.eye(4))
-    agree = Robosac.paper(1).surrogate(None, "any").against(logits, ego, grid)
+    agree = RobosacAgreement.paper(1).surrogate(None, "any").against(logits, ego, grid)
     more = logits.clone()
     more[3, 3] = 8.0
     gone = torch.full((4, 4), -8.0)
@@ -69,7 +69,7 @@ def test_boxes_have_a_stand_in_that_falls_with_them() -> None:
 
 
 def test_two_empty_maps_agree_fully_without_slack() -> None:
-    agree = Robosac(agreement=ScoreMapOverlap(slack=0.0)).surrogate(None, "any")
+    agree = RobosacAgreement(agreement=ScoreMapOverlap(slack=0.0)).surrogate(None, "any")
     ego = View("e", "vehicle", 0, np.zeros((0, 4), np.float32), np.eye(4))
     empty = torch.full((1, 4, 4), -9.0)
     assert agree.against(empty[0], ego, None)(empty).tolist() == [1.0]
@@ -79,7 +79,7 @@ def test_agreement_can_be_differentiated_and_gradients_point_to_more_of_it(real)
     detector, frame, session = real
     with torch.no_grad():
         alone, full = session.logits({}, [EGO_ALONE, frozenset(session.ids)])
-    agree = Robosac().surrogate(None, detector.name).against(alone, frame.ego, detector.grid)
+    agree = RobosacAgreement().surrogate(None, detector.name).against(alone, frame.ego, detector.grid)
     logits = full[None].clone().requires_grad_()
     before = agree(logits)
     (slope,) = torch.autograd.grad(before.sum(), logits)
@@ -91,20 +91,20 @@ def test_agreement_can_be_differentiated_and_gradients_point_to_more_of_it(real)
 def test_seen_cells_need_a_grid_of_the_same_shape() -> None:
     ego = View("e", "vehicle", 0, np.zeros((0, 4), np.float32), np.eye(4))
     with pytest.raises(InputError, match=r"expected the grid of class logits .*; use ScoreMapOverlap"):
-        Robosac().surrogate(None, "any").against(torch.zeros(4, 4), ego, None)
+        RobosacAgreement().surrogate(None, "any").against(torch.zeros(4, 4), ego, None)
 
 
 def test_it_asks_for_what_the_defence_asks_for() -> None:
     calibration = saved_calibration(detectors.load("mean"))
     assert calibration is not None
-    told = Robosac().surrogate(calibration, "bev-mean")
+    told = RobosacAgreement().surrogate(calibration, "bev-mean")
     assert [told.threshold(s) for s in range(1, 6)] == [
-        Robosac().required(calibration, "bev-mean", s) for s in range(1, 6)
+        RobosacAgreement().required(calibration, "bev-mean", s) for s in range(1, 6)
     ]
-    assert Robosac(threshold=0.7).surrogate(None, "any").threshold(3) == 0.7
+    assert RobosacAgreement(threshold=0.7).surrogate(None, "any").threshold(3) == 0.7
     measured = Calibration("toy", {"m": Thresholds(0.1, {1: 0.2}, {1: 9})})
     with pytest.warns(UserWarning, match="uses its default threshold"):
-        assert Robosac().surrogate(measured, "toy").threshold(1) == SeenScoreMap().default_threshold
+        assert RobosacAgreement().surrogate(measured, "toy").threshold(1) == SeenScoreMap().default_threshold
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_it_asks_for_what_the_defence_asks_for() -> None:
     ids=repr,
 )
 def test_it_draws_as_the_plan_draws(plan, sizes) -> None:  # type: ignore[no-untyped-def]
-    told = Robosac(plan=plan).surrogate(None, "any")
+    told = RobosacAgreement(plan=plan).surrogate(None, "any")
     drawn = told.draw(list("abcde"), 7, keyed_rng(1))
     assert [len(s) for s in drawn] == sizes and all(s <= frozenset("abcde") for s in drawn)
     assert drawn == told.draw(list("abcde"), 7, keyed_rng(1))
@@ -133,7 +133,7 @@ def test_drawing_moves_nothing_of_the_defender(real) -> None:  # type: ignore[no
     detector, frame, _ = real
     to = Request.of(frame.ego)
     inbox = [detector.encode(v, to) for v in frame.others.values()]
-    defense = Robosac(threshold=0.99, plan=PaperKnown(attackers=2))
+    defense = RobosacAgreement(threshold=0.99, plan=PaperKnown(attackers=2))
 
     def trials(draws: int) -> list[frozenset[str]]:
         defender = defense.start("s", None, keyed_rng(4))
@@ -149,6 +149,6 @@ def test_drawing_moves_nothing_of_the_defender(real) -> None:  # type: ignore[no
 def test_robosac_is_adaptable_and_a_fixed_choice_is_not() -> None:
     from robosac.defenses import NoDefense
 
-    assert isinstance(Robosac(), Adaptable) and isinstance(Robosac.paper(1), Adaptable)
+    assert isinstance(RobosacAgreement(), Adaptable) and isinstance(RobosacAgreement.paper(1), Adaptable)
     assert not isinstance(NoDefense(), Adaptable)
     assert isinstance(BoxJaccard().against(Detections.empty())(Detections.empty()), float)

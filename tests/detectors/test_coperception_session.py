@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from robosac.capabilities import Differentiable, RawSession, Verifiable
-from robosac.defenses import Robosac
+from robosac.defenses import RobosacAgreement
 from robosac.detectors.adapters.coperception import CoperceptionDetector, CoperceptionSession, DecodeConfig, VoxelView
 from robosac.evaluation.differing import difference, tamper
 from robosac.gate import Gate
@@ -134,7 +134,7 @@ def test_a_defended_frame_with_an_attacker_and_nonsense_on_the_air_gives_a_verdi
     nan = honest["a"].with_payload(features=np.full((256, 4, 4), np.nan, np.float32))
     huge = honest["c"].with_payload(features=np.full((256, 4, 4), 3e38, np.float32))
     verdict = (
-        Robosac()
+        RobosacAgreement()
         .start("fake", None, keyed_rng(0))
         .step(detector, frame.ego, to, received([nan, huge, honest["d"]], to))
     )

@@ -12,7 +12,7 @@ import robosac
 from robosac.agreement import BoxJaccard
 from robosac.boxes import invert_pose, nms_bev, transform_points
 from robosac.capabilities import RawSession, Verifiable
-from robosac.defenses import Robosac
+from robosac.defenses import RobosacAgreement
 from robosac.detectors.fusion.early import EarlyFusion
 from robosac.evaluation.conformance import verify_adapter
 from robosac.gate import Gate
@@ -139,7 +139,7 @@ def test_what_teammates_send_never_stops_the_ego() -> None:
     detector = EarlyFusion(touchy, name="early")
     to, inbox = sent(detector, scene)
     inbox[1] = inbox[1].with_payload(points=np.full((5, 4), -100.0, np.float32))
-    defended = robosac.wrap(detector, Robosac(threshold=0.5))
+    defended = robosac.wrap(detector, RobosacAgreement(threshold=0.5))
     with pytest.warns(UserWarning, match="failed on the points of teammates.*below the ground"):
         verdict = defended.receive(scene.ego, received(inbox, to))
     assert verdict.used == frozenset("a") and len(verdict.result) > 0
@@ -176,7 +176,7 @@ def test_the_defence_works_on_points() -> None:
     seen = [(x, y, 0.9) for x, y in ((-20, 0), (-10, 8), (9, 12), (12, 0), (20, -10))]
     malicious = [(x, y, 1.0) for x in (-30, -5, 5, 30) for y in (-25, 25, 30)]
     scene = on_open_ground(frame(ego=seen, a=seen, b=malicious, c=[*seen, (30, 30, 0.9)]))
-    verdict = robosac.wrap(EARLY, Robosac(threshold=0.6))(scene)
+    verdict = robosac.wrap(EARLY, RobosacAgreement(threshold=0.6))(scene)
     assert verdict.used == frozenset("ac") and verdict.accused == frozenset("b") and len(verdict.result) == 6
 
 

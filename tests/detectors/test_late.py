@@ -16,7 +16,7 @@ import robosac
 from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.boxes import invert_pose, nms_bev, transform_boxes
 from robosac.capabilities import RawSession, Verifiable
-from robosac.defenses import Known, Robosac
+from robosac.defenses import Known, RobosacAgreement
 from robosac.detectors.fusion.late import LateFusion
 from robosac.detectors.fusion.merge import wbf_bev
 from robosac.evaluation.conformance import verify_adapter
@@ -253,13 +253,13 @@ def test_the_whole_defence_works_on_boxes_alone(measure: Any, merge: Any) -> Non
     malicious = [(x, y, 1.0) for x in (-30, -5, 5, 30) for y in (-25, 25, 30)]
     scene = on_open_ground(frame(ego=SEEN, a=[*SEEN, (30, 30, 0.9)], b=malicious, c=SEEN))
     detector = LateFusion(cars, name="late", merge=merge)
-    defended = robosac.wrap(detector, Robosac(agreement=measure, threshold=0.6))
+    defended = robosac.wrap(detector, RobosacAgreement(agreement=measure, threshold=0.6))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         verdict = defended(scene)
     assert verdict.used == frozenset("ac") and verdict.accused == frozenset("b")
     assert len(verdict.result) == 6
-    known = robosac.wrap(detector, Robosac(plan=Known(attackers=1), agreement=measure, threshold=0.6))
+    known = robosac.wrap(detector, RobosacAgreement(plan=Known(attackers=1), agreement=measure, threshold=0.6))
     assert known(scene).used == frozenset("ac")
 
 
@@ -273,7 +273,7 @@ def test_a_flood_over_the_air_is_reported_and_costs_nobody_a_frame() -> None:
     scene = frame(ego=SEEN, a=SEEN, b=SEEN)
     to, inbox = sent(LATE, scene)
     inbox[0] = inbox[0].with_payload(boxes=np.ones((5000, 7), np.float32), scores=np.ones(5000, np.float32))
-    verdict = robosac.wrap(LATE, Robosac(threshold=0.5)).receive(scene.ego, received(inbox, to))
+    verdict = robosac.wrap(LATE, RobosacAgreement(threshold=0.5)).receive(scene.ego, received(inbox, to))
     assert set(verdict.rejected) == {"a"} and verdict.used == frozenset("b")
 
 

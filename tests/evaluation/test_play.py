@@ -8,7 +8,7 @@ import pytest
 
 from robosac.agreement import DEFAULT_GRID, ScoreMapOverlap
 from robosac.air import Knowledge, KnowledgeError
-from robosac.defenses import EgoOnly, NoDefense, Robosac
+from robosac.defenses import EgoOnly, NoDefense, RobosacAgreement
 from robosac.evaluation.play import Policy, all_honest, choose_attackers, encode_frames, oracle, play, region_of
 from robosac.types import EGO_ALONE, Detections, InputError, Truth
 from tests.toy import ToyDetector, frame
@@ -44,7 +44,7 @@ def scene(n_frames=2, teammates="abcd"):
         yield type(f)(f.scenario, k, f.ego, f.others), Truth(boxes, np.arange(len(boxes)), hits, poses)
 
 
-ROBOSAC = Robosac(agreement=ScoreMapOverlap(slack=0.0), threshold=0.4)
+ROBOSAC = RobosacAgreement(agreement=ScoreMapOverlap(slack=0.0), threshold=0.4)
 POLICIES = [
     Policy("ego", lambda m: EgoOnly()),
     Policy("none", lambda m: NoDefense()),

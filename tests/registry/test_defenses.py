@@ -5,7 +5,18 @@ import json
 import pytest
 
 from robosac.agreement import BoxJaccard, SeenScoreMap
-from robosac.defenses import EgoOnly, Known, NoDefense, Oracle, PaperKnown, PaperUnknown, Robosac, Unknown
+from robosac.defenses import (
+    EgoOnly,
+    Known,
+    NoDefense,
+    Oracle,
+    PaperKnown,
+    PaperUnknown,
+    Robosac,
+    RobosacAgreement,
+    Unknown,
+)
+from robosac.defenses.claimed_poses import ClaimedPoses
 from robosac.registry import defenses as registry
 from robosac.registry.defenses import DefensePreset, defense_names, defense_preset, open_defense, policy, statistics_of
 from robosac.registry.settings import plain
@@ -17,24 +28,26 @@ from robosac.types import InputError
     [
         ("paper", PaperKnown(attackers=2), BoxJaccard(iou=0.5, min_score=0.3), 0.3),
         ("paper-probing", PaperUnknown(budget=5), BoxJaccard(iou=0.5, min_score=0.3), 0.3),
-        ("robosac-known", Known(attackers=2, budget=32), SeenScoreMap(), None),
-        ("robosac", Unknown(budget=32), SeenScoreMap(), None),
+        ("robosac-agreement", Unknown(budget=32), SeenScoreMap(), None),
     ],
 )
 def test_the_shipped_presets(name, plan, agreement, threshold):
     made = policy(name).make(2)
-    assert made == open_defense(name, attackers=2) == Robosac(plan=plan, agreement=agreement, threshold=threshold)
+    expected = RobosacAgreement(plan=plan, agreement=agreement, threshold=threshold)
+    assert made == open_defense(name, attackers=2) == expected
 
 
 def test_one_name_means_one_policy():
-    names = ["all-honest", "certified-1", "certified-2", "ego-only", "none", "oracle", "paper", "paper-probing"]
-    names += ["robosac", "robosac-known", "robosac-poses", "robosac-poses-strict"]
+    names = ["agreement-poses", "all-honest", "certified-1", "certified-2", "ego-only", "none", "oracle", "paper"]
+    names += ["paper-probing", "robosac", "robosac-agreement", "robosac-known", "robosac-strict"]
     assert defense_names() == names
     assert [policy(name).name for name in names] == names and all(defense_preset(name).source for name in names)
 
 
 def test_the_default_preset_is_the_default():
     assert policy("robosac").make(1) == Robosac()
+    assert policy("robosac-known").make(2) == Robosac(attackers=2)
+    assert policy("robosac-strict").make(1) == Robosac(poses=ClaimedPoses(unknown="leave out"))
 
 
 def test_defences_that_try_no_subsets():
@@ -50,21 +63,22 @@ def test_evaluation_alone_makes_what_knows_who_attacks(name):
 
 
 def test_another_number_of_trials():
-    for name, kind in (("robosac", Unknown), ("paper-probing", PaperUnknown)):
+    for name, kind in (("robosac-agreement", Unknown), ("paper-probing", PaperUnknown)):
         assert defense_preset(name).makes_trials()
         made = policy(name, trials=7).defense(frozenset("a"))
         assert made.plan == kind(budget=7)
+    assert policy("robosac", trials=7).make(1) == Robosac(budget=7)
     assert policy("paper", trials=7).make(2).plan == PaperKnown(attackers=2, budget=7)
     assert not any(defense_preset(name).makes_trials() for name in ("none", "ego-only", "oracle", "all-honest"))
 
 
 def test_an_unknown_name_lists_the_right_ones():
     for find in (policy, open_defense):
-        with pytest.raises(InputError, match=r"one of all-honest, certified-1, .*paper.*robosac.*; got 'krum'"):
+        with pytest.raises(InputError, match=r"one of agreement-poses, all-honest, .*paper.*robosac.*; got 'krum'"):
             find("krum")
 
 
-GOOD = {"kind": "robosac", "source": "somewhere, section 1", "plan": {"kind": "unknown"}}
+GOOD = {"kind": "robosac-agreement", "source": "somewhere, section 1", "plan": {"kind": "unknown"}}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +86,7 @@ GOOD = {"kind": "robosac", "source": "somewhere, section 1", "plan": {"kind": "u
     [
         (
             {"kind": "krum"},
-            "defence to have a `kind`, one of robosac, certified, pose-checked, none, ego-only; got 'krum'",
+            "defence to have a `kind`, one of robosac, robosac-agreement, certified, pose-checked, none, ego-only; got 'krum'",
         ),
         ({"plan": {"kind": "guess"}}, "plan to have a `kind`, one of known"),
         ({"plan": {}}, "plan to have a `kind`"),
@@ -90,7 +104,7 @@ def test_wrong_presets(change, message):
 
 def test_a_preset_that_names_the_ratio_is_told_no_number():
     made = DefensePreset.model_validate(GOOD | {"plan": {"kind": "known", "ratio": 0.4}}).build()
-    assert made == Robosac(plan=Known(ratio=0.4))
+    assert made == RobosacAgreement(plan=Known(ratio=0.4))
 
 
 @pytest.mark.parametrize("text", ["- robosac", "kind: robosac", "kind: 3\nsource: ours, no paper", "kind: [robosac"])
@@ -104,10 +118,10 @@ def test_preset_files_are_strict(tmp_path, monkeypatch, text):
 def test_settings_become_plain_json():
     made = plain(policy("robosac-known").make(1))
     assert json.loads(json.dumps(made)) == made
-    assert made["plan"] == {"kind": "Known", "attackers": 1, "ratio": None, "budget": 32}
+    assert made["attackers"] == 1 and made["poses"]["kind"] == "ClaimedPoses"
 
 
-def test_limits_of_poses_are_asked_for_by_name_since_they_need_noisy_frames():
+def test_one_calibration_holds_what_every_preset_asks():
     everything = {s.name for s in statistics_of()}
-    asked = {s.name for s in statistics_of(["robosac-poses"])}
-    assert not any(name.startswith("pose-gain") for name in everything) and len(asked - everything) == 2
+    asked = {s.name for name in ("robosac", "robosac-agreement", "agreement-poses") for s in statistics_of([name])}
+    assert asked <= everything and len({s.name for s in statistics_of(["robosac"])}) == 6

@@ -8,7 +8,7 @@ import pytest
 
 from robosac.agreement import BoxJaccard, ScoreMapOverlap
 from robosac.calibration import Calibration, Thresholds
-from robosac.defenses import EgoOnly, Known, NoDefense, Oracle, Robosac, Unknown
+from robosac.defenses import EgoOnly, Known, NoDefense, Oracle, RobosacAgreement, Unknown
 from robosac.facade import wrap
 from robosac.types import EGO_ALONE, Detections, InputError, Request
 from tests.toy import ToyDetector, frame, received
@@ -28,7 +28,7 @@ def defended(defense, **kwargs):
     return wrap(ToyDetector(), defense, **kwargs)
 
 
-DEFAULT = Robosac(agreement=ScoreMapOverlap(slack=0.0), threshold=0.45)
+DEFAULT = RobosacAgreement(agreement=ScoreMapOverlap(slack=0.0), threshold=0.45)
 KNOWN = [replace(DEFAULT, plan=Known(attackers=m)) for m in range(6)]
 
 
@@ -40,7 +40,7 @@ def test_the_honest_are_fused_and_the_attackers_are_not(attackers, kind):
         "unknown": DEFAULT,
         "known": KNOWN[m],
         "ratio": replace(DEFAULT, plan=Known(ratio=m / 5)),
-        "paper": replace(Robosac.paper(m), threshold=0.45),
+        "paper": replace(RobosacAgreement.paper(m), threshold=0.45),
     }[kind]
     verdict = defended(defense)(scene(attackers))
     honest = frozenset("abcde") - set(attackers)
@@ -72,15 +72,15 @@ def test_the_budget_holds(budget):
     for defense in (
         replace(DEFAULT, plan=Unknown(budget=budget)),
         replace(DEFAULT, plan=Known(attackers=2, budget=budget)),
-        Robosac.paper(2, budget=budget),
-        Robosac.paper_probing(budget=budget),
+        RobosacAgreement.paper(2, budget=budget),
+        RobosacAgreement.paper_probing(budget=budget),
     ):
         verdict = defended(replace(defense, threshold=1.1))(scene("bd"))
         assert len(verdict.trials) == budget
 
 
 def test_the_papers_preset_is_the_papers():
-    preset = Robosac.paper(2)
+    preset = RobosacAgreement.paper(2)
     assert (preset.agreement, preset.threshold) == (BoxJaccard(iou=0.5, min_score=0.3), 0.3)
     verdict = defended(replace(preset, threshold=1.1))(scene("bd"))
     assert len(verdict.trials) == 19 and {len(t.subset) for t in verdict.trials} == {3}
@@ -191,7 +191,7 @@ def test_a_ratio_is_rounded_up_without_float_dust():
 
 
 def test_values_compare_and_print():
-    assert Robosac() == Robosac() and Robosac.paper(1) != Robosac.paper(2)
+    assert RobosacAgreement() == RobosacAgreement() and RobosacAgreement.paper(1) != RobosacAgreement.paper(2)
     assert "Known(attackers=2" in repr(KNOWN[2])
 
 
@@ -205,13 +205,13 @@ def test_values_compare_and_print():
 )
 def test_wrong_settings_of_the_defence(settings, message):
     with pytest.raises(InputError, match=message):
-        Robosac(**settings)
+        RobosacAgreement(**settings)
 
 
 def test_batches_change_no_decision_in_any_frame():
     runs = []
     for batch in (1, 4):
-        wrapped = defended(replace(Robosac.paper(2), threshold=0.45, batch=batch))
+        wrapped = defended(replace(RobosacAgreement.paper(2), threshold=0.45, batch=batch))
         runs.append([wrapped(scene(attackers)).trials for attackers in ("bd", "ac", "bd", "de")])
     assert runs[0] == runs[1]
 
@@ -222,7 +222,7 @@ def test_an_honest_frame_with_a_known_bound_accuses_nobody():
 
 def test_the_papers_budget_is_bounded_in_a_large_team():
     seen = {"ego": SEEN, **{f"t{i:02d}": SEEN for i in range(30)}}
-    verdict = defended(replace(Robosac.paper(14), threshold=1.1))(frame(seen))
+    verdict = defended(replace(RobosacAgreement.paper(14), threshold=1.1))(frame(seen))
     assert len(verdict.trials) == 200
 
 
