@@ -73,7 +73,7 @@ class Ranking:
         stays = np.ones(len(found), np.bool_)
         if self.drop_free and free is not None:
             stays = by[:, 0] | ~_on_free_ground(found.boxes, free)
-        back = self._lacking(own, found)
+        back = self._lacking(own, found.boxes[stays])
         boxes = np.concatenate([found.boxes[stays], own.boxes[back]])
         scores = np.concatenate([(weight * found.scores)[stays], self.put_back * own.scores[back]]).astype(np.float32)
         sources = [frozenset().union(*pool.subsets[b]) for b in np.flatnonzero(stays)] + [EGO_ALONE] * int(back.sum())
@@ -85,9 +85,9 @@ class Ranking:
             tuple(support[k] for k in order),
         )
 
-    def _lacking(self, own: Detections, found: Detections) -> Bool:
-        """Which of the ego's own boxes are sure, and not in the result."""
-        there = reaches(iou_bev(own.boxes, found.boxes), 0.3).any(axis=1)
+    def _lacking(self, own: Detections, boxes: Float32) -> Bool:
+        """Which of the ego's own boxes are sure, and not among `boxes (N, 7)`."""
+        there = reaches(iou_bev(own.boxes, boxes), 0.3).any(axis=1)
         return np.asarray((own.scores >= self.own_score) & ~there)
 
 
