@@ -13,7 +13,7 @@ from robosac.evidence import SoleClaims, WithMembers
 BySize: TypeAlias = Callable[[int], float]  # number of teammates -> limit
 CLAIMS_LIMIT: Final = {1: 12.0, 2: 9.0}
 """For a detector that is not calibrated: boxes that one teammate, or two, show and nobody else does."""
-STRAIN_LIMIT: Final = 1.1
+STRAIN_LIMIT: Final = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,8 @@ class Limits:
     ) -> Limits:
         """Calibrated limits, and stated ones with a warning where the calibration has none.
 
-        `strain_alpha` is the share of honest joint results that may be refused; the others have the calibration's.
+        `strain_alpha` is the share of honest joint results of two and more that may be refused; all else has the
+        calibration's.
         """
         usual = {
             agreement.name: agreement.agreement.default_threshold,
@@ -70,7 +71,7 @@ class Limits:
             found = measures[name]
             if alpha is None:
                 return lambda size: sign * found.threshold(size)
-            return lambda size: sign * found.threshold_at(size, alpha)
+            return lambda size: sign * (found.threshold_at(size, alpha) if size > 1 else found.threshold(size))
 
         return Limits(
             agreement=by_size(agreement.name, 1),

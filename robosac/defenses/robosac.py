@@ -75,8 +75,8 @@ class Robosac:
         agreement: how a result is compared with the ego's own.
         showing: what counts as showing a box.
         consistency: how far a joint result may be from what its members show.
-        strain_alpha: share of honest joint results that may be refused for not being what their members show. It costs
-            little: smaller ones are pooled in their place.
+        strain_alpha: share of honest joint results of two and more that may be refused for not being what their members
+            show. It costs little: smaller ones are pooled in their place.
         pool: sizes of consistent subsets that are pooled, from the largest down; everybody together stands alone.
         ranking: how boxes are ranked by who shows them.
         gate: what may enter at all.
@@ -91,7 +91,7 @@ class Robosac:
     agreement: Agreement = field(default_factory=SeenScoreMap)
     showing: Showing = field(default_factory=Showing)
     consistency: Consistency = field(default_factory=Consistency)
-    strain_alpha: float = 0.05
+    strain_alpha: float = 0.2
     pool: int = 2
     ranking: Ranking = field(default_factory=Ranking)
     gate: Gate = field(default_factory=Gate)
