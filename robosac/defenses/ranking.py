@@ -67,6 +67,8 @@ class Ranking:
         found = pool.result
         by = shown.supporters(found.boxes)
         by[:, [k for k, i in enumerate(shown.ids, start=1) if i not in members]] = False
+        if not members:  # the ego's own result stands as it is
+            return Ranked(own, (EGO_ALONE,) * len(own), tuple(_names(row, shown.ids) for row in by))
         witnesses = _witnesses(by, shown.ids, apart)
         weight = np.array([self.nobody, self.one, self.two, 1.0])[np.minimum(witnesses, 3)]
         weight[by[:, 0]] = 1.0
