@@ -18,7 +18,7 @@ from robosac.evaluation.metrics import FrameRecord
 from robosac.experiments import frame_cache, scenes, work
 from robosac.experiments.axes import attack_specs, defense_specs
 from robosac.experiments.frame_cache import FrameCache
-from robosac.experiments.lock import alone_in
+from robosac.lock import alone_in
 from robosac.experiments.settings import make_grid, names_of
 from robosac.simulation import SimConfig, scenario
 from robosac.types import InputError

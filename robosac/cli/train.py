@@ -82,15 +82,14 @@ class Train:
 
 def run(asked: Train) -> None:
     """Train a detector on simulated scenes or recordings, or fine-tune one; run again, it goes on where it stopped."""
-    from robosac.detectors.bev.training.train import check_destination, train_on, train_simulated
+    from robosac.detectors.bev.training.train import alone_at, train_on, train_simulated
     from robosac.detectors.device import usable_device
 
     log: Log = (lambda line: None) if asked.json else (lambda line: print(line, flush=True))
     settings, path = settings_of(asked)
-    usable_device(asked.device)  # before the work, as where the weights go
-    check_destination(path)
+    usable_device(asked.device)  # before the work
     made: dict[str, Any] = {"command": command_line(asked), "device": asked.device, "log": log}
-    with kept_on_stop(path.parent):
+    with kept_on_stop(path.parent), alone_at(path):
         if asked.data is None or asked.data.startswith("sim:"):
             train_simulated(settings, path, jobs=asked.jobs, **made)
         else:

@@ -18,7 +18,7 @@ from robosac.executors import Executor
 from robosac.experiments import provenance, scenes, work
 from robosac.experiments.axes import NOBODY, AttackSpec, DefenseSpec, attack_specs, defense_specs
 from robosac.experiments.entries import Cell, Entry, entry_json, make_entry
-from robosac.experiments.lock import alone_in
+from robosac.lock import alone_in
 from robosac.experiments.notes import of_attacks, warnings_of
 from robosac.experiments.opened import DetectorRef, Opener, look_up, sources_of
 from robosac.experiments.scenes import SceneRef

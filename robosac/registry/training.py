@@ -125,7 +125,8 @@ def recorded_set(
     every = (*parts.train, *parts.validation, *parts.test)
     inside = {piece: _folder_of(recording.root, piece) for piece in every}
     content = {folder: file_fingerprint(folder) for folder in set(inside.values())}  # scenarios may share one
-    keys = {piece: cache_key([content[inside[piece]], str(piece), comm_range_m], grid) for piece in every}
+    readers = reader_sources()
+    keys = {piece: cache_key([content[inside[piece]], str(piece), comm_range_m], grid, readers) for piece in every}
     places = {piece: cache / "recorded" / f"{key}.npz" for piece, key in keys.items()}
     work = [(name, piece, grid, comm_range_m, place) for piece, place in places.items() if not place.exists()]
     for done, _ in enumerate(make_executor(jobs).run(_read, work), start=1):
@@ -137,6 +138,19 @@ def recorded_set(
         if not any(scenes):
             raise InputError(f"expected frames to {what} on in {name}, got none; look at it with robosac data inspect")
     return TrainingSet(train, validation, tested, f"{name} {parts} {fingerprint(*(p.stem for p in places.values()))}")
+
+
+def reader_sources() -> tuple[Path, ...]:
+    """The files that decide what is read from a recording: the readers, and what of this package they compute with."""
+    import robosac.data
+    from robosac import box_kernels, boxes, pcd, plain_yaml, types
+
+    below = (box_kernels, boxes, pcd, plain_yaml, types)
+    return (
+        *sorted(Path(robosac.data.__file__).parent.glob("*.py")),
+        *(Path(module.__file__) for module in below),
+        Path(__file__),
+    )
 
 
 def _folder_of(root: Path, piece: Piece) -> Path:

@@ -16,9 +16,9 @@ import pytest
 from robosac.cli import main
 from robosac.data.noise import Gaussian
 from robosac.executors import EXECUTORS, Serial
-from robosac.experiments import lock
+from robosac import lock
 from robosac.experiments.entries import without_timings
-from robosac.experiments.lock import alone_in
+from robosac.lock import alone_in
 from robosac.experiments.opened import look_up
 from robosac.experiments.runner import open_experiment, run_experiment
 from robosac.experiments.scenes import SceneRef, scene

@@ -10,8 +10,10 @@ import pytest
 from robosac.boxes import invert_pose, transform_boxes
 from robosac.cli.simulate import Simulate, write
 from robosac.detectors.bev.config import ModelConfig
+from robosac.registry import training
 from robosac.registry.training import Parts, Piece, divide, recorded_set
 from robosac.types import InputError
+from tests.test_arrows import ARROWS, SOURCES
 
 GRID = ModelConfig().raster
 
@@ -80,3 +82,35 @@ def test_another_region_is_read_anew(recording: Path, tmp_path: Path) -> None:
     ]
     assert [made.train[0][0].bits.shape[1:] for made in both] == [(256, 256), (256, 512)]
     assert both[0].content != both[1].content
+
+
+def test_a_changed_reader_is_asked_again(recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is cached was made by the readers as they were: each of their sources decides its name."""
+    name = f"opv2v:{recording}"
+
+    def made() -> str:
+        lines: list[str] = []
+        content = recorded_set(name, GRID, comm_range_m=70, jobs=1, cache=tmp_path / "c", log=lines.append).content
+        return f"{content} {any(line.startswith('read') for line in lines)}"
+
+    own = training.reader_sources()
+    first, again = made(), made()
+    assert first.endswith("True") and again == first.replace("True", "False")
+    for changed in (own[0], own[-1]):
+        copy = tmp_path / changed.name
+        copy.write_bytes(changed.read_bytes() + b"# another\n")
+        monkeypatch.setattr(training, "reader_sources", lambda c=changed, n=copy: [n if p == c else p for p in own])
+        assert made().endswith("True")
+
+
+def test_every_source_of_the_readers_counts() -> None:
+    """All that `robosac.data` imports of this package, but what decides nothing of what is read."""
+    todo, found = [m for m in SOURCES if m.startswith("robosac.data.")], set[str]()
+    while todo:
+        if (module := todo.pop()) not in found and module in SOURCES and not SOURCES[module][1]:
+            found.add(module)
+            todo += [arrow.target for arrow in ARROWS[module]]
+    aside = {f"robosac.{m}" for m in ("errors", "files", "capabilities", "randomness", "score_maps")}
+    named = {p.resolve() for p in training.reader_sources()}
+    assert {m for m in found - aside if SOURCES[m][0].resolve() not in named} == set()
+    assert {"robosac.data.dair", "robosac.data.points", "robosac.boxes", "robosac.pcd"} <= found
