@@ -18,8 +18,8 @@ from robosac.evaluation.metrics import FrameRecord
 from robosac.experiments import frame_cache, scenes, work
 from robosac.experiments.axes import attack_specs, defense_specs
 from robosac.experiments.frame_cache import FrameCache
-from robosac.lock import alone_in
 from robosac.experiments.settings import make_grid, names_of
+from robosac.lock import alone_in
 from robosac.simulation import SimConfig, scenario
 from robosac.types import InputError
 from tests.data.samples import DAIR, OPV2V, TWO_CARS, needs

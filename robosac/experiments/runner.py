@@ -18,7 +18,6 @@ from robosac.executors import Executor
 from robosac.experiments import provenance, scenes, work
 from robosac.experiments.axes import NOBODY, AttackSpec, DefenseSpec, attack_specs, defense_specs
 from robosac.experiments.entries import Cell, Entry, entry_json, make_entry
-from robosac.lock import alone_in
 from robosac.experiments.notes import of_attacks, warnings_of
 from robosac.experiments.opened import DetectorRef, Opener, look_up, sources_of
 from robosac.experiments.scenes import SceneRef
@@ -29,6 +28,7 @@ from robosac.feature_scale import FeatureScale
 from robosac.files import check_writable, write_whole
 from robosac.fingerprint import fingerprint
 from robosac.gate import for_clocks
+from robosac.lock import alone_in
 from robosac.registry.settings import plain
 
 Tell = Callable[[int, int], None]

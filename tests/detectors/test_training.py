@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +15,15 @@ from robosac import detectors
 from robosac.boxes import pose_xyz_rpy
 from robosac.cli import main
 from robosac.detectors.bev.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
+from robosac.detectors.bev.detector import BevDetector
 from robosac.detectors.bev.network import Network
 from robosac.detectors.bev.raster import RASTER
+from robosac.detectors.bev.training import loop
 from robosac.detectors.bev.training import train as training
 from robosac.detectors.bev.training.batches import _augment, draw_batch, draw_mates
 from robosac.detectors.bev.training.dataset import CachedFrame, load_scene, load_split, save_scene
-from robosac.detectors.bev.training.loop import Run, averaging, initial
+from robosac.detectors.bev.training.loop import Run, averaging, forward, initial
+from robosac.detectors.bev.training.targets import loss
 from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
 from robosac.detectors.bev.weights import Header, load_network, save, sha256
 from robosac.types import InputError
@@ -287,3 +291,34 @@ def test_wrong_weights_are_refused(tiny: Path, tmp_path: Path) -> None:
 def test_an_unknown_name_lists_the_right_ones() -> None:
     with pytest.raises(InputError, match=r"expected a shipped detector .mean, max, .* or a path"):
         detectors.load("median")
+
+
+def test_all_of_validation_is_on_the_device_that_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cpu:0` is the CPU by another name: who forgets the device says `cpu`."""
+    seen: list[str] = []
+
+    class Detector(BevDetector):
+        def __init__(self, *given: Any, device: str = "cpu") -> None:
+            seen.append(device)
+            super().__init__(*given, device=device)
+
+    monkeypatch.setattr(training, "BevDetector", Detector)
+    monkeypatch.setattr(loop, "BevDetector", Detector)
+    settings = TrainConfig(name="x", optim=OptimConfig(steps=1, frames_per_step=1, bf16=False, validate_every=1))
+    scenes = [[cached_frame(0)]]
+    path, quiet = tmp_path / "x.safetensors", lambda line: None
+    training.train_on(settings, scenes, scenes, path, command="x", test=scenes, device="cpu:0", log=quiet)
+    assert seen == ["cpu:0"] * 3  # before, on the way, at the end
+
+
+def test_a_step_mixes_no_devices() -> None:
+    """On `meta` nothing is computed, but what lies on another device is refused as a GPU would refuse it."""
+    net = Network(SETTINGS.model).to("meta")
+    batch = draw_batch([cached_frame(0)], SETTINGS, np.random.default_rng(0))
+    moved = batch.to(torch.device("meta"))
+    output = forward(net, moved, MAP)
+    assert output.device.type == "meta" and loss(output, moved.targets, 0.1)["total"].device.type == "meta"
+    with pytest.raises(RuntimeError, match="device"):
+        forward(net, batch, MAP)
+    with pytest.raises(RuntimeError, match="device"):
+        loss(output, batch.targets, 0.1)

@@ -70,9 +70,9 @@ def test_a_killed_training_leaves_nothing_locked(tiny: Path, tmp_path: Path) -> 
 def test_who_trains_is_alone_and_leaves_no_empty_folder(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "tiny.safetensors"
     with training.alone_at(path):
-        with pytest.raises(InputError, match=f"expected nobody else to be making {path}.*name another file"):
-            with training.alone_at(path):
-                pass
+        refused = f"expected nobody else to be making {path}.*name another file"
+        with pytest.raises(InputError, match=refused), training.alone_at(path):
+            pass
         with training.alone_at(path.with_name("another.safetensors")):
             pass
     assert not list(tmp_path.iterdir())

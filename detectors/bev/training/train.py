@@ -110,7 +110,8 @@ def train_on(
 ) -> Path:
     """Train on the frames of any scenes, validate on others, and write weights and record. Returns `path`.
 
-    Who calls this holds `alone_at(path)`, so that no other training writes the same files. A run that was killed goes on: beside the weights it keeps a checkpoint, which is gone when it is over.
+    Who calls this holds `alone_at(path)`, so that no other training writes the same files. A run that was killed goes
+    on: beside the weights it keeps a checkpoint, which is gone when it is over.
 
     Args:
         settings: of the model and its training.
