@@ -63,11 +63,16 @@ class Train:
         str,
         typer.Option(
             metavar="NAMES",
-            help="Scenarios of a recording to choose weights on, with commas between. Default: one in five.",
+            help="Scenarios of a recording to choose weights on, with commas between, or another recording like"
+            " opv2v:PATH. Default: one in five.",
         ),
     ] = ""
     test: Annotated[
-        str, typer.Option(metavar="NAMES", help="Scenarios to leave out, and report AP on before and after.")
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Scenarios to leave out, or another recording like opv2v:PATH, to report AP on before and after.",
+        ),
     ] = ""
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the seed in the config.")] = None
     steps: Annotated[int | None, typer.Option(min=1, help="Instead of the config's number of steps.")] = None

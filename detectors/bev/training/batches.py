@@ -94,7 +94,7 @@ def thinned(bits: NDArray[np.uint8], most: float, rng: np.random.Generator) -> N
     occupied = np.flatnonzero(flat)
     mask = np.packbits(rng.random((len(occupied), BINS), dtype=np.float32) < kept, axis=1, bitorder="little")
     flat[occupied] &= mask[:, 0]
-    return flat.reshape(bits.shape)
+    return np.asarray(flat.reshape(bits.shape))
 
 
 _MIRROR = np.diag([1.0, -1.0, 1.0, 1.0])
