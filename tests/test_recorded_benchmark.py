@@ -27,7 +27,7 @@ def test_sides_and_drives_are_told_apart() -> None:
     assert row.ap(ego="car") == 0.25 and row.ap(ego="unit") == 0 and row.ap(drive="d2") == 0
     assert row.drives == ["d1", "d2"] and row.over_drives() == "0.250 / 0.000"
     *_, line = recorded.table([row])
-    assert line.split(" | ")[4:7] == ["0.250", "0.000", "0.500 / 0.000"]
+    assert line.split(" | ")[4:7] == ["0.250", "0.000", "0.250 / 0.000"]
 
 
 def test_there_is_no_interval_of_one_drive_and_one_of_many() -> None:

@@ -137,11 +137,9 @@ def recorded_set(
     log(f"{name}: {parts}")
     every = (*parts.train, *parts.validation, *parts.test)
     inside = {piece: _folder_of(recordings[piece.data].root, piece) for piece in every}
-    for piece in (*parts.validation, *parts.test):  # the same by another name
-        same = [
-            t for t in parts.train if (inside[t].resolve(), t.scenario) == (inside[piece].resolve(), piece.scenario)
-        ]
-        if piece.data is not None and same:
+    trained = {(inside[piece].resolve(), piece.scenario) for piece in parts.train}
+    for piece in (*parts.validation, *parts.test):
+        if piece.data is not None and (inside[piece].resolve(), piece.scenario) in trained:  # by another name
             raise InputError(f"expected other scenarios under --val and --test than are trained on, got {piece}")
     content = {folder: file_fingerprint(folder) for folder in set(inside.values())}  # scenarios may share one
     readers = reader_sources()
@@ -184,14 +182,10 @@ def _parts(recordings: Mapping[str | None, Recording], val: Sequence[str], test:
 def reader_sources() -> tuple[Path, ...]:
     """The files that decide what is read from a recording: the readers, and what of this package they compute with."""
     import robosac.data
-    from robosac import box_kernels, boxes, pcd, plain_yaml, types
 
-    below = (box_kernels, boxes, pcd, plain_yaml, types)
-    return (
-        *sorted(Path(robosac.data.__file__).parent.glob("*.py")),
-        *(Path(module.__file__) for module in below),
-        Path(__file__),
-    )
+    home = Path(robosac.data.__file__).parent
+    below = (home.parent / f"{name}.py" for name in ("box_kernels", "boxes", "pcd", "plain_yaml", "types"))
+    return (*sorted(home.glob("*.py")), *below, Path(__file__))
 
 
 def _folder_of(root: Path, piece: Piece) -> Path:
