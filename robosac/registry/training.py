@@ -132,7 +132,8 @@ def recorded_set(
     from robosac.detectors.bev.training.dataset import load_scene
     from robosac.detectors.bev.training.recorded import cache_key
 
-    recordings = {None: open_recording(name), **{other: open_recording(other) for other in _others((*val, *test))}}
+    recordings: dict[str | None, Recording] = {None: open_recording(name)}
+    recordings |= {other: open_recording(other) for other in _others((*val, *test))}
     parts = _parts(recordings, val, test, seed)
     log(f"{name}: {parts}")
     every = (*parts.train, *parts.validation, *parts.test)
