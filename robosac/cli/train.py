@@ -29,6 +29,7 @@ FINE: Final[dict[str, Any]] = {
     "ego_only": 0.35,
     "validate_every": 25,
     "patience": 6,
+    "thin": 0.5,  # few frames are soon known by heart
 }
 RECORDED: Final[dict[str, Any]] = {"comm_range_m": 70.0}  # as `robosac.data` reads them
 

@@ -20,7 +20,7 @@ from robosac.detectors.bev.network import Network
 from robosac.detectors.bev.raster import RASTER
 from robosac.detectors.bev.training import loop
 from robosac.detectors.bev.training import train as training
-from robosac.detectors.bev.training.batches import _augment, draw_batch, draw_mates
+from robosac.detectors.bev.training.batches import _augment, draw_batch, draw_mates, thinned
 from robosac.detectors.bev.training.dataset import CachedFrame, load_scene, load_split, save_scene
 from robosac.detectors.bev.training.loop import Run, averaging, forward, initial
 from robosac.detectors.bev.training.targets import loss
@@ -203,6 +203,17 @@ def test_augmented_rasters_still_align_after_warping() -> None:
     variants = [agreement(_augment(plain, np.random.default_rng(seed))) for seed in range(6)]
     assert variants == pytest.approx([agreement(plain)] * 6, abs=0.02)
     assert min(variants) > 2 * agreement(unrelated)
+
+
+def test_a_thinned_raster_loses_bins_and_gains_none() -> None:
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 256, (64, 64), dtype=np.uint8) * (rng.random((64, 64)) < 0.3).astype(np.uint8)
+    made = [thinned(bits, 0.5, rng) for _ in range(200)]
+    assert all(not (m & ~bits).any() and m.dtype == np.uint8 for m in made)
+    kept = np.array([np.unpackbits(m).sum() for m in made]) / np.unpackbits(bits).sum()
+    whole = np.array([np.array_equal(m, bits) for m in made])
+    assert 0.35 < whole.mean() < 0.65
+    assert kept[~whole].min() > 0.45 and kept[~whole].max() < 1 and kept[~whole].mean() == pytest.approx(0.75, abs=0.05)
 
 
 def test_scenes_survive_the_disk(tmp_path: Path) -> None:
