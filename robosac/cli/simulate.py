@@ -191,7 +191,7 @@ def object_names(made: Scenario) -> tuple[str, ...]:
 def members(snapshot: Snapshot) -> list[Member]:
     """Everybody's scan, true pose, and the vehicles that its LiDAR hit; boxes upright, as in the simulator's truth."""
     made = snapshot.scenario
-    boxes, speeds = snapshot.boxes, made.traffic.speed_mps * _KMH
+    boxes, speeds = snapshot.boxes, made.traffic.speeds(snapshot.index / made.config.rate_hz) * _KMH
     angles = np.zeros((len(boxes), 3))
     angles[:, 1] = np.degrees(boxes[:, 6])
     objects = Objects(object_names(made), carla.matrices(boxes[:, :3], angles), boxes[:, 3:6].astype(np.float32))
