@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Final
 
 from robosac.simulation.sensors import Sensor, evenly
@@ -119,6 +120,11 @@ class SimConfig:
             drop_rate=self.drop_rate,
             faint_power=self.faint_power,
         )
+
+    @property
+    def made_with(self) -> dict[str, str]:
+        """What else decides scenes, by name: versions of what moves the vehicles."""
+        return {"libsumo": version("libsumo")} if self.traffic == "sumo" else {}
 
     @classmethod
     def preset(cls, name: str) -> SimConfig:

@@ -22,7 +22,7 @@ from robosac.types import Array, Float64, Int64
 
 ARMS: Final = ("east", "north", "west", "south")  # counter-clockwise, in steps of a quarter turn
 _PER_HOUR: Final = {"east": 1000.0, "north": 350.0, "west": 1000.0, "south": 350.0}  # vehicles that come, on average
-_LEVEL: Final = (0.5, 1.2)  # of all arms, and again of each
+_LEVEL: Final = (0.7, 1.2)  # of all arms, and again of each
 _TURNS: Final = {1: 0.13, 2: 0.75, 3: 0.12}  # right, ahead, left: quarter turns from where one comes
 _WARM_UP_S: Final = 90.0  # at least: three times what the way through takes at the limit
 _AHEAD_M: Final = 9.0  # who is longer does not turn

@@ -1,4 +1,4 @@
-"""Traffic by SUMO: vehicles that follow one another, change lanes, queue and obey signals. An extra: libsumo.
+"""Traffic by SUMO: vehicles that follow one another, queue, give way and obey signals. An extra: libsumo.
 
 libsumo holds one simulation a process. So each drive starts one, takes what it needs and closes it; what came out is
 kept, so that scenes asked for again cost nothing. The same trips and seed give the same numbers in any process.
@@ -21,7 +21,6 @@ from robosac.types import Array, Float64, InputError
 STEP_S: Final = 0.1
 _OPTIONS: Final = {
     "step-length": STEP_S,
-    "lanechange.duration": 3,  # else a vehicle is in the next lane from one step to the next
     "time-to-teleport": -1,  # who waits for long goes on waiting
     "collision.action": "none",
     "xml-validation": "never",
@@ -30,13 +29,17 @@ _OPTIONS: Final = {
     "no-warnings": "true",
     "duration-log.disable": "true",
 }
+_KEEPS_ITS_LANE: Final = 0  # SUMO changes lanes in one step, or stops between two and then touches those beside it
+_OUTSIDE_MPS: Final = 25.0  # faster than all: nobody catches up with who is not on the network
 _HEAVY_ACCEL: Final = 1.3  # of trucks and buses, m/s^2; SUMO's cars have 2.6
 _LOCK: Final = Lock()
 
 
 @dataclass(frozen=True)
 class Trip:
-    """A vehicle, and the edges it drives along: from `depart_s` on, or from when there is room for it."""
+    """A vehicle, and the edges it drives along: from `depart_s` on, or from when there is room for it. It keeps to the
+    lane that it begins in, which must lead the whole way.
+    """
 
     depart_s: float
     edges: tuple[str, ...]
@@ -52,7 +55,7 @@ class Drive:
     """The trips `(V,)` that were on the road between two times, as positions in the list of trips, and at K times,
     `STEP_S` apart, [x y yaw] `(K, V, 3)` of their centres and their speeds `(K, V)`. Nothing here can be written to.
 
-    Who enters later or leaves earlier goes straight on before and after, at the speed it had then.
+    Who enters later or leaves earlier is outside of the network before and after, straight on, at a speed of its own.
     """
 
     trips: tuple[int, ...]
@@ -104,7 +107,8 @@ def drive(network: Path, trips: tuple[Trip, ...], *, seed: int, start_s: float, 
         sumo.start(["sumo", "--net-file", str(network), "--seed", str(seed), *words])
         try:
             _enter(sumo, trips)
-            sumo.simulationStep(start_s)
+            if start_s > 0:  # 0 would be one step
+                sumo.simulationStep(start_s)
             rows = []
             for k in range(steps + 1):
                 if k:
@@ -129,6 +133,7 @@ def _enter(sumo: Any, trips: Sequence[Trip]) -> None:
             sumo.vehicletype.setAccel(kind, _HEAVY_ACCEL)
         where = {"depart": str(trip.depart_s), "departLane": "best", "departSpeed": "max"}
         sumo.vehicle.add(str(i), "-".join(trip.edges), kind, **where)
+        sumo.vehicle.setLaneChangeMode(str(i), _KEEPS_ITS_LANE)
 
 
 def _now(sumo: Any) -> dict[int, tuple[float, float, float, float]]:
@@ -157,8 +162,8 @@ def _collected(rows: Sequence[dict[int, tuple[float, float, float, float]]], len
         places[first : last + 1, v, 2] = np.unwrap(places[first : last + 1, v, 2])
         for known, others in ((first, np.arange(first)), (last, np.arange(last + 1, len(rows)))):
             places[others, v] = places[known, v]
-            speed[others, v] = speed[known, v]
-            ahead = (others - known) * STEP_S * speed[known, v]
+            speed[others, v] = _OUTSIDE_MPS
+            ahead = (others - known) * STEP_S * _OUTSIDE_MPS
             places[others, v, 0] += ahead * np.cos(places[known, v, 2])
             places[others, v, 1] += ahead * np.sin(places[known, v, 2])
     for array in (places, speed):
