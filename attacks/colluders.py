@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,10 @@ class Colluders:
     def honest(self, air: Air) -> dict[Id, Message]:
         """What those present in this frame would honestly send, in the order of their ids."""
         return {i: air.honest[i] for i in sorted(self.attackers) if i in air.own and i in air.honest}
+
+    def framed(self, others: Iterable[Id], scenario: str) -> Id | None:
+        """The honest teammate that they make look guilty, the same whoever else comes and goes; None of nobody."""
+        return min(others, key=lambda i: int(keyed_rng(self.seed, scenario, "framed", i).integers(2**62)), default=None)
 
     def rng(self, air: Air, *role: Hashable) -> np.random.Generator:
         """The stream of one role (for instance attacker and array name) in one frame."""

@@ -18,7 +18,7 @@ from robosac.attacks.features.objectives import CleanFrame, Loss
 from robosac.attacks.features.target_subsets import Subsets
 from robosac.attacks.registry import register
 from robosac.attacks.settings import number
-from robosac.types import Id, Message, keyed_rng
+from robosac.types import Id, Message
 
 
 @register("frame_up")
@@ -45,9 +45,9 @@ class FrameUp(PenalisedPgd):
         return WHITE_BOX | Knowledge.DEFENSE
 
     def send(self, honest: Mapping[Id, Message], air: Air, colluders: Colluders) -> Sequence[Message]:
-        if not air.others:  # nobody to frame
+        victim = colluders.framed(air.others, air.scenario)
+        if victim is None:  # nobody to frame
             return list(honest.values())
-        victim = self.framed(sorted(air.others), air.scenario, colluders)
         everybody = frozenset(honest) | frozenset(air.others)
         but_one = [everybody - {i} for i in sorted(everybody)]
         subsets = [s for s in (everybody, *but_one) if s & frozenset(honest)]
@@ -56,10 +56,6 @@ class FrameUp(PenalisedPgd):
         harm, penalty = _goals(problem.clean, suspect, self, knows=air.defense is not None)
         reach = dict.fromkeys(honest, plain_budget(self))
         return self.optimised(honest, air, by_logits(problem, harm, penalty), reach)
-
-    def framed(self, others: Sequence[Id], scenario: str, colluders: Colluders) -> Id:
-        """The honest teammate that is made to look guilty: the same whoever else comes and goes."""
-        return min(others, key=lambda i: int(keyed_rng(colluders.seed, scenario, "framed", i).integers(2**62)))
 
 
 def _goals(frame: CleanFrame, suspect: Tensor, attack: FrameUp, *, knows: bool) -> tuple[Loss, Loss]:

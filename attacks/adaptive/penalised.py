@@ -18,7 +18,7 @@ from robosac.air import Air
 from robosac.attacks.base import plain_budget
 from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.ball import Ball
-from robosac.attacks.features.descent import Arrays, Judge, best, by_autograd, descend, steps_of
+from robosac.attacks.features.descent import Arrays, Judge, Visit, best, by_autograd, descend, steps_of
 from robosac.attacks.features.gradient import WhiteBox
 from robosac.attacks.features.norms import Linf
 from robosac.attacks.features.objectives import BalancedInvertedBce, Loss, Objective
@@ -64,12 +64,17 @@ class PenalisedPgd(WhiteBox):
     ) -> list[Message]:
         """The messages of all attackers in `honest`, optimised together, each feature within its `reach`."""
         ball = Ball.around(honest, air.codec, Linf(), plain_budget(self), reach)
+        judge = weighed(judged, self.penalty_weight)
+        return ball.messages(honest, self.searched(ball, judge, reach, ball.tensors(ball.clean)).arrays)
+
+    def searched(
+        self, ball: Ball, judge: Judge, reach: Mapping[Id, Reaches], start: Sequence[Tensor], *, stride: float = 1.0
+    ) -> Visit:
+        """The best of what a search from `start` comes by; its steps are `stride` times as long as the settings say."""
         moves = [np.asarray(reach_of(name, reach[who]), np.float32) for who, name in ball.keys]
-        lengths = [torch.from_numpy(np.asarray(self.step_per_epsilon * m, np.float32)) for m in moves]
+        lengths = [torch.from_numpy(np.asarray(stride * self.step_per_epsilon * m, np.float32)) for m in moves]
         rule = steps_of(lengths, last_share=0.1, steps=self.steps)
-        look = by_autograd(weighed(judged, self.penalty_weight), ball.keys)
-        found = best(descend(look, ball.tensors(ball.clean), rule, ball.project(), self.steps))
-        return ball.messages(honest, found.arrays)
+        return best(descend(by_autograd(judge, ball.keys), start, rule, ball.project(), self.steps))
 
     # ------------------------------------------------------------------------------------------ can be overridden
     def targets(self) -> TargetSubsets:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -81,6 +82,29 @@ class RandomSubsets(Settings):
         ways = np.array([math.comb(len(bad), k) * math.comb(len(honest), j) for k, j in counts], np.float64)
         drawn = rng.choice(len(counts), size=self.count, p=ways / ways.sum())
         return [_some(bad, counts[c][0], rng) | _some(honest, counts[c][1], rng) for c in drawn]
+
+
+@register("largest_subsets")
+@dataclass(frozen=True, kw_only=True)
+class LargestSubsets(Settings):
+    """Everybody, and the largest subsets that hold an attacker: what a defence that wants many teammates ends with.
+
+    Attributes:
+        without: at most so many teammates are left out.
+        count: how many subsets at most; those of the size that is too many are drawn.
+    """
+
+    without: int = number(1, low=0)
+    count: int = number(6, low=1)
+
+    def subsets(self, air: Air, attackers: Subset, rng: np.random.Generator) -> list[Subset]:
+        everybody = frozenset(air.others) | attackers
+        kept: list[Subset] = []
+        for out in range(min(self.without, len(everybody)) + 1):
+            left = [s for s in (everybody - set(c) for c in combinations(sorted(everybody), out)) if s & attackers]
+            room = self.count - len(kept)
+            kept += left if len(left) <= room else [left[int(k)] for k in sorted(rng.permutation(len(left))[:room])]
+        return kept
 
 
 @register("subsets")

@@ -71,6 +71,10 @@ class RobosacSurrogate:
         """Agreement that a subset of `size` teammates must reach."""
         return self.required(size)
 
+    def limits(self, teammates: int) -> dict[str, float]:
+        """What else is tested: nothing."""
+        return {}
+
     def draw(self, ids: Sequence[Id], count: int, rng: np.random.Generator) -> list[Subset]:
         """The first `count` subsets of a frame in which none is accepted; once all are drawn, those of another.
 

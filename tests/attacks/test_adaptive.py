@@ -304,7 +304,7 @@ def test_with_the_framed_one_nothing_agrees_and_without_it_the_rest_does() -> No
     """Honest teammates see cars that the ego does not: the attackers back one's up, and it alone tips the scales."""
     attack = FrameUp(steps=60, margin=0.0)
     attacker = attack.start("scene", frozenset("ab"), np.random.default_rng(0))
-    framed = attack.framed(["x", "y", "z"], "scene", attacker.colluders)  # type: ignore[attr-defined]
+    framed = attacker.colluders.framed("xyz", "scene")  # type: ignore[attr-defined]
     air = defended_air("ab", ("x", "y", "z"), defense=robosac(threshold=0.6), detector=KeenEyed(keen=framed))
     sent = attacker.send(air)
     everybody = frozenset("abxyz")
@@ -318,9 +318,10 @@ def test_the_framed_one_is_the_same_whoever_else_is_there() -> None:
     attack = FrameUp()
     for seed in range(5):
         colluders = attack.start("s", frozenset("a"), np.random.default_rng(seed)).colluders  # type: ignore[attr-defined]
-        framed = attack.framed(["w", "x", "y", "z"], "s", colluders)
+        framed = colluders.framed("wxyz", "s")
         for gone in {"w", "x", "y", "z"} - {framed}:
-            assert attack.framed(sorted({"w", "x", "y", "z"} - {gone}), "s", colluders) == framed
+            assert colluders.framed({"w", "x", "y", "z"} - {gone}, "s") == framed
+    assert colluders.framed([], "s") is None
 
 
 # ----------------------------------------------------------------------------------------------------- settings
