@@ -26,7 +26,7 @@ from math import comb
 import numpy as np
 
 from robosac.subsets import accepted, draw, draw_new
-from robosac.types import EGO_ALONE, Id, InputError, Subset, Trial
+from robosac.types import EGO_ALONE, Id, InputError, Subset, Trial, keyed_rng
 
 
 def tries_per_size(n_teammates: int, budget: int, *, largest: int | None = None) -> dict[int, int]:
@@ -127,11 +127,13 @@ class Downwards:
         tries: size -> tries in this frame.
         pool: sizes that are gone through from the largest with an accepted subset on.
         everybody: a subset of this size ends it at once, there is nobody to choose between.
+        seed: of the draws. The n-th is the same however many are named at once, and whatever is accepted.
     """
 
     tries: Mapping[int, int]
     pool: int = 1
     everybody: int = 0
+    seed: int = 0
 
     def propose(
         self, ids: Sequence[Id], history: Sequence[Trial], rng: np.random.Generator, count: int = 1
@@ -146,7 +148,7 @@ class Downwards:
                 break
             done = sum(1 for t in history if len(t.subset) == size)
             for _ in range(min(self.tries[size] - done, count - len(chosen))):
-                subset = draw_new(ids, size, tried, rng)
+                subset = draw_new(ids, size, tried, keyed_rng(self.seed, len(tried)))
                 if subset is None:
                     break
                 chosen.append(subset)

@@ -67,13 +67,15 @@ class Ranking:
         found = pool.result
         by = shown.supporters(found.boxes)
         by[:, [k for k, i in enumerate(shown.ids, start=1) if i not in members]] = False
+        if not members:  # the ego's own result stands as it is
+            return Ranked(own, (EGO_ALONE,) * len(own), tuple(_names(row, shown.ids) for row in by))
         witnesses = _witnesses(by, shown.ids, apart)
         weight = np.array([self.nobody, self.one, self.two, 1.0])[np.minimum(witnesses, 3)]
         weight[by[:, 0]] = 1.0
         stays = np.ones(len(found), np.bool_)
         if self.drop_free and free is not None:
             stays = by[:, 0] | ~_on_free_ground(found.boxes, free)
-        back = self._lacking(own, found)
+        back = self._lacking(own, found.boxes[stays])
         boxes = np.concatenate([found.boxes[stays], own.boxes[back]])
         scores = np.concatenate([(weight * found.scores)[stays], self.put_back * own.scores[back]]).astype(np.float32)
         sources = [frozenset().union(*pool.subsets[b]) for b in np.flatnonzero(stays)] + [EGO_ALONE] * int(back.sum())
@@ -85,9 +87,9 @@ class Ranking:
             tuple(support[k] for k in order),
         )
 
-    def _lacking(self, own: Detections, found: Detections) -> Bool:
-        """Which of the ego's own boxes are sure, and not in the result."""
-        there = reaches(iou_bev(own.boxes, found.boxes), 0.3).any(axis=1)
+    def _lacking(self, own: Detections, boxes: Float32) -> Bool:
+        """Which of the ego's own boxes are sure, and not among `boxes (N, 7)`."""
+        there = reaches(iou_bev(own.boxes, boxes), 0.3).any(axis=1)
         return np.asarray((own.scores >= self.own_score) & ~there)
 
 

@@ -60,6 +60,7 @@ from robosac.types import (
 
 Detect: TypeAlias = Callable[[Sequence[Subset]], list[Detections]]
 STRAIN: Final = "strain"  # a joint result's: distance from what its members show, as a multiple of what is allowed
+LEAST_STRAIN: Final = 0.01  # a limit below it would refuse what rounding makes
 TOGETHER: Final = "together"  # a joint result's: 1 where two of its members claim more together than is allowed
 
 
@@ -105,6 +106,8 @@ class Robosac:
         for name, least in (("budget", 0), ("pool", 1), ("batch", 1), ("accuse_beyond", 1)):
             if not getattr(self, name) >= least:
                 raise InputError(f"expected {name} >= {least}, got {getattr(self, name)}")
+        if not 0 < self.strain_alpha < 1:
+            raise InputError(f"expected strain_alpha inside (0, 1), got {self.strain_alpha}")
 
     @staticmethod
     def paper(attackers: int, *, size: int | None = None, budget: int | None = None) -> RobosacAgreement:
@@ -160,7 +163,7 @@ class RobosacDefender:
             admitted = defense.gate.admit(to, detector.codec, inbox)
         with stages.measure("encode"):
             session = detector.open(ego, to, admitted.messages)
-        rejected, told, decodes = dict(admitted.rejected), [], 0
+        rejected, told, decodes, excused = dict(admitted.rejected), [], 0, EGO_ALONE
         rng = self._rng.spawn(1)[0]  # a generator a frame: what one frame draws moves no other frame's draws
         if defense.poses is not None and isinstance(session, Solo) and session.ids:
             with stages.measure("poses"):
@@ -172,7 +175,9 @@ class RobosacDefender:
                     decodes += 1  # the ego's own, again
             rejected |= checked.refused
             told += [checked.reason] if checked.reason else []
-        return self._verified(detector, ego, session, stages, admitted, rejected, told, decodes, rng)
+            # mended on the word of others, who may be wrong: then what it shows is not its own
+            excused = frozenset(i for i, v in verdicts.items() if v.kind == "corrected" and v.witnesses)
+        return self._verified(detector, ego, session, stages, admitted, rejected, told, decodes, excused, rng)
 
     def _poses_judged(
         self, session: Solo, detector: Detector, ego: View, rng: np.random.Generator
@@ -205,6 +210,7 @@ class RobosacDefender:
         rejected: Mapping[Id, str],
         told: Sequence[str],
         decodes: int,
+        excused: Subset,
         rng: np.random.Generator,
     ) -> Verdict:
         """What is made of the messages of a session."""
@@ -217,6 +223,7 @@ class RobosacDefender:
             seen = Singles.of(
                 own, dict(zip(ids, alone, strict=True)), compare, limits, defense.showing, defense.accuse_beyond
             )
+        seen = replace(seen, accused=seen.accused - excused)
         found = self._search(seen, len(ids), compare, limits, detect, stages, rng)
         with stages.measure("report"):
             kept = {t.subset: r for t, r in zip(found.trials, found.results, strict=True) if t.accepted}
@@ -262,7 +269,7 @@ class RobosacDefender:
                 return replace(trial, accepted=False, scores={FINITE: 0.0})
             off = defense.consistency.of(strain(seen.shown, subset, result))
             scores = {
-                STRAIN: off / limits.strain(len(subset)),
+                STRAIN: off / max(limits.strain(len(subset)), LEAST_STRAIN),
                 TOGETHER: float(any(pair <= subset for pair in seen.apart)),
             }
             fits = trial.accepted and scores[STRAIN] <= 1 and not scores[TOGETHER]
@@ -274,7 +281,7 @@ class RobosacDefender:
             trusted,
             detect,
             stages.timed("agree", judge),
-            Downwards(tries=tries, pool=defense.pool, everybody=n_ids),
+            Downwards(tries=tries, pool=defense.pool, everybody=n_ids, seed=int(rng.integers(1 << 62))),
             sum(tries.values()),
             rng,
             batch=defense.batch,
