@@ -50,7 +50,7 @@ $(VENV)/.installed: setup.py constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,dev,sumo]"
 	touch $@
 
 # without their declared requirements: most of these no adapter needs, and some cannot be installed any more

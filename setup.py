@@ -31,6 +31,7 @@ setup(
         "robosac.viz": ["*.html"],
         "robosac.configs": ["*.yaml", "*/*.yaml"],
         "robosac.detectors": ["weights/*"],
+        "robosac.simulation": ["networks/*.xml"],
     },
     install_requires=[
         "numpy>=1.26",
@@ -50,6 +51,7 @@ setup(
     ],
     extras_require={
         "open3d": ["open3d>=0.18"],
+        "sumo": ["libsumo>=1.28"],
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.5",

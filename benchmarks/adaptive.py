@@ -6,7 +6,7 @@ by it and fused undefended:
 
 - `jaccard`, `map`, `seen`: share of subsets with an attacker that each calibrated measure accepts, over random ones;
 - `took in`: frames in which the subset that ROBOSAC fused holds an attacker;
-- AP at IoU 0.5 under ROBOSAC and with everybody fused, mean boxes a frame with everybody fused;
+- AP at IoU 0.5 and 0.7 under ROBOSAC and with everybody fused, mean boxes a frame with everybody fused;
 - `blamed`: frames in which ROBOSAC accuses an honest teammate.
 
 `--shift` prints how far `pose_pert` really moves an object, by budget. Stopped, it goes on where it was.
@@ -35,7 +35,23 @@ from robosac.registry.defenses import policy
 from robosac.subsets import draw
 from robosac.types import EGO_ALONE, Detections, Detector, Request, keyed_rng
 
-NAMES: Final = ("none", "pgd_balanced", "adaptive_pgd", "knows_seed", "pretend_benign", "bac", "pose_pert", "frame_up")
+NAMES: Final = (
+    "none",
+    "pgd_balanced",
+    "adaptive_pgd",
+    "knows_seed",
+    "pretend_benign",
+    "bac",
+    "pose_pert",
+    "frame_up",
+    "evasive_balanced",
+    "evasive_hide",
+    "evasive_geometry",
+    "evasive_geometry_fine",
+    "evasive_ghosts",
+    "evasive_collusion",
+    "evasive_framing",
+)
 MEASURES: Final = (BoxJaccard(), ScoreMapOverlap(), SeenScoreMap())
 SUBSETS: Final = 6  # subsets with an attacker that are judged a frame
 EPSILONS: Final = (0.1, 0.25, 0.5)
@@ -83,14 +99,13 @@ def judged(p: Played, detector: Detector, ref: DetectorRef, rng: np.random.Gener
 def line(name: str, m: int, rows: Sequence[Mapping[str, Any]]) -> str:
     """One row of the table."""
 
-    def ap(key: str) -> float:
-        return average_precision([FrameMatches.from_dict(r[key]) for r in rows])[0.5] or 0.0
+    def ap(key: str) -> str:
+        found = average_precision([FrameMatches.from_dict(r[key]) for r in rows])
+        return "".join(f"{found[iou] or 0.0:>8.3f}" for iou in (0.5, 0.7))
 
     passed = "".join(f"{np.mean([a for r in rows for a in r['accepted'][x.name]]):>9.2f}" for x in MEASURES)
     took, boxes, blamed = (float(np.mean([r[key] for r in rows])) for key in ("took", "boxes", "blamed"))
-    return (
-        f"{name:<16}{m:>2}{passed}{took:>9.2f}{ap('defended'):>9.3f}{ap('undefended'):>9.3f}{boxes:>7.1f}{blamed:>8.2f}"
-    )
+    return f"{name:<22}{m:>2}{passed}{took:>9.2f}{ap('defended')}{ap('undefended')}{boxes:>7.1f}{blamed:>8.2f}"
 
 
 def shift(clean: Detections, moved: Detections) -> float:
@@ -130,8 +145,8 @@ def main() -> None:
         f"{ref.called}, {args.scenes} validation scenes, seed {args.seed}; share accepted of subsets with an attacker"
     )
     print(
-        f"{'attack':<16}{'m':>2}{'jaccard':>9}{'map':>9}{'seen':>9}{'took in':>9}{'robosac':>9}{'nobody':>9}"
-        f"{'boxes':>7}{'blamed':>8}"
+        f"{'attack':<22}{'m':>2}{'jaccard':>9}{'map':>9}{'seen':>9}{'took in':>9}{'robosac':>8}"
+        f"{'@.7':>8}{'nobody':>8}{'@.7':>8}{'boxes':>7}{'blamed':>8}"
     )
     found = measure(args.attacks, args.attackers)
     print("\n".join(line(name, m, found[name, m]) for m in args.attackers for name in args.attacks))

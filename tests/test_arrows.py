@@ -28,7 +28,7 @@ When = Literal["import", "call", "typing"]  # when an import happens
 # itself and every room of the floors below it.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "progress"}),
-    frozenset({"building", "files", "executors", "fingerprint", "plain_yaml", "randomness"}),
+    frozenset({"building", "files", "executors", "fingerprint", "lock", "plain_yaml", "randomness"}),
     frozenset({"types", "budget"}),
     frozenset({"score_maps", "box_kernels"}),
     frozenset({"boxes", "capabilities", "feature_scale", "pcd"}),
@@ -50,7 +50,7 @@ BESIDE = {  # rooms beside the floors, and all that they may import
     "detectors": INFERENCE,
     # How a detector is trained and judged stands beside the detector: it simulates its data and scores it by the
     # project's own AP. What runs at inference may not import it.
-    "detectors.bev.training": INFERENCE | {"detectors", "simulation", "evaluation", "executors"},
+    "detectors.bev.training": INFERENCE | {"detectors", "simulation", "evaluation", "executors", "lock"},
     # what is in the air, what the victim itself can see, and what an attacker may know of the defence
     "attacks": INFERENCE | {"air", "building", "feature_scale", "visibility", "defenses.protocol"},
 }

@@ -18,8 +18,8 @@ from robosac.evaluation.metrics import FrameRecord
 from robosac.experiments import frame_cache, scenes, work
 from robosac.experiments.axes import attack_specs, defense_specs
 from robosac.experiments.frame_cache import FrameCache
-from robosac.experiments.lock import alone_in
 from robosac.experiments.settings import make_grid, names_of
+from robosac.lock import alone_in
 from robosac.simulation import SimConfig, scenario
 from robosac.types import InputError
 from tests.data.samples import DAIR, OPV2V, TWO_CARS, needs
@@ -428,3 +428,23 @@ def test_a_detector_without_thresholds_is_one_line_a_run(tmp_path, capsys):
     evaluate(tmp_path, *few, "--detector", "tests.test_evaluate:Sparse")
     (line,) = [s for s in capsys.readouterr().err.splitlines() if "threshold" in s]
     assert line.startswith("robosac: ") and "it is not calibrated" in line
+
+
+# ------------------------------------------------------------------------------------------------- other thresholds
+def test_thresholds_of_a_file_stand_in_place_of_those_beside_the_weights(tmp_path, capsys):
+    beside = json.loads((detectors.WEIGHTS / "bev-mean.calibration.json").read_text())
+    for measure in beside["measures"].values():
+        measure["thresholds"] = dict.fromkeys(measure["thresholds"], 1.0)  # nobody agrees so much
+    file = tmp_path / "strict.json"
+    file.write_text(json.dumps(beside))
+    args = ("--scenes", "1", "--frames", "1", "--attackers", "0", "--defense", "robosac")
+    own = read(evaluate(tmp_path / "r", *args))["nobody", 0, "robosac"]
+    other = read(evaluate(tmp_path / "r", *args, "--calibration", str(file)))["nobody", 0, "robosac"]
+    assert own["fell_back"]["value"] == 0 and other["fell_back"]["value"] == 1
+    assert set(other["config"]["calibration"]["measures"]) == set(own["config"]["calibration"]["measures"])
+    capsys.readouterr()
+    evaluate(tmp_path / "x", *args, "--detector", "max", "--calibration", str(file), code=2)
+    assert "expected thresholds of 'bev-max' in" in capsys.readouterr().err
+    evaluate(tmp_path / "x", *args, "--detector", "max,mean", "--calibration", str(file), code=2)
+    assert "expected one --detector beside --calibration, got max, mean" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()

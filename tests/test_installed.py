@@ -115,7 +115,13 @@ def test_nothing_but_robosac_is_installed(wheel: Path) -> None:
     assert {p.name for p in wheel.iterdir() if not p.name.endswith(".dist-info")} == {"robosac"}
     on_the_path = {p.name for p in (ROOT / "src").iterdir()}  # by an editable install
     assert on_the_path - {"robosac.egg-info"} == {"robosac"}
-    for needed in ("detectors/weights/mean.safetensors", "configs/attacks/pgd.yaml", "py.typed", "viz/report.html"):
+    for needed in (
+        "detectors/weights/mean.safetensors",
+        "configs/attacks/pgd.yaml",
+        "py.typed",
+        "viz/report.html",
+        "simulation/networks/crossing.net.xml",
+    ):
         assert (wheel / "robosac" / needed).is_file()
 
 

@@ -25,6 +25,7 @@ def demo(
     out: Out = OUT,
     seed: Seed = 0,
     scenes: Annotated[int | None, typer.Option(min=1, help="Held-out scenes, two frames each.")] = None,
+    preset: Annotated[str, typer.Option(help="Which simulation, as in sim:PRESET: mixed, sumo, ...")] = "mixed",
     detector: Annotated[str, typer.Option(help="Name of a shipped detector.")] = "mean",
     attack: Annotated[str, typer.Option(help="Name of an attack preset.")] = "pgd",
     epsilon: Annotated[
@@ -41,7 +42,7 @@ def demo(
     from robosac.experiments.report import write_demo
 
     budget = None if epsilon is None else budget_of(epsilon)
-    named: dict[str, Any] = {"seed": seed, "detector": detector, "attack": attack, "epsilon": budget}
+    named: dict[str, Any] = {"seed": seed, "preset": preset, "detector": detector, "attack": attack, "epsilon": budget}
     named["device"] = device
     named |= {} if scenes is None else {"scenes": scenes}
     default = DemoSettings.fast() if fast else DemoSettings()

@@ -69,6 +69,14 @@ def evaluate(
     ] = None,
     root: Root = None,
     checkpoint: Checkpoint = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Thresholds of the one detector, as robosac calibrate --out wrote them; default: those beside it.",
+        ),
+    ] = None,
     jobs: Jobs = None,
     threads: Threads = 1,
     executor: Annotated[str, typer.Option(help="Where work is done: serial or processes.")] = "processes",
@@ -92,7 +100,8 @@ def evaluate(
 
     used = default_jobs() if jobs is None else jobs
     chosen = make_executor(used, threads=threads, name=executor)
-    experiment = open_experiment(of_checkpoint(make_grid(config, named), checkpoint), out, root=root)
+    grid = of_checkpoint(make_grid(config, named), checkpoint)
+    experiment = open_experiment(grid, out, root=root, calibration=calibration)
     with kept_on_stop(out), progress_bar("attacks on scenes", quiet=json) as tell:
         entries = run_experiment(experiment, chosen, tell=tell)
     files = write_entries(experiment, entries, jobs=used, threads=threads)
@@ -101,7 +110,7 @@ def evaluate(
         write_whole(out / f"{name}.png", png)
     write_whole(out / "table.md", tables.to_markdown(entries).encode())
     write_whole(out / "table.csv", tables.to_csv(entries).encode())
-    command = command_line("robosac evaluate", config=out / "grid.yaml", out=out, root=root)
+    command = command_line("robosac evaluate", config=out / "grid.yaml", out=out, root=root, calibration=calibration)
     report = write_report(out / "report.html", page(experiment.grid, entries, pngs, command, versions()))
     if json:
         rows = [{**e.cell.labels(), **tables.row(e)} for e in entries]

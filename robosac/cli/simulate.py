@@ -55,6 +55,9 @@ class Simulate:
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to: OUT/SPLIT/SCENARIO/AGENT/...")]
     scenes: Annotated[int, typer.Option(min=1, help="Scenarios; with more than are there, the others are added.")]
     format: Annotated[str, typer.Option(help="How they are laid out: opv2v.")] = "opv2v"
+    preset: Annotated[str, typer.Option(help="Which simulation, as in sim:PRESET: mixed, intersection, sumo, ...")] = (
+        "mixed"
+    )
     seed: Seed = 0
     split: Annotated[str, typer.Option(help="train, val, calibration or test: no two share a scenario.")] = "test"
     frames: Annotated[int, typer.Option(min=1, help="Frames of a scenario.")] = 10
@@ -64,7 +67,9 @@ class Simulate:
             min=1, max=_LONGEST_STEP, help="Tenths of a second from one frame to the next: 5 is two a second."
         ),
     ] = 1
-    vehicles: Annotated[int, typer.Option(min=1, help="Connected vehicles, the ego included.")] = 5
+    vehicles: Annotated[
+        int | None, typer.Option(min=1, help="Connected vehicles, the ego included. Default: the preset's, mostly 5.")
+    ] = None
     roadside: Annotated[bool, typer.Option(help="Whether a road-side unit takes part.")] = True
     beams: Annotated[int, typer.Option(min=1, help="Rays of a LiDAR above one another.")] = 32
     columns: Annotated[int, typer.Option(min=1, help="Rays of a LiDAR in a turn.")] = 1024
@@ -80,7 +85,7 @@ class Simulate:
             raise InputError(f"expected scenes >= 1 and seed >= 0, got {self.scenes} and {self.seed}")
         if not 1 <= self.frame_step <= _LONGEST_STEP:
             raise InputError(f"expected frame_step in 1 to {_LONGEST_STEP}, got {self.frame_step}")
-
+        SimConfig.preset(self.preset)  # what it needs is asked for before the work
         if self.beams * self.columns > POINTS_LIMIT:
             rays = f"{self.beams} x {self.columns}"
             raise InputError(f"expected beams x columns of at most {POINTS_LIMIT:,}, which readers take, got {rays}")
@@ -88,11 +93,13 @@ class Simulate:
     @cached_property
     def config(self) -> SimConfig:
         """The settings of the simulation."""
-        return SimConfig(
+        preset = SimConfig.preset(self.preset)
+        return replace(
+            preset,
             n_frames=self.frames,
             rate_hz=SimConfig.rate_hz / self.frame_step,
-            n_vehicles=self.vehicles,
-            roadside=self.roadside,
+            n_vehicles=preset.n_vehicles if self.vehicles is None else self.vehicles,
+            roadside=self.roadside and preset.roadside,
             beams=self.beams,
             columns=self.columns,
         )
@@ -191,7 +198,7 @@ def object_names(made: Scenario) -> tuple[str, ...]:
 def members(snapshot: Snapshot) -> list[Member]:
     """Everybody's scan, true pose, and the vehicles that its LiDAR hit; boxes upright, as in the simulator's truth."""
     made = snapshot.scenario
-    boxes, speeds = snapshot.boxes, made.traffic.speed_mps * _KMH
+    boxes, speeds = snapshot.boxes, made.traffic.speeds(snapshot.index / made.config.rate_hz) * _KMH
     angles = np.zeros((len(boxes), 3))
     angles[:, 1] = np.degrees(boxes[:, 6])
     objects = Objects(object_names(made), carla.matrices(boxes[:, :3], angles), boxes[:, 3:6].astype(np.float32))
@@ -228,6 +235,7 @@ def _content(path: Path) -> bytes | None:
 def _protocol(settings: Simulate, index: int) -> bytes:
     """All that a scenario's bytes depend on."""
     made_by = {"robosac": __version__, "split": settings.split, "index": index, "seed": settings.seed}
+    made_by |= settings.config.made_with
     config = json.loads(json.dumps(asdict(settings.config)))  # tuples as lists
     text: str = yaml.safe_dump({**made_by, "format": settings.format, "simulation": config})
     return text.encode()

@@ -29,6 +29,7 @@ FINE: Final[dict[str, Any]] = {
     "ego_only": 0.35,
     "validate_every": 25,
     "patience": 6,
+    "thin": 0.5,  # few frames are soon known by heart
 }
 RECORDED: Final[dict[str, Any]] = {"comm_range_m": 70.0}  # as `robosac.data` reads them
 
@@ -63,11 +64,16 @@ class Train:
         str,
         typer.Option(
             metavar="NAMES",
-            help="Scenarios of a recording to choose weights on, with commas between. Default: one in five.",
+            help="Scenarios of a recording to choose weights on, with commas between, or another recording like"
+            " opv2v:PATH. Default: one in five.",
         ),
     ] = ""
     test: Annotated[
-        str, typer.Option(metavar="NAMES", help="Scenarios to leave out, and report AP on before and after.")
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Scenarios to leave out, or another recording like opv2v:PATH, to report AP on before and after.",
+        ),
     ] = ""
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the seed in the config.")] = None
     steps: Annotated[int | None, typer.Option(min=1, help="Instead of the config's number of steps.")] = None
@@ -82,15 +88,14 @@ class Train:
 
 def run(asked: Train) -> None:
     """Train a detector on simulated scenes or recordings, or fine-tune one; run again, it goes on where it stopped."""
-    from robosac.detectors.bev.training.train import check_destination, train_on, train_simulated
+    from robosac.detectors.bev.training.train import alone_at, train_on, train_simulated
     from robosac.detectors.device import usable_device
 
     log: Log = (lambda line: None) if asked.json else (lambda line: print(line, flush=True))
     settings, path = settings_of(asked)
-    usable_device(asked.device)  # before the work, as where the weights go
-    check_destination(path)
+    usable_device(asked.device)  # before the work
     made: dict[str, Any] = {"command": command_line(asked), "device": asked.device, "log": log}
-    with kept_on_stop(path.parent):
+    with kept_on_stop(path.parent), alone_at(path):
         if asked.data is None or asked.data.startswith("sim:"):
             train_simulated(settings, path, jobs=asked.jobs, **made)
         else:

@@ -17,6 +17,7 @@ from robosac.facade import Defended, wrap
 from robosac.files import check_writable_file
 from robosac.registry.detectors import open_detector
 from robosac.registry.frames import SIMULATED
+from robosac.simulation import SimConfig
 from robosac.simulation import scenario as simulated
 from robosac.types import Detections, Frame, InputError, Truth
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def view(
-    data: Annotated[str, typer.Argument(help="'simulated', or the folder of a data set.")] = "simulated",
+    data: Annotated[str, typer.Argument(help="'simulated', sim:PRESET, or the folder of a data set.")] = "simulated",
     frame: Annotated[int, typer.Option(min=0, help="Which of its frames (of the simulation: of its scenarios).")] = 0,
     scenario: Annotated[bool, typer.Option("--scenario", help="All frames of that frame's scenario.")] = False,
     detector: Annotated[
@@ -78,15 +79,16 @@ def frames(
     Raises:
         InputError: if there is no such frame.
     """
-    if data == SIMULATED:
+    kind, _, preset = data.partition(":")
+    if data == SIMULATED or kind == "sim":
         if classes is not None:
             raise InputError("expected a data set's folder with --classes, got the simulation, which holds vehicles")
-        scene = simulated("test", index, seed=seed)
+        scene = simulated("test", index, seed=seed, config=SimConfig.preset(preset) if preset else None)
         for k in range(scene.n_frames if whole else 1):
             yield scene.snapshot(k).frame()
         return
     if not Path(data).is_dir():
-        raise InputError(f"expected {SIMULATED!r} or the folder of a data set, got {data!r}")
+        raise InputError(f"expected {SIMULATED!r}, sim:PRESET or the folder of a data set, got {data!r}")
     read = DataSet(open_recording(Path(data), classes=classes))
     if index >= len(read):
         raise InputError(f"expected --frame below {len(read)}, which {data} holds, got {index}")

@@ -154,6 +154,7 @@ class RobosacDefender:
     def __init__(self, defense: Robosac, calibration: Calibration | None, rng: np.random.Generator) -> None:
         self._defense, self._calibration, self._rng = defense, calibration, rng
         self._fine: Subset = EGO_ALONE  # whose pose was fine when last asked
+        self._off: Subset = EGO_ALONE  # whose pose was off when it could last be told
 
     def step(self, detector: Detector, ego: View, to: Request, inbox: Sequence[Received]) -> Verdict:
         """Decide about one frame. Bad messages are left out and reported; nothing a teammate sends raises."""
@@ -182,7 +183,7 @@ class RobosacDefender:
         self, session: Solo, detector: Detector, ego: View, rng: np.random.Generator
     ) -> dict[Id, PoseVerdict]:
         """Verdicts on the poses of who was not fine when last asked, and of one more, drawn at random; of everybody
-        where that one is not fine any more."""
+        where that one is not fine any more. Whose pose was off is not trusted again before it is seen to be fine."""
         assert self._defense.poses is not None
         asked = [i for i in session.ids if i not in self._fine]
         if fine := [i for i in session.ids if i in self._fine]:
@@ -194,7 +195,10 @@ class RobosacDefender:
             found = judge(session.ids)
         self._fine -= frozenset(found)
         self._fine |= {i for i, v in found.items() if v.kind == "fine"}
-        return found
+        doubted = {i: v for i, v in found.items() if v.kind == "unknown" and i in self._off}
+        self._off -= self._fine
+        self._off |= {i for i, v in found.items() if v.kind in ("corrected", "refused")}
+        return {**found, **{i: replace(v, kind="refused", why=f"{v.why}, and off before") for i, v in doubted.items()}}
 
     def _verified(
         self,

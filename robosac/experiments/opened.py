@@ -15,7 +15,7 @@ from robosac.calibration import Calibration
 from robosac.errors import heard
 from robosac.evaluation.play import region_of
 from robosac.fingerprint import code_files, fingerprint
-from robosac.registry.detectors import open_detector, saved_calibration
+from robosac.registry.detectors import loaded_calibration, open_detector, saved_calibration
 from robosac.registry.settings import plain
 from robosac.types import Detector, InputError
 
@@ -51,19 +51,25 @@ class DetectorRef:
         return _open[key]
 
 
-def look_up(name: str, device: str, root: Path | None) -> DetectorRef:
-    """Open a detector as it is now and say what it is.
+def look_up(name: str, device: str, root: Path | None, *, calibration: Path | None = None) -> DetectorRef:
+    """Open a detector as it is now and say what it is; with the thresholds of a file in place of those beside it.
 
     Raises:
-        InputError: the name means nothing, or what it names cannot be opened; says what to do.
+        InputError: the name means nothing, or what it names cannot be opened, or the file holds no thresholds of it;
+            says what to do.
     """
     code = _fresh_module(name)
     detector = _opened(name, device, root)
     content = fingerprint(detector, code)
     _keep((name, device, root, content), detector)
     with heard() as said:
-        calibration = saved_calibration(detector)
-    return DetectorRef(name, device, root, content, calibration, detector.name, plain(region_of(detector)), tuple(said))
+        known = saved_calibration(detector) if calibration is None else loaded_calibration(calibration, detector)
+    if calibration is not None and known is not None and known.detector != detector.name:
+        raise InputError(
+            f"expected thresholds of {detector.name!r} in {calibration}, got those of {known.detector!r}; "
+            f"make them with robosac calibrate --detector {name} --out FILE"
+        )
+    return DetectorRef(name, device, root, content, known, detector.name, plain(region_of(detector)), tuple(said))
 
 
 def _opened(name: str, device: str, root: Path | None) -> Detector:

@@ -36,10 +36,10 @@ def command_line(*words: str | Path, **options: Any) -> str:
 
 @lru_cache(maxsize=1)
 def _source() -> str:
-    """10 hexadecimal digits of the package's modules and presets, once a process."""
+    """10 hexadecimal digits of the package's modules, presets and networks of streets, once a process."""
     root, digest = Path(__file__).parents[1], hashlib.sha256()
     for folder, inside, names in os.walk(root, followlinks=True):
         inside[:] = sorted(name for name in inside if not (Path(folder) == root and name in _SHOW_ONLY))
-        for name in sorted(n for n in names if n.endswith((".py", ".yaml"))):
+        for name in sorted(n for n in names if n.endswith((".py", ".yaml", ".net.xml"))):
             digest.update(f"{Path(folder).relative_to(root)}/{name}\n".encode() + (Path(folder) / name).read_bytes())
     return digest.hexdigest()[:10]

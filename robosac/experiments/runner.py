@@ -18,7 +18,6 @@ from robosac.executors import Executor
 from robosac.experiments import provenance, scenes, work
 from robosac.experiments.axes import NOBODY, AttackSpec, DefenseSpec, attack_specs, defense_specs
 from robosac.experiments.entries import Cell, Entry, entry_json, make_entry
-from robosac.experiments.lock import alone_in
 from robosac.experiments.notes import of_attacks, warnings_of
 from robosac.experiments.opened import DetectorRef, Opener, look_up, sources_of
 from robosac.experiments.scenes import SceneRef
@@ -29,7 +28,9 @@ from robosac.feature_scale import FeatureScale
 from robosac.files import check_writable, write_whole
 from robosac.fingerprint import fingerprint
 from robosac.gate import for_clocks
+from robosac.lock import alone_in
 from robosac.registry.settings import plain
+from robosac.types import InputError
 
 Tell = Callable[[int, int], None]
 
@@ -130,19 +131,24 @@ def settings_of(spec: DefenseSpec, dataset: str, m: int, grid: Grid) -> Any:
     return plain(for_clocks(defense, scenes.clocks_ahead_ms(dataset, grid)))
 
 
-def open_experiment(grid: Grid, out: Path, *, root: Path | None = None) -> Experiment:
-    """Look up every name of a grid, as it is now. Nothing is written yet.
+def open_experiment(grid: Grid, out: Path, *, root: Path | None = None, calibration: Path | None = None) -> Experiment:
+    """Look up every name of a grid, as it is now; `calibration` is a file of thresholds for its one detector. Nothing
+    is written yet.
 
     Raises:
         InputError: one of them means nothing, or `out` cannot be written to; says what would do.
     """
     check_writable(out)
+    if calibration is not None and len(grid.detector) > 1:
+        raise InputError(
+            f"expected one --detector beside --calibration, got {', '.join(grid.detector)}; thresholds belong to one"
+        )
     scenes.forget()
     attacks, defenses = attack_specs(grid), defense_specs(grid)
     for spec in defenses:
         spec.policy().make(max(grid.attackers))
     refs = {dataset: scenes.scenes(grid, dataset) for dataset in grid.dataset}
-    detectors = {name: look_up(name, grid.device, root) for name in grid.detector}
+    detectors = {name: look_up(name, grid.device, root, calibration=calibration) for name in grid.detector}
     own = dict.fromkeys(name for spec in attacks for name in sources_of(spec.value))
     opener = Opener(tuple(detectors.get(name) or look_up(name, grid.device, root) for name in own))
     scales = {}

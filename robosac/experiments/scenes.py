@@ -170,9 +170,9 @@ def identity(ref: SceneRef, grid: Grid) -> dict[str, Any]:
     wrong = plain(disturbance(grid, ref.seed))
     if is_simulated(ref.dataset):
         _, most, step = extent(grid, ref.dataset)
-        config = plain(simulation(ref.dataset, grid))
+        config = simulation(ref.dataset, grid)
         made = {"split": grid.split, "scene": ref.scene, "seed": ref.seed, "frames": most, "step": step}
-        return {**made, "config": config, "disturbance": wrong}
+        return {**made, "config": plain(config), **config.made_with, "disturbance": wrong}
     data = recorded(ref.dataset, grid, ref.seed)
     entries = _entries(ref, grid)
     root = Path(data.recording.root)

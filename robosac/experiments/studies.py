@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 from robosac.executors import Executor
 from robosac.experiments import provenance
-from robosac.experiments.lock import alone_in
 from robosac.experiments.runner import Tell
 from robosac.files import check_writable, write_whole
 from robosac.fingerprint import fingerprint
+from robosac.lock import alone_in
 
 T = TypeVar("T")
 

@@ -6,17 +6,18 @@ trained on would be chosen on what they know by heart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from robosac.executors import make_executor
 from robosac.fingerprint import file_fingerprint, fingerprint
-from robosac.registry.data import open_recording
+from robosac.registry.data import LAYOUTS, open_recording
 from robosac.types import BevGrid, InputError, keyed_rng
 
 if TYPE_CHECKING:
+    from robosac.data.recording import Recording
     from robosac.detectors.bev.training.dataset import CachedFrame
 
     Scenes = list[list[CachedFrame]]
@@ -28,15 +29,17 @@ _SHARE: Final = 5  # one scenario of so many, or one tick, is for validation
 
 @dataclass(frozen=True)
 class Piece:
-    """A scenario, or its ticks from one position to before another."""
+    """A scenario, or its ticks from one position to before another; of another data set where one is named."""
 
     scenario: str
     start: int = 0
     stop: int | None = None
+    data: str | None = None
 
     def __str__(self) -> str:
         until = "" if self.stop is None else str(self.stop - 1)
-        return self.scenario if not self.start and self.stop is None else f"{self.scenario}[{self.start}..{until}]"
+        ticks = "" if not self.start and self.stop is None else f"[{self.start}..{until}]"
+        return " ".join(filter(None, (self.data, f"{self.scenario}{ticks}")))
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,13 @@ class TrainingSet:
 
 
 def divide(
-    scenarios: Sequence[str], ticks: Callable[[str], int], *, val: Sequence[str], test: Sequence[str], seed: int
+    scenarios: Sequence[str],
+    ticks: Callable[[str], int],
+    *,
+    val: Sequence[str],
+    test: Sequence[str],
+    seed: int,
+    elsewhere: bool = False,
 ) -> Parts:
     """Which scenarios are for what.
 
@@ -72,6 +81,7 @@ def divide(
         ticks: number of ticks of one.
         val, test: names asked for. Where `val` is empty, one of five of the others is for validation, drawn by `seed`;
             of a single one the last fifth of its ticks.
+        elsewhere: validation has scenarios of its own, so that none are taken for it.
 
     Raises:
         InputError: a name is not among them or stands twice, or too little is left.
@@ -85,7 +95,7 @@ def divide(
     if not rest:
         raise InputError(f"expected a scenario to train on beside those for --val and --test, got none of {scenarios}")
     reported = tuple(Piece(s) for s in test)
-    if val:
+    if val or elsewhere:
         return Parts(tuple(Piece(s) for s in rest), tuple(Piece(s) for s in val), reported)
     if len(rest) == 1:
         n = ticks(rest[0])
@@ -113,19 +123,28 @@ def recorded_set(
 ) -> TrainingSet:
     """The frames of a recording, every agent in turn the ego, rasterised on `grid` and kept in `cache`.
 
+    Args:
+        val, test: scenarios of it, or names of other recordings, all of whose scenarios are meant.
+
     Raises:
         InputError: the name is none of a recording, or it holds too little; says what to do.
     """
     from robosac.detectors.bev.training.dataset import load_scene
     from robosac.detectors.bev.training.recorded import cache_key
 
-    recording = open_recording(name)
-    parts = divide(list(recording.scenarios()), lambda s: len(recording.ticks(s)), val=val, test=test, seed=seed)
+    recordings: dict[str | None, Recording] = {None: open_recording(name)}
+    recordings |= {other: open_recording(other) for other in _others((*val, *test))}
+    parts = _parts(recordings, val, test, seed)
     log(f"{name}: {parts}")
     every = (*parts.train, *parts.validation, *parts.test)
-    inside = {piece: _folder_of(recording.root, piece) for piece in every}
+    inside = {piece: _folder_of(recordings[piece.data].root, piece) for piece in every}
+    trained = {(inside[piece].resolve(), piece.scenario) for piece in parts.train}
+    for piece in (*parts.validation, *parts.test):
+        if piece.data is not None and (inside[piece].resolve(), piece.scenario) in trained:  # by another name
+            raise InputError(f"expected other scenarios under --val and --test than are trained on, got {piece}")
     content = {folder: file_fingerprint(folder) for folder in set(inside.values())}  # scenarios may share one
-    keys = {piece: cache_key([content[inside[piece]], str(piece), comm_range_m], grid) for piece in every}
+    readers = reader_sources()
+    keys = {piece: cache_key([content[inside[piece]], str(piece), comm_range_m], grid, readers) for piece in every}
     places = {piece: cache / "recorded" / f"{key}.npz" for piece, key in keys.items()}
     work = [(name, piece, grid, comm_range_m, place) for piece, place in places.items() if not place.exists()]
     for done, _ in enumerate(make_executor(jobs).run(_read, work), start=1):
@@ -137,6 +156,37 @@ def recorded_set(
         if not any(scenes):
             raise InputError(f"expected frames to {what} on in {name}, got none; look at it with robosac data inspect")
     return TrainingSet(train, validation, tested, f"{name} {parts} {fingerprint(*(p.stem for p in places.values()))}")
+
+
+def _others(names: Sequence[str]) -> list[str]:
+    """Those that name a recording of their own, like opv2v:PATH, and no scenario."""
+    return [n for n in dict.fromkeys(names) if n.partition(":")[0] in LAYOUTS and n.partition(":")[2]]
+
+
+def _parts(recordings: Mapping[str | None, Recording], val: Sequence[str], test: Sequence[str], seed: int) -> Parts:
+    """Which scenarios are for what: as `divide`, with all those of the other recordings that `val` and `test` name."""
+    own = recordings[None]
+
+    def split(names: Sequence[str]) -> tuple[list[str], tuple[Piece, ...]]:
+        others = _others(names)
+        pieces = tuple(Piece(s, data=other) for other in others for s in recordings[other].scenarios())
+        return [n for n in names if n not in others], pieces
+
+    (val_names, validation), (test_names, tested) = split(val), split(test)
+    if twice := sorted({*map(str, validation)} & {*map(str, tested)}):
+        raise InputError(f"expected a scenario under one of --val and --test, got {twice[0]!r} under both")
+    named = {"val": val_names, "test": test_names}
+    found = divide(list(own.scenarios()), lambda s: len(own.ticks(s)), **named, seed=seed, elsewhere=bool(validation))
+    return Parts(found.train, (*found.validation, *validation), (*found.test, *tested))
+
+
+def reader_sources() -> tuple[Path, ...]:
+    """The files that decide what is read from a recording: the readers, and what of this package they compute with."""
+    import robosac.data
+
+    home = Path(robosac.data.__file__).parent
+    below = (home.parent / f"{name}.py" for name in ("box_kernels", "boxes", "pcd", "plain_yaml", "types"))
+    return (*sorted(home.glob("*.py")), *below, Path(__file__))
 
 
 def _folder_of(root: Path, piece: Piece) -> Path:
@@ -152,7 +202,7 @@ def _read(job: tuple[str, Piece, BevGrid, float, Path]) -> None:
 
     name, piece, grid, comm_range_m, place = job
     data = DataSet(
-        open_recording(name),
+        open_recording(piece.data or name),
         scenarios=(piece.scenario,),
         start=piece.start,
         stop=piece.stop,

@@ -11,7 +11,8 @@ from robosac.simulation.config import SimConfig
 from robosac.simulation.layout import Layout
 from robosac.simulation.sensors import Sensor
 from robosac.simulation.terrain import Terrain
-from robosac.simulation.traffic import CARS, Traffic
+from robosac.simulation.tracks import Vehicles
+from robosac.simulation.traffic import CARS
 from robosac.types import Array, Float64, Id
 
 _RANGE_MARGIN_M = 1.0  # teammates are chosen this much inside the communication range
@@ -31,7 +32,7 @@ class Agent:
 
 
 def choose_agents(
-    layout: Layout, terrain: Terrain, traffic: Traffic, times_s: Array, config: SimConfig, rng: np.random.Generator
+    layout: Layout, terrain: Terrain, traffic: Vehicles, times_s: Array, config: SimConfig, rng: np.random.Generator
 ) -> tuple[Agent, ...] | None:
     """The connected agents, the ego first, or None where no vehicle has enough teammates in range at all times.
 
@@ -71,7 +72,7 @@ def choose_agents(
     return tuple(agents)
 
 
-def _car(i: int, vehicle: int, traffic: Traffic, config: SimConfig, rng: np.random.Generator) -> Agent:
+def _car(i: int, vehicle: int, traffic: Vehicles, config: SimConfig, rng: np.random.Generator) -> Agent:
     length, _, height = traffic.size[vehicle]
     z = max(rng.uniform(1.85, 2.1), height + 0.2)
     roll, pitch = _tilt(rng, config)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Final
 
 from robosac.simulation.sensors import Sensor, evenly
+from robosac.simulation.sumo import libsumo
 from robosac.simulation.variety import Variety
 from robosac.types import InputError
 
 KINDS: Final = ("intersection", "urban", "highway")
+TRAFFIC: Final = ("drawn", "sumo")
 SPLITS: Final = ("train", "val", "calibration", "test")
 
 _SHARES: Final = {
@@ -44,6 +47,8 @@ class SimConfig:
         truth_range_m: `Truth` holds the objects whose centres are no further from the ego than this.
         variety: what differs from scenario to scenario; None for one world and one sensor. With it, every sensor is
             drawn, and the settings of a LiDAR and `max_grade` above play no role.
+        traffic: "drawn", vehicles on lanes at constant speeds, or "sumo", moved by SUMO on the crossing that is
+            shipped: an intersection, without a variety.
     """
 
     shares: tuple[float, float, float] = _SHARES["mixed"]
@@ -67,6 +72,7 @@ class SimConfig:
     pose_noise_yaw_deg: float = 0.0
     truth_range_m: float = 60.0
     variety: Variety | None = None
+    traffic: str = "drawn"
 
     def __post_init__(self) -> None:
         if len(self.shares) != len(KINDS) or min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
@@ -90,6 +96,13 @@ class SimConfig:
         if not 0 <= self.max_grade <= 0.1 or not 0 <= self.sensor_tilt_deg <= 5:
             got = (self.max_grade, self.sensor_tilt_deg)
             raise InputError(f"expected max_grade in [0, 0.1] and sensor_tilt_deg in [0, 5], got {got}")
+        if self.traffic not in TRAFFIC:
+            raise InputError(f"expected traffic to be one of {', '.join(TRAFFIC)}, got {self.traffic!r}")
+        if self.traffic == "sumo" and (self.variety is not None or self.shares != _SHARES["intersection"]):
+            raise InputError(
+                f"expected shares {_SHARES['intersection']} and no variety with traffic 'sumo', which has one place, "
+                f"got shares {self.shares} and variety {self.variety}; start from SimConfig.preset('sumo')"
+            )
 
     @property
     def vehicle_counts(self) -> tuple[int, ...]:
@@ -108,6 +121,11 @@ class SimConfig:
             faint_power=self.faint_power,
         )
 
+    @property
+    def made_with(self) -> dict[str, str]:
+        """What else decides scenes, by name: versions of what moves the vehicles."""
+        return {"libsumo": version("libsumo")} if self.traffic == "sumo" else {}
+
     @classmethod
     def preset(cls, name: str) -> SimConfig:
         """The settings of a name among `PRESETS`.
@@ -116,10 +134,16 @@ class SimConfig:
         - "road": roads and sensors of every kind, two to four vehicles, now and then a road-side unit, see `Variety`;
         - "road-pair": as "road", two vehicles and nobody else;
         - "road-unit": as "road", one vehicle and a road-side unit;
-        - "road-rain": as "road", in rain.
+        - "road-rain": as "road", in rain;
+        - "sumo": the settings of "intersection", traffic by SUMO. It needs the extra sumo.
+
+        Raises:
+            InputError: there is none of that name, or what it needs is not installed.
         """
         if name not in PRESETS:
             raise InputError(f"expected a preset among {', '.join(PRESETS)}, got {name!r}")
+        if PRESETS[name].get("traffic") == "sumo":
+            libsumo()  # what is missing is reported before any work
         return cls(**PRESETS[name])
 
 
@@ -138,4 +162,5 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
     "road-pair": {**_ROAD, "n_vehicles": 2, "roadside": False},
     "road-unit": {**_ROAD, "n_vehicles": 1, "variety": Variety(roadside=1.0)},
     "road-rain": {**_ROAD, "variety": Variety(rain=1.0)},
+    "sumo": {"shares": _SHARES["intersection"], "traffic": "sumo"},
 }

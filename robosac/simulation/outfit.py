@@ -10,6 +10,7 @@ import numpy as np
 from robosac.boxes import pose_xyz_rpy
 from robosac.simulation.agents import Agent
 from robosac.simulation.sensors import draw_sensor
+from robosac.simulation.tracks import Vehicles
 from robosac.simulation.traffic import Traffic
 from robosac.simulation.variety import Variety, Weather
 from robosac.types import Float64
@@ -31,7 +32,7 @@ def restyled(traffic: Traffic, variety: Variety, rng: np.random.Generator) -> Tr
 
 def outfitted(
     agents: tuple[Agent, ...],
-    traffic: Traffic,
+    traffic: Vehicles,
     focus_xy: Float64,
     variety: Variety,
     weather: Weather,

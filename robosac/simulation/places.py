@@ -15,7 +15,7 @@ _BAY_M = 2.3  # a parking lane beside the kerb
 
 
 @dataclass(frozen=True, eq=False)
-class _Arm:
+class Arm:
     """A street that leaves a junction: its middle line outward, lanes each way, parking and half its width."""
 
     angle_rad: float
@@ -60,20 +60,20 @@ def _intersection(rng: np.random.Generator) -> Layout:
     for i in names:
         angle = i * np.pi / 2 + rng.uniform(-0.08, 0.08)
         wide = main if i % 2 == 0 else side
-        arms.append(_Arm(angle, straight(np.zeros(2), angle, REACH_M), wide, lane_m, bool(rng.random() < 0.6)))
+        arms.append(Arm(angle, straight(np.zeros(2), angle, REACH_M), wide, lane_m, bool(rng.random() < 0.6)))
     radius = max(a.half_m for a in arms) + rng.uniform(2.5, 4.0)
     green = int(rng.integers(2))
     for i, arm in enumerate(arms):
         sketch.road(arm.line, arm.half_m)
         _approach(sketch, arms, i, radius, i % 2 == green, rng)
-        _line_arm(sketch, arms, i, radius, rng)
+        line_arm(sketch, arms, i, radius, rng)
     corner = arms[0].angle_rad + (arms[1].angle_rad - arms[0].angle_rad) / 2
     reach = max(arms[0].half_m, arms[1].half_m) + 1.0
     roadside = reach * np.sqrt(2) * np.array([np.cos(corner), np.sin(corner)])
     return sketch.finish(np.zeros(2), roadside, rng.uniform(0, 2 * np.pi))
 
 
-def _approach(sketch: Sketch, arms: list[_Arm], i: int, radius: float, green: bool, rng: np.random.Generator) -> None:
+def _approach(sketch: Sketch, arms: list[Arm], i: int, radius: float, green: bool, rng: np.random.Generator) -> None:
     """The lanes that reach the junction from arm i, through it and out again."""
     arm = arms[i]
     stop = REACH_M - radius - 1.5
@@ -120,7 +120,7 @@ def _approach(sketch: Sketch, arms: list[_Arm], i: int, radius: float, green: bo
                 )
 
 
-def _line_arm(sketch: Sketch, arms: list[_Arm], i: int, radius: float, rng: np.random.Generator) -> None:
+def line_arm(sketch: Sketch, arms: list[Arm], i: int, radius: float, rng: np.random.Generator) -> None:
     """Parked rows and building fronts on both sides of arm i."""
     arm = arms[i]
     for side in (1, -1):
@@ -133,7 +133,7 @@ def _line_arm(sketch: Sketch, arms: list[_Arm], i: int, radius: float, rng: np.r
         furniture(sketch, arm.line, side, arm.half_m, (radius + 2, REACH_M - 10), rng)
 
 
-def _corner_start(arms: list[_Arm], i: int, side: int, pavement: float) -> float:
+def _corner_start(arms: list[Arm], i: int, side: int, pavement: float) -> float:
     """How far along arm i its fronts can begin on that side without standing in the neighbouring arm's street."""
     angles = [(side * (a.angle_rad - arms[i].angle_rad)) % (2 * np.pi) for a in arms]
     j = min((k for k in range(len(arms)) if k != i), key=lambda k: angles[k])
@@ -186,7 +186,7 @@ def _side_streets(
                 continue
             x, y, heading = line[int(at)]
             lane_m = rng.uniform(2.8, 3.1)
-            arm = _Arm(0.0, straight(np.array([x, y]), heading + side * np.pi / 2, 75), 1, lane_m, True)
+            arm = Arm(0.0, straight(np.array([x, y]), heading + side * np.pi / 2, 75), 1, lane_m, True)
             sketch.road(arm.line, arm.half_m)
             pavement = rng.uniform(1.5, 2.5)
             for s in (1, -1):

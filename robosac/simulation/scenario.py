@@ -13,6 +13,7 @@ import numpy as np
 from robosac.boxes import invert_pose, nudge_pose, transform_boxes
 from robosac.simulation.agents import Agent, choose_agents
 from robosac.simulation.config import KINDS, SPLITS, SimConfig
+from robosac.simulation.crossing import draw_crossing
 from robosac.simulation.layout import Layout
 from robosac.simulation.lidar import Surfaces, scan
 from robosac.simulation.meshes import resting_poses
@@ -23,7 +24,8 @@ from robosac.simulation.roadside import dressed, with_people
 from robosac.simulation.sensors import Sensor
 from robosac.simulation.surfaces import Solids, solids_of, surfaces_of
 from robosac.simulation.terrain import Terrain
-from robosac.simulation.traffic import Traffic, draw_traffic, ever_at
+from robosac.simulation.tracks import Vehicles
+from robosac.simulation.traffic import draw_traffic, ever_at
 from robosac.simulation.variety import Weather, draw_weather
 from robosac.types import Array, Float32, Float64, Frame, Id, InputError, Int64, Truth, View, keyed_rng
 
@@ -58,31 +60,40 @@ def scenario(split: str, index: int, *, seed: int = 0, config: SimConfig | None 
     )
 
 
-Drawn = tuple[Layout, Terrain, Traffic, tuple[Agent, ...], Weather]
+Drawn = tuple[Layout, Terrain, Vehicles, tuple[Agent, ...], Weather]
 
 
 def _draw(
     kind: str, times_s: Array, config: SimConfig, rngs: list[np.random.Generator], varied: np.random.Generator
 ) -> Drawn | None:
     """Place, ground, traffic, agents and weather, or None where they do not allow as many teammates as are wanted."""
-    variety, layout = config.variety, draw_layout(kind, rngs[0])
+    variety = config.variety
     if variety is None:
         terrain, weather = Terrain.draw(rngs[1], config.max_grade), Weather()
-        traffic = draw_traffic(layout, times_s, rngs[2])
+        layout, traffic = _place_and_traffic(kind, times_s, config, rngs[0], rngs[2])
         agents = choose_agents(layout, terrain, traffic, times_s, config, rngs[3])
         return None if agents is None else (layout, terrain, traffic, agents, weather)
-    weather = draw_weather(variety, varied)
+    layout, weather = draw_layout(kind, rngs[0]), draw_weather(variety, varied)
     terrain = Terrain.draw(rngs[1], float(varied.uniform(0, variety.max_grade)))
     gaps = float(varied.choice([0.7, 1.0, 1.6, 3.0]))
     clutter = float(varied.uniform(0, variety.clutter))
     layout = dressed(layout, varied, clutter=clutter, yards=variety.yards, gaps=gaps)
-    traffic = restyled(draw_traffic(layout, times_s, rngs[2]), variety, varied)
+    driven = restyled(draw_traffic(layout, times_s, rngs[2]), variety, varied)
     unit = config.roadside and varied.random() < variety.roadside
-    agents = choose_agents(layout, terrain, traffic, times_s, replace(config, roadside=unit), rngs[3])
+    agents = choose_agents(layout, terrain, driven, times_s, replace(config, roadside=unit), rngs[3])
     if agents is None:
         return None
-    layout = with_people(layout, ever_at(traffic, times_s), varied, mean=variety.people)
-    return layout, terrain, traffic, outfitted(agents, traffic, layout.focus_xy, variety, weather, varied), weather
+    layout = with_people(layout, ever_at(driven, times_s), varied, mean=variety.people)
+    return layout, terrain, driven, outfitted(agents, driven, layout.focus_xy, variety, weather, varied), weather
+
+
+def _place_and_traffic(
+    kind: str, times_s: Array, config: SimConfig, places: np.random.Generator, driving: np.random.Generator
+) -> tuple[Layout, Vehicles]:
+    if config.traffic == "sumo":
+        return draw_crossing(times_s, places, driving)
+    layout = draw_layout(kind, places)
+    return layout, draw_traffic(layout, times_s, driving)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +106,7 @@ class Scenario:
     config: SimConfig
     layout: Layout
     terrain: Terrain
-    traffic: Traffic
+    traffic: Vehicles
     agents: tuple[Agent, ...]
     weather: Weather
 

@@ -10,7 +10,8 @@ from robosac.simulation.layout import Layout
 from robosac.simulation.lidar import Surfaces, build_surfaces
 from robosac.simulation.meshes import TEMPLATES, colours, place, resting_poses
 from robosac.simulation.terrain import Terrain
-from robosac.simulation.traffic import MODELS, Traffic
+from robosac.simulation.tracks import Vehicles
+from robosac.simulation.traffic import MODELS
 from robosac.types import Float32, Float64
 
 _ASPHALT: Final = 0.18
@@ -37,7 +38,7 @@ def solids_of(layout: Layout, terrain: Terrain, leaves_m: float = 0.0) -> Solids
 
 
 def surfaces_of(
-    solids: Solids, ground: Float32, traffic: Traffic, world_T_object: Float64, glass: float = 1.0
+    solids: Solids, ground: Float32, traffic: Vehicles, world_T_object: Float64, glass: float = 1.0
 ) -> Surfaces:
     """Surfaces of the solids, of ground triangles `(T, 3, 3)` and of the vehicles at their poses `(V, 4, 4)`; `owner`
     is the vehicle's index, -1 for what stands still. Windows reflect `glass` times what they reflect by day.

@@ -9,6 +9,7 @@ import numpy as np
 
 from robosac.boxes import pairs_touch
 from robosac.simulation.layout import Demand, Lanes, Layout
+from robosac.simulation.tracks import Vehicles
 from robosac.types import Array, Bool, Float64, Int64
 
 # model -> ((l, w, h) of the smallest, (l, w, h) of the largest), metres
@@ -62,6 +63,10 @@ class Traffic:
         pose[..., 2] += self.turned_rad
         return pose
 
+    def speeds(self, t_s: float) -> Float64:
+        """Metres a second `(V,)`, the same at any time."""
+        return self.speed_mps
+
     def select(self, keep: Bool) -> Traffic:
         """The vehicles where `keep` `(V,)` is true."""
         at = np.flatnonzero(keep)
@@ -98,7 +103,7 @@ def draw_traffic(layout: Layout, times_s: Array, rng: np.random.Generator) -> Tr
     return traffic.select(_no_collisions(traffic, times_s))
 
 
-def ever_at(traffic: Traffic, times_s: Array) -> Float64:
+def ever_at(traffic: Vehicles, times_s: Array) -> Float64:
     """Boxes `(F * V, 7)` of unit height on the plane, of every vehicle at every time `(F,)`."""
     poses = traffic.poses(times_s)
     boxes = np.ones((*poses.shape[:2], 7))
@@ -112,9 +117,7 @@ def _fill(demand: Demand, rng: np.random.Generator) -> tuple[str, Float64]:
     """
     span = demand.to_m - demand.from_m
     n = min(int(max(span, 0) / ((1.7 if demand.square else 3.6) + demand.gap_m[0])) + 1, 4 * demand.at_most)
-    model = rng.choice(len(_NAMES), size=n, p=MIXES[demand.mix])
-    grown = np.clip(rng.uniform(0, 1, (n, 1)) + rng.normal(0, 0.1, (n, 3)), 0, 1)
-    size = _LOW[model] + grown * (_HIGH[model] - _LOW[model])
+    model, size = draw_bodies(n, demand.mix, rng)
     takes = size[:, 1 if demand.square else 0]
     gap = rng.uniform(*demand.gap_m, n)
     back = np.cumsum(takes + gap) - gap - takes / 2
@@ -130,10 +133,23 @@ def _fill(demand: Demand, rng: np.random.Generator) -> tuple[str, Float64]:
         turned += np.where(rng.random(n) < 0.5, 1, -1) * np.pi / 2
     elif parked:
         turned += np.where(rng.random(n) < 0.15, np.pi, 0.0)
-    paint = rng.choice([0.12, 0.3, 0.5, 0.75], size=n) * rng.uniform(0.8, 1.2, n)
+    paint = draw_paint(n, rng)
     lane = np.full(n, demand.lane)
     rows = np.column_stack([model, size, paint, lane, demand.to_m - back, speed, lateral, turned])
     return demand.role, rows[taken]
+
+
+def draw_bodies(n: int, mix: str, rng: np.random.Generator) -> tuple[Int64, Float64]:
+    """Indices `(N,)` of models, in the order of `MODELS`, of one of `MIXES`, and sizes `(N, 3)` [l w h] in metres."""
+    model = rng.choice(len(_NAMES), size=n, p=MIXES[mix])
+    grown = np.clip(rng.uniform(0, 1, (n, 1)) + rng.normal(0, 0.1, (n, 3)), 0, 1)
+    return model, _LOW[model] + grown * (_HIGH[model] - _LOW[model])
+
+
+def draw_paint(n: int, rng: np.random.Generator) -> Float64:
+    """How the paint of vehicles `(N,)` reflects."""
+    paint: Float64 = rng.choice([0.12, 0.3, 0.5, 0.75], size=n) * rng.uniform(0.8, 1.2, n)
+    return paint
 
 
 def _no_collisions(traffic: Traffic, times_s: Array, margin_m: float = 0.15) -> Bool:

@@ -24,7 +24,9 @@ def allowing(
     return Calibration(
         detector,
         {
-            name: Thresholds(0.02, dict.fromkeys(SIZES, v), dict.fromkeys(SIZES, 99), scores={s: (v,) * 99 for s in SIZES})
+            name: Thresholds(
+                0.02, dict.fromkeys(SIZES, v), dict.fromkeys(SIZES, 99), scores=dict.fromkeys(SIZES, (v,) * 99)
+            )
             for name, v in limits.items()
         },
     )

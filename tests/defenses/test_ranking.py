@@ -58,7 +58,10 @@ def test_weights_go_by_witnesses() -> None:
 
 @pytest.mark.parametrize(
     ("members", "changed"),
-    [("bcd", {(10, 0): 0.3, (20, 0): 0.5, (30, 0): 0.9}), ("d", {(10, 0): 0.3, (20, 0): 0.3, (30, 0): 0.3, (40, 0): 0.5})],
+    [
+        ("bcd", {(10, 0): 0.3, (20, 0): 0.5, (30, 0): 0.9}),
+        ("d", {(10, 0): 0.3, (20, 0): 0.3, (30, 0): 0.3, (40, 0): 0.5}),
+    ],
 )
 def test_only_members_corroborate(members: str, changed: dict[tuple[float, float], float]) -> None:
     assert weights(ranked(members=frozenset(members))) == {**FULL, **changed}
@@ -83,7 +86,9 @@ def test_support_and_sources_go_with_their_box() -> None:
     by = {tuple(b[:2]): (s, f) for b, s, f in zip(found.result.boxes, found.sources, found.support, strict=True)}
     assert by[0, 0] == (TEAM, (EGO_ALONE,)) and by[0, 30] == (TEAM, ())
     assert by[20, 0] == (TEAM, (frozenset("a"), frozenset("b")))
-    two = Ranking().of(pooled({frozenset("ab"): result((10, 0)), frozenset("cd"): result((50, 0))}), SHOWN, TEAM, (), OWN, None)
+    two = Ranking().of(
+        pooled({frozenset("ab"): result((10, 0)), frozenset("cd"): result((50, 0))}), SHOWN, TEAM, (), OWN, None
+    )
     assert two.sources == (EGO_ALONE, frozenset("ab"), frozenset("cd")) and not two.support[2]
 
 

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from robosac import lock
 from robosac.cli import main
 from robosac.data.noise import Gaussian
 from robosac.executors import EXECUTORS, Serial
-from robosac.experiments import lock
 from robosac.experiments.entries import without_timings
-from robosac.experiments.lock import alone_in
 from robosac.experiments.opened import look_up
 from robosac.experiments.runner import open_experiment, run_experiment
 from robosac.experiments.scenes import SceneRef, scene
 from robosac.experiments.settings import Grid, make_grid
 from robosac.experiments.work import A_TASK
+from robosac.lock import alone_in
 from robosac.types import InputError
 from tests.data.v2xsim import write_npy
 from tests.experiments.toys import Counting

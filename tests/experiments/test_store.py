@@ -13,8 +13,8 @@ import pytest
 from robosac.evaluation.ap import TP, FrameMatches
 from robosac.evaluation.metrics import FrameRecord
 from robosac.experiments import provenance
-from robosac.experiments.lock import alone_in
 from robosac.experiments.store import FORMAT, Done, Shard, Store, defense_key, shard_key
+from robosac.lock import alone_in
 from robosac.types import InputError
 
 KEY = {"scene": "s", "attackers": 2}

@@ -10,8 +10,10 @@ import pytest
 from robosac.boxes import invert_pose, transform_boxes
 from robosac.cli.simulate import Simulate, write
 from robosac.detectors.bev.config import ModelConfig
+from robosac.registry import training
 from robosac.registry.training import Parts, Piece, divide, recorded_set
 from robosac.types import InputError
+from tests.test_arrows import ARROWS, SOURCES
 
 GRID = ModelConfig().raster
 
@@ -80,3 +82,58 @@ def test_another_region_is_read_anew(recording: Path, tmp_path: Path) -> None:
     ]
     assert [made.train[0][0].bits.shape[1:] for made in both] == [(256, 256), (256, 512)]
     assert both[0].content != both[1].content
+
+
+def test_another_recording_is_for_validation_or_to_report_on(tmp_path: Path) -> None:
+    """OPV2V's splits are folders of their own: all that --data names is trained on then."""
+    for split in ("train", "val", "test"):
+        few = Simulate(out=tmp_path, split=split, scenes=1, frames=2, vehicles=2, roadside=False, beams=8, columns=64)
+        write(few)
+    names = {split: f"opv2v:{tmp_path / split}" for split in ("train", "val", "test")}
+    how = {"comm_range_m": 70, "jobs": 1, "cache": tmp_path / "c"}
+    lines: list[str] = []
+    made = recorded_set(names["train"], GRID, val=(names["val"],), test=(names["test"],), log=lines.append, **how)
+    assert [len(part[0]) for part in (made.train, made.validation, made.test)] == [4, 4, 4]
+    assert f"validate on {names['val']} " in lines[0] and f"report on {names['test']} " in lines[0]
+    only = recorded_set(names["train"], GRID, test=(names["test"],), log=lines.append, **how)
+    assert [len(part[0]) for part in (only.train, only.validation, only.test)] == [2, 2, 4]  # cut in time
+    assert np.array_equal(only.test[0][0].bits, made.test[0][0].bits)
+    for wrong, words in (
+        ({"test": (names["train"],)}, "expected other scenarios under --val and --test than are trained on"),
+        ({"val": (names["test"],), "test": (names["test"],)}, "expected a scenario under one of --val and --test"),
+        ({"test": (f"dair:{tmp_path / 'test'}",)}, "of kind dair"),
+    ):
+        with pytest.raises(InputError, match=words):
+            recorded_set(names["train"], GRID, log=lines.append, **wrong, **how)
+
+
+def test_a_changed_reader_is_asked_again(recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is cached was made by the readers as they were: each of their sources decides its name."""
+    name = f"opv2v:{recording}"
+
+    def made() -> str:
+        lines: list[str] = []
+        content = recorded_set(name, GRID, comm_range_m=70, jobs=1, cache=tmp_path / "c", log=lines.append).content
+        return f"{content} {any(line.startswith('read') for line in lines)}"
+
+    own = training.reader_sources()
+    first, again = made(), made()
+    assert first.endswith("True") and again == first.replace("True", "False")
+    for changed in (own[0], own[-1]):
+        copy = tmp_path / changed.name
+        copy.write_bytes(changed.read_bytes() + b"# another\n")
+        monkeypatch.setattr(training, "reader_sources", lambda c=changed, n=copy: [n if p == c else p for p in own])
+        assert made().endswith("True")
+
+
+def test_every_source_of_the_readers_counts() -> None:
+    """All that `robosac.data` imports of this package, but what decides nothing of what is read."""
+    todo, found = [m for m in SOURCES if m.startswith("robosac.data.")], set[str]()
+    while todo:
+        if (module := todo.pop()) not in found and module in SOURCES and not SOURCES[module][1]:
+            found.add(module)
+            todo += [arrow.target for arrow in ARROWS[module]]
+    aside = {f"robosac.{m}" for m in ("errors", "files", "capabilities", "randomness", "score_maps")}
+    named = {p.resolve() for p in training.reader_sources()}
+    assert {m for m in found - aside if SOURCES[m][0].resolve() not in named} == set()
+    assert {"robosac.data.dair", "robosac.data.points", "robosac.boxes", "robosac.pcd"} <= found

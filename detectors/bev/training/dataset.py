@@ -134,9 +134,10 @@ class Making:
 
     def fingerprint(self) -> str:
         """Identifies what a cached scene depends on."""
-        simulator = sorted(Path(robosac.simulation.__file__).parent.glob("*.py"))
+        folder = Path(robosac.simulation.__file__).parent
+        simulator = [*sorted(folder.glob("*.py")), *sorted(folder.glob("networks/*.net.xml"))]
         plain = (self.simulation, self.grid, self.frames, self.late, self.roadside_egos)
-        return fingerprint(*plain, *simulator, Path(raster.__file__), Path(__file__))
+        return fingerprint(*plain, self.simulation.made_with, *simulator, Path(raster.__file__), Path(__file__))
 
 
 def _simulate(job: tuple[Split, int, Making, Path]) -> None:

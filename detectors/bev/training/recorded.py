@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def cache_recorded(frame: Frame, truth: Truth, grid: BevGrid) -> CachedFrame:
     )
 
 
-def cache_key(content: Any, grid: BevGrid) -> str:
-    """Identifies what cached frames of files depend on; `content` says what is in the files."""
-    return fingerprint(content, grid, Path(raster.__file__), Path(__file__))
+def cache_key(content: Any, grid: BevGrid, readers: Sequence[Path]) -> str:
+    """Identifies what cached frames of files depend on; `content` says what is in the files, `readers` are the sources
+    of what reads them."""
+    return fingerprint(content, grid, *readers, Path(raster.__file__), Path(__file__))

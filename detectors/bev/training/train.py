@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from robosac.detectors.bev.training.loop import Run
 from robosac.detectors.bev.training.validation import validate
 from robosac.detectors.bev.weights import Header, save
 from robosac.files import check_writable_file
+from robosac.lock import alone_towards
 
 Scenes = Sequence[Sequence[CachedFrame]]
 
@@ -45,8 +47,8 @@ def train_from_config(
         Path of the weights; the record is the .json beside it.
 
     Raises:
-        InputError: if the file or the weights to start from are missing or wrong, or `out` cannot be written to;
-            the latter before anything is simulated or trained.
+        InputError: if the file or the weights to start from are missing or wrong, `out` cannot be written to, or
+            another training writes there; the latter two before anything is simulated or trained.
     """
     settings = TrainConfig.read(config)
     if seed is not None:
@@ -54,7 +56,27 @@ def train_from_config(
     command = f"robosac train --config {shlex.quote(config.as_posix())}" + ("" if seed is None else f" --seed {seed}")
     log: Log = (lambda line: print(line, flush=True)) if progress else (lambda line: None)
     path = weights_path(settings.name, out)
-    return train_simulated(settings, path, command=command, jobs=jobs, device=device, log=log)
+    with alone_at(path):
+        return train_simulated(settings, path, command=command, jobs=jobs, device=device, log=log)
+
+
+@contextmanager
+def alone_at(path: Path) -> Iterator[None]:
+    """Nobody else trains towards the weights at `path` meanwhile. Where nothing was written, no folder is left.
+
+    Raises:
+        InputError: another training does, or nothing can be written there.
+    """
+    check_destination(path)
+    made = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with alone_towards(path):
+            yield
+    finally:
+        for folder in made:
+            with suppress(OSError):  # it holds something
+                folder.rmdir()
 
 
 def train_simulated(
@@ -88,7 +110,8 @@ def train_on(
 ) -> Path:
     """Train on the frames of any scenes, validate on others, and write weights and record. Returns `path`.
 
-    A run that was killed goes on: beside the weights it keeps a checkpoint, which is gone when it is over.
+    Who calls this holds `alone_at(path)`, so that no other training writes the same files. A run that was killed goes
+    on: beside the weights it keeps a checkpoint, which is gone when it is over.
 
     Args:
         settings: of the model and its training.
@@ -105,10 +128,10 @@ def train_on(
     frames = [frame for scene in scenes for frame in scene]
     run = Run(settings, frames, validation, device=device, log=log)
     header = Header(name=settings.name, model=settings.model, decode=settings.decode)
-    before = validate(BevDetector(run.weights(), header), test, data=settings.data) if test else None
+    before = validate(BevDetector(run.weights(), header, device=device), test, data=settings.data) if test else None
     progress = run.train(Checkpoint(checkpoint_path(path), run.key(data), **run.parts))
     net = run.weights()
-    detector = BevDetector(net, header)
+    detector = BevDetector(net, header, device=device)
     figures = validate(detector, validation, data=settings.data)
     log(f"validation: {figures}")
     record = {

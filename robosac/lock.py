@@ -1,4 +1,4 @@
-"""One run at a time in a folder, on network file systems too.
+"""One run at a time in a folder or towards a file, on network file systems too.
 
 The lock is a file that is created only where none is, by a hard link (or `O_EXCL`, atomic on NFS since version 3). It
 names the run's host and process, and the run touches it every few seconds. A lock is left over, and taken away, where
@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Final
 
-from robosac.types import InputError
+from robosac.errors import InputError
 
 TOUCH_S: Final = 10.0
 DEAD_S: Final = 60.0  # six touches missed
@@ -32,8 +32,21 @@ def alone_in(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another run is at work there; says whose, and what to do.
     """
-    path, mine = folder / ".lock", {"host": socket.gethostname(), "pid": os.getpid()}
-    _take(path, mine)
+    with _alone(folder / ".lock", f"{folder} to be free", "name another folder"):
+        yield
+
+
+@contextmanager
+def alone_towards(path: Path) -> Iterator[None]:
+    """As `alone_in`, for one file: others may work towards other files beside it."""
+    with _alone(path.with_name(f".{path.name}.lock"), f"nobody else to be making {path}", "name another file"):
+        yield
+
+
+@contextmanager
+def _alone(path: Path, wanted: str, otherwise: str) -> Iterator[None]:
+    mine = {"host": socket.gethostname(), "pid": os.getpid()}
+    _take(path, mine, wanted, otherwise)
     _held.add(path)
     stop = Event()
     beat = Thread(target=_touch, args=(path, stop), daemon=True)
@@ -48,7 +61,7 @@ def alone_in(folder: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _take(path: Path, mine: dict[str, Any]) -> None:
+def _take(path: Path, mine: dict[str, Any], wanted: str, otherwise: str) -> None:
     for _ in range(3):
         with suppress(FileExistsError):
             _create(path, json.dumps(mine))
@@ -58,14 +71,14 @@ def _take(path: Path, mine: dict[str, Any]) -> None:
         if not (own or _left_over(path, holder)):
             who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
             raise InputError(
-                f"expected {path.parent} to be free, another run is at work there ({who}); wait, or name another "
-                f"folder; if that run is gone, remove {path}"
+                f"expected {wanted}, another run is at work there ({who}); wait, or {otherwise}; "
+                f"if that run is gone, remove {path}"
             )
-        aside = path.with_name(f".lock.{os.getpid()}")
+        aside = path.with_name(f"{path.name}.{os.getpid()}")
         with suppress(FileNotFoundError):  # somebody else took it away first
             path.rename(aside)
             aside.unlink()
-    raise InputError(f"expected {path.parent} to be free, other runs are starting there; try again")
+    raise InputError(f"expected {wanted}, other runs are starting there; try again")
 
 
 def _create(path: Path, text: str) -> None:
