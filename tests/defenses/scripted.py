@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from robosac.defenses import Robosac
 from robosac.calibration import Calibration
+from robosac.defenses import Robosac
 from robosac.types import (
     BevGrid,
     Codec,

@@ -203,7 +203,7 @@ def test_nobody_there() -> None:
 
 @pytest.mark.parametrize("others", [0, 1, 5])
 def test_one_warning_without_a_calibration_and_none_with_it(others: int) -> None:
-    seen = frame({"ego": SEEN, **{i: SEEN for i in "abcde"[:others]}})
+    seen = frame({"ego": SEEN, **dict.fromkeys("abcde"[:others], SEEN)})
     with pytest.warns(RobosacWarning, match="uses its default limits: it is not calibrated") as heard:
         step_of = wrap(ToyDetector(), DEFAULT)
         step_of(seen)

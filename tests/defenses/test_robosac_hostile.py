@@ -54,7 +54,9 @@ def hostile(seed: int, *, own_broken: bool = False, near_own: float = 0.5) -> By
         if rng.random() > near_own:
             return found
         kept = rng.random(len(own)) < rng.choice([0.5, 0.9, 1.0])
-        return Detections(np.concatenate([own.boxes[kept], found.boxes]), np.concatenate([own.scores[kept], found.scores]))
+        return Detections(
+            np.concatenate([own.boxes[kept], found.boxes]), np.concatenate([own.scores[kept], found.scores])
+        )
 
     return ByScript(script)
 
