@@ -46,7 +46,8 @@ class Singles:
         shown = Shown.of(own, singles, showing)
         agrees = {i: compare(single) for i, single in singles.items()}
         asked = limits.agreement(1)
-        plausible = [i for i, value in agrees.items() if value >= asked and singles[i].finite]
+        # numbers that are none agree with nothing, also where honest frames may agree in nothing
+        plausible = [i for i, value in agrees.items() if value >= asked and own.finite and singles[i].finite]
         claims = shown.sole(plausible)
         beyond_ego = {i: shown.sole([i])[i] for i in singles}
         allowed, allowed_of_one = limits.claims(len(plausible)), limits.claims(1)

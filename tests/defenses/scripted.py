@@ -38,6 +38,7 @@ def ground(radius_m: float = 38.0) -> View:
 
 
 EGO = ground()
+BLIND = View("ego", "vehicle", 0, np.zeros((0, 4), np.float32), np.eye(4))
 TO = Request.of(EGO)
 
 
@@ -80,7 +81,13 @@ def sent(ids: Sequence[Id]) -> list[Received]:
 
 
 def step(
-    defense: Robosac, detector: Detector, ids: Sequence[Id], calibration: Calibration | None, *, seed: int = 0
+    defense: Robosac,
+    detector: Detector,
+    ids: Sequence[Id],
+    calibration: Calibration | None,
+    *,
+    ego: View = EGO,
+    seed: int = 0,
 ) -> Verdict:
     """The verdict on a scenario's first frame."""
-    return defense.start("s", calibration, keyed_rng(seed)).step(detector, EGO, TO, sent(ids))
+    return defense.start("s", calibration, keyed_rng(seed)).step(detector, ego, TO, sent(ids))
