@@ -13,20 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from scipy.optimize import least_squares
-from scipy.sparse import csr_matrix
 
 from robosac.boxes import wrap_angle
-from robosac.poses.fitting import GATE, HONEST_DEG, HONEST_M, jacobian
 from robosac.poses.hypotheses import half_turn
 from robosac.poses.objects import ACROSS_M, ALONG_M, HEADING_DEG, Objects
 from robosac.poses.offset import moved
+from robosac.poses.refining import GATE, HONEST_DEG, HONEST_M, jacobian
 from robosac.types import Float64, Id, Int64
 
 _SOFT: Final = 2.0  # standard deviations from which on a residual loses its pull
+_ROUNDS: Final = 60
+_STILL: Final = 1e-7  # metres and radians: steps that short end the search
 _HEADING: Final = float(np.radians(HEADING_DEG))
 _CLAIM: Final = np.array([1 / HONEST_M, 1 / HONEST_M, 1 / float(np.radians(HONEST_DEG))])
 
@@ -61,27 +61,68 @@ def solve(own: Objects, agents: Mapping[Id, Agent]) -> dict[Id, Placed]:
     graph = _Graph(own, [agents[n] for n in names], cluster)
     if not graph.objects:
         return {}
-    found = least_squares(
-        graph.residuals,
-        graph.start(),
-        jac=graph.slopes,
-        loss="cauchy",
-        f_scale=_SOFT,
-        method="trf",
-        x_scale="jac",
-        max_nfev=30,
-    )
-    slopes = graph.slopes(found.x).toarray()
-    left = graph.residuals(found.x)
-    weighted = slopes / np.sqrt(1 + (left / _SOFT) ** 2)[:, None]  # at the optimum a robust loss is these weights
-    covariance = np.linalg.pinv(weighted.T @ weighted)
+    x = _settled(graph)
+    covariance = np.linalg.inv(_reduced(graph, x)[0])
     placed = {}
     for k, name in enumerate(names):
         shares = graph.shares(k, ["", *names])
         if shares:
             at = slice(3 * k, 3 * k + 3)
-            placed[name] = Placed(found.x[at], covariance[at, at], shares)
+            placed[name] = Placed(x[at], covariance[at, at], shares)
     return placed
+
+
+def _settled(graph: _Graph) -> Float64:
+    """Where the robust loss is least: Gauss-Newton steps under the weights of the last ones, each no longer than it
+    helps."""
+    x = graph.start()
+    loss = graph.loss(x)
+    for _ in range(_ROUNDS):
+        step, share = _step(graph, x), 1.0
+        while (after := graph.loss(x + share * step)) > loss and share > 1e-3:
+            share /= 2
+        if after > loss:
+            break
+        x, loss = x + share * step, after
+        if np.abs(share * step).max() < _STILL:
+            break
+    return x
+
+
+def _reduced(graph: _Graph, x: Float64) -> tuple[Float64, Float64, Float64, Float64, Float64]:
+    """The normal equations at `x` without the objects (Schur's complement): information `(3 A, 3 A)` of the agents and
+    its right side, then what gives the objects back: the blocks between `(L, 3, 3 A)`, inverses of the objects' own
+    `(L, 3, 3)`, and their right sides `(L, 3)`."""
+    left, by_agent, by_object = graph.linear(x)
+    weight = graph.robust(left)
+    agents, objects = len(graph.agents), graph.objects
+    weighted = by_object * weight[:, :, None]
+    own, right = np.zeros((objects, 3, 3)), np.zeros((objects, 3))
+    np.add.at(own, graph.object, weighted.transpose(0, 2, 1) @ by_object)
+    np.add.at(right, graph.object, -(weighted * left[:, :, None]).sum(axis=1))
+    claims = x[: 3 * agents].reshape(-1, 3) * _CLAIM
+    held = graph.robust(claims)
+    normal, slope = np.zeros((3 * agents, 3 * agents)), (-held * claims * _CLAIM).ravel()
+    normal[np.diag_indices(3 * agents)] = (held * _CLAIM**2).ravel()
+    between = np.zeros((objects, 3, 3 * agents))
+    for k in range(agents):
+        at, mine = slice(3 * k, 3 * k + 3), graph.owner == k + 1
+        moving = by_agent[mine] * weight[mine][:, :, None]
+        normal[at, at] += np.einsum("nij,nik->jk", moving, by_agent[mine])
+        slope[at] -= np.einsum("nij,ni->j", moving, left[mine])
+        between[graph.object[mine], :, at] = weighted[mine].transpose(0, 2, 1) @ by_agent[mine]
+    inverse = np.linalg.inv(own)
+    seen = inverse @ between
+    normal -= np.tensordot(between, seen, axes=([0, 1], [0, 1]))
+    slope -= np.tensordot(seen, right, axes=([0, 1], [0, 1]))
+    return normal, slope, between, inverse, right
+
+
+def _step(graph: _Graph, x: Float64) -> Float64:
+    normal, slope, between, inverse, right = _reduced(graph, x)
+    moved_by = np.linalg.solve(normal, slope)
+    objects = inverse @ (right - between @ moved_by)[:, :, None]
+    return np.concatenate([moved_by, objects.ravel()])
 
 
 def _clusters(own: Objects, agents: Sequence[Agent]) -> list[Int64]:
@@ -159,42 +200,37 @@ class _Graph:
         white = np.stack([np.stack([cos, sin], 1) / ALONG_M, np.stack([-sin, cos], 1) / ACROSS_M], axis=1)
         return white * self.weight[:, None, None], self.weight / _HEADING
 
+    def linear(self, x: Float64) -> tuple[Float64, Float64, Float64]:
+        """Residuals `(n, 3)` of the boxes, and how they change with its agent and with its object, `(n, 3, 3)` each."""
+        places, _ = self._placed(x)
+        marks = x[3 * len(self.agents) :].reshape(-1, 3)[self.object]
+        white, turning = self._rows(x)
+        arm = places - self.pivots[self.owner] - self._motions(x)[:, :2]
+        by_agent, by_object = np.zeros((len(arm), 3, 3)), np.zeros((len(arm), 3, 3))
+        by_agent[:, :2] = -np.einsum("nij,njk->nik", white, jacobian(arm))
+        away = marks[:, :2] - places
+        across = np.stack([-away[:, 1], away[:, 0]], axis=1)
+        by_agent[:, :2, 2] -= np.einsum("nij,nj->ni", white, across)  # along and across turn with the agent
+        by_agent[:, 2, 2] = -turning
+        by_object[:, :2, :2], by_object[:, 2, 2] = white, turning
+        return self.residuals(x), by_agent, by_object
+
     def residuals(self, x: Float64) -> Float64:
+        """`(n, 3)` of the boxes: along, across and heading, in standard deviations."""
         places, yaws = self._placed(x)
         marks = x[3 * len(self.agents) :].reshape(-1, 3)[self.object]
         white, turning = self._rows(x)
         steps = np.einsum("nij,nj->ni", white, marks[:, :2] - places)
-        turns = turning * half_turn(marks[:, 2] - yaws)
+        return np.column_stack([steps, turning * half_turn(marks[:, 2] - yaws)])
+
+    def loss(self, x: Float64) -> float:
+        """Cauchy's, of boxes and claims."""
         claims = x[: 3 * len(self.agents)].reshape(-1, 3) * _CLAIM
-        return np.concatenate([steps.ravel(), turns, claims.ravel()])
+        return float(sum(np.log1p((r / _SOFT) ** 2).sum() for r in (self.residuals(x), claims)))
 
-    def slopes(self, x: Float64) -> Any:
-        """Sparse, `(3 n + 3 A, 3 A + 3 L)`; how the whitening turns with an agent is left out, being small."""
-        n, agents = len(self.owner), len(self.agents)
-        places, _ = self._placed(x)
-        white, turning = self._rows(x)
-        each = self._motions(x)
-        moving = -np.einsum("nij,njk->nik", white, jacobian(places - self.pivots[self.owner] - each[:, :2]))
-        rows: list[Any] = []
-        cols: list[Any] = []
-        values: list[Any] = []
-
-        def put(row: Any, col: Any, value: Any) -> None:
-            for held, array in ((rows, row), (cols, col), (values, value)):
-                held.append(np.ravel(array))
-
-        theirs = np.flatnonzero(self.owner > 0)
-        base = 3 * agents + 3 * self.object
-        for i in range(2):
-            for j in range(3):
-                put(2 * theirs + i, 3 * (self.owner[theirs] - 1) + j, moving[theirs, i, j])
-            for j in range(2):
-                put(2 * np.arange(n) + i, base + j, white[:, i, j])
-        put(2 * n + theirs, 3 * (self.owner[theirs] - 1) + 2, -turning[theirs])
-        put(2 * n + np.arange(n), base + 2, turning)
-        put(3 * n + np.arange(3 * agents), np.arange(3 * agents), np.tile(_CLAIM, agents))
-        shape = (3 * n + 3 * agents, len(x))
-        return csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(cols))), shape=shape)
+    def robust(self, residuals: Float64) -> Float64:
+        """The weights by which least squares have the slope of that loss."""
+        return np.asarray(1 / (1 + (residuals / _SOFT) ** 2))
 
     def shares(self, k: int, names: Sequence[Id]) -> dict[Id, int]:
         """With whom agent `k` shares how many objects."""
