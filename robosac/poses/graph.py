@@ -11,7 +11,7 @@ free and boxes trusted; here the ego is fixed and the loss robust, since boxes a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +21,7 @@ from robosac.boxes import wrap_angle
 from robosac.poses.hypotheses import half_turn
 from robosac.poses.objects import ACROSS_M, ALONG_M, HEADING_DEG, Objects
 from robosac.poses.offset import moved
-from robosac.poses.refining import GATE, HONEST_DEG, HONEST_M, jacobian
+from robosac.poses.refining import GATE, HONEST_DEG, HONEST_M
 from robosac.types import Float64, Id, Int64
 
 _SOFT: Final = 2.0  # standard deviations from which on a residual loses its pull
@@ -62,7 +62,7 @@ def solve(own: Objects, agents: Mapping[Id, Agent]) -> dict[Id, Placed]:
     if not graph.objects:
         return {}
     x = _settled(graph)
-    covariance = np.linalg.inv(_reduced(graph, x)[0])
+    covariance = np.linalg.inv(_reduced(graph, x, _pull)[0])  # at the optimum a robust loss is these weights
     placed = {}
     for k, name in enumerate(names):
         shares = graph.shares(k, ["", *names])
@@ -73,8 +73,7 @@ def solve(own: Objects, agents: Mapping[Id, Agent]) -> dict[Id, Placed]:
 
 
 def _settled(graph: _Graph) -> Float64:
-    """Where the robust loss is least: Gauss-Newton steps under the weights of the last ones, each no longer than it
-    helps."""
+    """Where the robust loss is least: Newton's steps, each no longer than it helps."""
     x = graph.start()
     loss = graph.loss(x)
     for _ in range(_ROUNDS):
@@ -84,42 +83,52 @@ def _settled(graph: _Graph) -> Float64:
         if after > loss:
             break
         x, loss = x + share * step, after
-        if np.abs(share * step).max() < _STILL:
+        if np.abs(share * step[: 3 * len(graph.agents)]).max() < _STILL:
             break
     return x
 
 
-def _reduced(graph: _Graph, x: Float64) -> tuple[Float64, Float64, Float64, Float64, Float64]:
+def _pull(residuals: Float64) -> Float64:
+    """The weights by which least squares have the slope of the robust loss, Cauchy's."""
+    return np.asarray(1 / (1 + (residuals / _SOFT) ** 2))
+
+
+def _bend(residuals: Float64) -> Float64:
+    """Those by which they have its curvature, or a little where it bends down: steps lead down all the same."""
+    z = (residuals / _SOFT) ** 2
+    return np.asarray(np.maximum((1 - z) / (1 + z), 0.1) / (1 + z))
+
+
+def _reduced(
+    graph: _Graph, x: Float64, weigh: Callable[[Float64], Float64]
+) -> tuple[Float64, Float64, Float64, Float64, Float64]:
     """The normal equations at `x` without the objects (Schur's complement): information `(3 A, 3 A)` of the agents and
     its right side, then what gives the objects back: the blocks between `(L, 3, 3 A)`, inverses of the objects' own
     `(L, 3, 3)`, and their right sides `(L, 3)`."""
     left, by_agent, by_object = graph.linear(x)
-    weight = graph.robust(left)
+    weight, pull = weigh(left), _pull(left) * left
     agents, objects = len(graph.agents), graph.objects
     weighted = by_object * weight[:, :, None]
     own, right = np.zeros((objects, 3, 3)), np.zeros((objects, 3))
     np.add.at(own, graph.object, weighted.transpose(0, 2, 1) @ by_object)
-    np.add.at(right, graph.object, -(weighted * left[:, :, None]).sum(axis=1))
+    np.add.at(right, graph.object, -(by_object * pull[:, :, None]).sum(axis=1))
     claims = x[: 3 * agents].reshape(-1, 3) * _CLAIM
-    held = graph.robust(claims)
-    normal, slope = np.zeros((3 * agents, 3 * agents)), (-held * claims * _CLAIM).ravel()
-    normal[np.diag_indices(3 * agents)] = (held * _CLAIM**2).ravel()
+    normal, slope = np.diag((weigh(claims) * _CLAIM**2).ravel()), -(_pull(claims) * claims * _CLAIM).ravel()
     between = np.zeros((objects, 3, 3 * agents))
     for k in range(agents):
         at, mine = slice(3 * k, 3 * k + 3), graph.owner == k + 1
-        moving = by_agent[mine] * weight[mine][:, :, None]
-        normal[at, at] += np.einsum("nij,nik->jk", moving, by_agent[mine])
-        slope[at] -= np.einsum("nij,ni->j", moving, left[mine])
+        moving = by_agent[mine].reshape(-1, 3)
+        normal[at, at] += moving.T @ (weight[mine].reshape(-1, 1) * moving)
+        slope[at] -= pull[mine].ravel() @ moving
         between[graph.object[mine], :, at] = weighted[mine].transpose(0, 2, 1) @ by_agent[mine]
     inverse = np.linalg.inv(own)
     seen = inverse @ between
-    normal -= np.tensordot(between, seen, axes=([0, 1], [0, 1]))
-    slope -= np.tensordot(seen, right, axes=([0, 1], [0, 1]))
-    return normal, slope, between, inverse, right
+    wide = seen.reshape(-1, 3 * agents)
+    return normal - between.reshape(wide.shape).T @ wide, slope - right.ravel() @ wide, between, inverse, right
 
 
 def _step(graph: _Graph, x: Float64) -> Float64:
-    normal, slope, between, inverse, right = _reduced(graph, x)
+    normal, slope, between, inverse, right = _reduced(graph, x, _bend)
     moved_by = np.linalg.solve(normal, slope)
     objects = inverse @ (right - between @ moved_by)[:, :, None]
     return np.concatenate([moved_by, objects.ravel()])
@@ -164,73 +173,66 @@ class _Graph:
         lists = [own, *(a.objects for a in agents)]
         self.owner = owner  # (n,) 0: the ego
         self.object = np.concatenate([s[s >= 0] for s in shown])
-        self.xy = np.concatenate([o.xy[s >= 0] for o, s in zip(lists, shown, strict=True)])
+        xy = np.concatenate([o.xy[s >= 0] for o, s in zip(lists, shown, strict=True)])
         self.yaw = np.concatenate([o.yaw[s >= 0] for o, s in zip(lists, shown, strict=True)])
-        self.weight = np.sqrt(np.concatenate([o.weight[s >= 0] for o, s in zip(lists, shown, strict=True)]))
-        self.pivots = np.stack([np.zeros(2), *(a.pivot for a in agents)])
+        weight = np.sqrt(np.concatenate([o.weight[s >= 0] for o, s in zip(lists, shown, strict=True)]))
+        self.pivot = np.stack([np.zeros(2), *(a.pivot for a in agents)])[owner]
+        self.arm = xy - self.pivot
+        cos, sin = np.cos(self.yaw), np.sin(self.yaw)
+        white = np.array([[cos / ALONG_M, sin / ALONG_M], [-sin / ACROSS_M, cos / ACROSS_M]]).transpose(2, 0, 1)
+        self.white, self.turning = white * weight[:, None, None], weight / _HEADING
 
     def start(self) -> Float64:
         """The agents' motions, and each object where the first agent that shows it has it."""
         x = np.zeros(3 * (len(self.agents) + self.objects))
         for k, agent in enumerate(self.agents):
             x[3 * k : 3 * k + 3] = agent.start
-        places, yaws = self._placed(x)
+        each, arm, _ = self._motions(x)
+        places, yaws = arm + self.pivot + each[:, :2], wrap_angle(self.yaw + each[:, 2])
         base = 3 * len(self.agents)
         for k in reversed(range(len(self.owner))):
             at = base + 3 * int(self.object[k])
             x[at : at + 2], x[at + 2] = places[k], yaws[k]
         return x
 
-    def _motions(self, x: Float64) -> Float64:
-        """`(n, 3)`, that of each box's agent; none for the ego."""
-        each: Float64 = np.vstack([np.zeros(3), x[: 3 * len(self.agents)].reshape(-1, 3)])[self.owner]
-        return each
-
-    def _placed(self, x: Float64) -> tuple[Float64, Float64]:
-        each, pivot = self._motions(x), self.pivots[self.owner]
+    def _motions(self, x: Float64) -> tuple[Float64, Float64, Float64]:
+        """Of each box: the motion `(n, 3)` of its agent, none for the ego; its place `(n, 2)` about where that agent
+        claims to be, turned; and a whitening `(n, 2, 2)` along and across its heading."""
+        each = np.zeros((1 + len(self.agents), 3))
+        each[1:] = x[: 3 * len(self.agents)].reshape(-1, 3)
+        each = each[self.owner]
         cos, sin = np.cos(each[:, 2]), np.sin(each[:, 2])
-        v = self.xy - pivot
-        turned = np.stack([cos * v[:, 0] - sin * v[:, 1], sin * v[:, 0] + cos * v[:, 1]], axis=1)
-        return turned + pivot + each[:, :2], np.asarray(wrap_angle(self.yaw + each[:, 2]))
+        turn = np.array([[cos, -sin], [sin, cos]]).transpose(2, 0, 1)
+        return each, (turn @ self.arm[:, :, None])[:, :, 0], self.white @ turn.transpose(0, 2, 1)
 
-    def _rows(self, x: Float64) -> tuple[Float64, Float64]:
-        """Whitening `(n, 2, 2)` along and across each box's heading, and weight."""
-        yaw = self.yaw + self._motions(x)[:, 2]
-        cos, sin = np.cos(yaw), np.sin(yaw)
-        white = np.stack([np.stack([cos, sin], 1) / ALONG_M, np.stack([-sin, cos], 1) / ACROSS_M], axis=1)
-        return white * self.weight[:, None, None], self.weight / _HEADING
-
-    def linear(self, x: Float64) -> tuple[Float64, Float64, Float64]:
-        """Residuals `(n, 3)` of the boxes, and how they change with its agent and with its object, `(n, 3, 3)` each."""
-        places, _ = self._placed(x)
+    def _left(self, x: Float64) -> tuple[Float64, Float64, Float64, Float64]:
+        """Residuals `(n, 3)`, and what they come from: steps `(n, 2)` to the objects, places and whitening as above."""
+        each, arm, white = self._motions(x)
         marks = x[3 * len(self.agents) :].reshape(-1, 3)[self.object]
-        white, turning = self._rows(x)
-        arm = places - self.pivots[self.owner] - self._motions(x)[:, :2]
-        by_agent, by_object = np.zeros((len(arm), 3, 3)), np.zeros((len(arm), 3, 3))
-        by_agent[:, :2] = -np.einsum("nij,njk->nik", white, jacobian(arm))
-        away = marks[:, :2] - places
-        across = np.stack([-away[:, 1], away[:, 0]], axis=1)
-        by_agent[:, :2, 2] -= np.einsum("nij,nj->ni", white, across)  # along and across turn with the agent
-        by_agent[:, 2, 2] = -turning
-        by_object[:, :2, :2], by_object[:, 2, 2] = white, turning
-        return self.residuals(x), by_agent, by_object
+        away = marks[:, :2] - arm - self.pivot - each[:, :2]
+        left = np.empty((len(arm), 3))
+        left[:, :2] = (white @ away[:, :, None])[:, :, 0]
+        left[:, 2] = self.turning * half_turn(marks[:, 2] - self.yaw - each[:, 2])
+        return left, away, arm, white
 
     def residuals(self, x: Float64) -> Float64:
         """`(n, 3)` of the boxes: along, across and heading, in standard deviations."""
-        places, yaws = self._placed(x)
-        marks = x[3 * len(self.agents) :].reshape(-1, 3)[self.object]
-        white, turning = self._rows(x)
-        steps = np.einsum("nij,nj->ni", white, marks[:, :2] - places)
-        return np.column_stack([steps, turning * half_turn(marks[:, 2] - yaws)])
+        return self._left(x)[0]
+
+    def linear(self, x: Float64) -> tuple[Float64, Float64, Float64]:
+        """Residuals `(n, 3)` of the boxes, and how they change with its agent and with its object, `(n, 3, 3)` each."""
+        left, away, arm, white = self._left(x)
+        by_agent, by_object = np.zeros((len(arm), 3, 3)), np.zeros((len(arm), 3, 3))
+        by_object[:, :2, :2], by_object[:, 2, 2] = white, self.turning
+        by_agent[:, :2, :2], by_agent[:, 2, 2] = -white, -self.turning
+        reach = arm + away  # along and across turn with the agent, too
+        by_agent[:, :2, 2] = white[:, :, 0] * reach[:, 1:] - white[:, :, 1] * reach[:, :1]
+        return left, by_agent, by_object
 
     def loss(self, x: Float64) -> float:
         """Cauchy's, of boxes and claims."""
         claims = x[: 3 * len(self.agents)].reshape(-1, 3) * _CLAIM
         return float(sum(np.log1p((r / _SOFT) ** 2).sum() for r in (self.residuals(x), claims)))
-
-    def robust(self, residuals: Float64) -> Float64:
-        """The weights by which least squares have the slope of that loss."""
-        return np.asarray(1 / (1 + (residuals / _SOFT) ** 2))
 
     def shares(self, k: int, names: Sequence[Id]) -> dict[Id, int]:
         """With whom agent `k` shares how many objects."""

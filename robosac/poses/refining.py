@@ -139,7 +139,8 @@ class Refiner:
         held = np.where(np.repeat(np.asarray(free, np.bool_).reshape(-1, 2), (2, 1), axis=1), _FREE, _HELD)
         prior = np.concatenate([held, self.lag[of, None]], axis=1)
         vector = np.concatenate([np.reshape(starts, (-1, 3)), np.zeros((len(of), 1))], axis=1)
-        going, empty, sides = np.arange(len(of)), np.zeros(len(of), np.bool_), self.sides.of(of)
+        every = self.sides.of(of)
+        going, empty, sides = np.arange(len(of)), np.zeros(len(of), np.bool_), every
         for k in range(_ROUNDS):
             if not len(going):
                 break
@@ -153,11 +154,10 @@ class Refiner:
             on = some if k < 2 else some & (np.abs(change).max(axis=1) >= 1e-4)
             if not on.all():
                 going, sides = going[on], sides.of(on)
-        return self._made(of, vector, prior, empty)
+        return self._made(every, of, vector, prior, empty)
 
-    def _made(self, of: Int64, vector: Float64, prior: Float64, empty: Bool) -> list[Fit | None]:
+    def _made(self, sides: _Sides, of: Int64, vector: Float64, prior: Float64, empty: Bool) -> list[Fit | None]:
         """Fits of motions that are as good as they get."""
-        sides = self.sides.of(of)
         pairs = _paired(sides, vector, GATE)
         normal, _, scale = _normal(sides, pairs, vector)
         weight = np.take_along_axis(sides.weight, pairs.nearest[:, :, None], axis=2)[:, :, 0]
@@ -219,8 +219,13 @@ def _paired(sides: _Sides, vector: Float64, gate: float) -> _Paired:
     yours = turned + vector[:, None, :2]
     dx = mine[:, :, None, 0] - yours[:, None, :, 0]
     dy = mine[:, :, None, 1] - yours[:, None, :, 1]
+    square = sides.xx * dx
+    square += 2 * sides.xy * dy
+    square *= dx
+    square += np.square(dy, out=dy) * sides.yy
     turn = _half_turn(sides.turn - vector[:, 2, None, None])
-    square = (sides.xx * dx + 2 * sides.xy * dy) * dx + sides.yy * dy**2 + sides.heading * turn**2 + sides.unlike
+    square += np.square(turn, out=turn) * sides.heading
+    square += sides.unlike
     nearest, back = square.argmin(axis=2), square.argmin(axis=1)
     least = np.take_along_axis(square, nearest[:, :, None], axis=2)[:, :, 0]
     found = np.take_along_axis(back, nearest, axis=1) == np.arange(nearest.shape[1])
