@@ -43,7 +43,10 @@ def test_three_lines(detector, frame):
         verdict = robosac.wrap(detector)(frame)
     assert isinstance(verdict, Verdict) and isinstance(detector, Detector)
     assert verdict.used <= set(frame.others) and len(verdict.result) > 0
-    assert verdict.trials[0].subset == frozenset(frame.others)
+    n = len(frame.others)
+    assert {t.subset for t in verdict.trials[:n]} == {frozenset({i}) for i in frame.others}  # each alone first
+    trusted = frozenset().union(*(t.subset for t in verdict.trials[:n] if t.accepted))
+    assert verdict.trials[n].subset == trusted and len(trusted) > 1  # then all of them together
 
 
 def test_messages_over_the_air_give_the_same_verdict(detector, frame):
@@ -133,7 +136,7 @@ def test_an_uncalibrated_detector_is_one_line_about_the_users_own_line():
     assert one.filename == __file__ and linecache.getline(one.filename, one.lineno).strip() == "defended(frame)"
     said = str(one.message)
     assert issubclass(one.category, RobosacWarning) and "\n" not in said
-    assert "'toy' uses its default threshold 0.45: it is not calibrated" in said
+    assert "robosac on detector 'toy' uses its default limits: it is not calibrated" in said
     assert "run `robosac calibrate`" in said and "wrap(detector, calibration=FILE)" in said
 
 

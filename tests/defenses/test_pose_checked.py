@@ -115,12 +115,13 @@ def test_what_another_link_brings_takes_no_ones_place() -> None:
 
 
 def test_limits_come_from_honest_frames() -> None:
-    gains = PoseChecked().gains
+    poses = PoseChecked().poses
+    gains = poses.gains
     made = calibrate(DETECTOR, [FRAME] * 60, gains, alpha=0.05, rng=keyed_rng(0))
     assert set(made.measures) == {g.name for g in gains}
-    assert PoseChecked().allowed(made, "cars") == tuple(-made.measures[g.name].threshold(1) for g in gains)
+    assert poses.allowed(made, "cars") == tuple(-made.measures[g.name].threshold(1) for g in gains)
     with pytest.warns(UserWarning, match="uses its default limit 12.0: it is not calibrated"):
-        PoseChecked().allowed(made, "another")
+        poses.allowed(made, "another")
 
 
 def test_a_detector_that_says_nothing_of_single_messages_is_told_so_and_calibrates_without() -> None:

@@ -86,14 +86,15 @@ GOOD = {"kind": "robosac-agreement", "source": "somewhere, section 1", "plan": {
     [
         (
             {"kind": "krum"},
-            "defence to have a `kind`, one of robosac, robosac-agreement, certified, pose-checked, none, ego-only; got 'krum'",
+            "defence to have a `kind`, one of robosac, robosac-agreement, certified, pose-checked, none, ego-only; "
+            "got 'krum'",
         ),
         ({"plan": {"kind": "guess"}}, "plan to have a `kind`, one of known"),
         ({"plan": {}}, "plan to have a `kind`"),
         ({"plan": "known"}, "plan to be a mapping with a `kind`, got 'known'"),
         ({"plan": {"kind": "box_jaccard"}}, "plan to have a `kind`, one of known"),
         ({"agreement": {"kind": "box_jaccard", "iuo": 0.5}}, "settings of box_jaccard among iou, .*; got iuo"),
-        ({"treshold": 0.3}, "settings of robosac among .*threshold.*; got treshold"),
+        ({"treshold": 0.3}, "settings of robosac-agreement among .*threshold.*; got treshold"),
         ({"plan": {"kind": "known"}}, "is told the number of attackers"),
     ],
 )
