@@ -54,7 +54,7 @@ from robosac.types import InputError, keyed_rng
 SAMPLES: Final = ("opv2v/validate", "opv2v_two_cars", "dair_v2x_c")
 ATTACKS: Final = ("pgd", "gps_offset", "pretend_benign")
 DEFENSES: Final = (
-    *("ego-only", "none", "oracle", "robosac", "robosac-poses", "robosac-poses-strict"),
+    *("ego-only", "none", "oracle", "robosac", "robosac-strict", "robosac-agreement"),
     *("certified-1", "paper", "paper-probing"),
 )
 FEW_DRIVES, MOST_SIDES = 5, 3  # from so many an interval; of more than so many egos none is shown by itself

@@ -279,6 +279,13 @@ class Verdict:
         _expect(not unused, "sources", f"among the teammates used {sorted(self.used)}", sorted(unused))
 
     @property
+    def corroborated(self) -> Bool:
+        """`(N,)`: which boxes the ego alone shows, or at least two other results without a teammate in common, by
+        `support`. A planner can treat the others with care: one teammate may have made them up."""
+        apart = (EGO_ALONE in s or any(not a & b for k, a in enumerate(s) for b in s[:k]) for s in self.support)
+        return np.fromiter(apart, np.bool_, len(self.support)) if self.support else np.zeros(len(self.result), np.bool_)
+
+    @property
     def fell_back(self) -> bool:
         """Whether the ego's own result stands although teammates had sent something."""
         return not self.used and bool(self.suspicion or self.rejected)

@@ -20,7 +20,7 @@ def seen_cells(
     there would have stopped it. Scans of more than `max_rays` rays are thinned, evenly, to no fewer than that.
     """
     seen = np.zeros(grid.rows * grid.cols)
-    # one contiguous row a coordinate, float32: the work is memory traffic over rays times steps
+    # one contiguous row a coordinate, float32: the work is memory traffic
     xyz = np.ascontiguousarray(points[:: max(1, len(points) // max_rays), :3].T, dtype=np.float32)
     x, y, z = xyz[:, np.isfinite(xyz).all(axis=0)]
     if len(z) == 0:
@@ -29,9 +29,11 @@ def seen_cells(
     sensor_height = max(-float(np.percentile(near if len(near) else z, 10)), height_m + 0.1)
     start = np.float32(sensor_height - height_m) / np.maximum(-z, np.float32(1e-3))  # share of the ray that is high
     low = start <= 1.0  # rays that end above the height prove nothing about cars
-    fraction = start[low] + (1 - start[low]) * np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]
-    col = (x[low] * fraction - np.float32(grid.x_min_m)) / np.float32(grid.cell_m)
-    row = (y[low] * fraction - np.float32(grid.y_min_m)) / np.float32(grid.cell_m)
-    inside = (col >= 0) & (col < grid.cols) & (row >= 0) & (row < grid.rows)
-    seen[row[inside].astype(np.intp) * grid.cols + col[inside].astype(np.intp)] = 1.0
+    x, y, start = x[low], y[low], start[low]
+    for share in np.linspace(0.0, 1.0, steps, dtype=np.float32):  # a step at a time stays in the cache
+        fraction = start + (1 - start) * share
+        col = (x * fraction - np.float32(grid.x_min_m)) / np.float32(grid.cell_m)
+        row = (y * fraction - np.float32(grid.y_min_m)) / np.float32(grid.cell_m)
+        inside = (col >= 0) & (col < grid.cols) & (row >= 0) & (row < grid.rows)
+        seen[row[inside].astype(np.intp) * grid.cols + col[inside].astype(np.intp)] = 1.0
     return seen.reshape(grid.rows, grid.cols)

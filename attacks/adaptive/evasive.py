@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robosac.air import Air, Knowledge
-from robosac.attacks.adaptive.checks import Agrees, Check, Claims, ClaimsTogether, Consistent, SteadySolos
+from robosac.attacks.adaptive.checks import Agrees, Check, Claims, ClaimsTogether, Consistent
 from robosac.attacks.adaptive.evidence import Evidence
 from robosac.attacks.adaptive.harms import Harm, OnScores
 from robosac.attacks.adaptive.penalised import Judged, PenalisedPgd
@@ -30,7 +30,6 @@ ALL_CHECKS: Final[tuple[tuple[float, Check], ...]] = (
     (2.0, Claims()),
     (2.0, ClaimsTogether()),
     (2.0, Consistent()),
-    (2.0, SteadySolos()),
 )
 
 
@@ -49,7 +48,8 @@ class Evasive(PenalisedPgd):
     Attributes:
         epsilon: 1 and more is anywhere in the codec's range, for features in [0, 1).
         harm: what is wanted.
-        checks: pairs of weight and check, what must not be beyond its limit.
+        checks: pairs of weight and check, what must not be beyond its limit. Where no step is within all limits the
+            honest messages are sent.
         subsets: the joint results in the loop; by default everybody's, which is the result where it passes.
         penalty_weight: at the first step; it follows how the search goes.
         tolerance: of the penalty that is taken for none.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from robosac.certificates import withstands
 from robosac.evaluation.ap import counted
 from robosac.evaluation.play import Played
 from robosac.experiments.scenes import scene
@@ -81,7 +82,10 @@ def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str) -> Shot:
 def _note(p: Played) -> str:
     unit = "decode" if p.verdict.decodes == 1 else "decodes"
     found = int((p.record.matches.hits(0.5) == 1).sum())
-    return f"{found} of {p.record.matches.n_gt} found, {len(p.verdict.result)} boxes, {p.verdict.decodes} {unit}"
+    boxes = f"{len(p.verdict.result)} boxes"
+    if p.verdict.support:
+        boxes += f" ({int((~p.verdict.corroborated).sum())} uncorroborated)"
+    return f"{found} of {p.record.matches.n_gt} found, {boxes}, {p.verdict.decodes} {unit}"
 
 
 def _row(policy: str, verdict: Verdict) -> dict[str, str | int | float | None]:
@@ -90,8 +94,17 @@ def _row(policy: str, verdict: Verdict) -> dict[str, str | int | float | None]:
         "used": _names(verdict.used),
         "accused": _names(verdict.accused),
         "trials": len(verdict.trials),
+        **_support(verdict),
         "reason": verdict.reason,
     }
+
+
+def _support(verdict: Verdict) -> dict[str, str]:
+    """How many boxes are corroborated, and how many 1 and 2 attackers cannot have invented, of how many."""
+    told, boxes = verdict.certificates, len(verdict.result)
+    corroborated = f"{int(verdict.corroborated.sum())} of {boxes}" if verdict.support else "–"
+    certified = "–" if told is None else " / ".join(str(int(withstands(told, m).sum())) for m in (1, 2))
+    return {"corroborated boxes": corroborated, "certified at 1 / 2": certified}
 
 
 def _names(ids: frozenset[str]) -> str:

@@ -141,6 +141,8 @@ def _examples(result: DemoResult, pngs: dict[str, bytes]) -> list[Example]:
         Column("used", "fused with", numeric=False),
         Column("accused", "accused", numeric=False),
         Column("trials", "trials", decimals=0),
+        Column("corroborated boxes", "corroborated boxes", numeric=False),
+        Column("certified at 1 / 2", "certified at 1 / 2", numeric=False),
         Column("reason", "why", numeric=False),
     ]
     for k, shot in enumerate(result.shots):

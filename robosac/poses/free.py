@@ -9,7 +9,6 @@ import numpy as np
 from scipy.ndimage import binary_dilation
 
 from robosac.poses.objects import Objects
-from robosac.poses.offset import moved
 from robosac.types import BevGrid, Bool, Float32, Float64
 from robosac.visibility import seen_cells
 
@@ -47,17 +46,19 @@ class FreeGround:
         blocked = binary_dilation(stands.reshape(_GRID.rows, _GRID.cols))
         return FreeGround(np.asarray(seen & ~blocked), _GRID)
 
-    def refuted(self, objects: Objects, vector: Float64, pivot: Float64) -> Bool:
-        """Which objects `(N,)`, moved by `vector (3,)` about a pivot, would stand on free ground."""
-        if not len(objects):
-            return np.zeros(0, np.bool_)
+    def refuted(self, objects: Objects, vectors: Float64, pivot: Float64) -> Bool:
+        """Which objects would stand on free ground, `(..., N)` for motions `(..., 3)` about a pivot."""
         along, across = (np.linspace(-0.3, 0.3, n) for n in (5, 3))
         u, v = (g.ravel() for g in np.meshgrid(along, across))
         cos, sin = np.cos(objects.yaw)[:, None], np.sin(objects.yaw)[:, None]
-        dx, dy = u[None] * objects.size[:, :1], v[None] * objects.size[:, 1:]
-        spots = objects.xy[:, None] + np.stack([cos * dx - sin * dy, sin * dx + cos * dy], axis=-1)
-        at = moved(spots.reshape(-1, 2), vector, pivot)
-        inside = self.grid.contains(at)
-        row, col = self.grid.cells(np.where(inside[:, None], at, 0.0))
-        on_free = (self.free[row, col] & inside).reshape(len(objects), -1)
-        return np.asarray(on_free.mean(axis=1) >= _SHARE)
+        dx, dy = u * objects.size[:, :1], v * objects.size[:, 1:]
+        x = objects.xy[:, :1] - pivot[0] + cos * dx - sin * dy  # (N, S)
+        y = objects.xy[:, 1:] - pivot[1] + sin * dx + cos * dy
+        at_x, at_y, yaw = (vectors[..., k, None, None] for k in range(3))
+        cos, sin = np.cos(yaw), np.sin(yaw)
+        grid = self.grid
+        col = (cos * x - sin * y + (at_x + pivot[0] - grid.x_min_m)) / grid.cell_m
+        row = (sin * x + cos * y + (at_y + pivot[1] - grid.y_min_m)) / grid.cell_m
+        inside = (col >= 0) & (col < grid.cols) & (row >= 0) & (row < grid.rows)
+        cell = np.where(inside, row, 0.0).astype(np.intp) * grid.cols + np.where(inside, col, 0.0).astype(np.intp)
+        return np.asarray((self.free.ravel()[cell] & inside).mean(axis=-1) >= _SHARE)

@@ -11,22 +11,22 @@ free and boxes trusted; here the ego is fixed and the loss robust, since boxes a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from scipy.optimize import least_squares
-from scipy.sparse import csr_matrix
 
 from robosac.boxes import wrap_angle
-from robosac.poses.fitting import GATE, HONEST_DEG, HONEST_M, jacobian
 from robosac.poses.hypotheses import half_turn
 from robosac.poses.objects import ACROSS_M, ALONG_M, HEADING_DEG, Objects
 from robosac.poses.offset import moved
+from robosac.poses.refining import GATE, HONEST_DEG, HONEST_M
 from robosac.types import Float64, Id, Int64
 
 _SOFT: Final = 2.0  # standard deviations from which on a residual loses its pull
+_ROUNDS: Final = 60
+_STILL: Final = 1e-7  # metres and radians: steps that short end the search
 _HEADING: Final = float(np.radians(HEADING_DEG))
 _CLAIM: Final = np.array([1 / HONEST_M, 1 / HONEST_M, 1 / float(np.radians(HONEST_DEG))])
 
@@ -61,27 +61,77 @@ def solve(own: Objects, agents: Mapping[Id, Agent]) -> dict[Id, Placed]:
     graph = _Graph(own, [agents[n] for n in names], cluster)
     if not graph.objects:
         return {}
-    found = least_squares(
-        graph.residuals,
-        graph.start(),
-        jac=graph.slopes,
-        loss="cauchy",
-        f_scale=_SOFT,
-        method="trf",
-        x_scale="jac",
-        max_nfev=30,
-    )
-    slopes = graph.slopes(found.x).toarray()
-    left = graph.residuals(found.x)
-    weighted = slopes / np.sqrt(1 + (left / _SOFT) ** 2)[:, None]  # at the optimum a robust loss is these weights
-    covariance = np.linalg.pinv(weighted.T @ weighted)
+    x = _settled(graph)
+    covariance = np.linalg.inv(_reduced(graph, x, _pull)[0])  # at the optimum a robust loss is these weights
     placed = {}
     for k, name in enumerate(names):
         shares = graph.shares(k, ["", *names])
         if shares:
             at = slice(3 * k, 3 * k + 3)
-            placed[name] = Placed(found.x[at], covariance[at, at], shares)
+            placed[name] = Placed(x[at], covariance[at, at], shares)
     return placed
+
+
+def _settled(graph: _Graph) -> Float64:
+    """Where the robust loss is least: Newton's steps, each no longer than it helps."""
+    x = graph.start()
+    loss = graph.loss(x)
+    for _ in range(_ROUNDS):
+        step, share = _step(graph, x), 1.0
+        while (after := graph.loss(x + share * step)) > loss and share > 1e-3:
+            share /= 2
+        if after > loss:
+            break
+        x, loss = x + share * step, after
+        if np.abs(share * step[: 3 * len(graph.agents)]).max() < _STILL:
+            break
+    return x
+
+
+def _pull(residuals: Float64) -> Float64:
+    """The weights by which least squares have the slope of the robust loss, Cauchy's."""
+    return np.asarray(1 / (1 + (residuals / _SOFT) ** 2))
+
+
+def _bend(residuals: Float64) -> Float64:
+    """Those by which they have its curvature, or a little where it bends down: steps lead down all the same."""
+    z = (residuals / _SOFT) ** 2
+    return np.asarray(np.maximum((1 - z) / (1 + z), 0.1) / (1 + z))
+
+
+def _reduced(
+    graph: _Graph, x: Float64, weigh: Callable[[Float64], Float64]
+) -> tuple[Float64, Float64, Float64, Float64, Float64]:
+    """The normal equations at `x` without the objects (Schur's complement): information `(3 A, 3 A)` of the agents and
+    its right side, then what gives the objects back: the blocks between `(L, 3, 3 A)`, inverses of the objects' own
+    `(L, 3, 3)`, and their right sides `(L, 3)`."""
+    left, by_agent, by_object = graph.linear(x)
+    weight, pull = weigh(left), _pull(left) * left
+    agents, objects = len(graph.agents), graph.objects
+    weighted = by_object * weight[:, :, None]
+    own, right = np.zeros((objects, 3, 3)), np.zeros((objects, 3))
+    np.add.at(own, graph.object, weighted.transpose(0, 2, 1) @ by_object)
+    np.add.at(right, graph.object, -(by_object * pull[:, :, None]).sum(axis=1))
+    claims = x[: 3 * agents].reshape(-1, 3) * _CLAIM
+    normal, slope = np.diag((weigh(claims) * _CLAIM**2).ravel()), -(_pull(claims) * claims * _CLAIM).ravel()
+    between = np.zeros((objects, 3, 3 * agents))
+    for k in range(agents):
+        at, mine = slice(3 * k, 3 * k + 3), graph.owner == k + 1
+        moving = by_agent[mine].reshape(-1, 3)
+        normal[at, at] += moving.T @ (weight[mine].reshape(-1, 1) * moving)
+        slope[at] -= pull[mine].ravel() @ moving
+        between[graph.object[mine], :, at] = weighted[mine].transpose(0, 2, 1) @ by_agent[mine]
+    inverse = np.linalg.inv(own)
+    seen = inverse @ between
+    wide = seen.reshape(-1, 3 * agents)
+    return normal - between.reshape(wide.shape).T @ wide, slope - right.ravel() @ wide, between, inverse, right
+
+
+def _step(graph: _Graph, x: Float64) -> Float64:
+    normal, slope, between, inverse, right = _reduced(graph, x, _bend)
+    moved_by = np.linalg.solve(normal, slope)
+    objects = inverse @ (right - between @ moved_by)[:, :, None]
+    return np.concatenate([moved_by, objects.ravel()])
 
 
 def _clusters(own: Objects, agents: Sequence[Agent]) -> list[Int64]:
@@ -123,78 +173,66 @@ class _Graph:
         lists = [own, *(a.objects for a in agents)]
         self.owner = owner  # (n,) 0: the ego
         self.object = np.concatenate([s[s >= 0] for s in shown])
-        self.xy = np.concatenate([o.xy[s >= 0] for o, s in zip(lists, shown, strict=True)])
+        xy = np.concatenate([o.xy[s >= 0] for o, s in zip(lists, shown, strict=True)])
         self.yaw = np.concatenate([o.yaw[s >= 0] for o, s in zip(lists, shown, strict=True)])
-        self.weight = np.sqrt(np.concatenate([o.weight[s >= 0] for o, s in zip(lists, shown, strict=True)]))
-        self.pivots = np.stack([np.zeros(2), *(a.pivot for a in agents)])
+        weight = np.sqrt(np.concatenate([o.weight[s >= 0] for o, s in zip(lists, shown, strict=True)]))
+        self.pivot = np.stack([np.zeros(2), *(a.pivot for a in agents)])[owner]
+        self.arm = xy - self.pivot
+        cos, sin = np.cos(self.yaw), np.sin(self.yaw)
+        white = np.array([[cos / ALONG_M, sin / ALONG_M], [-sin / ACROSS_M, cos / ACROSS_M]]).transpose(2, 0, 1)
+        self.white, self.turning = white * weight[:, None, None], weight / _HEADING
 
     def start(self) -> Float64:
         """The agents' motions, and each object where the first agent that shows it has it."""
         x = np.zeros(3 * (len(self.agents) + self.objects))
         for k, agent in enumerate(self.agents):
             x[3 * k : 3 * k + 3] = agent.start
-        places, yaws = self._placed(x)
+        each, arm, _ = self._motions(x)
+        places, yaws = arm + self.pivot + each[:, :2], wrap_angle(self.yaw + each[:, 2])
         base = 3 * len(self.agents)
         for k in reversed(range(len(self.owner))):
             at = base + 3 * int(self.object[k])
             x[at : at + 2], x[at + 2] = places[k], yaws[k]
         return x
 
-    def _motions(self, x: Float64) -> Float64:
-        """`(n, 3)`, that of each box's agent; none for the ego."""
-        each: Float64 = np.vstack([np.zeros(3), x[: 3 * len(self.agents)].reshape(-1, 3)])[self.owner]
-        return each
-
-    def _placed(self, x: Float64) -> tuple[Float64, Float64]:
-        each, pivot = self._motions(x), self.pivots[self.owner]
+    def _motions(self, x: Float64) -> tuple[Float64, Float64, Float64]:
+        """Of each box: the motion `(n, 3)` of its agent, none for the ego; its place `(n, 2)` about where that agent
+        claims to be, turned; and a whitening `(n, 2, 2)` along and across its heading."""
+        each = np.zeros((1 + len(self.agents), 3))
+        each[1:] = x[: 3 * len(self.agents)].reshape(-1, 3)
+        each = each[self.owner]
         cos, sin = np.cos(each[:, 2]), np.sin(each[:, 2])
-        v = self.xy - pivot
-        turned = np.stack([cos * v[:, 0] - sin * v[:, 1], sin * v[:, 0] + cos * v[:, 1]], axis=1)
-        return turned + pivot + each[:, :2], np.asarray(wrap_angle(self.yaw + each[:, 2]))
+        turn = np.array([[cos, -sin], [sin, cos]]).transpose(2, 0, 1)
+        return each, (turn @ self.arm[:, :, None])[:, :, 0], self.white @ turn.transpose(0, 2, 1)
 
-    def _rows(self, x: Float64) -> tuple[Float64, Float64]:
-        """Whitening `(n, 2, 2)` along and across each box's heading, and weight."""
-        yaw = self.yaw + self._motions(x)[:, 2]
-        cos, sin = np.cos(yaw), np.sin(yaw)
-        white = np.stack([np.stack([cos, sin], 1) / ALONG_M, np.stack([-sin, cos], 1) / ACROSS_M], axis=1)
-        return white * self.weight[:, None, None], self.weight / _HEADING
+    def _left(self, x: Float64) -> tuple[Float64, Float64, Float64, Float64]:
+        """Residuals `(n, 3)`, and what they come from: steps `(n, 2)` to the objects, places and whitening as above."""
+        each, arm, white = self._motions(x)
+        marks = x[3 * len(self.agents) :].reshape(-1, 3)[self.object]
+        away = marks[:, :2] - arm - self.pivot - each[:, :2]
+        left = np.empty((len(arm), 3))
+        left[:, :2] = (white @ away[:, :, None])[:, :, 0]
+        left[:, 2] = self.turning * half_turn(marks[:, 2] - self.yaw - each[:, 2])
+        return left, away, arm, white
 
     def residuals(self, x: Float64) -> Float64:
-        places, yaws = self._placed(x)
-        marks = x[3 * len(self.agents) :].reshape(-1, 3)[self.object]
-        white, turning = self._rows(x)
-        steps = np.einsum("nij,nj->ni", white, marks[:, :2] - places)
-        turns = turning * half_turn(marks[:, 2] - yaws)
+        """`(n, 3)` of the boxes: along, across and heading, in standard deviations."""
+        return self._left(x)[0]
+
+    def linear(self, x: Float64) -> tuple[Float64, Float64, Float64]:
+        """Residuals `(n, 3)` of the boxes, and how they change with its agent and with its object, `(n, 3, 3)` each."""
+        left, away, arm, white = self._left(x)
+        by_agent, by_object = np.zeros((len(arm), 3, 3)), np.zeros((len(arm), 3, 3))
+        by_object[:, :2, :2], by_object[:, 2, 2] = white, self.turning
+        by_agent[:, :2, :2], by_agent[:, 2, 2] = -white, -self.turning
+        reach = arm + away  # along and across turn with the agent, too
+        by_agent[:, :2, 2] = white[:, :, 0] * reach[:, 1:] - white[:, :, 1] * reach[:, :1]
+        return left, by_agent, by_object
+
+    def loss(self, x: Float64) -> float:
+        """Cauchy's, of boxes and claims."""
         claims = x[: 3 * len(self.agents)].reshape(-1, 3) * _CLAIM
-        return np.concatenate([steps.ravel(), turns, claims.ravel()])
-
-    def slopes(self, x: Float64) -> Any:
-        """Sparse, `(3 n + 3 A, 3 A + 3 L)`; how the whitening turns with an agent is left out, being small."""
-        n, agents = len(self.owner), len(self.agents)
-        places, _ = self._placed(x)
-        white, turning = self._rows(x)
-        each = self._motions(x)
-        moving = -np.einsum("nij,njk->nik", white, jacobian(places - self.pivots[self.owner] - each[:, :2]))
-        rows: list[Any] = []
-        cols: list[Any] = []
-        values: list[Any] = []
-
-        def put(row: Any, col: Any, value: Any) -> None:
-            for held, array in ((rows, row), (cols, col), (values, value)):
-                held.append(np.ravel(array))
-
-        theirs = np.flatnonzero(self.owner > 0)
-        base = 3 * agents + 3 * self.object
-        for i in range(2):
-            for j in range(3):
-                put(2 * theirs + i, 3 * (self.owner[theirs] - 1) + j, moving[theirs, i, j])
-            for j in range(2):
-                put(2 * np.arange(n) + i, base + j, white[:, i, j])
-        put(2 * n + theirs, 3 * (self.owner[theirs] - 1) + 2, -turning[theirs])
-        put(2 * n + np.arange(n), base + 2, turning)
-        put(3 * n + np.arange(3 * agents), np.arange(3 * agents), np.tile(_CLAIM, agents))
-        shape = (3 * n + 3 * agents, len(x))
-        return csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(cols))), shape=shape)
+        return float(sum(np.log1p((r / _SOFT) ** 2).sum() for r in (self.residuals(x), claims)))
 
     def shares(self, k: int, names: Sequence[Id]) -> dict[Id, int]:
         """With whom agent `k` shares how many objects."""

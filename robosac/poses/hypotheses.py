@@ -6,18 +6,18 @@ exhaustive, so that the result does not depend on the error, the order of boxes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from robosac.poses.objects import Objects
-from robosac.poses.offset import moved
-from robosac.types import Bool, Float64
+from robosac.types import Bool, Float64, Int64
 
 _STEP_DEG: Final = 1.75
 _NEAR_M: Final = 0.9  # pairs whose motions differ by less vote for one another
+_PER_TURN: Final = 4  # places of each turn that are looked at
 _LONGEST: Final = 1.8  # two boxes of one object differ in length by at most this factor
 _TURN_DEG: Final = 25.0  # and in heading, modulo pi, by at most this
 
@@ -34,35 +34,42 @@ class Limits:
         return bool(np.hypot(*vector[:2]) <= self.metres + 1.0 and abs(vector[2]) <= np.radians(self.degrees + 1.0))
 
 
-def hypotheses(own: Objects, theirs: Objects, pivot: Float64, limits: Limits, *, most: int = 8) -> Iterator[Float64]:
+def hypotheses(own: Objects, theirs: Objects, pivot: Float64, limits: Limits, *, most: int = 8) -> list[Float64]:
     """Vectors `(3,)` `[x y yaw]` about `pivot (2,)`, best first, at most so many, each unlike those before."""
-    alike = similar(own, theirs)
-    if not alike.any():
-        return
-    found = []
-    for turn in np.radians(np.arange(-limits.degrees, limits.degrees + 1e-9, _STEP_DEG)):
-        pairs = alike & _parallel(own, theirs, float(turn))
-        a, b = np.nonzero(pairs)
-        if not len(a):
-            continue
-        step = own.xy[a] - moved(theirs.xy[b], np.array([0.0, 0.0, turn]), pivot)
-        near = np.hypot(step[:, 0], step[:, 1]) <= limits.metres
-        step, weight = step[near], np.sqrt(own.weight[a[near]] * theirs.weight[b[near]])
-        if not len(step):
-            continue
-        apart = np.hypot(*(step[:, None] - step[None]).transpose(2, 0, 1))
-        close = np.maximum(1 - (apart / _NEAR_M) ** 2, 0.0) * weight
-        votes = close.sum(axis=1)
-        for k in np.argsort(-votes, kind="stable")[:4]:
-            place = close[k] @ step / close[k].sum()
-            found.append((float(votes[k]), np.array([*place, turn])))
+    turns = np.radians(np.arange(-limits.degrees, limits.degrees + 1e-9, _STEP_DEG))
+    cos, sin = np.cos(turns)[:, None], np.sin(turns)[:, None]
+    x, y = (theirs.xy - pivot).T
+    there = np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)  # (T, M, 2) about the pivot
+    steps = (own.xy - pivot)[None, :, None] - there[:, None]  # (T, N, M, 2)
+    near = steps[..., 0] ** 2 + steps[..., 1] ** 2 <= limits.metres**2
+    turn, a, b = np.nonzero(near & _parallel(own, theirs, turns) & similar(own, theirs))
+    step, weight = steps[turn, a, b], np.sqrt(own.weight[a] * theirs.weight[b])
+    votes, place = _votes(step, weight, turn)
+    order = np.lexsort((-votes, turn))
+    rank = np.arange(len(order)) - np.searchsorted(turn, turn[order])  # among those of its turn
+    few = order[rank < _PER_TURN]
+    few = few[np.argsort(-votes[few], kind="stable")]
+    found = np.column_stack([place[few], turns[turn[few]]])
     kept: list[Float64] = []
-    for _, vector in sorted(found, key=lambda one: -one[0]):
-        if all(np.hypot(*(vector - k)[:2]) > _NEAR_M or abs(vector[2] - k[2]) > np.radians(2.5) for k in kept):
-            kept.append(vector)
-            yield vector
-        if len(kept) >= most:
-            return
+    while len(found) and len(kept) < most:
+        away = found - found[0]
+        kept.append(found[0])
+        found = found[(np.hypot(away[:, 0], away[:, 1]) > _NEAR_M) | (np.abs(away[:, 2]) > np.radians(2.5))]
+    return kept
+
+
+def _votes(step: Float64, weight: Float64, turn: Int64) -> tuple[Float64, Float64]:
+    """What steps `(P, 2)` of one turn get from those near, `(P,)`, and the places `(P, 2)` that these say."""
+    votes, sums = weight.copy(), weight[:, None] * step
+    if len(step):
+        tree = cKDTree(np.column_stack([step, 2 * _NEAR_M * turn]), balanced_tree=False, compact_nodes=False)
+        i, j = tree.query_pairs(_NEAR_M, output_type="ndarray").T
+        close = np.maximum(1 - ((step[i] - step[j]) ** 2).sum(axis=1) / _NEAR_M**2, 0.0)
+        to, by, share = np.concatenate([i, j]), np.concatenate([j, i]), np.concatenate([close, close])
+        share *= weight[by]
+        votes += np.bincount(to, share, len(step))
+        sums += np.column_stack([np.bincount(to, share * step[by, k], len(step)) for k in range(2)])
+    return votes, sums / np.maximum(votes, 1e-12)[:, None]
 
 
 def similar(own: Objects, theirs: Objects) -> Bool:
@@ -71,10 +78,10 @@ def similar(own: Objects, theirs: Objects) -> Bool:
     return np.asarray((ratio < _LONGEST) & (ratio > 1 / _LONGEST))
 
 
-def _parallel(own: Objects, theirs: Objects, turn: float) -> Bool:
-    apart = half_turn(own.yaw[:, None] - theirs.yaw[None] - turn)
-    free = ~(own.headed[:, None] & theirs.headed[None])
-    return np.asarray((np.abs(apart) <= np.radians(_TURN_DEG)) | free)
+def _parallel(own: Objects, theirs: Objects, turns: Float64) -> Bool:
+    """`(T, N, M)`, which pairs head alike once turned."""
+    apart = half_turn(own.yaw[:, None] - theirs.yaw - turns[:, None, None])
+    return np.asarray((np.abs(apart) <= np.radians(_TURN_DEG)) | ~(own.headed[:, None] & theirs.headed))
 
 
 def half_turn(angle: Float64) -> Float64:

@@ -10,18 +10,18 @@ what was found one by one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from robosac.capabilities import Claim
 from robosac.poses.check import Kind, PoseCheck, PoseVerdict
-from robosac.poses.fitting import sigma_of
 from robosac.poses.free import FreeGround
 from robosac.poses.graph import Agent, Placed, solve
 from robosac.poses.objects import Objects
 from robosac.poses.offset import Offset
+from robosac.poses.refining import sigma_of
 from robosac.types import Detections, Id, InputError
 
 _AGREE_M = 0.5  # witnesses say the same where their motions differ by less
@@ -59,36 +59,38 @@ class JointCheck:
     ) -> dict[Id, PoseVerdict]:
         """A verdict for each teammate; arguments as those of `PoseCheck`, solo results in the ego's frame."""
         limits = (shift_limit, elsewhere_limit)
-        alone = {
-            i: self.alone.judge(self.alone.look(own, shown[i], claims[i], ground), shown[i], *limits) for i in shown
-        }
+        said = self.alone.looks([(own, shown[i], claims[i], ground) for i in shown])
+        alone = {i: self.alone.judge(found, shown[i], *limits) for i, found in zip(shown, said, strict=True)}
         trusted = {i: v for i, v in alone.items() if v.kind in _TRUSTED}
         asked = {i for i, v in alone.items() if v.kind == "unknown" and len(shown[i])}
-        witnessed = {}
-        if self.witnesses and len(trusted) >= self.witnesses:
-            for i in sorted(asked):
-                found = self._witnessed(i, trusted, shown, claims, limits)
-                if found is not None:
-                    witnessed[i] = found
-        verdicts = {**alone, **witnessed}
-        return self._together(own, shown, claims, verdicts)
+        witnessed: dict[Id, PoseVerdict] = {}
+        if asked and self.witnesses and len(trusted) >= self.witnesses:
+            witnessed = self._witnessed(sorted(asked), trusted, shown, claims, limits)
+        return self._together(own, shown, claims, {**alone, **witnessed})
 
     def _witnessed(
         self,
-        who: Id,
+        asked: Sequence[Id],
         trusted: Mapping[Id, PoseVerdict],
         shown: Mapping[Id, Detections],
         claims: Mapping[Id, Claim],
         limits: tuple[float, float],
-    ) -> PoseVerdict | None:
-        """What the largest group of trusted teammates that agree says of a pose; None where too few do."""
-        told: dict[Id, PoseVerdict] = {}
-        for j, trust in trusted.items():
-            placed = Detections(trust.offset.boxes(shown[j].boxes), shown[j].scores)
-            said = self.alone.judge(self.alone.look(placed, shown[who], claims[who]), shown[who], *limits)
+    ) -> dict[Id, PoseVerdict]:
+        """What trusted teammates say of the poses of others, where enough of them agree."""
+        placed = {j: Detections(v.offset.boxes(shown[j].boxes), shown[j].scores) for j, v in trusted.items()}
+        pairs = [(who, j) for who in asked for j in trusted]
+        told: dict[Id, dict[Id, PoseVerdict]] = {who: {} for who in asked}
+        looks = self.alone.looks([(placed[j], shown[who], claims[who], None) for who, j in pairs])
+        for (who, j), found in zip(pairs, looks, strict=True):
+            said = self.alone.judge(found, shown[who], *limits)
             if said.kind in _TRUSTED:
-                told[j] = said
-        places = shown[who].boxes[:, :2]
+                told[who][j] = said
+        agreed = {who: self._agreed(told[who], shown[who]) for who in asked}
+        return {who: verdict for who, verdict in agreed.items() if verdict is not None}
+
+    def _agreed(self, told: Mapping[Id, PoseVerdict], shown: Detections) -> PoseVerdict | None:
+        """What the largest group of witnesses that agree says of a pose; None where too few do."""
+        places = shown.boxes[:, :2]
         groups = [
             [b for b in told if _apart_m(told[a].offset, told[b].offset, places) <= _AGREE_M] for a in sorted(told)
         ]
@@ -108,6 +110,8 @@ class JointCheck:
         verdicts: Mapping[Id, PoseVerdict],
     ) -> dict[Id, PoseVerdict]:
         """The verdicts with the motions of the graph where these agree and are better known."""
+        if not any(_movable(v) for v in verdicts.values()):
+            return dict(verdicts)  # what the graph would say of the others changes nothing
         agents = {}
         for i, v in verdicts.items():
             start = v.near if v.kind == "refused" else v.offset
@@ -121,7 +125,7 @@ class JointCheck:
 
     def _better(self, verdict: PoseVerdict, placed: Placed | None, shown: Detections) -> PoseVerdict:
         before = verdict.near if verdict.kind == "refused" else verdict.offset
-        if placed is None or before is None or verdict.kind not in ("corrected", "refused"):
+        if placed is None or before is None or not _movable(verdict):
             return verdict
         x, y, yaw = map(float, placed.vector)
         after = Offset(x, y, yaw, before.pivot_m)
@@ -135,6 +139,11 @@ class JointCheck:
         others = frozenset(placed.shares) - {""}
         why = f"off by {after.metres:.2f} m (+- {sigma:.2f} m) with what {', '.join(sorted(others)) or 'the ego'} show"
         return replace(verdict, kind="corrected", offset=after, sigma_m=sigma, why=why, witnesses=others)
+
+
+def _movable(verdict: PoseVerdict) -> bool:
+    """Whether the graph's motion may take the place of what was found."""
+    return verdict.kind == "corrected" or (verdict.kind == "refused" and verdict.near is not None)
 
 
 def _apart_m(a: Offset, b: Offset, places: np.ndarray) -> float:

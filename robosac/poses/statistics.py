@@ -40,8 +40,8 @@ class PoseGain:
             return [None] * len(subsets)
         own, ground = session.detect([EGO_ALONE])[0], FreeGround.of(ego.points)
         said: dict[str, float | None] = {}
-        for teammate, shown in zip(alone, session.solo(alone), strict=True):
-            found = self.check.look(own, shown, session.claim(teammate), ground)
+        asked = [(own, d, session.claim(i), ground) for i, d in zip(alone, session.solo(alone), strict=True)]
+        for teammate, found in zip(alone, self.check.looks(asked), strict=True):
             said[teammate] = None
             if found is not None:
                 fit, gain = found.free, found.gain

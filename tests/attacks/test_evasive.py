@@ -143,7 +143,8 @@ def test_singles_that_stay_as_they_are_have_not_changed() -> None:
         (cars(1, 4), 0.0),
         (cars(1, 4, moved=0.2), 0.0),
         (cars(1, 4, moved=1.0), 0.8),
-        (cars(1, 4, score=0.55), 0.2),  # of 0.95, 0.2 forgiven
+        (cars(1, 4, score=0.55), 0.1),  # of 0.95, 0.3 forgiven
+        ({**cars(1, moved=1.0), **cars(4, moved=-1.0)}, 20.0 / 9 - 0.2),  # 1 m at 9 m on either side
         ({**cars(1, 4), **cars(9)}, 0.0),  # one more car is no other place
     ],
 )
