@@ -62,7 +62,7 @@ def solve(own: Objects, agents: Mapping[Id, Agent]) -> dict[Id, Placed]:
     if not graph.objects:
         return {}
     x = _settled(graph)
-    covariance = np.linalg.inv(_reduced(graph, x, _pull)[0])  # at the optimum a robust loss is these weights
+    covariance = np.asarray(np.linalg.inv(_reduced(graph, x, _pull)[0]), np.float64)  # at the optimum a robust loss is these weights
     placed = {}
     for k, name in enumerate(names):
         shares = graph.shares(k, ["", *names])
@@ -121,7 +121,7 @@ def _reduced(
         normal[at, at] += moving.T @ (weight[mine].reshape(-1, 1) * moving)
         slope[at] -= pull[mine].ravel() @ moving
         between[graph.object[mine], :, at] = weighted[mine].transpose(0, 2, 1) @ by_agent[mine]
-    inverse = np.linalg.inv(own)
+    inverse = np.asarray(np.linalg.inv(own), np.float64)
     seen = inverse @ between
     wide = seen.reshape(-1, 3 * agents)
     return normal - between.reshape(wide.shape).T @ wide, slope - right.ravel() @ wide, between, inverse, right

@@ -153,7 +153,7 @@ class Refiner:
             vector[going[some]] += change[some]
             on = some if k < 2 else some & (np.abs(change).max(axis=1) >= 1e-4)
             if not on.all():
-                going, sides = going[on], sides.of(on)
+                going, sides = going[on], sides.of(np.flatnonzero(on))
         return self._made(every, of, vector, prior, empty)
 
     def _made(self, sides: _Sides, of: Int64, vector: Float64, prior: Float64, empty: Bool) -> list[Fit | None]:
@@ -201,7 +201,9 @@ def _sides(problem: Problem, n: int, m: int) -> _Sides:
     unlike = np.where(similar(own, theirs), 0.0, np.inf)
     squares = (own.yaw[:, None] - theirs.yaw[None], yy / det, -xy / det, xx / det, headed / _HEADING**2)
     weight = np.sqrt(own.weight[:, None] * theirs.weight[None])
-    return _Sides(*lines, *(_padded(s, n, m) for s in squares), _padded(unlike, n, m, np.inf), _padded(weight, n, m))
+    turn, xx, xy, yy, heading = (_padded(s, n, m) for s in squares)
+    apart, weights = _padded(unlike, n, m, np.inf), _padded(weight, n, m)
+    return _Sides(*lines, turn, xx, xy, yy, heading, apart, weights)
 
 
 def _padded(array: Float64, n: int, m: int | None = None, value: float = 0.0) -> Float64:
