@@ -284,6 +284,8 @@ def fit(
         if not by_size and any(scores.values()):  # it says nothing of this detector, and others do
             continue
         enough = {size: values for size, values in sorted(by_size.items()) if len(values) >= needed}
+        if not enough and fitted:  # it tells nothing of most frames; who asks it has limits of its own
+            continue
         if not enough:
             most = max((len(v) for v in by_size.values()), default=0)
             raise InputError(f"expected at least {needed} honest frames for alpha={alpha}, got {most}; add frames")

@@ -28,7 +28,7 @@ def page() -> dict[str, Any]:
             names.pop("verdict", None)
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                warnings.filterwarnings("ignore", message=".*default threshold.*it is not calibrated.*")
+                warnings.filterwarnings("ignore", message=".*default limits.*it is not calibrated.*")
                 exec(compile(block, str(PAGE), "exec"), names)
             if "verdict" in names:
                 verdicts.append(names["verdict"])

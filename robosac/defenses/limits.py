@@ -71,6 +71,8 @@ class Limits:
             found = measures[name]
             if alpha is None:
                 return lambda size: sign * found.threshold(size)
+            if alpha <= found.alpha:  # too few frames may be at hand for less than they were calibrated for
+                return lambda size: sign * found.threshold(size)
             return lambda size: sign * (found.threshold_at(size, alpha) if size > 1 else found.threshold(size))
 
         return Limits(

@@ -264,7 +264,7 @@ def test_the_whole_defence_works_on_boxes_alone(measure: Any, merge: Any) -> Non
 
 
 def test_wrapping_without_calibration_warns_and_goes_on() -> None:
-    with pytest.warns(UserWarning, match="default threshold"):
+    with pytest.warns(UserWarning, match="default limits"):
         verdict = robosac.wrap(LATE)(frame(ego=SEEN, a=SEEN))
     assert len(verdict.result) == 5
 
