@@ -119,6 +119,16 @@ class BoxDifferentiable(Differentiable, Protocol):
 
 
 @runtime_checkable
+class SoloDifferentiable(BoxDifferentiable, Protocol):
+    """A session whose solo results can be differentiated as well."""
+
+    def solo_logits_and_boxes(self, payloads: Mapping[Id, Any], teammates: Sequence[Id]) -> tuple[Any, Any]:
+        """What messages show by themselves (`Solo`): class logits `(T, H, W)` and the box that each cell would give,
+        `(T, H, W, 7)`, each in the frame that it is decoded in; gradients flow as in `logits`."""
+        ...
+
+
+@runtime_checkable
 class Reporting(Protocol):
     """A detector that says from which score on it reports a box.
 

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from robosac.attacks.adaptive.evidence import Evidence, Look
+from robosac.attacks.adaptive.evidence import Evidence, Look, Objects
 from robosac.attacks.registry import register
 from robosac.attacks.settings import Settings, number
+from robosac.types import InputError
 
 Excess: TypeAlias = Callable[[Look], Tensor]  # -> (R, C): what each subset is beyond a limit, C times; <= 0 passes
 
@@ -186,6 +187,49 @@ class HonestSingles(_Limited):
         clean, now = evidence.clean.logits.sigmoid(), look.logits.sigmoid()
         changed = (now - clean).abs().sum(dim=(1, 2)) / clean.sum(dim=(1, 2)).clamp(min=1.0)
         return _of_singles(look, changed[len(changed) - look.attackers :])
+
+
+@register("steady_solos")
+@dataclass(frozen=True, kw_only=True)
+class SteadySolos(Settings):
+    """What an attacker's message shows by itself does not move or turn as a whole: by that claimed poses are judged.
+
+    Nothing where the session does not tell, or where the defence tests nothing but the agreement.
+
+    Attributes:
+        tolerance_m: that all its objects together may move by, or by turning, 20 m away.
+        score: from which the honest solo result shows an object.
+        drop: that their scores may fall by, mean.
+    """
+
+    tolerance_m: float = number(0.2, low=0.0)
+    score: float = number(0.3, low=1e-6, high=1 - 1e-6)
+    drop: float = number(0.3, low=0.0, high=1.0)
+
+    def make_excess(self, evidence: Evidence) -> Excess:
+        clean = evidence.clean.solo
+        if clean is None or evidence.limits == {}:
+            return lambda look: look.logits.new_full((len(look.logits), 1), -1.0)
+        with torch.no_grad():
+            logits, boxes = clean()
+        before, there = logits.sigmoid(), Objects.marked(logits, self.score)
+        count = there.sum(dim=(1, 2)).clamp(min=1)
+
+        def excess(look: Look) -> Tensor:
+            if look.solo is None:
+                raise InputError("expected the solo results of a session that told them before, got none")
+            logits, now = look.solo()
+            moved, weight = now[..., :2] - boxes[..., :2], there[..., None].to(now) / count[:, None, None, None]
+            shift = (moved * weight).sum(dim=(1, 2))
+            arm = boxes[..., :2] - (boxes[..., :2] * weight).sum(dim=(1, 2))[:, None, None]
+            turned = (weight[..., 0] * (arm[..., 0] * moved[..., 1] - arm[..., 1] * moved[..., 0])).sum(dim=(1, 2))
+            turn = turned / (weight * arm.square()).sum(dim=(1, 2, 3)).clamp(min=1.0)
+            lost = ((before - logits.sigmoid()) * weight[..., 0]).sum(dim=(1, 2)) - self.drop
+            length = shift.square().sum(dim=1).add(1e-12).sqrt() - self.tolerance_m
+            off = length.clamp(min=0.0) + (20.0 * turn.abs() - self.tolerance_m).clamp(min=0.0) + lost.clamp(min=0.0)
+            return _of_singles(look, off)
+
+        return excess
 
 
 def _of_singles(look: Look, values: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robosac.air import Air, Knowledge
-from robosac.attacks.adaptive.checks import Agrees, Check, Claims, ClaimsTogether, Consistent
+from robosac.attacks.adaptive.checks import Agrees, Check, Claims, ClaimsTogether, Consistent, SteadySolos
 from robosac.attacks.adaptive.evidence import Evidence
 from robosac.attacks.adaptive.harms import Harm, OnScores
 from robosac.attacks.adaptive.penalised import Judged, PenalisedPgd
@@ -30,6 +30,7 @@ ALL_CHECKS: Final[tuple[tuple[float, Check], ...]] = (
     (2.0, Claims()),
     (2.0, ClaimsTogether()),
     (2.0, Consistent()),
+    (2.0, SteadySolos()),
 )
 
 

@@ -7,10 +7,10 @@ those maps. A *source* is the ego by itself, or the single of one teammate: thos
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Final
+from functools import cached_property, partial
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from robosac.attacks.features.objectives import BalancedInvertedBce, CleanFrame
 from robosac.attacks.features.problem import Problem
 from robosac.attacks.features.regions import on_map
 from robosac.attacks.features.target_subsets import Subsets, TargetSubsets
-from robosac.capabilities import BoxDifferentiable
+from robosac.capabilities import BoxDifferentiable, SoloDifferentiable
 from robosac.defenses.protocol import Surrogate
 from robosac.types import EGO_ALONE, Id, InputError, Message, Subset
 from robosac.visibility import seen_cells
@@ -53,11 +53,16 @@ class Objects:
     def of(logits: Tensor, boxes: Tensor) -> Objects:
         """The highest cells of their 3x3 neighbourhoods in `logits (S, H, W)`, with their boxes `(S, H, W, 7)`."""
         with torch.no_grad():
-            highest = F.max_pool2d(logits[:, None], 3, stride=1, padding=1)[:, 0]
-            peaks = torch.where((logits >= highest) & (logits >= logit(FAINT)), logits, -torch.inf).flatten(1)
+            peaks = torch.where(Objects.marked(logits, FAINT), logits, -torch.inf).flatten(1)
             values, cells = peaks.topk(min(MOST, peaks.shape[1]), dim=1)
         found = boxes.flatten(1, 2).gather(1, cells[..., None].expand(-1, -1, boxes.shape[-1]))
         return Objects(logits.flatten(1).gather(1, cells), found, values.isfinite())
+
+    @staticmethod
+    def marked(logits: Tensor, score: float) -> Tensor:
+        """Bool `(S, H, W)`: the peaks of at least this score."""
+        highest = F.max_pool2d(logits[:, None], 3, stride=1, padding=1)[:, 0]
+        return (logits >= highest) & (logits >= logit(score))
 
     def rows(self, start: int, stop: int | None = None) -> Objects:
         """Those of some of the maps."""
@@ -80,12 +85,15 @@ class Look:
         logits: `(R, H, W)`; boxes: `(R, H, W, 7)`, the box that each cell would give.
         still: objects of the sources that no attacker moves: the ego, then honest teammates' singles.
         attackers: how many singles there are.
+        solo: decodes what each attacker's message shows by itself, in a frame of its own: class logits `(A, H, W)` and
+            boxes; None where the session does not tell.
     """
 
     logits: Tensor
     boxes: Tensor
     still: Objects
     attackers: int
+    solo: Callable[[], tuple[Tensor, Tensor]] | None = None
 
     @cached_property
     def objects(self) -> Objects:
@@ -194,7 +202,8 @@ class Evidence:
         with torch.no_grad():
             logits, boxes = session.logits_and_boxes({}, [*singles, *rows])
         n = len(singles)
-        clean = Look(logits[n:], boxes[n:], Objects.of(logits[:n], boxes[:n]), len(attackers))
+        still = Objects.of(logits[:n], boxes[:n])
+        clean = Look(logits[n:], boxes[n:], still, len(attackers), _solo(session, {}, attackers))
         sources = [None, *others, *attackers]
         x = grid.x_min_m + (np.arange(grid.cols) + 0.5) * grid.cell_m
         y = grid.y_min_m + (np.arange(grid.rows) + 0.5) * grid.cell_m
@@ -235,8 +244,10 @@ class Evidence:
 
     def look(self, arrays: Arrays) -> Look:
         """What becomes of the subsets when the attackers send these arrays."""
-        logits, boxes = self.session.logits_and_boxes(self.problem.payloads(arrays), self.frame.subsets)
-        return Look(logits, boxes, self.clean.still, len(self.attackers))
+        payloads = self.problem.payloads(arrays)
+        logits, boxes = self.session.logits_and_boxes(payloads, self.frame.subsets)
+        solo = _solo(self.session, payloads, self.attackers)
+        return Look(logits, boxes, self.clean.still, len(self.attackers), solo)
 
     def with_victim(self) -> Tensor:
         """`(R,)` bool: the subsets that the framed teammate is in."""
@@ -264,3 +275,11 @@ def overlap(a: Tensor, b: Tensor) -> Tensor:
 def _limits(defense: Surrogate | None, teammates: int) -> Mapping[str, float] | None:
     told = {} if defense is None else getattr(defense, "limits", None)
     return told(teammates) if callable(told) else told
+
+
+def _solo(
+    session: BoxDifferentiable, payloads: Mapping[Id, Any], attackers: Sequence[Id]
+) -> Callable[[], tuple[Tensor, Tensor]] | None:
+    if not isinstance(session, SoloDifferentiable):
+        return None
+    return partial(session.solo_logits_and_boxes, payloads, attackers)

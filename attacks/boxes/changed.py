@@ -14,31 +14,39 @@ from robosac.attacks.colluders import Colluders
 from robosac.attacks.features.projection import FeasibleSet
 from robosac.attacks.measures import linf_size, pairs, same_array
 from robosac.attacks.registry import register
-from robosac.attacks.settings import number, part
+from robosac.attacks.settings import choice, number, part
+from robosac.boxes import yaw_of
 from robosac.types import Array, Message
 
 
 @register("box_shift")
 @dataclass(frozen=True, kw_only=True)
 class BoxShift(BoxEdit):
-    """Every box moves along its own heading, forwards or back as drawn for the frame.
+    """Every box moves: along its own heading or across it, to a side that is drawn; or all of them together.
 
     Attributes:
         metres: how far.
+        way: "along" or "across" each heading, a side drawn for each box; "together": one bearing in the world, drawn
+            for the frame, for all boxes of all attackers, so that they bear each other out.
     """
 
     BUDGET, UNIT = "metres", "m"
 
     metres: float = number(1.0, low=0.0)
+    way: str = choice("along", "along", "across", "together")
 
     def edited(self, own: BoxList, honest: Message, air: Air, colluders: Colluders) -> Mapping[str, Array]:
         way = colluders.rng(air, "shift", honest.sender).choice([-1.0, 1.0], len(own.boxes))
         boxes = own.boxes.copy()
+        yaw = boxes[:, 6] + (np.pi / 2 if self.way == "across" else 0.0)
+        if self.way == "together":
+            way, bearing = np.ones(len(boxes)), colluders.rng(air, "shift").uniform(-np.pi, np.pi)
+            yaw = np.full(len(boxes), bearing - yaw_of(honest.world_T_payload))
         # coordinates are rounded to the message's numbers: what that may add is taken off before
         step = max(
             0.0, self.metres - 2 * float(np.spacing(np.abs(boxes[:, :2]).max(initial=0) + np.float32(self.metres)))
         )
-        for k, along in ((0, np.cos(boxes[:, 6])), (1, np.sin(boxes[:, 6]))):
+        for k, along in ((0, np.cos(yaw)), (1, np.sin(yaw))):
             boxes[:, k] = np.clip(own.boxes[:, k].astype(np.float64) + way * step * along, *own.reach_m)
         return {BOXES: boxes}
 

@@ -74,9 +74,28 @@ class BevSession(SubsetSession):
         output = self._output(payloads, subsets)
         return output[:, HEAT].cpu(), box_maps(output, self._model.grid, self._raster.plane).cpu()
 
+    def solo_logits_and_boxes(self, payloads: Mapping[Id, Any], teammates: Sequence[Id]) -> tuple[Tensor, Tensor]:
+        """What `solo` decodes, densely: class logits `(T, H, W)` and boxes `(T, H, W, 7)`, in the frame that each is
+        decoded in and not in the ego's; differentiable with respect to the payloads.
+
+        Raises:
+            InputError: as `logits`.
+        """
+        check_known(self.ids, [frozenset(teammates)])
+        rows = [self.ids.index(i) + 1 for i in teammates]
+        sent = self._with(payloads)
+        output, _ = self._alone(torch.stack([sent[r - 1] for r in rows]), rows)
+        return output[:, HEAT].cpu(), box_maps(output, self._model.grid, np.zeros(3)).cpu()
+
     def _output(self, payloads: Mapping[Id, Any], subsets: Sequence[Subset]) -> Tensor:
         """Head outputs `(S, D, H, W)`, differentiable with respect to the payloads."""
-        check_known(self.ids, [*subsets, frozenset(payloads)])
+        check_known(self.ids, subsets)
+        sent = self._with(payloads)
+        return self._heads(self._in_ego_frame(torch.stack(sent))[0] if payloads else self._maps, subsets)
+
+    def _with(self, payloads: Mapping[Id, Any]) -> list[Tensor]:
+        """The maps sent, these in place of their own."""
+        check_known(self.ids, [frozenset(payloads)])
         sent = list(self._sent)
         for teammate, payload in payloads.items():
             features = payload[FEATURES]
@@ -84,7 +103,7 @@ class BevSession(SubsetSession):
                 shape = self._model.shape
                 raise InputError(f"expected the payload of {teammate!r} to be {shape}, got {tuple(features.shape)}")
             sent[self.ids.index(teammate)] = features.to(self._model.device)
-        return self._heads(self._in_ego_frame(torch.stack(sent))[0] if payloads else self._maps, subsets)
+        return sent
 
     def _in_ego_frame(self, sent: Tensor) -> tuple[Tensor, Tensor]:
         """Maps `(A + 1, 32, H, W)`, the ego's first, and their validity `(A + 1, 1, H, W)`."""
@@ -116,18 +135,23 @@ class BevSession(SubsetSession):
         frames it takes headings for those of the frame (`python -m benchmarks.solo`). Where the sender's ground is, no
         message tells: boxes stand on the ego's, as they do when maps are fused.
         """
+        with torch.inference_mode():
+            output, poses = self._alone(self._sent[[r - 1 for r in rows]], rows)
+            found = decode(output, self._model.grid, np.zeros(3), self._model.header.decode)
+        return [self._on_ground(d, p) for d, p in zip(found, poses.tolist(), strict=True)]
+
+    def _alone(self, sent: Tensor, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Head outputs `(R, D, H, W)` of maps `(R, 32, H, W)` of these rows, and the poses `(R, 3)` of their frames."""
         poses = planar_batch([planar(self.claim(self.ids[r - 1]).ego_T_payload) for r in rows])
         odd = torch.remainder(poses[:, 2] + torch.pi / 4, torch.pi / 2) - torch.pi / 4
         odd = torch.where(odd.abs() > _ODD, odd, 0.0)
         grid = self._model.grid
         everywhere, one = self._own.new_ones(1, 1, grid.rows, grid.cols), self._own.new_ones(1, 1)
-        with torch.inference_mode():
-            turns = torch.stack([torch.zeros_like(odd), torch.zeros_like(odd), odd], dim=1)
-            turned, _ = warp(self._sent[[r - 1 for r in rows]], turns, grid)
-            fused = [self._model.network.fusion(m[None], everywhere, one) for m in turned]
-            output = self._model.network.head(torch.cat(fused).contiguous(memory_format=torch.channels_last))
-            found = decode(output, grid, np.zeros(3), self._model.header.decode)
-        return [self._on_ground(d, p.tolist()) for d, p in zip(found, poses - turns, strict=True)]
+        turns = torch.stack([torch.zeros_like(odd), torch.zeros_like(odd), odd], dim=1)
+        turned, _ = warp(sent, turns, grid)
+        fused = [self._model.network.fusion(m[None], everywhere, one) for m in turned]
+        output: Tensor = self._model.network.head(torch.cat(fused).contiguous(memory_format=torch.channels_last))
+        return output, poses - turns
 
     def _on_ground(self, found: Detections, pose: list[float]) -> Detections:
         x, y, yaw = pose

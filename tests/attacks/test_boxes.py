@@ -101,6 +101,27 @@ def test_shift_resize_and_confidence_by_hand() -> None:
     np.testing.assert_allclose(sure, np.minimum(honest.payload["scores"] + 0.3, 1.0), atol=1e-6)
 
 
+def test_boxes_move_along_across_or_all_attackers_together() -> None:
+    air = late_air(["a", "b"])
+
+    def moved(attack: BoxShift, who: str) -> np.ndarray:
+        sent = attack.start("scene", frozenset("ab"), np.random.default_rng(0)).send(air)
+        (mine,) = [m for m in sent if m.sender == who]
+        apart = in_ego_frame(air, mine)[:, :2] - in_ego_frame(air, air.honest[who])[:, :2]
+        return np.asarray(apart)
+
+    for way, off in (("along", 0.0), ("across", np.pi / 2)):
+        heading = in_ego_frame(air, air.honest["a"])[:, 6] + off
+        step = moved(BoxShift(metres=1.5, way=way), "a")
+        side = np.stack([np.cos(heading), np.sin(heading)], axis=1)
+        np.testing.assert_allclose(np.abs((step * side).sum(axis=1)), 1.5, atol=1e-3)
+    together = [moved(BoxShift(metres=1.5, way="together"), who) for who in "ab"]
+    np.testing.assert_allclose(
+        np.concatenate(together), np.ones((sum(map(len, together)), 1)) * together[0][:1], atol=1e-3
+    )
+    assert np.hypot(*together[0][0]) == pytest.approx(1.5, abs=1e-3)
+
+
 def test_what_another_lie_does_no_budget_of_this_one_pays() -> None:
     air = late_air(["a"])
     honest = air.honest["a"]

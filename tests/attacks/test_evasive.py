@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ from robosac.attacks import (
     HonestSingles,
     LargestSubsets,
     Shifted,
+    SteadySolos,
 )
 from robosac.attacks.adaptive.evidence import Evidence, Look, Objects, overlap
 from robosac.boxes import iou_bev
@@ -133,6 +135,27 @@ def test_singles_that_stay_as_they_are_have_not_changed() -> None:
     _, other = seen(cars(1), cars(1), cars(1), cars(1))
     assert HonestSingles().figures(evidence, look, 0.25)[1].item() == 0
     assert HonestSingles().figures(evidence, other, 0.25)[1].item() == pytest.approx(0.95 / 1.97, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("now", "off"),
+    [
+        (cars(1, 4), 0.0),
+        (cars(1, 4, moved=0.2), 0.0),
+        (cars(1, 4, moved=1.0), 0.8),
+        (cars(1, 4, score=0.55), 0.1),  # of 0.95, 0.3 forgiven
+        ({**cars(1, moved=1.0), **cars(4, moved=-1.0)}, 20.0 / 9 - 0.2),  # 1 m at 9 m on either side
+        ({**cars(1, 4), **cars(9)}, 0.0),  # one more car is no other place
+    ],
+)
+def test_solo_results_keep_their_objects_and_places(now: Cars, off: float) -> None:
+    evidence, look = seen(cars(1), cars(1), cars(1), cars(1))
+    before, after = (dataclasses.replace(look, solo=partial(maps, c)) for c in (cars(1, 4), now))
+    told = cast(Evidence, SimpleNamespace(clean=before, limits=None, members=evidence.members))
+    excess = SteadySolos().make_excess(told)(after)
+    assert excess[1].item() == pytest.approx(off, abs=1e-3) and excess[0] == -torch.inf
+    for mute in (SimpleNamespace(clean=look, limits=None), SimpleNamespace(clean=before, limits={})):
+        assert (SteadySolos().make_excess(cast(Evidence, mute))(after) < 0).all()  # not told, not tested
 
 
 # ------------------------------------------------------------------------------------------------------- limits

@@ -8,13 +8,13 @@ import torch
 
 from robosac import detectors
 from robosac.boxes import wrap_angle
-from robosac.capabilities import BoxDifferentiable
+from robosac.capabilities import BoxDifferentiable, Solo, SoloDifferentiable
 from robosac.detectors.bev.config import ModelConfig
 from robosac.detectors.bev.decode import box_maps, boxes_at
 from robosac.detectors.bev.detector import FEATURES
 from robosac.detectors.bev.network import OUTPUTS
 from robosac.simulation import scenario
-from robosac.types import EGO_ALONE, Request
+from robosac.types import EGO_ALONE, InputError, Request
 
 GROUND = np.array([-1.9, 0.02, -0.01])
 MAP = ModelConfig().map
@@ -51,3 +51,29 @@ def test_a_sessions_boxes_are_those_it_detects_and_move_with_the_messages() -> N
     assert slope.isfinite().all() and slope.abs().max() > 0
     (none,) = torch.autograd.grad(moved[0].sum(), sent)
     assert not none.any()  # the ego alone does not hear it
+
+
+def test_solo_results_can_be_differentiated_and_are_those_that_are_shown() -> None:
+    detector = detectors.load("mean")
+    frame, _ = scenario("val", 0).snapshot(0).frame()
+    to = Request.of(frame.ego)
+    session = detector.open(frame.ego, to, [detector.encode(v, to) for v in frame.others.values()])
+    assert isinstance(session, SoloDifferentiable) and isinstance(session, Solo)
+    one, other = session.ids[:2]
+    with torch.no_grad():
+        logits, boxes = session.solo_logits_and_boxes({}, [one, other])
+    for k, found in enumerate(session.solo([one, other])):
+        scores = logits[k].sigmoid().flatten().numpy()
+        apart = np.abs(scores[None] - found.scores[:, None])
+        assert len(found) > 3 and apart.min(axis=1).max() < 1e-5
+        assert boxes[k].reshape(-1, 7)[apart.argmin(axis=1), 3:5].numpy() == pytest.approx(
+            found.boxes[:, 3:5], abs=1e-3
+        )
+    sent = torch.rand(32, MAP.rows, MAP.cols, requires_grad=True)
+    logits, _ = session.solo_logits_and_boxes({one: {FEATURES: sent}}, [one, other])
+    (slope,) = torch.autograd.grad(logits[0].sum(), sent, retain_graph=True)
+    assert slope.isfinite().all() and slope.abs().max() > 0
+    (none,) = torch.autograd.grad(logits[1].sum(), sent)
+    assert not none.any()
+    with pytest.raises(InputError):
+        session.solo_logits_and_boxes({}, ["nobody"])
