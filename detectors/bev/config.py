@@ -157,9 +157,13 @@ class OptimConfig(_Grown):
         validate_every: steps between validations, whose best weights are kept; 0 validates at the end alone.
         patience: validations without a better one after which training stops; 0 goes on to the end.
         val_frames: of the validation set that a validation on the way looks at, evenly spread.
+        thin: largest share of a scan's occupied bins that is lost; drawn uniformly for half of the scans, the others
+            lose none. Sensors of another density.
     """
 
-    _later = frozenset({"decay_steps", "warmup_steps", "forward_weight", "validate_every", "patience", "val_frames"})
+    _later = frozenset(
+        {"decay_steps", "warmup_steps", "forward_weight", "validate_every", "patience", "val_frames", "thin"}
+    )
 
     steps: int = Field(default=1500, ge=1)
     frames_per_step: int = Field(default=2, ge=1)
@@ -178,6 +182,7 @@ class OptimConfig(_Grown):
     validate_every: int = Field(default=0, ge=0)
     patience: int = Field(default=0, ge=0)
     val_frames: int = Field(default=40, ge=1)
+    thin: float = Field(default=0.0, ge=0.0, lt=1.0)
 
     @model_validator(mode="after")
     def _falls_within(self) -> OptimConfig:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robosac.boxes import pose_xyz_rpy
 from robosac.detectors.bev.config import TrainConfig
-from robosac.detectors.bev.raster import unpack
+from robosac.detectors.bev.raster import BINS, unpack
 from robosac.detectors.bev.training.dataset import CachedFrame
 from robosac.detectors.bev.training.targets import Targets, draw_targets
 from robosac.detectors.bev.warp import planar_batch, relative_planar
@@ -56,6 +57,8 @@ def draw_batch(frames: Sequence[CachedFrame], settings: TrainConfig, rng: np.ran
     targets: list[Targets] = []
     offset = 0
     turned = [_augment(frame, rng) for frame in frames]
+    if optim.thin > 0:
+        turned = [replace(frame, bits=np.stack([thinned(b, optim.thin, rng) for b in frame.bits])) for frame in turned]
     for frame in turned:
         for ego in frame.egos:
             mates = draw_mates(frame.teammates(ego, data.comm_range_m), optim.ego_only, rng)
@@ -79,6 +82,19 @@ def draw_mates(teammates: list[int], ego_only: float, rng: np.random.Generator) 
     size = int(rng.integers(1, len(teammates) + 1)) if teammates else 0
     chosen = [int(k) for k in rng.permutation(teammates)[:size]]
     return [] if alone else chosen
+
+
+def thinned(bits: NDArray[np.uint8], most: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A raster `(R, C)` that lost a share of its occupied bins, uniform in [0, most), or with probability one half
+    none."""
+    if rng.uniform() < 0.5:
+        return bits
+    kept = 1 - rng.uniform(0, most)
+    flat = bits.ravel().copy()
+    occupied = np.flatnonzero(flat)
+    mask = np.packbits(rng.random((len(occupied), BINS), dtype=np.float32) < kept, axis=1, bitorder="little")
+    flat[occupied] &= mask[:, 0]
+    return flat.reshape(bits.shape)
 
 
 _MIRROR = np.diag([1.0, -1.0, 1.0, 1.0])
