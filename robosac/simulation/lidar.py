@@ -124,23 +124,33 @@ def scan(
     measured = distance[kept] + np.float32(sensor.range_sigma_m) * sigma[kept]
     if surfaces.depth_m is not None:
         measured += surfaces.depth_m[triangle[kept]] * rng.standard_exponential(len(measured), dtype=np.float32)
+        measured = np.minimum(measured, np.float32(sensor.max_range_m))  # the sensor gives up there, among leaves too
     points = np.empty((len(measured), 4), np.float32)
     points[:, :3] = local[ray[kept]] * measured[:, None]
     points[:, 3] = np.clip(intensity[kept] * (1 + 0.08 * sparkle[kept]) * np.float32(sensor.gain), 0, 1)
     owner = owner[kept]
     if sensor.drops > 0:
-        points, owner = _in_rain(points, owner, local, ray[kept], measured, sensor, rng)
+        points, owner = _in_rain(points, owner, local, (ray, distance), (ray[kept], measured), sensor, rng)
     points[:, 3] = sensor.in_levels(points[:, 3])
     return points, owner
 
 
 def _in_rain(
-    points: Float32, owner: Int64, local: Float32, ray: Int64, measured: Float32, sensor: Sensor, rng: Any
+    points: Float32,
+    owner: Int64,
+    local: Float32,
+    met_at: tuple[Int64, Float32],
+    shown_at: tuple[Int64, Float32],
+    sensor: Sensor,
+    rng: Any,
 ) -> tuple[Float32, Int64]:
-    """The points of a scan where some rays `(R, 3)` ended in a drop before they met what they met at `measured`."""
+    """The points of a scan where some rays `(R, 3)` ended in a drop before they met a surface. `met_at` are the rays
+    that meet one and how far away, the carrier's own body included; `shown_at` those that the points stand for."""
+    ray, measured = shown_at
     met = np.flatnonzero(rng.random(len(local)) < sensor.drops)
     reach = (1.0 + rng.standard_exponential(len(met), dtype=np.float32) * 8.0).astype(np.float32)
     end = np.full(len(local), np.inf, np.float32)
+    end[met_at[0]] = met_at[1]
     end[ray] = measured
     before = (reach < end[met]) & (reach >= sensor.min_range_m) & (reach <= sensor.max_range_m)
     met, reach = met[before], reach[before]
