@@ -22,6 +22,7 @@ from robosac.calibration import (
 )
 from robosac.conformal import conformal_threshold, frames_needed, refusal_bound
 from robosac.detectors import WEIGHTS
+from robosac.registry.defenses import statistics_of
 from robosac.types import InputError
 from tests.toy import GRID, ToyDetector, ToySession, frame
 
@@ -304,7 +305,7 @@ def test_a_statistic_of_ones_own_stands_beside_the_agreement():
 @pytest.mark.parametrize("path", sorted(WEIGHTS.glob("*.calibration.json")), ids=lambda p: p.name.partition(".")[0])
 def test_the_shipped_thresholds_are_read_off_the_scores_beside_them(path):
     measures = Calibration.load(path).measures
-    assert len(measures) == 3 and path.stat().st_size < 150_000
+    assert set(measures) == {s.name for s in statistics_of()} and path.stat().st_size < 200_000
     for m in measures.values():
         assert {size: len(s) for size, s in m.scores.items()} == m.frames
         assert {size: conformal_threshold(np.array(s), m.alpha) for size, s in m.scores.items()} == m.thresholds
