@@ -305,7 +305,8 @@ def test_a_statistic_of_ones_own_stands_beside_the_agreement():
 @pytest.mark.parametrize("path", sorted(WEIGHTS.glob("*.calibration.json")), ids=lambda p: p.name.partition(".")[0])
 def test_the_shipped_thresholds_are_read_off_the_scores_beside_them(path):
     measures = Calibration.load(path).measures
-    assert set(measures) == {s.name for s in statistics_of()} and path.stat().st_size < 200_000
+    asked = {s.name for s in statistics_of(["robosac-agreement", "paper"] if "unbounded" in path.name else [])}
+    assert asked <= set(measures) and path.stat().st_size < 200_000
     for m in measures.values():
         assert {size: len(s) for size, s in m.scores.items()} == m.frames
         assert {size: conformal_threshold(np.array(s), m.alpha) for size, s in m.scores.items()} == m.thresholds
