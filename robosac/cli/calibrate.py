@@ -274,7 +274,9 @@ def show(settings: Calibrate) -> None:
 
     sizes = sorted({size for m in made.measures.values() for size in m.thresholds})
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("subset size", no_wrap=True)
+    table.add_column(
+        "subset size", overflow="fold", max_width=46
+    )  # names of statistics are long, numbers must stay whole
     for size in sizes:
         table.add_column(str(size), justify="right", no_wrap=True)
 
@@ -283,7 +285,7 @@ def show(settings: Calibrate) -> None:
 
     for name, measure in made.measures.items():
         table.add_row(name, style="bold")
-        row("  agreement asked for", measure.thresholds, 3)
+        row("  asked for", measure.thresholds, 3)
         row(f"  accepted with an attacker ({measure.lie})", measure.lies_accepted, 3)
     console = Console()
     console.print(f"{made.detector}: {made.source['data']}", highlight=False, soft_wrap=True)
