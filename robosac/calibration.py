@@ -274,21 +274,19 @@ def fit(
     attack: str = "",
     confidence: float | None = None,
 ) -> Calibration:
-    """Thresholds from the scores of honest frames; sizes with too few frames are left out.
+    """Thresholds from the scores of honest frames; sizes and statistics with too few frames are left out.
 
     With `attacked`, those of `attacked_scores`, the share of these that the thresholds let pass; `attack` names them.
     """
     needed = frames_needed(alpha, confidence)
+    most = max((len(v) for by_size in scores.values() for v in by_size.values()), default=0)
+    if most < needed:
+        raise InputError(f"expected at least {needed} honest frames for alpha={alpha}, got {most}; add frames")
     fitted: dict[str, Thresholds] = {}
     for name, by_size in scores.items():
-        if not by_size and any(scores.values()):  # it says nothing of this detector, and others do
-            continue
         enough = {size: values for size, values in sorted(by_size.items()) if len(values) >= needed}
-        if not enough and fitted:  # it tells nothing of most frames; who asks it has limits of its own
+        if not enough:  # it tells nothing of most frames, or of this detector; who asks it has limits of its own
             continue
-        if not enough:
-            most = max((len(v) for v in by_size.values()), default=0)
-            raise InputError(f"expected at least {needed} honest frames for alpha={alpha}, got {most}; add frames")
         thresholds = {
             size: conformal_threshold(np.array(v), alpha, confidence=confidence) for size, v in enough.items()
         }

@@ -101,10 +101,11 @@ def test_a_fit_to_too_few_frames_says_how_many_there_are(by_size, most):
 
 
 def test_what_no_statistic_speaks_of_is_no_calibration():
-    assert list(fit("toy", {"m": {}, "n": {1: [0.5] * 9}}, alpha=0.1).measures) == ["n"]
-    for scores in ({"m": {}}, {"m": {}, "n": {}}):
-        with pytest.raises(InputError, match="at least 9 honest frames"):
-            fit("toy", scores, alpha=0.1)
+    for few in ({}, {1: [0.5] * 8}):
+        for scores in ({"m": few, "n": {1: [0.5] * 9}}, {"n": {1: [0.5] * 9}, "m": few}):
+            assert list(fit("toy", scores, alpha=0.1).measures) == ["n"]
+    with pytest.raises(InputError, match="at least 9 honest frames"):
+        fit("toy", {"m": {}, "n": {}}, alpha=0.1)
 
 
 def test_the_default_confidence_about_refusals():

@@ -54,7 +54,10 @@ class Limits:
             with_members.name: -STRAIN_LIMIT,
         }
         other = calibration is not None and calibration.detector != detector
-        measures = {} if calibration is None or other else calibration.measures
+        measures = {} if calibration is None or other else dict(calibration.measures)
+        kept = measures.get(with_members.name)
+        if kept is not None and strain_alpha > kept.alpha and not kept.scores:  # nothing to read that level from
+            del measures[with_members.name]
         if not all(name in measures for name in usual):
             why = "it is not calibrated"
             if calibration is not None:

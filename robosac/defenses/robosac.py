@@ -183,7 +183,7 @@ class RobosacDefender:
         self, session: Solo, detector: Detector, ego: View, rng: np.random.Generator
     ) -> dict[Id, PoseVerdict]:
         """Verdicts on the poses of who was not fine when last asked, and of one more, drawn at random; of everybody
-        where that one is not fine any more. Whose pose was off is not trusted again before it is seen to be fine."""
+        where that one is not fine any more. Whose pose the ego saw to be off is not trusted again before it is fine."""
         assert self._defense.poses is not None
         asked = [i for i in session.ids if i not in self._fine]
         if fine := [i for i in session.ids if i in self._fine]:
@@ -197,7 +197,7 @@ class RobosacDefender:
         self._fine |= {i for i, v in found.items() if v.kind == "fine"}
         doubted = {i: v for i, v in found.items() if v.kind == "unknown" and i in self._off}
         self._off -= self._fine
-        self._off |= {i for i, v in found.items() if v.kind in ("corrected", "refused")}
+        self._off |= {i for i, v in found.items() if v.kind in ("corrected", "refused") and not v.hearsay}
         return {**found, **{i: replace(v, kind="refused", why=f"{v.why}, and off before") for i, v in doubted.items()}}
 
     def _verified(
@@ -216,7 +216,13 @@ class RobosacDefender:
         """What is made of the messages of a session."""
         defense, ids = self._defense, tuple(session.ids)
         limits = defense.limits(self._calibration, detector.name)
-        detect = stages.timed("decode", session.detect)
+        decoded_once: set[Subset] = set()
+
+        def detect(subsets: Sequence[Subset]) -> list[Detections]:
+            decoded_once.update(subsets)  # a batch may hold some that are never judged
+            with stages.measure("decode"):
+                return session.detect(subsets)
+
         own, *alone = detect([EGO_ALONE, *(frozenset({i}) for i in ids)])
         with stages.measure("agree"):
             compare = defense.agreement.against(own, ego, detector.grid)
@@ -241,7 +247,7 @@ class RobosacDefender:
             accused=seen.accused,
             suspicion={i: max(suspicion[i], float(i in seen.accused)) for i in ids},
             trials=(*seen.trials, *(t for t in found.trials if len(t.subset) > 1)),
-            decodes=decodes + len(decoded),
+            decodes=decodes + len(decoded_once),
             ms=stages.done(),
             reason="; ".join([*told, admitted.nobody or _reason(own, found, seen, len(ids))]),
             rejected=rejected,

@@ -51,6 +51,7 @@ class Singles:
         claims = shown.sole(plausible)
         beyond_ego = {i: shown.sole([i])[i] for i in singles}
         allowed, allowed_of_one = limits.claims(len(plausible)), limits.claims(1)
+        sees = own.finite and compare(own) > 0  # an ego without eyes, or broken, agrees with nobody, itself neither
         trials, accused = [], []
         for i, value in agrees.items():
             claimed = claims.get(i, beyond_ego[i]) / max(allowed, 1.0)
@@ -59,7 +60,7 @@ class Singles:
             trials.append(Trial(frozenset({i}), value, fits, asked, scores))
             # what others show cannot make anybody's own single disagree with the ego or show more than the ego does
             far = 1 - value > beyond * (1 - asked) or beyond_ego[i] > beyond * max(allowed_of_one, 1.0)
-            if not fits and far:
+            if sees and not fits and far:
                 accused.append(i)
         trusted = tuple(i for i, t in zip(singles, trials, strict=True) if t.accepted)
         most = limits.together(len(trusted)) if trusted else 0.0

@@ -40,6 +40,7 @@ class PoseVerdict:
         estimate: what the objects say, where they say anything.
         near: where a refused pose would be mended to, were that known well enough; None where it may not be mended.
         witnesses: teammates that the verdict rests on besides the ego; none where the ego saw enough itself.
+        hearsay: whether the ego saw too little for any verdict, so that all of it is the word of `witnesses`.
     """
 
     kind: Kind
@@ -50,6 +51,7 @@ class PoseVerdict:
     estimate: PoseEstimate | None = None
     near: Offset | None = None
     witnesses: Subset = EGO_ALONE
+    hearsay: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

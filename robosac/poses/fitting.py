@@ -25,6 +25,7 @@ from robosac.types import Float64
 
 _APART_M: Final = 0.8  # two motions are different where they move what is seen by more than this
 _NEAR_M: Final = 3.0  # a free motion so small is told apart by less, since less is tried
+_AT_ONCE: Final = 64  # problems that are refined together: of 64 teammates a thousand pairs may be asked
 _PER_NUMBER: Final = 5.0  # by how much a free number must better the fit: a range of metres in place of decimetres
 
 _Asked = tuple[int, Float64, tuple[bool, bool]]  # a problem, a start, and whether place and heading are free
@@ -85,10 +86,14 @@ def estimate(
 
 
 def estimates(problems: Sequence[Problem], limits: Limits | None = None) -> list[PoseEstimate | None]:
-    """What `estimate` says of each of several problems, which are refined together."""
-    if not problems:
-        return []
-    within, refiner = limits or Limits(), Refiner(problems)
+    """What `estimate` says of each of several problems, many of which are refined together."""
+    within = limits or Limits()
+    some = [problems[k : k + _AT_ONCE] for k in range(0, len(problems), _AT_ONCE)]
+    return [found for part in some for found in _estimates(part, within)]
+
+
+def _estimates(problems: Sequence[Problem], within: Limits) -> list[PoseEstimate | None]:
+    refiner = Refiner(problems)
     first = [
         [(k, h, (True, True)) for h in (np.zeros(3), *hypotheses(p.own, p.theirs, p.pivot, within))]
         + [(k, np.zeros(3), (False, False))]

@@ -62,9 +62,8 @@ def solve(own: Objects, agents: Mapping[Id, Agent]) -> dict[Id, Placed]:
     if not graph.objects:
         return {}
     x = _settled(graph)
-    covariance = np.asarray(
-        np.linalg.inv(_reduced(graph, x, _pull)[0]), np.float64
-    )  # at the optimum a robust loss is these weights
+    # at the optimum a robust loss is these weights
+    covariance = np.asarray(np.linalg.inv(_reduced(graph, x, _pull)[0]), np.float64)
     placed = {}
     for k, name in enumerate(names):
         shares = graph.shares(k, ["", *names])

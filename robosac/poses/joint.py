@@ -100,7 +100,7 @@ class JointCheck:
         best = min((told[j] for j in group), key=lambda v: v.sigma_m)
         kind: Kind = "corrected" if any(told[j].kind == "corrected" for j in group) else "fine"
         why = f"{', '.join(sorted(group))} agree: {best.why}"
-        return replace(best, kind=kind, why=why, witnesses=frozenset(group))
+        return replace(best, kind=kind, why=why, witnesses=frozenset(group), hearsay=True)
 
     def _together(
         self,

@@ -248,3 +248,11 @@ def test_wrong_settings(setting: str, value: float, said: str) -> None:
 
 def test_values_compare() -> None:
     assert Robosac() == Robosac() != Robosac(attackers=1) and Robosac().poses == ClaimedPoses()
+
+
+def test_a_calibration_without_scores_has_no_limit_at_another_level() -> None:
+    allowed = allowing(DEFAULT, strain=2.0)
+    old = replace(allowed, measures={name: replace(m, scores={}) for name, m in allowed.measures.items()})
+    assert DEFAULT.limits(allowed, "toy").strain(3) == 2.0
+    with pytest.warns(RobosacWarning, match="the calibration does not hold them"):
+        assert DEFAULT.limits(old, "toy").strain(3) == 0.9

@@ -204,6 +204,13 @@ def test_who_is_fine_again_is_believed_again() -> None:
     assert [len(a[0]) for a in judge.asked[2:]] == [1, 1]
 
 
+def test_who_was_off_by_hearsay_alone_is_not_refused_for_it_later() -> None:
+    for hearsay, rejected in ((False, {"b"}), (True, set())):
+        first = replace(said("corrected", witnesses=frozenset("ac")), hearsay=hearsay)
+        verdicts, _, _ = play({"b": first}, {"b": said("unknown")}, n=2)
+        assert set(verdicts[1].rejected) == rejected
+
+
 # ------------------------------------------------------------------------------------------------- on real poses
 def heard(messages: list[Received], **settings: Any) -> Verdict:
     defense = Robosac(poses=ClaimedPoses(shift_limit=12.0, elsewhere_limit=20.0), **settings)

@@ -135,4 +135,11 @@ def test_whatever_all_show(singles: Mapping[str, Detections], asked: float, one:
 def test_a_broken_ego_trusts_nobody(singles: Mapping[str, Detections], asked: float) -> None:
     own = Detections(np.full_like(OWN.boxes, np.nan), OWN.scores)
     found = judged(own, allow(asked), **singles)
-    assert found.trusted == ()
+    assert found.trusted == () and not found.accused
+
+
+def test_an_ego_that_sees_nothing_accuses_nobody() -> None:
+    """It agrees with nobody, which is nobody's fault."""
+    limits = allow(agreement=0.8)
+    assert Singles.of(OWN, {"a": also(*FAR)}, lambda _: 0.0, limits, Showing(), 1.5).accused == frozenset()
+    assert judged(OWN, limits, a=result(*FAR)).accused == frozenset("a")

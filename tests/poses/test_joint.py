@@ -118,6 +118,7 @@ def test_a_teammate_that_shares_nothing_with_the_ego_is_mended_by_two_that_do() 
     verdicts, true = hidden({"a": (0.0, 0.0), "b": (2.0, 1.0), "c": (0.0, 0.0), "d": (2.0, -2.0)})
     assert verdicts["d"].kind == "corrected" and verdicts["d"].witnesses <= set("abc")  # type: ignore[attr-defined]
     assert len(verdicts["d"].witnesses) >= 2  # type: ignore[attr-defined]
+    assert [i for i, v in verdicts.items() if v.hearsay] == ["d"]  # type: ignore[attr-defined]
     assert left(verdicts["d"].offset, true["d"]) < 0.25  # type: ignore[attr-defined]
 
 
