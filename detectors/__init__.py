@@ -23,6 +23,8 @@ SHIPPED: Final = {
     "max-unbounded": "max fusion, features in [0, inf)",
     "attention-unbounded": "attention fusion, features in [0, inf)",
     "road-mean": "mean fusion, features in [0, 1), +-76.8 x +-38.4 m: for recordings",
+    "road-max": "max fusion, as road-mean",
+    "road-attention": "attention fusion, as road-mean",
 }
 
 
