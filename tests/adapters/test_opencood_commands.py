@@ -94,7 +94,7 @@ def test_from_calibration_to_the_inference_loop() -> None:
     load_yaml = bridges.import_module("opencood.hypes_yaml.yaml_utils", ROOT).load_yaml
     unnamed = OpenCOODDetector(model, load_yaml("MODEL_DIR/config.yaml"), dataset=dataset)
     assert unnamed.name == detector.name == made.detector
-    with pytest.warns(UserWarning, match=r"default threshold .* wrap\(detector, calibration=FILE\)"):
+    with pytest.warns(UserWarning, match=r"default limits: .* wrap\(detector, calibration=FILE\)"):
         robosac.wrap(unnamed).own(batch)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*calibrat.*")
