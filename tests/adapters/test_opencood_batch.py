@@ -282,7 +282,8 @@ def test_a_folder_is_three_lines(tmp_path: Path, data: Path) -> None:
     dataset = build_dataset(detector.hypes, data, root=ROOT)
     batch = dataset.collate_batch_test([dataset[0]])
     verdict = robosac.wrap(detector)(detector.frame(batch))
-    assert set(verdict.suspicion) == set(detector.frame(batch).others)
+    # a model of random weights shows anything: a pose may be refused by it
+    assert set(verdict.suspicion) | set(verdict.rejected) == set(detector.frame(batch).others)
 
 
 def test_a_class_of_ones_own_needs_a_spec() -> None:
