@@ -109,4 +109,4 @@ def test_view_writes_a_picture(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["view", "--detector", "mean", "--out", str(tmp_path / "v.png")])
     assert stop.value.code == 0 and (tmp_path / "v.png").stat().st_size > 10_000
-    assert "teammates agree" in capsys.readouterr().out
+    assert "teammates, in" in capsys.readouterr().out
