@@ -17,6 +17,7 @@ from robosac.agreement import Agreement, BoxJaccard, Compare, SeenScoreMap
 from robosac.boxes import iou_bev, reaches
 from robosac.calibration import Calibration, WithEgo
 from robosac.consensus import Consensus, search
+from robosac.defenses.opening import opened
 from robosac.defenses.plans import PaperKnown, PaperUnknown, Plan, Unknown
 from robosac.defenses.protocol import FINITE
 from robosac.defenses.stages import Stages
@@ -110,10 +111,7 @@ class AgreementDefender:
     def step(self, detector: Detector, ego: View, to: Request, inbox: Sequence[Received]) -> Verdict:
         """Decide about one frame. Bad messages are left out and reported; nothing a teammate sends raises."""
         defense, stages = self._defense, Stages()
-        with stages.measure("gate"):
-            admitted = defense.gate.admit(to, detector.codec, inbox)
-        with stages.measure("encode"):
-            session = detector.open(ego, to, admitted.messages)
+        admitted, session = opened(defense.gate, stages, detector, ego, to, inbox)
         ids = session.ids
         orders = self._memory.frame(ids)
 

@@ -17,6 +17,7 @@ import numpy as np
 from robosac.boxes import iou_bev, nms_bev, pairs_reaching, reaches
 from robosac.calibration import Calibration
 from robosac.certificates import Overlap, Tolerance, Witnesses, withstands
+from robosac.defenses.opening import opened
 from robosac.defenses.stages import Stages
 from robosac.gate import Gate
 from robosac.types import (
@@ -104,10 +105,7 @@ class CertifiedDefender:
     def step(self, detector: Detector, ego: View, to: Request, inbox: Sequence[Received]) -> Verdict:
         """Decide about one frame. Bad messages are left out and reported; nothing a teammate sends raises."""
         defense, stages = self._defense, Stages()
-        with stages.measure("gate"):
-            admitted = defense.gate.admit(to, detector.codec, inbox)
-        with stages.measure("encode"):
-            session = detector.open(ego, to, admitted.messages)
+        admitted, session = opened(defense.gate, stages, detector, ego, to, inbox)
         ids = tuple(session.ids)
         subsets = subsets_of(ids, defense.decodes, defense.attackers, self._rng.spawn(1)[0])
         with stages.measure("decode"):

@@ -11,7 +11,7 @@ from robosac.capabilities import Solo
 from robosac.errors import warn
 from robosac.poses import FreeGround, JointCheck, PoseGain, PoseVerdict, mended
 from robosac.poses.check import ELSEWHERE_LIMIT, SHIFT_LIMIT
-from robosac.types import EGO_ALONE, Id, InputError, Message, Request, View
+from robosac.types import EGO_ALONE, Id, InputError, Message, Request
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,17 +90,20 @@ class ClaimedPoses:
         self,
         session: Solo,
         detector: str,
-        ego: View,
+        ground: FreeGround,
         calibration: Calibration | None,
         asked: Sequence[Id],
         *,
         quiet: bool = False,
     ) -> dict[Id, PoseVerdict]:
-        """A verdict on the pose of each of the teammates `asked`, by what the ego and they show."""
+        """A verdict on the pose of each of the teammates `asked`, by what the ego and they show.
+
+        `ground` is what the ego's rays prove to be free.
+        """
         if not asked:
             return {}
         limits = self.allowed(calibration, detector, quiet=quiet)
-        own, ground = session.detect([EGO_ALONE])[0], FreeGround.of(ego.points)
+        own = session.detect([EGO_ALONE])[0]
         shown = dict(zip(asked, session.solo(asked), strict=True))
         return self.check.judge(own, shown, {i: session.claim(i) for i in asked}, ground, *limits)
 

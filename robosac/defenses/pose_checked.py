@@ -12,10 +12,11 @@ from robosac.calibration import Calibration, Statistic
 from robosac.capabilities import Solo
 from robosac.defenses.by_agreement import RobosacAgreement
 from robosac.defenses.claimed_poses import ClaimedPoses
+from robosac.defenses.opening import opened
 from robosac.defenses.protocol import Adaptable, Calibrated, Defender, Defense, Surrogate
 from robosac.defenses.stages import Stages
 from robosac.gate import Gate
-from robosac.poses import JointCheck
+from robosac.poses import FreeGround, JointCheck
 from robosac.types import Detector, InputError, Message, Received, Request, Session, Verdict, View
 
 
@@ -84,10 +85,7 @@ class PoseCheckedDefender:
     def step(self, detector: Detector, ego: View, to: Request, inbox: Sequence[Received]) -> Verdict:
         """Judge the poses, then let `inner` decide. Nothing a teammate sends raises."""
         defense, stages = self._defense, Stages()
-        with stages.measure("gate"):
-            admitted = defense.gate.admit(to, detector.codec, inbox)
-        with stages.measure("encode"):
-            session = detector.open(ego, to, admitted.messages)
+        admitted, session = opened(defense.gate, stages, detector, ego, to, inbox)
         if not isinstance(session, Solo):
             raise InputError(
                 f"expected {detector.name!r} to tell what a message shows by itself (robosac.capabilities.Solo), it "
@@ -95,7 +93,8 @@ class PoseCheckedDefender:
             )
         with stages.measure("poses"):
             poses = defense.poses
-            verdicts = poses.judged(session, detector.name, ego, self._calibration, session.ids)
+            ground = FreeGround.of(ego.points)
+            verdicts = poses.judged(session, detector.name, ground, self._calibration, session.ids)
             checked = poses.sort(admitted.messages, verdicts, to)
         # by link: a message that passed the gate came alone on its sender's, and what others brought is not looked at
         came = {r.link: r for r in inbox if isinstance(r, Received) and isinstance(r.link, str)}

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -32,6 +32,7 @@ from robosac.consensus import Consensus, search
 from robosac.defenses.by_agreement import RobosacAgreement
 from robosac.defenses.claimed_poses import ClaimedPoses
 from robosac.defenses.limits import Limits
+from robosac.defenses.opening import opened
 from robosac.defenses.protocol import FINITE
 from robosac.defenses.ranking import Ranking
 from robosac.defenses.singles import Singles
@@ -39,7 +40,7 @@ from robosac.defenses.stages import Stages
 from robosac.defenses.surrogate import EvidenceSurrogate
 from robosac.evidence import Consistency, Showing, SoleClaims, WithMembers, pooled
 from robosac.evidence.consistency import strain
-from robosac.gate import Gate, Inbox
+from robosac.gate import Gate
 from robosac.poses import FreeGround, PoseVerdict
 from robosac.probing import Downwards, tries_per_size
 from robosac.trust import Belief
@@ -148,6 +149,29 @@ class Robosac:
         return WithMembers(consistency=self.consistency, showing=self.showing)
 
 
+@dataclass(frozen=True, eq=False)
+class _Heard:
+    """What is left of an inbox after the gate and the check of poses.
+
+    Attributes:
+        session: of the messages that go on.
+        admitted: how many the gate let in.
+        rejected: link -> why its message was left out.
+        nobody: why nobody passed the gate; None where somebody did.
+        told: what was mended and refused, in words.
+        decodes: that the check of poses took.
+        excused: whose pose was mended on the word of others, who may be wrong: what such a one shows is not its own.
+    """
+
+    session: Session
+    admitted: int
+    rejected: Mapping[Id, str]
+    nobody: str | None
+    told: str = ""
+    decodes: int = 0
+    excused: Subset = EGO_ALONE
+
+
 class RobosacDefender:
     """Defends the frames of one scenario, in order."""
 
@@ -159,28 +183,28 @@ class RobosacDefender:
     def step(self, detector: Detector, ego: View, to: Request, inbox: Sequence[Received]) -> Verdict:
         """Decide about one frame. Bad messages are left out and reported; nothing a teammate sends raises."""
         defense, stages = self._defense, Stages()
-        with stages.measure("gate"):
-            admitted = defense.gate.admit(to, detector.codec, inbox)
-        with stages.measure("encode"):
-            session = detector.open(ego, to, admitted.messages)
-        rejected, told, decodes, excused = dict(admitted.rejected), [], 0, EGO_ALONE
+        admitted, session = opened(defense.gate, stages, detector, ego, to, inbox)
         rng = self._rng.spawn(1)[0]  # a generator a frame: what one frame draws moves no other frame's draws
+        ground = cache(partial(FreeGround.of, ego.points))
+        heard = _Heard(session, len(admitted.messages), admitted.rejected, admitted.nobody)
         if defense.poses is not None and isinstance(session, Solo) and session.ids:
             with stages.measure("poses"):
-                verdicts = self._poses_judged(session, detector, ego, rng)
+                verdicts = self._poses_judged(session, detector, ground(), rng)
                 checked = defense.poses.sort(admitted.messages, verdicts, to)
-                decodes += len(verdicts)
                 if checked.changed:
                     session = detector.open(ego, to, checked.messages)
-                    decodes += 1  # the ego's own, again
-            rejected |= checked.refused
-            told += [checked.reason] if checked.reason else []
-            # mended on the word of others, who may be wrong: then what it shows is not its own
-            excused = frozenset(i for i, v in verdicts.items() if v.kind == "corrected" and v.witnesses)
-        return self._verified(detector, ego, session, stages, admitted, rejected, told, decodes, excused, rng)
+            heard = replace(
+                heard,
+                session=session,
+                rejected={**admitted.rejected, **checked.refused},
+                told=checked.reason,
+                decodes=len(verdicts) + checked.changed,  # opened again, the ego's own is decoded again
+                excused=frozenset(i for i, v in verdicts.items() if v.kind == "corrected" and v.witnesses),
+            )
+        return self._verified(detector, ego, heard, ground, stages, rng)
 
     def _poses_judged(
-        self, session: Solo, detector: Detector, ego: View, rng: np.random.Generator
+        self, session: Solo, detector: Detector, ground: FreeGround, rng: np.random.Generator
     ) -> dict[Id, PoseVerdict]:
         """Verdicts on the poses of who was not fine when last asked, and of one more, drawn at random; of everybody
         where that one is not fine any more. Whose pose the ego saw to be off is not trusted again before it is fine."""
@@ -189,7 +213,7 @@ class RobosacDefender:
         if fine := [i for i in session.ids if i in self._fine]:
             asked.append(fine[int(rng.integers(len(fine)))])
         # what is not calibrated is said once, of all limits together
-        judge = partial(self._defense.poses.judged, session, detector.name, ego, self._calibration, quiet=True)
+        judge = partial(self._defense.poses.judged, session, detector.name, ground, self._calibration, quiet=True)
         found = judge(asked)
         if any(i in self._fine and v.kind != "fine" for i, v in found.items()):
             found = judge(session.ids)
@@ -198,23 +222,20 @@ class RobosacDefender:
         doubted = {i: v for i, v in found.items() if v.kind == "unknown" and i in self._off}
         self._off -= self._fine
         self._off |= {i for i, v in found.items() if v.kind in ("corrected", "refused") and not v.hearsay}
-        return {**found, **{i: replace(v, kind="refused", why=f"{v.why}, and off before") for i, v in doubted.items()}}
+        refused = {i: replace(v, kind="refused", why=f"{v.why}, and off before") for i, v in doubted.items()}
+        return {**found, **refused}
 
     def _verified(
         self,
         detector: Detector,
         ego: View,
-        session: Session,
+        heard: _Heard,
+        ground: Callable[[], FreeGround],
         stages: Stages,
-        admitted: Inbox,
-        rejected: Mapping[Id, str],
-        told: Sequence[str],
-        decodes: int,
-        excused: Subset,
         rng: np.random.Generator,
     ) -> Verdict:
-        """What is made of the messages of a session."""
-        defense, ids = self._defense, tuple(session.ids)
+        """What is made of what was heard."""
+        defense, session, ids = self._defense, heard.session, tuple(heard.session.ids)
         limits = defense.limits(self._calibration, detector.name)
         decoded_once: set[Subset] = set()
 
@@ -229,28 +250,27 @@ class RobosacDefender:
             seen = Singles.of(
                 own, dict(zip(ids, alone, strict=True)), compare, limits, defense.showing, defense.accuse_beyond
             )
-        seen = replace(seen, accused=seen.accused - excused)
-        found = self._search(seen, len(ids), compare, limits, detect, stages, rng)
+        seen = replace(seen, accused=seen.accused - heard.excused)
+        found = self._search(seen, heard, compare, limits, detect, stages, rng)
         with stages.measure("report"):
             kept = {t.subset: r for t, r in zip(found.trials, found.results, strict=True) if t.accepted}
             used = EGO_ALONE.union(*kept)
             pool = pooled(kept or {EGO_ALONE: own})
-            free = FreeGround.of(ego.points) if kept else None
-            ranked = defense.ranking.of(pool, seen.shown, used, seen.apart, own, free)
+            ranked = defense.ranking.of(pool, seen.shown, used, seen.apart, own, ground() if kept else None)
             decoded = {EGO_ALONE: own, **dict(zip((t.subset for t in seen.trials), alone, strict=True))}
             decoded |= {t.subset: r for t, r in zip(found.trials, found.results, strict=True)}
             witnesses = Witnesses.of(ranked.result.boxes, decoded, ids, Overlap(iou=defense.showing.same))
-            suspicion = defense.belief.suspicion(ids, [*seen.trials, *found.trials])
+            suspicion = defense.belief.suspicion(ids, [*seen.trials, *found.trials], at_most=defense.attackers)
         return Verdict(
             result=ranked.result,
             used=used,
             accused=seen.accused,
             suspicion={i: max(suspicion[i], float(i in seen.accused)) for i in ids},
             trials=(*seen.trials, *(t for t in found.trials if len(t.subset) > 1)),
-            decodes=decodes + len(decoded_once),
+            decodes=heard.decodes + len(decoded_once),
             ms=stages.done(),
-            reason="; ".join([*told, admitted.nobody or _reason(own, found, seen, len(ids))]),
-            rejected=rejected,
+            reason="; ".join(filter(None, (heard.told, heard.nobody or _reason(own, found, seen, len(ids))))),
+            rejected=heard.rejected,
             sources=ranked.sources,
             support=ranked.support,
             certificates=witnesses.inventors(defense.showing.score),
@@ -259,7 +279,7 @@ class RobosacDefender:
     def _search(
         self,
         seen: Singles,
-        n_ids: int,
+        heard: _Heard,
         compare: Compare,
         limits: Limits,
         detect: Detect,
@@ -281,13 +301,17 @@ class RobosacDefender:
             fits = trial.accepted and scores[STRAIN] <= 1 and not scores[TOGETHER]
             return replace(trial, accepted=fits, scores=scores)
 
-        most = len(trusted) if defense.attackers is None else min(len(trusted), max(n_ids - defense.attackers, 0))
+        # of all who were let in, so that who was refused for its pose counts among the attackers that there may be
+        honest = heard.admitted if defense.attackers is None else max(heard.admitted - defense.attackers, 0)
+        most = min(len(trusted), honest)
         tries = tries_per_size(len(trusted), defense.budget, largest=most)
         return search(
             trusted,
             detect,
             stages.timed("agree", judge),
-            Downwards(tries=tries, pool=defense.pool, everybody=n_ids, seed=int(rng.integers(1 << 62))),
+            Downwards(
+                tries=tries, pool=defense.pool, everybody=len(heard.session.ids), seed=int(rng.integers(1 << 62))
+            ),
             sum(tries.values()),
             rng,
             batch=defense.batch,
