@@ -1,13 +1,13 @@
 """How far attacks get that know the defence, or guess how they will be judged: `python -m benchmarks.adaptive`
 
-One frame of each of the first validation scenes, 1 and 2 of the teammates attacking, the default defence with the
-shipped calibration (nothing here is read off the test scenes). The same messages, adapted to that defence, are judged
-by it and fused undefended:
+One frame of each of the first validation scenes, 1 and 2 of the teammates attacking, a defence (the default, or another
+by `--defense`) with the shipped calibration (nothing here is read off the test scenes). The same messages, adapted to
+that defence, are judged by it and fused undefended:
 
 - `jaccard`, `map`, `seen`: share of subsets with an attacker that each calibrated measure accepts, over random ones;
-- `took in`: frames in which the subset that ROBOSAC fused holds an attacker;
-- AP at IoU 0.5 and 0.7 under ROBOSAC and with everybody fused, mean boxes a frame with everybody fused;
-- `blamed`: frames in which ROBOSAC accuses an honest teammate.
+- `took in`: frames in which what the defence fused holds an attacker;
+- AP at IoU 0.5 and 0.7 under the defence and with everybody fused, mean boxes a frame with everybody fused;
+- `blamed`: frames in which it accuses an honest teammate.
 
 `--shift` prints how far `pose_pert` really moves an object, by budget. Stopped, it goes on where it was.
 """
@@ -58,12 +58,12 @@ EPSILONS: Final = (0.1, 0.25, 0.5)
 Item = tuple[str, int, int]  # attack, attackers, scene
 
 
-def attacked(item: Item, *, ref: DetectorRef, seed: int) -> dict[str, Any]:
+def attacked(item: Item, *, ref: DetectorRef, seed: int, defense: str) -> dict[str, Any]:
     """One frame under one attack, judged and fused by each measure, as plain data."""
     name, m, index = item
     detector, attack = ref.open(), None if name == "none" else open_attack(name)
     (p,) = play(
-        [first_frame("val", index)], detector, attack, (m,), [policy("robosac")], seed=seed, calibration=ref.calibration
+        [first_frame("val", index)], detector, attack, (m,), [policy(defense)], seed=seed, calibration=ref.calibration
     )
     return judged(p, detector, ref, keyed_rng(seed, p.frame.scenario, "subsets", m))
 
@@ -125,6 +125,7 @@ def main() -> None:
         seed=0,
         attacks=Option(NAMES, choices=("none", *attacks.names())),
         attackers=(1, 2),
+        defense=Option("robosac", "a preset of configs/defenses"),
         shift=Option(False, "how far pose_pert gets, too"),
         jobs=1,
         out=Path("runs/adaptive"),
@@ -135,17 +136,18 @@ def main() -> None:
 
     def measure(names: Sequence[str], counts: Sequence[int]) -> dict[tuple[str, int], list[dict[str, Any]]]:
         items = list(product(names, counts, range(args.scenes)))
-        work = partial(attacked, ref=ref, seed=args.seed)
+        work = partial(attacked, ref=ref, seed=args.seed, defense=args.defense)
         found: dict[tuple[str, int], list[dict[str, Any]]] = {}
         for (name, m, _), made in zip(items, study(work, items, args.out, make_executor(args.jobs)), strict=True):
             found.setdefault((name, m), []).append(made)
         return found
 
     print(
-        f"{ref.called}, {args.scenes} validation scenes, seed {args.seed}; share accepted of subsets with an attacker"
+        f"{ref.called}, {args.defense}, {args.scenes} validation scenes, seed {args.seed}; share accepted of subsets "
+        "with an attacker"
     )
     print(
-        f"{'attack':<22}{'m':>2}{'jaccard':>9}{'map':>9}{'seen':>9}{'took in':>9}{'robosac':>8}"
+        f"{'attack':<22}{'m':>2}{'jaccard':>9}{'map':>9}{'seen':>9}{'took in':>9}{'defence':>8}"
         f"{'@.7':>8}{'nobody':>8}{'@.7':>8}{'boxes':>7}{'blamed':>8}"
     )
     found = measure(args.attacks, args.attackers)

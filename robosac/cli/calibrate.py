@@ -285,7 +285,9 @@ def show(settings: Calibrate) -> None:
 
     for name, measure in made.measures.items():
         table.add_row(name, style="bold")
-        row("  asked for", measure.thresholds, 3)
+        most = all(limit <= 0 for limit in measure.thresholds.values())  # of what is to be small, minus it is scored
+        shown = {size: abs(limit) for size, limit in measure.thresholds.items()}
+        row("  at most" if most else "  at least", shown, 3)
         row(f"  accepted with an attacker ({measure.lie})", measure.lies_accepted, 3)
     console = Console()
     console.print(f"{made.detector}: {made.source['data']}", highlight=False, soft_wrap=True)

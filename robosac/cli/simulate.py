@@ -85,7 +85,11 @@ class Simulate:
             raise InputError(f"expected scenes >= 1 and seed >= 0, got {self.scenes} and {self.seed}")
         if not 1 <= self.frame_step <= _LONGEST_STEP:
             raise InputError(f"expected frame_step in 1 to {_LONGEST_STEP}, got {self.frame_step}")
-        SimConfig.preset(self.preset)  # what it needs is asked for before the work
+        preset = SimConfig.preset(self.preset)  # what it needs is asked for before the work
+        if preset.variety is not None and (self.beams, self.columns) != (SimConfig.beams, SimConfig.columns):
+            raise InputError(
+                f"expected no --beams or --columns with {self.preset!r}, which draws its sensors; leave them out"
+            )
         if self.beams * self.columns > POINTS_LIMIT:
             rays = f"{self.beams} x {self.columns}"
             raise InputError(f"expected beams x columns of at most {POINTS_LIMIT:,}, which readers take, got {rays}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from robosac.simulation.sensors import Sensor, evenly
@@ -124,7 +124,13 @@ class SimConfig:
     @property
     def made_with(self) -> dict[str, str]:
         """What else decides scenes, by name: versions of what moves the vehicles."""
-        return {"libsumo": version("libsumo")} if self.traffic == "sumo" else {}
+        if self.traffic != "sumo":
+            return {}
+        try:
+            return {"libsumo": version("libsumo")}
+        except PackageNotFoundError:
+            libsumo()  # says what to install, unless it came with the system
+            return {"libsumo": "of the system"}
 
     @classmethod
     def preset(cls, name: str) -> SimConfig:

@@ -182,6 +182,7 @@ def test_a_killed_process_is_told_in_a_line(tmp_path: Path) -> None:
 
 
 WRONG = [
+    ({"preset": "road", "beams": 64}, "no --beams or --columns with 'road', which draws its sensors"),
     ({"scenes": 0}, "scenes >= 1"),
     ({"seed": -1}, "seed >= 0"),
     ({"split": "tset"}, "a split among train, val, calibration, test, got 'tset'"),

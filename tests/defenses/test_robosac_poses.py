@@ -82,12 +82,18 @@ def same(subset: Subset) -> Detections:
 
 
 def play(
-    *frames: Mapping[Id, PoseVerdict], n: int = 1, ids: str = "abc", script: Any = same, seed: int = 0, **settings: Any
+    *frames: Mapping[Id, PoseVerdict],
+    n: int = 1,
+    ids: str = "abc",
+    script: Any = same,
+    seed: int = 0,
+    attackers: int | None = None,
+    **settings: Any,
 ) -> tuple[list[Verdict], Judge, Posed]:
     """`n` frames of one scenario."""
     judge, detector = Judge(list(frames) or [{}]), Posed(script)
     poses = ClaimedPoses(check=judge, shift_limit=1.0, elsewhere_limit=1.0, **settings)  # type: ignore[arg-type]
-    defense = Robosac(agreement=ScoreMapOverlap(), poses=poses)
+    defense = Robosac(agreement=ScoreMapOverlap(), poses=poses, attackers=attackers)
     allowed = allowing(defense, detector="scripted", agreement=0.5, claims=2, together=2, strain=1)
     defender = defense.start("s", allowed, keyed_rng(seed))
     verdicts = []
@@ -111,6 +117,13 @@ def test_a_refused_pose_is_left_out_and_accuses_nobody() -> None:
     assert not verdict.accused and set(verdict.suspicion) == {"a", "c"}
     assert [sorted(m) for m in detector.opened] == [["a", "b", "c"], ["a", "c"]]
     assert verdict.reason.startswith("poses: b refused (as written); 2 of 2 teammates")
+
+
+@pytest.mark.parametrize(("refused", "largest"), [("", 3), ("b", 3), ("bc", 3), ("bcd", 2)])
+def test_who_is_refused_counts_among_the_attackers_that_are_told(refused: str, largest: int) -> None:
+    """Of five at most two attack: three are tried together, whoever of the five was left out for its pose."""
+    (verdict,), _, _ = play({i: said("refused") for i in refused}, ids="abcde", attackers=2)
+    assert max(len(t.subset) for t in verdict.trials) == largest
 
 
 def test_a_corrected_pose_goes_on_mended() -> None:
