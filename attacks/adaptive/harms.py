@@ -66,10 +66,8 @@ class HideUnseen(Harm):
         n, wide = len(evidence.joints), 2 * self.cells + 1
         alone = evidence.frame.alone
         clean = evidence.clean.logits[:n]
-        seen = (
-            torch.zeros_like(clean[0], dtype=torch.bool) if alone is None else _widened(alone, wide) > logit(self.own)
-        )
-        objects = _widened(clean, wide) > logit(self.score)
+        assert alone is not None  # each frame's problem looks at it
+        seen, objects = _widened(alone, wide) > logit(self.own), _widened(clean, wide) > logit(self.score)
         there = objects & ~seen if bool((objects & ~seen).any()) else objects
         count = there.sum().clamp(min=1)
         return lambda look: (F.softplus(look.logits[:n]) * there).sum() / count
@@ -154,7 +152,9 @@ class Ghosts(Harm):
 
     def places(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
         """Rows and columns of the places. Those that suit come first, and any free cell before a place is left out."""
-        shown = torch.cat([evidence.clean.logits, evidence.frame.without, evidence.frame.alone[None]])  # type: ignore[list-item,index]
+        alone, without = evidence.frame.alone, evidence.frame.without
+        assert alone is not None and without is not None  # each frame's problem looks at both
+        shown = torch.cat([evidence.clean.logits, without, alone[None]])
         free = (_widened(shown, 5) < logit(self.clear)).all(dim=0) & evidence.covered
         around = F.avg_pool2d(evidence.blind[None, None].float(), 7, 1, 3, count_include_pad=False)[0, 0]
         suits = around > 0.95 if self.where == "unseen" else (around > 0.2) & (around < 0.8) & evidence.blind

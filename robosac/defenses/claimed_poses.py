@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from robosac.calibration import Calibration
 from robosac.capabilities import Solo
@@ -68,11 +68,10 @@ class ClaimedPoses:
         """Gains near the claim and anywhere that honest messages may have; unless `quiet`, it warns of default ones."""
         given = (self.shift_limit, self.elsewhere_limit)
         usual = (SHIFT_LIMIT, ELSEWHERE_LIMIT)
+        ours = calibration is not None and calibration.detector == detector
+        measures = calibration.measures if calibration is not None and ours else {}
         found = []
         for limit, default, gain in zip(given, usual, self.gains, strict=True):
-            measures: Mapping[str, Any] = {}
-            if calibration is not None and calibration.detector == detector:
-                measures = calibration.measures
             if limit is not None:
                 found.append(limit)
             elif gain.name in measures:

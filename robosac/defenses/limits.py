@@ -72,9 +72,7 @@ class Limits:
             if name not in measures:
                 return lambda size: sign * usual[name]
             found = measures[name]
-            if alpha is None:
-                return lambda size: sign * found.threshold(size)
-            if alpha <= found.alpha:  # too few frames may be at hand for less than they were calibrated for
+            if alpha is None or alpha <= found.alpha:  # frames may be too few for less than they were calibrated for
                 return lambda size: sign * found.threshold(size)
             return lambda size: sign * (found.threshold_at(size, alpha) if size > 1 else found.threshold(size))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from robosac.boxes import iou_bev, reaches
+from robosac.boxes import reaches
 from robosac.evidence.shown import Shown
 from robosac.types import Detections, Float64, InputError, Subset
 
@@ -75,7 +75,8 @@ class Consistency:
 
 def strain(shown: Shown, members: Subset, joint: Detections) -> Strain:
     """How far the joint result of the ego and `members` is from what each of them shows."""
-    best = _kept(shown, joint)
+    overlaps = shown.overlaps(joint.boxes)
+    best = _kept(shown, joint, overlaps)
     there = np.asarray(reaches(best, shown.showing.place))
     rows = shown.rows(members)
     gone_new, new = 0, 0
@@ -100,7 +101,7 @@ def strain(shown: Shown, members: Subset, joint: Detections) -> Strain:
         gone_of_two=float(np.mean(two)),
         moved=1 - float(np.median(every)) if len(every) else 0.0,
         moved_of_one=max((1 - float(np.median(m)) for m in moved if len(m) >= 3), default=0.0),
-        extra=float(_extra(shown, rows, joint)),
+        extra=float(_extra(shown, rows, joint, overlaps)),
     )
 
 
@@ -109,16 +110,13 @@ def _share(part: int, whole: int) -> float:
     return part / (whole + 3)
 
 
-def _kept(shown: Shown, joint: Detections) -> Float64:
+def _kept(shown: Shown, joint: Detections, overlaps: Float64) -> Float64:
     """The best IoU `(N,)` of each box that is shown with a box of the joint result of at least half its score."""
-    if not len(joint) or not len(shown.boxes):
-        return np.zeros(len(shown.boxes))
     strong = joint.scores[None, :] >= _KEPT_SHARE * shown.scores[:, None]
-    return np.asarray(np.where(strong, shown.overlaps(joint.boxes), 0.0).max(axis=1))
+    return np.asarray(np.where(strong, overlaps, 0.0).max(axis=1, initial=0.0))
 
 
-def _extra(shown: Shown, rows: list[int], joint: Detections) -> int:
+def _extra(shown: Shown, rows: list[int], joint: Detections, overlaps: Float64) -> int:
     """How many boxes of the joint result none of its sources shows."""
-    boxes = joint.boxes[joint.scores >= shown.showing.score]
-    sources = shown.boxes[np.isin(shown.source, [0, *rows])]
-    return int((~reaches(iou_bev(boxes, sources), shown.showing.same).any(axis=1)).sum())
+    explained = reaches(overlaps[np.isin(shown.source, [0, *rows])], shown.showing.same).any(axis=0)
+    return int(((joint.scores >= shown.showing.score) & ~explained).sum())

@@ -74,14 +74,16 @@ def test_attackers_given_bounds_the_subsets() -> None:
         assert not verdict.accused
 
 
-@pytest.mark.parametrize("budget", [0, 1, 3, 8])
-def test_the_budget_holds(budget: int) -> None:
+@pytest.mark.parametrize(
+    ("budget", "joint", "used"), [(0, [], 0), (1, [5], 0), (3, [5, 4, 3], 0), (8, [5, 4, 4, 3, 3, 2, 2], 1)]
+)
+def test_the_budget_holds(budget: int, joint: list[int], used: int) -> None:
     strict = allowing(DEFAULT, **{**LIMITS, "strain": 0.0, "agreement": 0.45})
     sly = ByScript(lambda s: result(*SEEN) if len(s) < 2 else result())  # no joint result holds
     verdict = step(replace(DEFAULT, budget=budget), sly, "abcde", replace(strict, detector="scripted"))
-    assert len([t for t in verdict.trials if len(t.subset) > 1]) <= budget
-    assert verdict.used == EGO_ALONE or budget == 8  # singles are of what is shown, and come last
-    assert budget or "none of 0 joint results" in verdict.reason
+    assert [len(t.subset) for t in verdict.trials[5:]] == joint
+    assert len(verdict.used) == used  # singles are of what is shown, and come last: the eighth
+    assert f"of {budget} joint results" in verdict.reason
 
 
 def scripted(script: Any, ids: str = "abcde", defense: Robosac = DEFAULT, **limits: float) -> Verdict:
