@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -81,8 +81,12 @@ class Ranking:
         sources = [frozenset().union(*pool.subsets[b]) for b in np.flatnonzero(stays)] + [EGO_ALONE] * int(back.sum())
         support = [_names(by[b], shown.ids) for b in np.flatnonzero(stays)] + [(EGO_ALONE,)] * int(back.sum())
         order = np.argsort(-scores, kind="stable")
+        as_it_was = stays.all() and not back.any() and np.array_equal(scores, found.scores)
+        result = found if as_it_was else Detections(boxes[order], scores[order], found.score_map)
+        if as_it_was:
+            order = np.arange(len(found))
         return Ranked(
-            replace(found, boxes=boxes[order], scores=scores[order]),
+            result,
             tuple(sources[k] for k in order),
             tuple(support[k] for k in order),
         )

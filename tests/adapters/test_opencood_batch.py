@@ -30,7 +30,7 @@ from robosac.detectors.adapters.opencood.views import BatchView
 from robosac.detectors.adapters.replay import Tap
 from robosac.gate import Gate
 from robosac.simulation import scenario
-from robosac.types import InputError, Request
+from robosac.types import Detections, InputError, Request
 from tests.adapters.opv2v import write_split
 from tests.toy import received
 
@@ -114,8 +114,28 @@ def test_the_one_line_change_of_an_inference_loop(name: str, data: Path) -> None
     torch.testing.assert_close(truth, theirs[2], rtol=0, atol=0)
     ours = corners_bev(verdict.result.boxes)
     assert_same_corners(ours, boxes.numpy()[:, :4, :2])
-    with pytest.raises(InputError, match="expected detections of this detector"):
+    composed = Detections(verdict.result.boxes, verdict.result.scores)  # as a defence that ranks or pools makes them
+    corners, again, same = detector.own(batch, composed)
+    assert corners is not None and again is not None and len(corners) == len(boxes)
+    nearest = torch.cdist(corners.flatten(1), boxes.flatten(1)).argmin(dim=1)
+    assert nearest.unique().numel() == len(boxes)
+    torch.testing.assert_close(corners, boxes[nearest], rtol=0, atol=1e-3)
+    torch.testing.assert_close(again, scores[nearest], rtol=0, atol=1e-6)
+    torch.testing.assert_close(same, truth, rtol=0, atol=0)
+    assert detector.own(batch, Detections.empty())[:2] == (None, None)
+    with pytest.raises(InputError, match="expected detections, got str"):
         detector.own(batch, "boxes")
+
+
+def test_the_default_answers_in_their_own_form_too(data: Path) -> None:
+    """Ranked, pooled or the ego alone: the boxes of the verdict, whatever it makes of a model of random weights."""
+    detector, batch = prepared("F-Cooper", data)
+    defended = robosac.wrap(detector)
+    boxes, scores, truth = defended.own(batch)
+    assert defended.last is not None and len(truth)
+    found = defended.last.result
+    assert len(found) == (0 if boxes is None else len(boxes)) and (boxes is None) == (scores is None)
+    assert boxes is None or boxes.shape[1:] == (8, 3)
 
 
 def test_the_points_of_a_view_are_those_of_its_voxels(data: Path) -> None:

@@ -135,6 +135,16 @@ def _probabilities(output: Array) -> Float32:
     return np.asarray(torch.sigmoid(torch.from_numpy(np.ascontiguousarray(output[0], np.float32))).numpy())
 
 
+def their_corners(boxes: Array) -> Float32:
+    """Corners `(N, 8, 3)` of boxes `(N, 7)` in OpenCOOD's order: below front right, front left, rear left, rear right,
+    and the same above."""
+    around = corners_bev(boxes)[:, [3, 0, 1, 2]]
+    corners = np.empty((len(boxes), 8, 3), np.float32)
+    corners[:, :4, :2] = corners[:, 4:, :2] = around
+    corners[:, :4, 2], corners[:, 4:, 2] = ((boxes[:, 2] + side * boxes[:, 5] / 2)[:, None] for side in (-1, 1))
+    return corners
+
+
 @dataclass(frozen=True)
 class AnchorDecoder:
     """Boxes relative to anchors, two a cell as a rule (VoxelPostprocessor).

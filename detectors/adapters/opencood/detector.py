@@ -24,7 +24,7 @@ from robosac.detectors.adapters.opencood import bridges
 from robosac.detectors.adapters.opencood.assignment import Assignment, read_assignment
 from robosac.detectors.adapters.opencood.batch import Cells, Geometry, Hypes, cells_of, pairwise_of, without_body
 from robosac.detectors.adapters.opencood.data import DatasetFrames
-from robosac.detectors.adapters.opencood.decode import Decoder, RawDetections, check_classes, decoder_of
+from robosac.detectors.adapters.opencood.decode import Decoder, RawDetections, check_classes, decoder_of, their_corners
 from robosac.detectors.adapters.opencood.engine import Engine
 from robosac.detectors.adapters.opencood.folder import (
     CALIBRATION,
@@ -43,7 +43,20 @@ from robosac.detectors.device import usable_device
 from robosac.detectors.messages import by_sender, checked, claims_of
 from robosac.errors import RobosacWarning
 from robosac.fingerprint import code_files
-from robosac.types import Array, BevGrid, Codec, Float32, Float64, Frame, Id, InputError, Message, Request, View
+from robosac.types import (
+    Array,
+    BevGrid,
+    Codec,
+    Detections,
+    Float32,
+    Float64,
+    Frame,
+    Id,
+    InputError,
+    Message,
+    Request,
+    View,
+)
 
 
 class OpenCOODDetector:
@@ -280,25 +293,30 @@ class OpenCOODDetector:
         return DatasetFrames(self.frame, build_dataset(self.hypes, path, root=self.root), path.name)
 
     def own(self, batch: Mapping[str, Any], result: Any) -> tuple[Tensor | None, Tensor | None, Tensor]:
-        """`(pred_box_tensor, pred_score, gt_box_tensor)`: the user's own post-processing of a result's raw outputs.
+        """`(pred_box_tensor, pred_score, gt_box_tensor)`, as the user's own post-processing returns them.
 
-        `result` is a session's or a verdict's `result` (a `RawDetections`), `batch` the batch it came from.
+        `result` is a session's or a verdict's `result`, `batch` the batch it came from. Of one decode as it is (a
+        `RawDetections`) they are the user's own post-processing of the raw outputs. Where a defence composed, ranked or
+        dropped boxes they are that result's boxes, corners in OpenCOOD's order; no boxes are None, as there.
 
         Raises:
-            InputError: if the detector was made without a dataset or the result carries no raw outputs.
+            InputError: if the detector was made without a dataset, or the result is none.
         """
         if self.dataset is None:
             raise InputError("expected a dataset for its post_process, got none; OpenCOODDetector(..., dataset=yours)")
-        if not isinstance(result, RawDetections):
-            raise InputError(
-                f"expected detections of this detector with their raw outputs, got {type(result).__name__}; "
-                "hand over verdict.result"
-            )
+        if not isinstance(result, Detections):
+            raise InputError(f"expected detections, got {type(result).__name__}; hand over verdict.result")
         device = batch["ego"]["record_len"].device
-        outputs = {name: torch.as_tensor(value).to(device) for name, value in result.outputs.items()}
         with bridges.bridged() if bridges.PACKAGE in sys.modules else nullcontext():
-            boxes, scores, truth = self.dataset.post_process(batch, {"ego": outputs})
-        return boxes, scores, truth
+            if isinstance(result, RawDetections):
+                outputs = {name: torch.as_tensor(value).to(device) for name, value in result.outputs.items()}
+                boxes, scores, truth = self.dataset.post_process(batch, {"ego": outputs})
+                return boxes, scores, truth
+            truth = self.dataset.post_processor.generate_gt_bbx(batch)
+        if not len(result):
+            return None, None, truth
+        corners = torch.from_numpy(their_corners(result.boxes)).to(device)
+        return corners, torch.from_numpy(result.scores).to(device), truth
 
     # ------------------------------------------------------------------------------------------------ inner parts
     def _pose(self, view: View, to: Request) -> Float64:
