@@ -54,6 +54,10 @@ class Decoder(Protocol):
 
     def decode(self, outputs: Outputs) -> RawDetections: ...
 
+    def corners(self, boxes: Array) -> Float32:
+        """Corners of boxes `(N, 7)` as the model's own post-processing returns them."""
+        ...
+
     def map_of(self, logits: torch.Tensor) -> torch.Tensor:
         """Class logits `(H, W)` on the grid, the best of a cell, from the class output `(1, A, ., .)`."""
         ...
@@ -135,14 +139,10 @@ def _probabilities(output: Array) -> Float32:
     return np.asarray(torch.sigmoid(torch.from_numpy(np.ascontiguousarray(output[0], np.float32))).numpy())
 
 
-def their_corners(boxes: Array) -> Float32:
-    """Corners `(N, 8, 3)` of boxes `(N, 7)` in OpenCOOD's order: below front right, front left, rear left, rear right,
-    and the same above."""
-    around = corners_bev(boxes)[:, [3, 0, 1, 2]]
-    corners = np.empty((len(boxes), 8, 3), np.float32)
-    corners[:, :4, :2] = corners[:, 4:, :2] = around
-    corners[:, :4, 2], corners[:, 4:, 2] = ((boxes[:, 2] + side * boxes[:, 5] / 2)[:, None] for side in (-1, 1))
-    return corners
+def _around(boxes: Array) -> Float32:
+    """Corners `(N, 4, 2)` of boxes `(N, 7)` seen from above, in OpenCOOD's order: front right, front left, rear left,
+    rear right."""
+    return np.asarray(corners_bev(boxes)[:, [3, 0, 1, 2]], np.float32)
 
 
 @dataclass(frozen=True)
@@ -212,6 +212,14 @@ class AnchorDecoder:
         found = _finish(boxes[keep], scores[kind, row, col][keep], self)
         known = np.where(sound, scores, np.float32(np.nan))
         return RawDetections(*found, known.max(axis=0), outputs)
+
+    @staticmethod
+    def corners(boxes: Array) -> Float32:
+        """`(N, 8, 3)`: those below, and the same above."""
+        corners = np.empty((len(boxes), 8, 3), np.float32)
+        corners[:, :4, :2] = corners[:, 4:, :2] = _around(boxes)
+        corners[:, :4, 2], corners[:, 4:, 2] = ((boxes[:, 2] + side * boxes[:, 5] / 2)[:, None] for side in (-1, 1))
+        return corners
 
     @staticmethod
     def boxes(deltas: Float32, anchors: Float32) -> Float32:
@@ -287,3 +295,8 @@ class CellDecoder:
         found = _finish(boxes[keep], scores[x, y][keep], self)
         known = np.where(sound, scores, np.float32(np.nan))
         return RawDetections(*found, np.ascontiguousarray(known.T), outputs)
+
+    @staticmethod
+    def corners(boxes: Array) -> Float32:
+        """`(N, 4, 2)`: PIXOR's boxes are seen from above."""
+        return _around(boxes)

@@ -24,7 +24,7 @@ from robosac.detectors.adapters.opencood import bridges
 from robosac.detectors.adapters.opencood.assignment import Assignment, read_assignment
 from robosac.detectors.adapters.opencood.batch import Cells, Geometry, Hypes, cells_of, pairwise_of, without_body
 from robosac.detectors.adapters.opencood.data import DatasetFrames
-from robosac.detectors.adapters.opencood.decode import Decoder, RawDetections, check_classes, decoder_of, their_corners
+from robosac.detectors.adapters.opencood.decode import Decoder, RawDetections, check_classes, decoder_of
 from robosac.detectors.adapters.opencood.engine import Engine
 from robosac.detectors.adapters.opencood.folder import (
     CALIBRATION,
@@ -315,7 +315,7 @@ class OpenCOODDetector:
             truth = self.dataset.post_processor.generate_gt_bbx(batch)
         if not len(result):
             return None, None, truth
-        corners = torch.from_numpy(their_corners(result.boxes)).to(device)
+        corners = torch.from_numpy(self.decoder.corners(result.boxes)).to(device)
         return corners, torch.from_numpy(result.scores).to(device), truth
 
     # ------------------------------------------------------------------------------------------------ inner parts
