@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
-from robosac.boxes import iou_bev, nms_bev, reaches
+from robosac.boxes import nms_bev
 from robosac.evidence import Pooled, Shown
 from robosac.poses import FreeGround
 from robosac.poses.objects import Objects
 from robosac.types import EGO_ALONE, Array, Bool, Detections, Float32, Float64, Id, InputError, Int64, Subset
 
-_OVERLAP: Final = 0.3  # IoU from which a box is there already
+_OVERLAP: Final = 0.3  # a box that overlaps a better ranked one by more is the same object
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,19 +33,20 @@ class _Part:
     boxes: Float32
     scores: Array
     by: Bool
+    source: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))  # whose single each is from, of members
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
     """A box's score is multiplied by how well it is supported: 1 where the ego shows it, or three teammates do.
 
-    What the joint results lack and somebody shows alone comes back, below what they have: who hides a car in every
-    joint result cannot hide it in an honest teammate's single.
+    What somebody shows alone stands beside it with a lower rank, and stays where no better ranked box is: who hides or
+    moves a car in every joint result cannot do so in an honest teammate's single.
 
     Attributes:
         nobody, one, two: where nobody's single shows it, that of one teammate, those of two.
-        own_score: boxes of the ego from this score on that the result lacks are put back, and all that members show,
-        put_back: with this share of their score: what the ego surely sees is never lost.
+        own_score: the ego's own boxes from this score on, and all that members show and the ego does not, are put back
+        put_back: with this share of their score. So what the ego surely sees is never lost.
         drop_free: whether boxes on ground that the ego's rays prove to be free are left out where fewer than two
             teammates show them, and ranked as nobody's where more do. What the ego shows stays.
     """
@@ -92,55 +93,41 @@ class Ranking:
             refuted = ~by[:, 0] & _on_free_ground(found.boxes, free)
             stays = ~refuted | (witnesses >= 2)
             weight[refuted] *= self.nobody
-        parts = [_Part(found.boxes[stays], (weight * found.scores)[stays], by[stays])]
+        parts = [
+            _Part(found.boxes[stays], (weight * found.scores)[stays], by[stays]),
+            self._of_ego(own, by.shape[1]),
+            self._of_members(_without(shown.by, others), shown, free),
+        ]
         rests_on = [frozenset().union(*pool.subsets[b]) for b in np.flatnonzero(stays)]
-        for part, whose in self._put_back(parts[0].boxes, _without(shown.by, others), shown, apart, own, free):
-            parts.append(part)
-            rests_on += whose
+        rests_on += [EGO_ALONE] * len(parts[1].boxes)
+        rests_on += [frozenset({ids[int(k) - 1]}) for k in parts[2].source]
         boxes = np.concatenate([p.boxes for p in parts])
         scores = np.concatenate([p.scores for p in parts]).astype(np.float32)
         support = np.concatenate([p.by for p in parts])
-        as_it_was = stays.all() and len(boxes) == len(found) and np.array_equal(scores, found.scores)
-        order = np.arange(len(boxes)) if as_it_was else np.argsort(-scores, kind="stable")
-        result = found if as_it_was else Detections(boxes[order], scores[order], found.score_map)
-        return Ranked(result, tuple(rests_on[k] for k in order), tuple(_names(support[k], ids) for k in order))
+        kept = np.argsort(-scores, kind="stable")
+        kept = kept[np.sort(nms_bev(boxes[kept], -np.arange(len(kept), dtype=np.float64), _OVERLAP))]
+        as_it_was = len(kept) == len(found) and (kept < len(found)).all() and np.array_equal(scores[kept], found.scores)
+        result = found if as_it_was else Detections(boxes[kept], scores[kept], found.score_map)
+        return Ranked(result, tuple(rests_on[k] for k in kept), tuple(_names(support[k], ids) for k in kept))
 
     def _weights(self, by: Bool, witnesses: Int64) -> Float64:
         weight = np.array([self.nobody, self.one, self.two, 1.0])[np.minimum(witnesses, 3)]
         weight[by[:, 0]] = 1.0
         return np.asarray(weight)
 
-    def _put_back(
-        self,
-        there: Float32,
-        by: Bool,
-        shown: Shown,
-        apart: Sequence[Subset],
-        own: Detections,
-        free: FreeGround | None,
-    ) -> Iterator[tuple[_Part, list[Subset]]]:
-        """What is not among the boxes `there (N, 7)`: first of the ego's own what is sure, then what members show.
+    def _of_ego(self, own: Detections, sources: int) -> _Part:
+        """What the ego is sure of."""
+        sure = own.scores >= self.own_score
+        by = np.zeros((int(sure.sum()), sources), np.bool_)
+        by[:, 0] = True
+        return _Part(own.boxes[sure], self.put_back * own.scores[sure], by)
 
-        Args:
-            by: which of the ego and the members show each of `shown.boxes`.
-        """
-        lacking = (own.scores >= self.own_score) & _apart_from(there, own.boxes)
-        mine = own.boxes[lacking]
-        only_ego = np.zeros((len(mine), by.shape[1]), np.bool_)
-        only_ego[:, 0] = True
-        yield _Part(mine, self.put_back * own.scores[lacking], only_ego), [EGO_ALONE] * len(mine)
-        theirs = by[:, 1:].any(axis=1) & ~by[:, 0] & by[np.arange(len(by)), shown.source]
-        theirs &= _apart_from(np.concatenate([there, mine]), shown.boxes)
+    def _of_members(self, by: Bool, shown: Shown, free: FreeGround | None) -> _Part:
+        """What members show and the ego does not; `by` says who of them shows each of `shown.boxes`."""
+        theirs = ~by[:, 0] & by[np.arange(len(by)), shown.source]
         if self.drop_free and free is not None:
             theirs &= ~_on_free_ground(shown.boxes, free)
-        back = np.flatnonzero(theirs)
-        rank = shown.scores[back] * self._weights(by[back], _witnesses(by[back], shown.ids, apart))
-        order = np.argsort(-rank, kind="stable")
-        back = back[order][
-            np.sort(nms_bev(shown.boxes[back[order]], -np.arange(len(back), dtype=np.float64), _OVERLAP))
-        ]
-        part = _Part(shown.boxes[back], self.put_back * shown.scores[back], by[back])
-        yield part, [frozenset({shown.ids[k - 1]}) for k in shown.source[back]]
+        return _Part(shown.boxes[theirs], self.put_back * shown.scores[theirs], by[theirs], shown.source[theirs])
 
 
 def _without(by: Bool, sources: Sequence[int]) -> Bool:
@@ -148,11 +135,6 @@ def _without(by: Bool, sources: Sequence[int]) -> Bool:
     kept = np.asarray(by.copy())
     kept[:, sources] = False
     return kept
-
-
-def _apart_from(boxes: Float32, others: Float32) -> Bool:
-    """Which of `others (M, 7)` overlap none of `boxes` by more than a little."""
-    return np.asarray(~reaches(iou_bev(others, boxes), _OVERLAP).any(axis=1))
 
 
 def _witnesses(by: Bool, ids: Sequence[Id], apart: Collection[Subset]) -> Int64:

@@ -15,13 +15,13 @@ from tests.evidence.written import result, shown
 
 TEAM = frozenset("abcd")
 OWN = result((0, 0))
-# shown by nobody, by one, two, three and four teammates, and by the ego alone
+# shown by nobody, by one, two, three and four teammates, and by the ego alone; faintly, so that the joint result's stay
 SHOWN = shown(
     OWN,
-    a=result((10, 0), (20, 0), (30, 0), (40, 0)),
-    b=result((20, 0), (30, 0), (40, 0)),
-    c=result((30, 0), (40, 0)),
-    d=result((40, 0)),
+    a=result((10, 0, 0.3), (20, 0, 0.3), (30, 0, 0.3), (40, 0, 0.3)),
+    b=result((20, 0, 0.3), (30, 0, 0.3), (40, 0, 0.3)),
+    c=result((30, 0, 0.3), (40, 0, 0.3)),
+    d=result((40, 0, 0.3)),
 )
 EMPTY = shown(OWN, a=result(), b=result(), c=result(), d=result())
 JOINT = result(*((10.0 * k, 0, 0.8) for k in range(5)), (0, 30, 0.8))
@@ -134,20 +134,30 @@ def test_it_is_there_where_a_box_overlaps_it(x: float, back: bool) -> None:
     assert len(with_singles_of_nothing(result((x, 0, 0.8)), OWN).result) == 1 + back
 
 
-@pytest.mark.parametrize("put_back", [0.5, 0.2, 0.0])
+@pytest.mark.parametrize("put_back", [0.4, 0.2, 0.0])
 def test_what_members_show_and_no_joint_result_has_is_put_back(put_back: float) -> None:
     """At a share of its score, whoever shows it; once, as the best ranked of its single shows it."""
     found = ranked(result((0, 0, 0.8)), members=frozenset("ab"), put_back=put_back)
-    at = [(10, 0), (20, 0), (30, 0), (40, 0)]  # of a score of 0.9
-    assert weights(found) == {(0, 0): 1, **dict.fromkeys(at, round(put_back * 0.9 / 0.8, 3))}
+    at = [(10, 0), (20, 0), (30, 0), (40, 0)]  # of a score of 0.3
+    assert weights(found) == {(0, 0): 1, **dict.fromkeys(at, round(put_back * 0.3 / 0.8, 3))}
     by = {tuple(b[:2]): (s, f) for b, s, f in zip(found.result.boxes, found.sources, found.support, strict=True)}
     assert by[10, 0] == (frozenset("a"), (frozenset("a"),))
     assert by[40, 0] == (frozenset("a"), (frozenset("a"), frozenset("b")))  # c and d are no members
 
 
+def test_where_two_overlap_the_better_ranked_one_stays() -> None:
+    """A joint result moves a car that three show, so far that nobody shows it there: theirs is better."""
+    at, moved = result((60, 0)), result((62.1, 0, 0.8), (0, 0))  # they overlap by 0.31, and by 0.29 at 2.2 m
+    three = shown(OWN, a=at, b=at, c=at)
+    for far, left in ((2.1, [62.1, 0]), (2.2, [62.2, 60, 0])):
+        moved.boxes[0, 0] = 60 + far
+        found = Ranking().of(pooled({frozenset("abc"): moved}), three, frozenset("abc"), (), OWN, None)
+        assert sorted(found.result.boxes[:, 0].tolist()) == pytest.approx(sorted(left))
+
+
 def test_what_is_put_back_is_not_on_free_ground_nor_the_egos_nor_there() -> None:
     team = shown(OWN, a=result((20, 0), (38.1, 0), (0, 1)), b=result((40, 0), (12, 0)))
-    joint = result((12, 0.5, 0.1))
+    joint = result((12, 0.5))
     both = frozenset("ab")
 
     def places_of(free: FreeGround | None) -> list[tuple[float, float]]:
