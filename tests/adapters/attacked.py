@@ -36,7 +36,8 @@ def asked_as_a_default_does(verdict: Verdict, attackers: Subset, calibration: Ca
     heard = frozenset().union(*singles)
     assert attackers <= heard | frozenset(verdict.rejected) and len(heard) >= 1
     assert all(t.threshold == limits.agreement(1) and "claims" in t.scores for t in singles.values())
-    assert verdict.decodes >= 2 * len(heard) + 1 and "poses" in verdict.ms  # the ego, singles, what each shows by itself
+    # the ego, singles, and what each shows by itself
+    assert verdict.decodes >= 2 * len(heard) + 1 and "poses" in verdict.ms
     assert verdict.used <= heard and verdict.accused <= attackers and verdict.result.finite
     assert len(verdict.sources) == len(verdict.support) == len(verdict.result)
     assert np.all((verdict.result.scores >= 0) & (verdict.result.scores <= 1))

@@ -233,7 +233,15 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory) -> tuple[CoperceptionDe
     file = saved(place, trained)
     write(
         Simulate(
-            out=place, scenes=4, split="calibration", frames=1, vehicles=3, roadside=False, beams=16, columns=256, jobs=1
+            out=place,
+            scenes=4,
+            split="calibration",
+            frames=1,
+            vehicles=3,
+            roadside=False,
+            beams=16,
+            columns=256,
+            jobs=1,
         )
     )
     root = [] if case.ROOT is None else ["--root", case.ROOT]
