@@ -112,11 +112,8 @@ def test_files(result, tmp_path):
 
 
 def test_the_command_line_prints_json(tmp_path, capsys):
-    main_exit(
-        ["demo", "--attack", "noise", "--scenes", "1", "--knowing-scenes", "0", "--jobs", "1", "--json"]
-        + ["--out", str(tmp_path / "run")],
-        0,
-    )
+    asked = ["--attack", "noise", "--scenes", "1", "--knowing-scenes", "0", "--jobs", "1", "--json"]
+    main_exit(["demo", *asked, "--out", str(tmp_path / "run")], 0)
     printed = json.loads(capsys.readouterr().out)
     assert printed["command"] == f"robosac demo --attack noise --scenes 1 --knowing-scenes 0 --out {tmp_path / 'run'}"
     assert printed["knowing"] == []
