@@ -63,5 +63,5 @@ setup(
         ],
         "dev": ["ruff>=0.6", "mypy>=1.11", "types-PyYAML", "mutmut>=3.8"],
     },
-    entry_points={"console_scripts": ["robosac=robosac.cli:main"]},
+    entry_points={"console_scripts": ["robosac=robosac.__main__:main"]},
 )

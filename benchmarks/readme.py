@@ -19,7 +19,7 @@ START, END = "<!-- demo table: python -m benchmarks.readme -->", "<!-- end of de
 def table(result: dict[str, Any]) -> str:
     """The demo's rows as Markdown."""
     lines = [
-        "| attackers | policy | AP@0.5 (95 %) | AP@0.7 | gap recovered | liars / honest left out | decodes |",
+        "| attackers | policy | AP@0.5 (95 %) | AP@0.7 | gap recovered | attackers / honest left out | decodes |",
         "|--:|---|--:|--:|--:|--:|--:|",
     ]
     for row in result["rows"]:

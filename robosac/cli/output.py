@@ -1,0 +1,129 @@
+"""What is printed: tables that fit, letters that the terminal has, and an end that is the same everywhere."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_WIDEST: Final = 10_000  # where nobody says how wide: a file, a pipe
+_ASCII: Final = {
+    "–": "-", "—": "-", "−": "-", "─": "-", "━": "-", "╸": "-", "╺": "-", "│": "|", "┃": "|", "…": "...", "·": "-",
+    "•": "*", "×": "x", "±": "+-", "≥": ">=", "≤": "<=", "→": "->", "“": '"', "”": '"', "’": "'", "‘": "'",
+}  # fmt: skip
+
+
+def in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """For an encoding that lacks a letter: one that stands for it, or a question mark."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_ASCII.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("robosac", in_ascii)
+
+
+def write_any_letter(*streams: Any) -> None:
+    """Letters that a stream's encoding lacks are written as others, and are no error."""
+    for stream in streams:
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="robosac")
+
+
+def is_narrow() -> bool:
+    """Whether somebody says how wide the output is: a terminal, or COLUMNS."""
+    return sys.stdout.isatty() or "COLUMNS" in os.environ
+
+
+def console(**settings: Any) -> Console:
+    """Standard output; text as it is, lines not broken."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True, emoji=False, **settings)
+
+
+def show_table(table: Table, to: Console | None = None) -> None:
+    """Print a table. Where it does not fit the terminal, each row becomes lines, so that nothing is cut; into files
+    and pipes it is written as wide as it is.
+    """
+    out = to or console()
+    limit = out.width if is_narrow() else _WIDEST
+    options = out.options.update(max_width=_WIDEST)
+    natural = out.measure(table, options=options)
+    if natural.minimum > limit:
+        for line in stacked(table):
+            out.print(line, highlight=False, markup=True, soft_wrap=True)
+        return
+    out.width = min(natural.maximum, limit)
+    with out.capture() as drawn:
+        out.print(table, soft_wrap=False)
+    out.file.write("".join(f"{line.rstrip()}\n" for line in drawn.get().splitlines()))
+
+
+def stacked(table: Table) -> Iterator[str]:
+    """A table as lines: of each row its first cell, and below it a line `heading: value` for each other one."""
+    from rich.text import Text
+
+    def text(cell: Any) -> str:
+        from rich.markup import escape
+
+        return escape(" ".join((Text.from_markup(cell) if isinstance(cell, str) else cell).plain.split()))
+
+    if table.title is not None:
+        yield f"[bold]{text(table.title)}[/bold]"
+    headings = [text(column.header) for column in table.columns]
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        first, *rest = map(text, cells)
+        if any((first, *rest)):
+            yield f"[bold]{first}[/bold]" if first else ""
+        for heading, value in zip(headings[1:], rest, strict=True):
+            if value:
+                yield f"  {heading}: {value}" if heading else f"  {value}"
+
+
+class ReaderGoneError(Exception):
+    """Nobody reads standard output any more."""
+
+
+@contextmanager
+def written_out() -> Iterator[None]:
+    """What was printed inside is written at the end, so that a full disk is an error here and not after the exit code.
+
+    Raises:
+        ReaderGoneError: the pipe was closed.
+        OSError: it cannot be written, on a full disk for example.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError as error:
+        _throw_away(sys.stdout)
+        raise ReaderGoneError from error
+    except OSError:
+        with suppress(OSError):
+            sys.stdout.flush()
+        _throw_away(sys.stdout)
+        raise
+
+
+def _throw_away(stream: TextIO) -> None:
+    """What is left in a stream that cannot be written; Python would try again when it ends, and exit with 120."""
+    try:
+        stream.flush()
+        return
+    except (OSError, ValueError):
+        pass
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        stream.flush()
