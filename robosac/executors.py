@@ -17,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from typing import Final, Protocol, TypeVar
 
 from robosac import progress
@@ -83,9 +83,9 @@ class Processes:
         board = progress.Board(len(items), context)
         begin = (self.threads, board)
         with progress.read(board), ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=begin) as pool:
-            with _ctrl_c_for_this_process_alone():
-                futures = {pool.submit(_work, work, k, item): k for k, item in enumerate(items)}
             try:
+                with _ctrl_c_for_this_process_alone():
+                    futures = {pool.submit(_work, work, k, item): k for k, item in enumerate(items)}
                 for future in as_completed(futures):
                     position, result = futures[future], future.result()
                     board.shares[position] = 0.0
@@ -163,14 +163,19 @@ def _end_with_the_parent() -> None:
 def _ctrl_c_for_this_process_alone() -> Iterator[None]:
     """Processes that are started inside never hear of Ctrl-C, not even while they start: they inherit what is held
     back here. This process hears of it at the end."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+    if not hasattr(signal, "pthread_sigmask") or current_thread() is not main_thread():  # Windows; nobody's Ctrl-C
         yield
         return
+    heard: list[int] = []  # by another thread of this process, which is not held back
+    handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+    if heard:
+        raise KeyboardInterrupt
 
 
 def _at_least_one(name: str, value: int | None) -> None:

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from robosac import __version__
-from robosac.cli.output import ReaderGoneError, write_any_letter, written_out
+from robosac.cli.output import ReaderGoneError, throw_away, write_any_letter, written_out
 from robosac.errors import InputError, RobosacError, did_you_mean, warnings_in_a_line
 
 COMMANDS: Final = {  # with the first sentence of each help, so that listing them opens none
@@ -29,7 +29,7 @@ COMMANDS: Final = {  # with the first sentence of each help, so that listing the
     "calibrate": "Read agreement thresholds and error rates off honest frames.",
     "check-detector": "Check on one frame that a detector is wrapped rightly.",
     "simulate": "Write simulated scenes as other frameworks read them.",
-    "inspect": "Say what a data set holds, and what is broken or missing.",
+    "inspect": "Say what a data set holds: scenarios, frames, agents, points, objects, what is broken or missing.",
     "view": "Show a frame or a scenario in 3D: points by agent, objects, poses, and the verdict.",
     "data": "Driving data sets on disk.",
 }
@@ -70,12 +70,14 @@ class _Group(TyperGroup):
             kept = f"; {stop}" if str(stop) else ""
             print(f"robosac: stopped{kept}", file=sys.stderr)
             raise typer.Exit(130) from None
+        except BrokenPipeError as error:  # typer would end with 1
+            raise ReaderGoneError from error
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         """Commands by name, without opening their modules."""
         if incomplete.startswith("-"):
             return list(super().shell_complete(ctx, incomplete))
-        item: Any = type(_any_completion())
+        item = _completion_item()
         return [item(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -85,11 +87,12 @@ class _Group(TyperGroup):
             formatter.write_dl(rows)
 
 
-def _any_completion() -> Any:
-    """What this version of typer calls a completion; it is its own or click's."""
-    return TyperCommand("x", params=[typer.core.TyperOption(param_decls=["--x"])]).shell_complete(
-        typer.Context(TyperCommand("x")), "--"
-    )[0]
+def _completion_item() -> Any:
+    """What this version of typer calls a completion: its own copy of click's, or click's."""
+    try:
+        return import_module("typer._click.shell_completion").CompletionItem
+    except ImportError:
+        return import_module("click.shell_completion").CompletionItem
 
 
 app = typer.Typer(
@@ -133,6 +136,7 @@ def _code(args: list[str] | None) -> int:
         with warnings_in_a_line(), written_out():
             return int(app(args=args, prog_name="robosac", standalone_mode=False) or 0)
     except ReaderGoneError:
+        throw_away(sys.stdout)
         return 0
     except RobosacError as error:
         return _failed(error, 2 if isinstance(error, InputError) else 1)

@@ -96,7 +96,7 @@ def _draw(settings: GallerySettings, names: Sequence[str], *, json: bool) -> Non
         print(dumps({"page": str(out / "index.html"), "pictures": pictures, "skipped": skipped}))
     elif drawn:
         print(f"{len(drawn)} pictures in {out}; open {out / 'index.html'}")
-    for name, reason in skipped.items():
+    for name, reason in ({} if json else skipped).items():
         print(f"  no picture of {name}: {reason}")
     if not drawn:
         raise NothingDrawnError(f"expected a picture, got none; {'; '.join(f'{k}: {v}' for k, v in skipped.items())}")

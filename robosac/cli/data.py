@@ -200,7 +200,7 @@ def data_inspect(
     classes: Classes = None,
     json: Json = False,
 ) -> None:
-    """Say what a data set holds: scenarios, frames, agents, rates, points, objects, classes, what is broken or missing.
+    """Say what a data set holds: scenarios, frames, agents, points, objects, what is broken or missing.
 
     Exit code 1 where files are broken, unless --skip-bad, and where there is no frame.
     """

@@ -65,7 +65,7 @@ def demo(
     default = DemoSettings.fast() if fast else DemoSettings()
     settings = DemoSettings.fast(**asked) if fast else DemoSettings(**asked)
     open_experiment(settings.grid, out, calibration=calibration)  # wrong names are reported before a bar appears
-    command = _command(fast, out, calibration, asked, default)
+    command = _command(fast, out, asked, default, calibration)
     used = default_jobs() if jobs is None else jobs
     with kept_on_stop(out), progress_bar("attacks on scenes", quiet=json) as tell:
         result = run_demo(settings, out, make_executor(used, threads=threads), calibration=calibration, tell=tell)
@@ -87,7 +87,9 @@ def demo(
     to.print(f"\n{result.seconds:.0f} s. Look at it: {page}", markup=False)
 
 
-def _command(fast: bool, out: Path, calibration: Path | None, asked: dict[str, Any], default: DemoSettings) -> str:
+def _command(
+    fast: bool, out: Path, asked: dict[str, Any], default: DemoSettings, calibration: Path | None = None
+) -> str:
     """What to type to get this run again."""
     changed = {k: v for k, v in asked.items() if v != getattr(default, k)}
     words = ["robosac demo", *(["--fast"] if fast else [])]

@@ -20,6 +20,10 @@ _ASCII: Final = {
 }  # fmt: skip
 
 
+class ReaderGoneError(Exception):
+    """Nobody reads standard output any more."""
+
+
 def in_ascii(error: UnicodeError) -> tuple[str, int]:
     """For an encoding that lacks a letter: one that stands for it, or a question mark."""
     if not isinstance(error, UnicodeEncodeError):
@@ -46,7 +50,13 @@ def console(**settings: Any) -> Console:
     """Standard output; text as it is, lines not broken."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True, emoji=False, **settings)
+    class Output(Console):
+        """Whose reader may go: rich itself would end the program with 1."""
+
+        def on_broken_pipe(self) -> None:
+            raise ReaderGoneError
+
+    return Output(highlight=False, soft_wrap=True, emoji=False, **settings)
 
 
 def show_table(table: Table, to: Console | None = None) -> None:
@@ -55,16 +65,25 @@ def show_table(table: Table, to: Console | None = None) -> None:
     """
     out = to or console()
     limit = out.width if is_narrow() else _WIDEST
-    options = out.options.update(max_width=_WIDEST)
-    natural = out.measure(table, options=options)
-    if natural.minimum > limit:
+    natural = out.measure(table, options=out.options.update(max_width=_WIDEST))
+    lines = _drawn(table, out, min(natural.maximum, limit)) if natural.minimum <= limit else None
+    if lines is None:
         for line in stacked(table):
-            out.print(line, highlight=False, markup=True, soft_wrap=True)
+            out.print(line, markup=True, soft_wrap=True)
         return
-    out.width = min(natural.maximum, limit)
-    with out.capture() as drawn:
-        out.print(table, soft_wrap=False)
-    out.file.write("".join(f"{line.rstrip()}\n" for line in drawn.get().splitlines()))
+    out.file.write("".join(f"{line}\n" for line in lines))
+
+
+def _drawn(table: Table, out: Console, width: int) -> list[str] | None:
+    """The lines of a table of this width; None where something would be cut."""
+    before, out.width = out.width, width
+    try:
+        with out.capture() as drawn:
+            out.print(table, soft_wrap=False)
+    finally:
+        out.width = before
+    text = drawn.get()
+    return None if "\N{HORIZONTAL ELLIPSIS}" in text else [line.rstrip() for line in text.splitlines()]
 
 
 def stacked(table: Table) -> Iterator[str]:
@@ -88,10 +107,6 @@ def stacked(table: Table) -> Iterator[str]:
                 yield f"  {heading}: {value}" if heading else f"  {value}"
 
 
-class ReaderGoneError(Exception):
-    """Nobody reads standard output any more."""
-
-
 @contextmanager
 def written_out() -> Iterator[None]:
     """What was printed inside is written at the end, so that a full disk is an error here and not after the exit code.
@@ -106,16 +121,16 @@ def written_out() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except BrokenPipeError as error:
-        _throw_away(sys.stdout)
+        throw_away(sys.stdout)
         raise ReaderGoneError from error
     except OSError:
         with suppress(OSError):
             sys.stdout.flush()
-        _throw_away(sys.stdout)
+        throw_away(sys.stdout)
         raise
 
 
-def _throw_away(stream: TextIO) -> None:
+def throw_away(stream: TextIO) -> None:
     """What is left in a stream that cannot be written; Python would try again when it ends, and exit with 120."""
     try:
         stream.flush()

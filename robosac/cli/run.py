@@ -207,10 +207,8 @@ def _kept(asked: Run, out: Path, frames: dict[str, int]) -> set[str]:
         return set()
     found: dict[str, list[str]] = {}
     for text in lines.read_text(encoding="utf-8").splitlines():
-        try:
-            found.setdefault(json_lines.loads(text)["scene"], []).append(text)
-        except (ValueError, KeyError, TypeError):  # cut off by a kill
-            continue
+        if text.endswith("}"):  # or it was cut off by a kill
+            found.setdefault(str(json_lines.loads(text).get("scene")), []).append(text)
     whole = {key: texts for key, texts in found.items() if len(texts) == frames.get(key)}
     write_whole(lines, "".join(f"{text}\n" for texts in whole.values() for text in texts).encode())
     return set(whole)
