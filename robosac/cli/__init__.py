@@ -159,7 +159,7 @@ def _misused(error: Any) -> int:
     """What click found wrong with the arguments, in one line; help is printed where nothing was given."""
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
-        print(error.format_message() or context.get_help(), file=sys.stderr)
+        print(error.format_message(), file=sys.stderr)
         return 2
     said = " ".join(error.format_message().split()).rstrip(".")
     if (wrong := getattr(error, "option_name", None)) and context is not None:

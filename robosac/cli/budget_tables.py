@@ -64,7 +64,10 @@ def _show(
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False)
     for k, column in enumerate(columns):
         name, _, word = column.partition(" / ")
-        table.add_column(f"{name}\n[dim]{word}[/dim]", justify="left" if k == 0 else "right", no_wrap=k == 0)
+        widest = max(map(len, f"{name} {word}".split()))  # no word is broken
+        table.add_column(
+            f"{name}\n[dim]{word}[/dim]", justify="left" if k == 0 else "right", no_wrap=k == 0, min_width=widest
+        )
     for row in rows:
         table.add_row(*row)
     console.print()

@@ -83,28 +83,37 @@ def _drawn(table: Table, out: Console, width: int) -> list[str] | None:
     finally:
         out.width = before
     text = drawn.get()
-    return None if "\N{HORIZONTAL ELLIPSIS}" in text else [line.rstrip() for line in text.splitlines()]
+    cut = any(word not in text for cells in _texts(table) for cell in cells for word in cell.split())
+    return None if cut else [line.rstrip() for line in text.splitlines()]
+
+
+def _texts(table: Table) -> list[list[str]]:
+    """Headings and rows without their marks, cell by cell."""
+    from rich.text import Text
+
+    def plain(cell: Any) -> str:
+        return " ".join((Text.from_markup(cell) if isinstance(cell, str) else cell).plain.split())
+
+    headings = [plain(column.header) for column in table.columns]
+    columns = (map(plain, column.cells) for column in table.columns)
+    return [headings, *map(list, zip(*columns, strict=True))]
 
 
 def stacked(table: Table) -> Iterator[str]:
     """A table as lines: of each row its first cell, and below it a line `heading: value` for each other one."""
+    from rich.markup import escape
     from rich.text import Text
 
-    def text(cell: Any) -> str:
-        from rich.markup import escape
-
-        return escape(" ".join((Text.from_markup(cell) if isinstance(cell, str) else cell).plain.split()))
-
     if table.title is not None:
-        yield f"[bold]{text(table.title)}[/bold]"
-    headings = [text(column.header) for column in table.columns]
-    for cells in zip(*(column.cells for column in table.columns), strict=True):
-        first, *rest = map(text, cells)
+        title = table.title if isinstance(table.title, Text) else Text.from_markup(str(table.title))
+        yield f"[bold]{escape(title.plain)}[/bold]"
+    headings, *rows = _texts(table)
+    for first, *rest in rows:
         if any((first, *rest)):
-            yield f"[bold]{first}[/bold]" if first else ""
+            yield f"[bold]{escape(first)}[/bold]"
         for heading, value in zip(headings[1:], rest, strict=True):
             if value:
-                yield f"  {heading}: {value}" if heading else f"  {value}"
+                yield escape(f"  {heading}: {value}" if heading else f"  {value}")
 
 
 @contextmanager
