@@ -258,7 +258,7 @@ def open_scenes(asked: Run) -> list[SceneToRun]:
     from robosac.experiments.settings import make_grid
 
     noise = None if asked.pose_noise is None else [asked.pose_noise]
-    more = {"scenes": asked.scenes, "frames": asked.frames, "frame_step": asked.frame_step, "pose_noise": noise}
+    more: Line = {"scenes": asked.scenes, "frames": asked.frames, "frame_step": asked.frame_step, "pose_noise": noise}
     more |= {"classes": asked.classes, "ego": asked.ego, "seed": asked.seed, "delay": asked.delay}
     grid = make_grid(None, {"dataset": [asked.data], **more})
     found = []

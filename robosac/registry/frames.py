@@ -26,8 +26,7 @@ from robosac.data.dataset import EACH, FIRST
 from robosac.data.noise import Disturbance, Gaussian
 from robosac.errors import did_you_mean
 from robosac.registry.data import SIMULATED as SIM
-from robosac.registry.data import USUAL as SIMULATED
-from robosac.registry.data import kind_and_rest, open_recording
+from robosac.registry.data import USUAL, kind_and_rest, open_recording
 from robosac.registry.detectors import cached_detector
 from robosac.registry.own import own
 from robosac.types import Detector, Frame, InputError, keyed_rng
@@ -35,6 +34,7 @@ from robosac.types import Detector, Frame, InputError, keyed_rng
 if TYPE_CHECKING:
     from robosac.simulation import SimConfig
 
+SIMULATED: Final = USUAL
 EXACT: Final = Disturbance()
 
 
@@ -66,7 +66,7 @@ def open_frames(
     Raises:
         InputError: if the name means nothing or holds no frames; says what to do.
     """
-    found = kind_and_rest(name)
+    named = kind_and_rest(name)
     if is_simulated(name):
         if classes is not None:
             raise InputError("expected a data set's folder with --classes, got simulated frames, which hold vehicles")
@@ -76,8 +76,8 @@ def open_frames(
 
         config = None if name == SIMULATED else SimConfig.preset(name.partition(":")[2])
         return SimulatedFrames(split, seed, disturbed, config)
-    if found is not None:
-        return _data_set(name, Path(found[1]), detector, disturbed, classes, ego)
+    if named is not None:
+        return _data_set(name, Path(named[1]), detector, disturbed, classes, ego)
     if ego != FIRST:
         raise InputError(f"expected a data set's folder with --ego, got {name!r}")
     kind, _, rest = name.partition(":")
