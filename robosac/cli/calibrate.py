@@ -107,10 +107,7 @@ class Calibrate:
     attack: Annotated[
         str,
         named(
-            "--attack",
-            "-a",
-            complete=completion.attacks,
-            help=f"What the attacker sends whose acceptance is measured: 'foreign', or an attack. {ATTACK_HELP}",
+            "--attack", "-a", complete=completion.attacks, help=f"Whose acceptance is measured: foreign. {ATTACK_HELP}"
         ),
     ] = FOREIGN
     defense: Annotated[
@@ -248,10 +245,7 @@ def plan(settings: Calibrate) -> tuple[list[tuple[int, int]], Path]:
     detector = cached_detector(settings.detector, settings.device, settings.root)
     path = own_calibration(detector) if settings.out is None else settings.out
     if path is None:
-        raise InputError(
-            f"expected --out FILE: {detector.name!r} came from no file that its thresholds could be kept beside, and "
-            "has no fingerprint() to keep them under"
-        )
+        raise InputError(f"expected --out FILE: {detector.name!r} came from no file and has no fingerprint()")
     check_writable_file(path)
     if settings.attack != FOREIGN:
         open_attack(settings.attack)  # an unknown name is reported now
@@ -294,8 +288,8 @@ def measured(settings: Calibrate, work: Sequence[tuple[int, int]], tell: Callabl
 def show(settings: Calibrate) -> None:
     """Read agreement thresholds and error rates off honest frames.
 
-    They are written beside your own weights; those of a shipped detector into your cache, and what is shipped stays as
-    it is. Every command and robosac.wrap find them there. A file named by --out is given them as --calibration.
+    Every command and robosac.wrap find them where they are written: beside your weights, or, of a shipped detector, in
+    your cache; what is shipped stays as it is. A file of --out is given them as --calibration.
     """
     work, path = plan(settings)  # what is wrong is reported before a bar appears
     with progress_bar("honest frames", quiet=settings.json) as tell:
@@ -309,9 +303,7 @@ def show(settings: Calibrate) -> None:
 
     sizes = sorted({size for m in made.measures.values() for size in m.thresholds})
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column(
-        "subset size", overflow="fold", max_width=46
-    )  # names of statistics are long, numbers must stay whole
+    table.add_column("subset size", overflow="fold", max_width=46)  # names are long, numbers must stay whole
     for size in sizes:
         table.add_column(str(size), justify="right", no_wrap=True)
 
