@@ -49,6 +49,10 @@ def demo(
     epsilon: Annotated[
         str | None, typer.Option(help="Budget of the attack, a number or a multiple like 2sd; default: the preset's.")
     ] = None,
+    knowing_scenes: Annotated[
+        int | None,
+        typer.Option(min=0, help="Scenes, one frame each, under an attack that knows the defence; default 10, fast 0."),
+    ] = None,
     device: Device = "cpu",
     calibration: CalibrationFile = None,
     jobs: Jobs = None,
@@ -61,9 +65,10 @@ def demo(
     budget = None if epsilon is None else budget_of(epsilon)
     asked: dict[str, Any] = {"seed": seed, "preset": preset, "detector": detector, "attack": attack, "epsilon": budget}
     asked["device"] = device
-    asked |= {} if scenes is None else {"scenes": scenes}
-    default = DemoSettings.fast() if fast else DemoSettings()
-    settings = DemoSettings.fast(**asked) if fast else DemoSettings(**asked)
+    given = {"scenes": scenes, "knowing_scenes": knowing_scenes}
+    asked |= {name: value for name, value in given.items() if value is not None}
+    make = DemoSettings.fast if fast else DemoSettings.full
+    default, settings = make(), make(**asked)
     open_experiment(settings.grid, out, calibration=calibration)  # wrong names are reported before a bar appears
     command = _command(fast, out, asked, default, calibration)
     used = default_jobs() if jobs is None else jobs
@@ -80,9 +85,9 @@ def demo(
         f"{settings.scenes * settings.frames} frames of {settings.scenes} held-out scenes, "
         f"attack {attack_in_words(result)}, detector {settings.detector}"
     )
-    show_table(rich_table(result.rows, title), to)
+    show_table(rich_table(result, title), to)
     to.print(LEGEND, style="dim")
-    for line in notes([r.entry for r in result.rows], warned=False):
+    for line in notes([r.entry for r in (*result.rows, *result.knowing)], warned=False):
         to.print(line, style="yellow", markup=False)
     to.print(f"\n{result.seconds:.0f} s. Look at it: {page}", markup=False)
 
