@@ -24,6 +24,7 @@ COMMANDS: Final = {  # with the first sentence of each help, so that listing the
     "attacks": "The attacks there are: stage, what each needs to know, budget, source; one NAME: with its settings.",
     "evaluate": "Play every attack against every defence: the whole grid of what is named.",
     "train": "Train a detector on simulated scenes or recordings, or fine-tune one.",
+    "train-rivals": "Train what published defences learn of a detector.",
     "calibrate": "Read agreement thresholds and error rates off honest frames.",
     "check-detector": "Check on one frame that a detector is wrapped rightly.",
     "simulate": "Write simulated scenes as other frameworks read them.",

@@ -94,6 +94,9 @@ class Calibrate:
     defense: Annotated[
         str, typer.Option(help="What these presets (a comma list) ask of honest frames; default: all that are shipped.")
     ] = ""
+    add: Annotated[
+        bool, typer.Option("--add", help="Keep what the file holds; only statistics that it lacks are added.")
+    ] = False
     pose_noise: PoseNoise = None
     delay: Delay = 0
     classes: Classes = None
@@ -142,6 +145,7 @@ class Calibrate:
         parts += ["--frames", str(self.frames), "--seed", str(self.seed), "--alpha", f"{self.alpha:g}"]
         parts += [] if self.confidence is None else ["--confidence", f"{self.confidence:g}"]
         parts += ["--defense", ",".join(self.defenses)] if self.defenses else []
+        parts += ["--add"] if self.add else []
         parts += [] if self.pose_noise is None else ["--pose-noise", self.pose_noise]
         parts += ["--delay", str(self.delay)] if self.delay else []
         parts += ["--classes", ",".join(listed(self.classes) or ())] if self.classes else []
@@ -264,6 +268,8 @@ def show(settings: Calibrate) -> None:
     work, path = plan(settings)  # what is wrong is reported before a bar appears
     with progress_bar("honest frames", quiet=settings.json) as tell:
         made = measured(settings, work, tell)
+    if settings.add:
+        made = added(made, path, settings)
     made.save(path)
     if settings.json:
         measures = {name: {k: v for k, v in asdict(m).items() if k != "scores"} for name, m in made.measures.items()}
@@ -294,6 +300,22 @@ def show(settings: Calibrate) -> None:
     console.print(table)
     console.print(guarantee(next(iter(made.measures.values()))), highlight=False, soft_wrap=True)
     console.print(f"Written to {path}", highlight=False, soft_wrap=True)
+
+
+def added(made: Calibration, path: Path, settings: Calibrate) -> Calibration:
+    """What the file at `path` holds, with what is new beside it; which command made what is kept.
+
+    Raises:
+        InputError: the file is of another detector, or of other weights.
+    """
+    if not path.exists():
+        return made
+    held = Calibration.load(path)
+    if held.detector != made.detector or held.source.get(CONTENT) != made.source.get(CONTENT):
+        raise InputError(f"expected {path} to be a calibration of {made.detector!r} as it is now; make it again")
+    new = {name: m for name, m in made.measures.items() if name not in held.measures}
+    said = f"added: {', '.join(sorted(new))}" if new else "added: nothing"
+    return Calibration(held.detector, {**held.measures, **new}, {**held.source, said: made.source["command"]})
 
 
 def guarantee(measure: Thresholds) -> str:
