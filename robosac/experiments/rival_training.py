@@ -132,8 +132,8 @@ def trained(s: RivalTraining, jobs: int | None, tell: Tell = lambda done, total:
     classifier, right = _classifier(s, fine, bad)
     networks = {AUTOENCODER: autoencoder, CLASSIFIER: classifier}
     kept: dict[int, dict[str, list[float]]] = {}
-    for at, part in make_executor(jobs, threads=1).run(partial(honest, s, networks), range(s.calibration)):
-        kept[at] = part
+    for at, scores in make_executor(jobs, threads=1).run(partial(honest, s, networks), range(s.calibration)):
+        kept[at] = scores
         tell(s.scenes + len(kept), total)
     arrays: dict[str, Array] = {}
     for name, network in networks.items():
