@@ -31,6 +31,10 @@ def demo(
     epsilon: Annotated[
         str | None, typer.Option(help="Budget of the attack, a number or a multiple like 2sd; default: the preset's.")
     ] = None,
+    knowing_scenes: Annotated[
+        int | None,
+        typer.Option(min=0, help="Scenes, one frame each, under an attack that knows the defence; default 10, fast 0."),
+    ] = None,
     device: Device = "cpu",
     jobs: Jobs = None,
     threads: Threads = 1,
@@ -44,9 +48,10 @@ def demo(
     budget = None if epsilon is None else budget_of(epsilon)
     named: dict[str, Any] = {"seed": seed, "preset": preset, "detector": detector, "attack": attack, "epsilon": budget}
     named["device"] = device
-    named |= {} if scenes is None else {"scenes": scenes}
-    default = DemoSettings.fast() if fast else DemoSettings()
-    settings = DemoSettings.fast(**named) if fast else DemoSettings(**named)
+    given = {"scenes": scenes, "knowing_scenes": knowing_scenes}
+    named |= {name: value for name, value in given.items() if value is not None}
+    make = DemoSettings.fast if fast else DemoSettings.full
+    default, settings = make(), make(**named)
     open_experiment(settings.grid, out)  # wrong names are reported before a bar appears
     command = _command(fast, out, named, default)
     used = default_jobs() if jobs is None else jobs
@@ -63,9 +68,9 @@ def demo(
         f"{settings.scenes * settings.frames} frames of {settings.scenes} held-out scenes, "
         f"attack {attack_in_words(result)}, detector {settings.detector}"
     )
-    console.print(rich_table(result.rows, title))
+    console.print(rich_table(result, title))
     console.print(LEGEND, style="dim")
-    for line in notes([r.entry for r in result.rows], warned=False):
+    for line in notes([r.entry for r in (*result.rows, *result.knowing)], warned=False):
         console.print(line, style="yellow", markup=False)
     console.print(f"\n{result.seconds:.0f} s. Look at it: {page}", soft_wrap=True)
 
