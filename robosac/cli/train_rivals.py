@@ -12,7 +12,7 @@ import typer
 
 from robosac.cli.options import DetectorName, Jobs, Seed, command_of
 from robosac.cli.progress import progress_bar
-from robosac.defenses.rivals.learned import path_of
+from robosac.defenses.rivals.learned import own_folder, path_of
 from robosac.experiments.rival_training import RivalTraining, trained
 from robosac.files import check_writable_file, write_whole
 from robosac.fingerprint import file_fingerprint
@@ -29,7 +29,8 @@ class TrainRivals:
     seed: Seed = 0
     jobs: Jobs = None
     out: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="File to write. Default: where the rivals look for it.")
+        Path | None,
+        typer.Option(dir_okay=False, help="File to write. Default: in your cache, where the rivals look for it."),
     ] = None
 
     @property
@@ -43,7 +44,7 @@ def show(settings: TrainRivals) -> None:
     """Train MADE's autoencoder and the classifier of residuals, and keep honest scores of both and of GCP's flow."""
     from safetensors.numpy import save
 
-    path = path_of(cached_detector(settings.detector, "cpu", None).name) if settings.out is None else settings.out
+    path = settings.out or path_of(cached_detector(settings.detector, "cpu", None).name, own_folder())
     check_writable_file(path)
     asked = RivalTraining(
         detector=settings.detector, scenes=settings.scenes, calibration=settings.calibration, seed=settings.seed

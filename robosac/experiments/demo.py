@@ -189,17 +189,23 @@ class DemoResult:
 
 
 def run_demo(
-    settings: DemoSettings, out: Path, executor: Executor, *, tell: Tell = lambda done, total: None
+    settings: DemoSettings,
+    out: Path,
+    executor: Executor,
+    *,
+    calibration: Path | None = None,
+    tell: Tell = lambda done, total: None,
 ) -> DemoResult:
     """Play every scene and tabulate. What is done is kept in `out`; `tell` hears how much is done, and of how much.
+    `calibration` is a file of thresholds in place of the detector's own.
 
     Raises:
         InputError: a name means nothing, `out` cannot be written to, or a scene cannot be played.
     """
     start = time.perf_counter()
-    experiment = open_experiment(settings.grid, out)
+    experiment = open_experiment(settings.grid, out, calibration=calibration)
     grid = settings.knowing_grid
-    also = None if grid is None else open_experiment(grid, out / KNOWING)
+    also = None if grid is None else open_experiment(grid, out / KNOWING, calibration=calibration)
     totals: dict[int, tuple[int, int]] = {}
 
     def of(part: int) -> Tell:

@@ -1,6 +1,6 @@
 """What two rivals learned of a detector: MADE's autoencoder, CP-Guard+'s classifier, and GCP's honest flow.
 
-`robosac train-rivals --detector NAME` writes `weights/DETECTOR.safetensors` and, beside it, a JSON file with
+`robosac train-rivals --detector NAME` writes `DETECTOR.safetensors` and, beside it, a JSON file with
 configuration, seed and command. Inference is a few matrix products in numpy: nothing below evaluation loads torch.
 """
 
@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from robosac.defenses.rivals.frame import Shared
+from robosac.files import user_cache
 from robosac.types import Array, Float32, InputError
 
 FOLDER: Final = Path(__file__).parent / "weights"
@@ -66,9 +67,14 @@ class Network:
         return Network(as_floats, *(arrays[f"{name}.{part}"].astype(np.float32) for part in ("mean", "scale")))
 
 
-def path_of(detector: str) -> Path:
+def path_of(detector: str, folder: Path) -> Path:
     """Where the arrays of a detector are kept, by its own name."""
-    return FOLDER / f"{detector.replace(':', '-').replace('/', '-')}.safetensors"
+    return folder / f"{detector.replace(':', '-').replace('/', '-')}.safetensors"
+
+
+def own_folder() -> Path:
+    """Where those are kept that this user trained; shipped ones come before them."""
+    return user_cache() / "rivals"
 
 
 @lru_cache(maxsize=8)
@@ -80,8 +86,8 @@ def learned(detector: str) -> Mapping[str, Array]:
     """
     from safetensors.numpy import load_file
 
-    path = path_of(detector)
-    if not path.is_file():
+    path = next((p for p in (path_of(detector, f) for f in (FOLDER, own_folder())) if p.is_file()), None)
+    if path is None:
         return {}
     try:
         return load_file(path)
