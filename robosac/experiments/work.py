@@ -147,17 +147,18 @@ def _play(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[Defen
 
 def _attempt(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> dict[DefenseSpec, Done]:
     records: dict[str, list[FrameRecord]] = {spec.label: [] for spec in defenses}
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     of = len(made.cache) * len(defenses)
     with heard() as warned:
         warned |= dict.fromkeys(task.detector.warned)
         for played in progress.parts(_played(task, made, block, defenses), of):
             records[played.policy].append(played.record)
     seconds = (time.perf_counter() - start) / len(defenses)
+    cpu_s = (time.process_time() - cpu) / len(defenses)
     of_scene: dict[str, Any] = {"kind": made.scene.kind, "making_ms": made.cache.making_ms}
     of_scene["labels_left_out"] = {frame: tuple(said) for frame, said in made.scene.labels_left_out().items()}
     of_scene["warned"] = tuple(warned)
-    return {spec: Done(records=tuple(records[spec.label]), seconds=seconds, **of_scene) for spec in defenses}
+    return {spec: Done(records=tuple(records[spec.label]), seconds=seconds, cpu_s=cpu_s, **of_scene) for spec in defenses}
 
 
 def _played(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> Iterator[Played]:

@@ -10,7 +10,7 @@ A new kind is a class with `start` (`robosac.defenses.protocol.Defense`) and a l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -37,6 +37,8 @@ from robosac.defenses.claimed_poses import ClaimedPoses
 from robosac.defenses.protocol import Calibrated, Defense
 from robosac.defenses.ranking import Ranking
 from robosac.evaluation.play import Policy, all_honest, oracle
+from robosac.fingerprint import code_files, fingerprint
+from robosac.registry.own import own
 from robosac.registry.settings import CONFIGS
 from robosac.types import InputError
 
@@ -123,15 +125,50 @@ class DefensePreset(BaseModel):
         return told
 
 
+@dataclass(frozen=True)
+class OwnDefense:
+    """A defence of one's own, by the name MODULE:NAME; opened anew for each scenario, in every process."""
+
+    kind: str
+    source: str = "the user's own"
+
+    def build(self, n_attackers: int | None = None, *, trials: int | None = None) -> Defense:
+        """The defence; it is told nothing.
+
+        Raises:
+            InputError: the name leads to nothing, or to something that is no defence.
+        """
+        found = own(self.kind, lambda it: hasattr(it, "start") and not isinstance(it, type))
+        if not callable(getattr(found, "start", None)):
+            raise InputError(
+                f"expected {self.kind} to be a defence (start; CONTRIBUTING.md) or to make one, "
+                f"got {type(found).__name__}"
+            )
+        made: Defense = found
+        return made
+
+    def makes_trials(self) -> bool:
+        """Whether it has a budget of trials that can be replaced."""
+        return False
+
+    def content(self) -> str:
+        """Of its settings and of its module's code with all that it imports from beside it."""
+        module = self.kind.partition(":")[0]
+        return fingerprint(self.build(), [[path.name, path] for path in code_files(module)])
+
+
 def defense_names() -> list[str]:
     """Presets of defences there are."""
     return sorted(p.stem for p in FOLDER.glob("*.yaml"))
 
 
-def defense_preset(name: str) -> DefensePreset:
-    """Read and check a preset of `configs/defenses`. InputError where there is none or its file is wrong."""
+def defense_preset(name: str) -> DefensePreset | OwnDefense:
+    """Read and check a preset of `configs/defenses`; MODULE:NAME is one's own. InputError where there is none or its
+    file is wrong."""
+    if ":" in name:
+        return OwnDefense(name)
     if name not in defense_names():
-        raise InputError(f"expected a defence, one of {', '.join(defense_names())}; got {name!r}")
+        raise InputError(f"expected a defence, one of {', '.join(defense_names())}, or MODULE:NAME; got {name!r}")
     path = FOLDER / f"{name}.yaml"
     try:
         return DefensePreset.model_validate(plain_yaml.read(path))
