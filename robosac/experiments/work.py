@@ -158,7 +158,9 @@ def _attempt(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[De
     of_scene: dict[str, Any] = {"kind": made.scene.kind, "making_ms": made.cache.making_ms}
     of_scene["labels_left_out"] = {frame: tuple(said) for frame, said in made.scene.labels_left_out().items()}
     of_scene["warned"] = tuple(warned)
-    return {spec: Done(records=tuple(records[spec.label]), seconds=seconds, cpu_s=cpu_s, **of_scene) for spec in defenses}
+    return {
+        spec: Done(records=tuple(records[spec.label]), seconds=seconds, cpu_s=cpu_s, **of_scene) for spec in defenses
+    }
 
 
 def _played(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> Iterator[Played]:

@@ -131,10 +131,8 @@ def _row(k: int, row: BoardRow, columns: Sequence[BoardColumn]) -> str:
         f'{_text(row.title)}</button><small>{_text(row.group)}</small></th>'
     )  # fmt: skip
     attributes = f'class="{" ".join(["entry", *kinds])}" data-group="{_text(row.group)}" data-words="{_text(words)}"'
-    return (
-        f"<tr {attributes}>{title}{cells}</tr>\n"
-        f'<tr class="detail" id="{opened}"><td colspan="{len(columns) + 1}"><div class="box">{_detail(row)}</div></td></tr>'
-    )
+    inner = f'<td colspan="{len(columns) + 1}"><div class="box">{_detail(row)}</div></td>'
+    return f'<tr {attributes}>{title}{cells}</tr>\n<tr class="detail" id="{opened}">{inner}</tr>'
 
 
 def _cell(value: Shown, column: BoardColumn) -> str:
@@ -168,7 +166,7 @@ def _address(url: str) -> str:
 def _grid(row: BoardRow) -> str:
     """AP of every cell: attacks downwards, attackers across."""
     counts = sorted({m for cells in row.grid.values() for m in cells if m})
-    head = "".join(f'<th scope="col" class="number">{m} attack{"s" if m == 1 else ""}</th>' for m in counts)
+    head = "".join(f'<th scope="col" class="number">{m} attacker{"" if m == 1 else "s"}</th>' for m in counts)
     lines = []
     for attack, cells in row.grid.items():
         if not attack:
@@ -182,8 +180,8 @@ def _grid(row: BoardRow) -> str:
         return nobody
     caption = "AP@0.5, 95 % intervals; underlined: below the ego alone"
     return (
-        f'{nobody}<table class="grid"><caption>{caption}</caption><thead><tr><th scope="col">attack</th>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table>"
+        f'{nobody}<table class="grid"><caption>{caption}</caption><thead><tr><th scope="col">attack</th>{head}</tr>'
+        f"</thead><tbody>{''.join(lines)}</tbody></table>"
     )
 
 

@@ -106,7 +106,7 @@ def cell_of(entry: Entry, kind: str, alone: Alone, source: str, seed: int) -> Ce
     named: dict[str, Any] = {"attack": "" if cell.attack is None else cell.attack.title, "attackers": cell.m}
     if s is None:
         return CellResult(**named, kind=kind, scenes=0, frames=0, skipped=entry.skipped, source=source)
-    lost, added = _against(entry.records, alone, seed)
+    lost, added = against(entry.records, alone, seed)
     return CellResult(
         **named,
         kind=kind,
@@ -137,7 +137,7 @@ def check_of(rows: Sequence[FrameRecord]) -> SceneCheck:
     )
 
 
-def _against(records: Sequence[FrameRecord], alone: Alone, seed: int) -> tuple[Figure | None, Figure | None]:
+def against(records: Sequence[FrameRecord], alone: Alone, seed: int) -> tuple[Figure | None, Figure | None]:
     """Objects of the ego's that are lost, as a share, and false boxes a frame that are added; paired over scenes."""
     known = [r for r in records if (r.scenario, r.index) in alone]
     groups = by_scene(known)

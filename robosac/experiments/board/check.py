@@ -60,7 +60,8 @@ def check_entry(
     told = [
         c
         for c in entry.played
-        if (attacks is None or not c.attackers or c.attack in attacks) and (attackers is None or c.attackers in attackers)
+        if (attacks is None or not c.attackers or c.attack in attacks)
+        and (attackers is None or c.attackers in attackers)
     ]
     if not told:
         raise InputError(f"expected cells of {entry.file_name} to play again, got none; leave out attacks or attackers")

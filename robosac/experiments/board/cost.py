@@ -1,8 +1,8 @@
 """What the board costs, from what its cells took: seconds of a core a scene, for attacks and defences apart.
 
-A cell's `cpu_s` is its share of the attack, which all rows of one run meet together, and its own frames. Summed over the
-rows of one detector that is the cost of everything that was played, whoever shared what. Cells that nobody played yet are
-taken to cost what others of the same attack did, or of their kind.
+A cell's `cpu_s` is its share of the attack, which all rows of one run meet together, and its own frames. Summed over
+the rows of one detector that is the cost of everything that was played, whoever shared what. Cells that nobody played
+yet are taken to cost what others of the same attack did, or of their kind.
 """
 
 from __future__ import annotations
@@ -87,9 +87,7 @@ def _is_played(p: Protocol, row: str, attack: str, m: int) -> bool:
     return p.kind_of(attack) == "ignorant" or row not in p.reference or row == "none"
 
 
-def _like(
-    measured: dict[tuple[str, str, str, int], float], p: Protocol, detector: str, attack: str, m: int
-) -> float:
+def _like(measured: dict[tuple[str, str, str, int], float], p: Protocol, detector: str, attack: str, m: int) -> float:
     """Of the cells that are most like it: the same attack and attackers, the same attack, the same kind, any."""
 
     def those(same: Iterable[float]) -> float | None:

@@ -32,8 +32,8 @@ def _summary(entries: Sequence[BoardEntry]) -> list[str]:
         if first is not None and first.worst is not None and first.worst.ap50 is not None:
             cell, figure = first.worst, first.worst.ap50
             lines.append(
-                f"On {detector}, {first.defense} stands first: at its worst ({cell.title}) AP@0.5 is {figure.value:.3f}, "
-                f"on {cell.scenes} scenes."
+                f"On {detector}, {first.defense} stands first: at its worst ({cell.title}) AP@0.5 is "
+                f"{figure.value:.3f}, on {cell.scenes} {'scene' if cell.scenes == 1 else 'scenes'}."
             )
     return lines
 
@@ -45,6 +45,8 @@ def _facts(found: Mapping[str, object]) -> dict[str, str]:
         "what": str(found["about"]),
         "changes": str(found["stage"]),
         "knows": ", ".join(map(str, knows)),
-        "budget": f"{found['budget']:g} {found['unit']}" if isinstance(found["budget"], float) else str(found["budget"]),
+        "budget": f"{found['budget']:g} {found['unit']}"
+        if isinstance(found["budget"], float)
+        else str(found["budget"]),
         "source": str(found["source"]),
     }

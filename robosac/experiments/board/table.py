@@ -18,7 +18,7 @@ from robosac.viz.board import ABSENT, BoardColumn, BoardRow, Shown
 
 LOWEST, HIGHEST = "lowest", "highest"
 COLUMNS: Final = (  # key, heading, what it means, how it is written
-    BoardColumn("rank", "#", "Rank by the lowest AP@0.5 over all attacks; – is a reference or a row that is not whole."),
+    BoardColumn("rank", "#", "Rank by the lowest AP@0.5 over all attacks; – is a reference or lacks cells."),
     BoardColumn("worst", "worst AP@.5", "Lowest AP@0.5 over all cells, with its 95 % interval over scenes."),
     BoardColumn("attack", "worst attack", "Where that is.", numeric=False),
     BoardColumn("worst70", "worst AP@.7", "Lowest AP@0.7 over all cells."),
@@ -27,7 +27,7 @@ COLUMNS: Final = (  # key, heading, what it means, how it is written
     BoardColumn("mean", "mean AP@.5", "Over all attacked cells. Not what is ranked by."),
     BoardColumn("lost", "ego TPs lost %", "Objects that the ego finds alone and this row does not; the worst cell."),
     BoardColumn("added", "FPs added", "False boxes a frame, more than the ego alone has; the worst cell."),
-    BoardColumn("certified", "cert. recall %", "Objects found by a box that one attacker cannot have invented; lowest."),
+    BoardColumn("certified", "cert. recall %", "Objects found by a box that one attacker cannot invent; lowest."),
     BoardColumn("caught", "attackers out %", "Attackers whose messages are not fused, mean over cells."),
     BoardColumn("excluded", "honest out %", "Honest teammates whose messages are not fused, mean over attacked cells."),
     BoardColumn("accused", "honest accused %", "Honest teammates that are accused; the worst cell."),
@@ -115,6 +115,7 @@ def _row(r: Ranked, undefended: BoardEntry | None, honest: BoardEntry | None, eg
     base = None if undefended is None or undefended.benign is None else undefended.benign.ms
     alone = None if ego is None or ego.benign is None else ego.benign.ap50
     counts = {kind: sorted({c.scenes for c in e.played if c.kind == kind}) for kind in ("ignorant", "adaptive")}
+    scenes = " / ".join("–".join(map(str, n)) or "0" for n in counts.values())
     shown: dict[str, Shown] = {
         "rank": Shown(ABSENT if r.rank is None else str(r.rank), r.rank, r.why),
         "worst": _figure(None if worst is None else worst.ap50),
@@ -134,7 +135,7 @@ def _row(r: Ranked, undefended: BoardEntry | None, honest: BoardEntry | None, eg
         "decodes": _number(_mean([c.rates.get("decodes") for c in e.attacked]), ".1f"),
         "time": _number(None if not base or benign is None else benign.ms / base, ".1f"),
         "kb": _number(None if benign is None else _mean([benign.rates.get("bytes_received")], 1e-3), ".0f"),
-        "scenes": Shown(" / ".join("–".join(map(str, n)) or "0" for n in counts.values()), sum(map(sum, counts.values()))),
+        "scenes": Shown(scenes, sum(map(sum, counts.values()))),
     }  # fmt: skip
     protocol = f"{e.protocol.get('name')} {e.protocol.get('version')}, {e.protocol.get('hash')}"
     return BoardRow(
