@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from robosac.cli.options import Jobs, Json, Root, Threads, listed
+from robosac.cli.options import Address, ExecutorName, Jobs, Json, Root, Threads, listed
 from robosac.cli.progress import kept_on_stop, progress_bar
 from robosac.executors import default_jobs, make_executor
 from robosac.types import InputError, RobosacError
@@ -29,7 +29,6 @@ Attackers = Annotated[list[str] | None, typer.Option(help="Numbers of attackers;
 Detectors = Annotated[list[str] | None, typer.Option(help="Of the protocol's; default: all.")]
 Scenes = Annotated[int | None, typer.Option(min=1, help="The first so many; default: all of the protocol's.")]
 Step = Annotated[int, typer.Option(min=1, help="Scenes between two writings of the entries.")]
-Executor = Annotated[str, typer.Option(help="Where work is done: serial or processes.")]
 
 leaderboard = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 
@@ -87,7 +86,8 @@ def run(
     root: Root = None,
     jobs: Jobs = None,
     threads: Threads = 1,
-    executor: Executor = "processes",
+    executor: ExecutorName = "processes",
+    address: Address = None,
     json: Json = False,
 ) -> None:
     """Play the board, or a slice of it; entries are written as they grow.
@@ -96,7 +96,7 @@ def run(
     """
     wanted = _slice(_protocol(protocol), only, detector, attack, attackers, scenes)
     named = {"detector": detector, "attack": attack, "attackers": attackers, "scenes": scenes, "protocol": protocol}
-    _play(wanted, results, out, step, jobs, threads, executor, root, json, named)
+    _play(wanted, results, out, step, (jobs, threads, executor, address), root, json, named)
 
 
 @leaderboard.command()
@@ -113,7 +113,8 @@ def add(
     root: Root = None,
     jobs: Jobs = None,
     threads: Threads = 1,
-    executor: Executor = "processes",
+    executor: ExecutorName = "processes",
+    address: Address = None,
     json: Json = False,
 ) -> None:
     """Take a defence of your own through the whole protocol and put it on the board."""
@@ -123,7 +124,7 @@ def add(
         )
     wanted = _slice(_protocol(protocol), [name], detector, attack, attackers, scenes)
     named = {"detector": detector, "attack": attack, "attackers": attackers, "scenes": scenes, "protocol": protocol}
-    _play(wanted, results, out, step, jobs, threads, executor, root, json, named)
+    _play(wanted, results, out, step, (jobs, threads, executor, address), root, json, named)
 
 
 @leaderboard.command()
@@ -138,7 +139,8 @@ def check(
     root: Root = None,
     jobs: Jobs = None,
     threads: Threads = 1,
-    executor: Executor = "processes",
+    executor: ExecutorName = "processes",
+    address: Address = None,
     json: Json = False,
 ) -> None:
     """Play the first scenes of an entry again and compare; exit code 1 where a cell differs by more than tolerance."""
@@ -147,7 +149,7 @@ def check(
 
     told, frozen = read_entry(entry), _protocol(protocol)
     limit = frozen.tolerance if tolerance is None else tolerance
-    chosen = make_executor(jobs, threads=threads, name=executor)
+    chosen = make_executor(jobs, threads=threads, name=executor, address=address)
     with kept_on_stop(out), progress_bar("attacks on scenes", quiet=json) as tell:
         found = check_entry(
             told, frozen, out, chosen, scenes=scenes, attacks=listed(attack), attackers=_numbers(attackers), root=root,
@@ -220,9 +222,7 @@ def _play(
     results: Path,
     out: Path,
     step: int,
-    jobs: int | None,
-    threads: int,
-    executor: str,
+    work: tuple[int | None, int, str, str | None],  # jobs, threads, executor, its address
     root: Path | None,
     json: bool,
     named: dict[str, Any],
@@ -232,8 +232,9 @@ def _play(
     from robosac.files import check_writable
 
     check_writable(results)
+    jobs, threads, executor, address = work
     used = default_jobs() if jobs is None else jobs
-    chosen = make_executor(used, threads=threads, name=executor)
+    chosen = make_executor(jobs, threads=threads, name=executor, address=address)
     options = {k: ",".join(v) if isinstance(v, list) else v for k, v in named.items()}
     machine = {k: v for k, v in environment(used, threads).items() if k != "versions"}
     written: dict[str, BoardEntry] = {}

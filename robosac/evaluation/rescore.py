@@ -13,9 +13,9 @@ from typing import Final
 
 import numpy as np
 
-from robosac.boxes import corners_bev, iou_bev
+from robosac.boxes import IOU_TOLERANCE, corners_bev, iou_bev
 from robosac.evaluation import compat
-from robosac.evaluation.ap import IOU_TOLERANCE, average_precision, match_frame
+from robosac.evaluation.ap import average_precision, match_frame
 from robosac.types import Array, Bool, Detections, InputError
 
 OURS: Final = "robosac"

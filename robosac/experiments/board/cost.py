@@ -70,7 +70,7 @@ def cost_of(entries: Sequence[BoardEntry], protocol: Protocol, scenes: int | Non
     total, by_attack, taken = {"ignorant": 0.0, "adaptive": 0.0}, dict[str, float](), 0
     asked = [(d, r, a, m) for d in protocol.detectors for r in rows for a, m in protocol.cells()]
     asked = [x for x in asked if _is_played(protocol, *x[1:])]
-    most = {k: min(protocol.scenes_of(k), scenes or protocol.scenes_of(k)) for k in ("ignorant", "adaptive")}  # type: ignore[arg-type]
+    most = {k: min(protocol.scenes_of(k), scenes or protocol.scenes_of(k)) for k in ("ignorant", "adaptive")}
     for cell in asked:
         detector, _, attack, m = cell
         kind = protocol.kind_of(attack)

@@ -138,7 +138,8 @@ def _rounded(entry: BoardEntry) -> BoardEntry:
 def _short(figure: Figure | None) -> Figure | None:
     if figure is None:
         return None
-    return Figure(**{k: None if v is None else round(v, 6) for k, v in figure.model_dump().items()})
+    low, high = (None if v is None else round(v, 6) for v in (figure.low, figure.high))
+    return Figure(value=round(figure.value, 6), low=low, high=high)
 
 
 def read_entry(path: Path) -> BoardEntry:
