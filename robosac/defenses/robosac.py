@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -31,15 +31,14 @@ from robosac.certificates import Overlap, Witnesses
 from robosac.consensus import Consensus, search
 from robosac.defenses.by_agreement import RobosacAgreement
 from robosac.defenses.claimed_poses import ClaimedPoses
+from robosac.defenses.joint import JointResults, second_look
 from robosac.defenses.limits import Limits
 from robosac.defenses.opening import opened
-from robosac.defenses.protocol import FINITE
 from robosac.defenses.ranking import Ranking
 from robosac.defenses.singles import Singles
 from robosac.defenses.stages import Stages
 from robosac.defenses.surrogate import EvidenceSurrogate
 from robosac.evidence import Consistency, Showing, SoleClaims, WithMembers, pooled
-from robosac.evidence.consistency import strain
 from robosac.gate import Gate
 from robosac.poses import FreeGround, PoseVerdict
 from robosac.probing import Downwards, tries_per_size
@@ -54,15 +53,11 @@ from robosac.types import (
     Request,
     Session,
     Subset,
-    Trial,
     Verdict,
     View,
 )
 
 Detect: TypeAlias = Callable[[Sequence[Subset]], list[Detections]]
-STRAIN: Final = "strain"  # a joint result's: distance from what its members show, as a multiple of what is allowed
-LEAST_STRAIN: Final = 0.01  # a limit below it would refuse what rounding makes
-TOGETHER: Final = "together"  # a joint result's: 1 where two of its members claim more together than is allowed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +72,10 @@ class Robosac:
         agreement: how a result is compared with the ego's own.
         showing: what counts as showing a box.
         consistency: how far a joint result may be from what its members show.
+        alpha: share of honest results that may be refused for what they agree in, or for what they claim.
         strain_alpha: share of honest joint results of two and more that may be refused for not being what their members
-            show. It costs little: smaller ones are pooled in their place.
+            show. It costs little: smaller ones are pooled in their place. Where none of two and more is left, those
+            within the calibration's own limit are taken.
         pool: sizes of consistent subsets that are pooled, from the largest down; everybody together stands alone.
         ranking: how boxes are ranked by who shows them.
         gate: what may enter at all.
@@ -93,6 +90,7 @@ class Robosac:
     agreement: Agreement = field(default_factory=SeenScoreMap)
     showing: Showing = field(default_factory=Showing)
     consistency: Consistency = field(default_factory=Consistency)
+    alpha: float = 0.01
     strain_alpha: float = 0.2
     pool: int = 2
     ranking: Ranking = field(default_factory=Ranking)
@@ -107,8 +105,9 @@ class Robosac:
         for name, least in (("budget", 0), ("pool", 1), ("batch", 1), ("accuse_beyond", 1)):
             if not getattr(self, name) >= least:
                 raise InputError(f"expected {name} >= {least}, got {getattr(self, name)}")
-        if not 0 < self.strain_alpha < 1:
-            raise InputError(f"expected strain_alpha inside (0, 1), got {self.strain_alpha}")
+        for name in ("alpha", "strain_alpha"):
+            if not 0 < getattr(self, name) < 1:
+                raise InputError(f"expected {name} inside (0, 1), got {getattr(self, name)}")
 
     @staticmethod
     def paper(attackers: int, *, size: int | None = None, budget: int | None = None) -> RobosacAgreement:
@@ -134,7 +133,8 @@ class Robosac:
 
     def limits(self, calibration: Calibration | None, detector: str) -> Limits:
         """What honest frames of this detector allow."""
-        return Limits.of(self._with_ego, *self._claims, self._with_members, self.strain_alpha, calibration, detector)
+        levels = self.alpha, self.strain_alpha
+        return Limits.of(self._with_ego, *self._claims, self._with_members, *levels, calibration, detector)
 
     @property
     def _with_ego(self) -> WithEgo:
@@ -252,6 +252,7 @@ class RobosacDefender:
             )
         seen = replace(seen, accused=seen.accused - heard.excused)
         found = self._search(seen, heard, compare, limits, detect, stages, rng)
+        found = replace(found, trials=second_look(found.trials, limits, defense.pool))
         with stages.measure("report"):
             kept = {t.subset: r for t, r in zip(found.trials, found.results, strict=True) if t.accepted}
             used = EGO_ALONE.union(*kept)
@@ -289,18 +290,7 @@ class RobosacDefender:
         """Every subset of the trusted that was tried."""
         defense, trusted = self._defense, seen.trusted
 
-        def judge(reference: Detections, subset: Subset, result: Detections) -> Trial:
-            trial = Trial.judged(subset, compare(result), limits.agreement(len(subset)))
-            if not result.finite:
-                return replace(trial, accepted=False, scores={FINITE: 0.0})
-            off = defense.consistency.of(strain(seen.shown, subset, result))
-            scores = {
-                STRAIN: off / max(limits.strain(len(subset)), LEAST_STRAIN),
-                TOGETHER: float(any(pair <= subset for pair in seen.apart)),
-            }
-            fits = trial.accepted and scores[STRAIN] <= 1 and not scores[TOGETHER]
-            return replace(trial, accepted=fits, scores=scores)
-
+        judge = JointResults(seen, compare, limits, defense.consistency)
         # of all who were let in, so that who was refused for its pose counts among the attackers that there may be
         honest = heard.admitted if defense.attackers is None else max(heard.admitted - defense.attackers, 0)
         most = min(len(trusted), honest)

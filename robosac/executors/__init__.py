@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from robosac.errors import InputError
+from robosac.errors import InputError, did_you_mean
 from robosac.executors.local import Executor, Processes, Serial, default_jobs, set_threads
 from robosac.executors.on_ray import OnRay
 
@@ -49,7 +49,9 @@ def make_executor(
         InputError: there is none of that name, jobs or threads are below 1, it has no address, or Ray is not installed.
     """
     if name not in EXECUTORS:
-        raise InputError(f"expected an executor, one of {', '.join(EXECUTORS)}; got {name!r}")
+        raise InputError(
+            f"expected an executor, one of {', '.join(EXECUTORS)}; got {name!r}{did_you_mean(name, EXECUTORS)}"
+        )
     found = EXECUTORS[name](default_jobs() if jobs is None else jobs, threads)
     if isinstance(found, OnRay):
         if importlib.util.find_spec("ray") is None:
