@@ -7,6 +7,7 @@ skipped where the extra `ray` is not installed; what needs no Ray is tested ever
 from __future__ import annotations
 
 import importlib.util
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -116,6 +117,7 @@ def test_frames_that_come_as_bytes_are_those_that_are_written(tmp_path: Path) ->
 # ---------------------------------------------------------------------------------------------------- with a cluster
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
+    os.environ.update({"RAY_worker_niceness": "0"})  # else workers stand back behind everything else on this machine
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})

@@ -163,11 +163,13 @@ def defense_names() -> list[str]:
     return sorted(p.stem for p in FOLDER.glob("*.yaml"))
 
 
-def defense_preset(name: str) -> DefensePreset | OwnDefense:
-    """Read and check a preset of `configs/defenses`; MODULE:NAME is one's own. InputError where there is none or its
-    file is wrong."""
-    if ":" in name:
-        return OwnDefense(name)
+def named_defense(name: str) -> DefensePreset | OwnDefense:
+    """A preset, or one's own as MODULE:NAME. InputError where there is none or its file is wrong."""
+    return OwnDefense(name) if ":" in name else defense_preset(name)
+
+
+def defense_preset(name: str) -> DefensePreset:
+    """Read and check a preset of `configs/defenses`. InputError where there is none or its file is wrong."""
     if name not in defense_names():
         known = defense_names()
         raise InputError(
@@ -212,7 +214,7 @@ def open_defense(name: str, *, attackers: int | None = None) -> Defense:
     Raises:
         InputError: there is no such preset, or evaluation alone can make it.
     """
-    return defense_preset(name).build(attackers)
+    return named_defense(name).build(attackers)
 
 
 def statistics_of(names: Sequence[str] = ()) -> list[Statistic]:
@@ -240,7 +242,7 @@ def policy(name: str, *, title: str | None = None, trials: int | None = None) ->
     Raises:
         InputError: there is no such preset.
     """
-    preset = defense_preset(name)
+    preset = named_defense(name)
     if preset.kind in EVALUATION_ALONE:
         return replace(EVALUATION_ALONE[preset.kind](), name=title or name)
     return Policy(title or name, partial(preset.build, trials=trials))
