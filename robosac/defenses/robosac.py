@@ -20,29 +20,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import Final, TypeAlias
 
 import numpy as np
 
-from robosac.agreement import Agreement, Compare, SeenScoreMap
+from robosac.agreement import Agreement, SeenScoreMap
+from robosac.budget import pass_frames
 from robosac.calibration import Calibration, Statistic, WithEgo
 from robosac.capabilities import Solo
 from robosac.certificates import Overlap, Witnesses
 from robosac.consensus import Consensus, search
+from robosac.defenses.audit import Audit, Expected, Rotation, for_some, unranked
 from robosac.defenses.by_agreement import RobosacAgreement
-from robosac.defenses.claimed_poses import ClaimedPoses
+from robosac.defenses.claimed_poses import ClaimedPoses, PosesSoFar
+from robosac.defenses.joint import JointRules
 from robosac.defenses.limits import Limits
-from robosac.defenses.opening import opened
-from robosac.defenses.protocol import FINITE
+from robosac.defenses.memory import Memory
+from robosac.defenses.opening import Decoding, Heard, OpenFrame, opened
 from robosac.defenses.ranking import Ranking
 from robosac.defenses.singles import Singles
 from robosac.defenses.stages import Stages
 from robosac.defenses.surrogate import EvidenceSurrogate
 from robosac.evidence import Consistency, Showing, SoleClaims, WithMembers, pooled
-from robosac.evidence.consistency import strain
-from robosac.gate import Gate
-from robosac.poses import FreeGround, PoseVerdict
-from robosac.probing import Downwards, tries_per_size
+from robosac.gate import Gate, Inbox
+from robosac.poses import FreeGround
+from robosac.probing import Downwards, FirstThen, tries_per_size
 from robosac.trust import Belief
 from robosac.types import (
     EGO_ALONE,
@@ -52,17 +53,11 @@ from robosac.types import (
     InputError,
     Received,
     Request,
-    Session,
     Subset,
     Trial,
     Verdict,
     View,
 )
-
-Detect: TypeAlias = Callable[[Sequence[Subset]], list[Detections]]
-STRAIN: Final = "strain"  # a joint result's: distance from what its members show, as a multiple of what is allowed
-LEAST_STRAIN: Final = 0.01  # a limit below it would refuse what rounding makes
-TOGETHER: Final = "together"  # a joint result's: 1 where two of its members claim more together than is allowed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +80,8 @@ class Robosac:
         belief: error rates behind suspicion.
         accuse_beyond: a teammate is accused where its own single is so many times further off than is allowed.
         batch: joint results decoded at once; more than one pays on a GPU.
+        audit: share of the teammates that is checked a frame while nothing is odd (`robosac.defenses.audit`); 1 checks
+            everybody in every frame.
     """
 
     attackers: int | None = None
@@ -100,6 +97,7 @@ class Robosac:
     belief: Belief = field(default_factory=Belief)
     accuse_beyond: float = 1.5
     batch: int = 1
+    audit: float = 1.0
 
     def __post_init__(self) -> None:
         if self.attackers is not None and self.attackers < 0:
@@ -107,6 +105,7 @@ class Robosac:
         for name, least in (("budget", 0), ("pool", 1), ("batch", 1), ("accuse_beyond", 1)):
             if not getattr(self, name) >= least:
                 raise InputError(f"expected {name} >= {least}, got {getattr(self, name)}")
+        pass_frames(self.audit)  # raises where that is no rate
         if not 0 < self.strain_alpha < 1:
             raise InputError(f"expected strain_alpha inside (0, 1), got {self.strain_alpha}")
 
@@ -149,172 +148,152 @@ class Robosac:
         return WithMembers(consistency=self.consistency, showing=self.showing)
 
 
-@dataclass(frozen=True, eq=False)
-class _Heard:
-    """What is left of an inbox after the gate and the check of poses.
-
-    Attributes:
-        session: of the messages that go on.
-        admitted: how many the gate let in.
-        rejected: link -> why its message was left out.
-        nobody: why nobody passed the gate; None where somebody did.
-        told: what was mended and refused, in words.
-        decodes: that the check of poses took.
-        excused: whose pose was mended on the word of others, who may be wrong: what such a one shows is not its own.
-    """
-
-    session: Session
-    admitted: int
-    rejected: Mapping[Id, str]
-    nobody: str | None
-    told: str = ""
-    decodes: int = 0
-    excused: Subset = EGO_ALONE
-
-
 class RobosacDefender:
     """Defends the frames of one scenario, in order."""
 
     def __init__(self, defense: Robosac, calibration: Calibration | None, rng: np.random.Generator) -> None:
         self._defense, self._calibration, self._rng = defense, calibration, rng
-        self._fine: Subset = EGO_ALONE  # whose pose was fine when last asked
-        self._off: Subset = EGO_ALONE  # whose pose was off when it could last be told
+        self._poses, self._memory = PosesSoFar(), Memory()
+        self._audit = None if defense.audit >= 1 else Audit(Rotation(defense.audit, rng.spawn(1)[0]))
 
     def step(self, detector: Detector, ego: View, to: Request, inbox: Sequence[Received]) -> Verdict:
         """Decide about one frame. Bad messages are left out and reported; nothing a teammate sends raises."""
-        defense, stages = self._defense, Stages()
-        admitted, session = opened(defense.gate, stages, detector, ego, to, inbox)
+        stages = Stages()
+        admitted, session = opened(self._defense.gate, stages, detector, ego, to, inbox)
         rng = self._rng.spawn(1)[0]  # a generator a frame: what one frame draws moves no other frame's draws
+        turn = EGO_ALONE if self._audit is None else self._audit.rotation.turn(session.ids)
+        steady = self._audit is not None and self._memory.steady(session.ids)
         ground = cache(partial(FreeGround.of, ego.points))
-        heard = _Heard(session, len(admitted.messages), admitted.rejected, admitted.nobody)
-        if defense.poses is not None and isinstance(session, Solo) and session.ids:
+        heard = Heard(session, frozenset(session.ids), admitted.rejected, admitted.nobody)
+        if self._defense.poses is not None and isinstance(session, Solo) and session.ids:
+            again = turn | self._poses.off if steady else self._poses.doubtful(session.ids, rng)
             with stages.measure("poses"):
-                verdicts = self._poses_judged(session, detector, ground(), rng)
-                checked = defense.poses.sort(admitted.messages, verdicts, to)
-                if checked.changed:
-                    session = detector.open(ego, to, checked.messages)
-            heard = replace(
-                heard,
-                session=session,
-                rejected={**admitted.rejected, **checked.refused},
-                told=checked.reason,
-                decodes=len(verdicts) + checked.changed,  # opened again, the ego's own is decoded again
-                excused=frozenset(i for i, v in verdicts.items() if v.kind == "corrected" and v.witnesses),
-            )
-        return self._verified(detector, ego, heard, ground, stages, rng)
+                heard = self._posed(self._defense.poses, detector, ego, to, admitted, heard, again, ground)
+            steady = steady and not self._poses.odd
+        frame = OpenFrame(detector, ego, to, heard, Decoding(heard.session, stages), ground, stages, rng)
+        return (self._audited(frame, turn) if steady else None) or self._verified(frame)
 
-    def _poses_judged(
-        self, session: Solo, detector: Detector, ground: FreeGround, rng: np.random.Generator
-    ) -> dict[Id, PoseVerdict]:
-        """Verdicts on the poses of who was not fine when last asked, and of one more, drawn at random; of everybody
-        where that one is not fine any more. Whose pose the ego saw to be off is not trusted again before it is fine."""
-        assert self._defense.poses is not None
-        asked = [i for i in session.ids if i not in self._fine]
-        if fine := [i for i in session.ids if i in self._fine]:
-            asked.append(fine[int(rng.integers(len(fine)))])
-        # what is not calibrated is said once, of all limits together
-        judge = partial(self._defense.poses.judged, session, detector.name, ground, self._calibration, quiet=True)
-        found = judge(asked)
-        if any(i in self._fine and v.kind != "fine" for i, v in found.items()):
-            found = judge(session.ids)
-        self._fine -= frozenset(found)
-        self._fine |= {i for i, v in found.items() if v.kind == "fine"}
-        doubted = {i: v for i, v in found.items() if v.kind == "unknown" and i in self._off}
-        self._off -= self._fine
-        self._off |= {i for i, v in found.items() if v.kind in ("corrected", "refused") and not v.hearsay}
-        refused = {i: replace(v, kind="refused", why=f"{v.why}, and off before") for i, v in doubted.items()}
-        return {**found, **refused}
-
-    def _verified(
+    def _posed(
         self,
+        rules: ClaimedPoses,
         detector: Detector,
         ego: View,
-        heard: _Heard,
+        to: Request,
+        admitted: Inbox,
+        heard: Heard,
+        again: Subset,
         ground: Callable[[], FreeGround],
-        stages: Stages,
-        rng: np.random.Generator,
+    ) -> Heard:
+        """What is left once poses are mended or refused."""
+        session = heard.session
+        assert isinstance(session, Solo)
+        # what is not calibrated is said once, of all limits together
+        judge = partial(rules.judged, session, detector.name, ground, self._calibration, quiet=True)
+        verdicts = self._poses.ask(session.ids, again, judge)
+        checked = rules.sort(admitted.messages, verdicts, to)
+        return replace(
+            heard,
+            session=detector.open(ego, to, checked.messages) if checked.changed else session,
+            rejected={**admitted.rejected, **checked.refused},
+            told=checked.reason,
+            decodes=len(verdicts) + checked.changed,  # opened again, the ego's own is decoded again
+            excused=frozenset(i for i, v in verdicts.items() if v.kind == "corrected" and v.witnesses),
+        )
+
+    def _audited(self, frame: OpenFrame, turn: Subset) -> Verdict | None:
+        """What is made of a frame in which only some teammates are checked; None where anything is odd."""
+        defense, audit, ids = self._defense, self._audit, frame.ids
+        left_out = self._memory.left_out(ids)
+        together = frozenset(ids) - left_out
+        if audit is None or not together:
+            return None
+        asked = [i for i in ids if i in turn | left_out]
+        own, joint, *alone = frame.detect([EGO_ALONE, together, *(frozenset({i}) for i in asked)])
+        rules = self._rules(frame, own, dict(zip(asked, alone, strict=True)))
+        with frame.stages.measure("agree"):
+            trial = replace(rules, consistency=for_some(defense.consistency)).judged(together, joint)
+            trial = audit.judged(trial, joint, own, frame.to, defense.showing.score)
+        if audit.odd(rules.seen, trial, left_out, self._memory.waiting(rules.seen.trusted)):
+            return None
+        audit.expected = Expected.of(joint, frame.to)
+        self._memory.learn(frame.heard.admitted, together | frozenset(rules.seen.trusted), [trial])
+        said = f"audited: {len(together)} of {len(ids)} teammates together, {len(asked)} checked alone"
+        decoded = {EGO_ALONE: own, together: joint, **{frozenset({i}): d for i, d in zip(asked, alone, strict=True)}}
+        return self._verdict(frame, rules.seen, [trial], decoded, unranked(defense.ranking), said)
+
+    def _verified(self, frame: OpenFrame) -> Verdict:
+        """What is made of a frame in which everybody is checked."""
+        ids = frame.ids
+        own, *alone = frame.detect([EGO_ALONE, *(frozenset({i}) for i in ids)])
+        rules = self._rules(frame, own, dict(zip(ids, alone, strict=True)))
+        found = self._search(frame, rules)
+        decoded = {EGO_ALONE: own, **{frozenset({i}): d for i, d in zip(ids, alone, strict=True)}}
+        decoded |= {t.subset: r for t, r in zip(found.trials, found.results, strict=True)}
+        together = self._memory.learn(frame.heard.admitted, rules.seen.trusted, found.trials)
+        if self._audit is not None and together is not None:
+            self._audit.expected = Expected.of(decoded[together], frame.to)
+        said = _reason(own, found, rules.seen, len(ids))
+        return self._verdict(frame, rules.seen, found.trials, decoded, self._defense.ranking, said)
+
+    def _rules(self, frame: OpenFrame, own: Detections, singles: Mapping[Id, Detections]) -> JointRules:
+        """What the singles of these teammates say, and what joint results are held against."""
+        defense, limits = self._defense, self._defense.limits(self._calibration, frame.detector.name)
+        with frame.stages.measure("agree"):
+            compare = defense.agreement.against(own, frame.ego, frame.detector.grid)
+            seen = Singles.of(own, singles, compare, limits, defense.showing, defense.accuse_beyond)
+        seen = replace(seen, accused=seen.accused - frame.heard.excused)
+        return JointRules(compare, seen, limits, defense.consistency)
+
+    def _search(self, frame: OpenFrame, rules: JointRules) -> Consensus[Detections]:
+        """Every subset of the trusted that was tried."""
+        defense, trusted, admitted = self._defense, rules.seen.trusted, len(frame.heard.admitted)
+        # of all who were let in, so that who was refused for its pose counts among the attackers that there may be
+        honest = admitted if defense.attackers is None else max(admitted - defense.attackers, 0)
+        most = min(len(trusted), honest)
+        tries = tries_per_size(len(trusted), defense.budget, largest=most)
+        seed = int(frame.rng.integers(1 << 62))
+        walk = Downwards(tries=tries, pool=defense.pool, everybody=len(frame.ids), seed=seed)
+        return search(
+            trusted,
+            frame.detect,
+            frame.stages.timed("agree", lambda _, subset, result: rules.judged(subset, result)),
+            FirstThen(first=self._memory.first(trusted, most), then=walk),
+            sum(tries.values()),
+            frame.rng,
+            batch=defense.batch,
+        )
+
+    def _verdict(
+        self,
+        frame: OpenFrame,
+        seen: Singles,
+        joint: Sequence[Trial],
+        decoded: Mapping[Subset, Detections],
+        ranking: Ranking,
+        said: str,
     ) -> Verdict:
-        """What is made of what was heard."""
-        defense, session, ids = self._defense, heard.session, tuple(heard.session.ids)
-        limits = defense.limits(self._calibration, detector.name)
-        decoded_once: set[Subset] = set()
-
-        def detect(subsets: Sequence[Subset]) -> list[Detections]:
-            decoded_once.update(subsets)  # a batch may hold some that are never judged
-            with stages.measure("decode"):
-                return session.detect(subsets)
-
-        own, *alone = detect([EGO_ALONE, *(frozenset({i}) for i in ids)])
-        with stages.measure("agree"):
-            compare = defense.agreement.against(own, ego, detector.grid)
-            seen = Singles.of(
-                own, dict(zip(ids, alone, strict=True)), compare, limits, defense.showing, defense.accuse_beyond
-            )
-        seen = replace(seen, accused=seen.accused - heard.excused)
-        found = self._search(seen, heard, compare, limits, detect, stages, rng)
-        with stages.measure("report"):
-            kept = {t.subset: r for t, r in zip(found.trials, found.results, strict=True) if t.accepted}
-            used = EGO_ALONE.union(*kept)
+        """The accepted of the joint results, pooled and ranked."""
+        defense, heard, ids, own = self._defense, frame.heard, frame.ids, decoded[EGO_ALONE]
+        with frame.stages.measure("report"):
+            kept = {t.subset: decoded[t.subset] for t in joint if t.accepted}
             pool = pooled(kept or {EGO_ALONE: own})
-            ranked = defense.ranking.of(pool, seen.shown, used, seen.apart, own, ground() if kept else None)
-            decoded = {EGO_ALONE: own, **dict(zip((t.subset for t in seen.trials), alone, strict=True))}
-            decoded |= {t.subset: r for t, r in zip(found.trials, found.results, strict=True)}
+            used = EGO_ALONE.union(*kept)
+            ranked = ranking.of(pool, seen.shown, used, seen.apart, own, frame.ground() if kept else None)
             witnesses = Witnesses.of(ranked.result.boxes, decoded, ids, Overlap(iou=defense.showing.same))
-            suspicion = defense.belief.suspicion(ids, [*seen.trials, *found.trials], at_most=defense.attackers)
+            suspicion = defense.belief.suspicion(ids, [*seen.trials, *joint], at_most=defense.attackers)
         return Verdict(
             result=ranked.result,
             used=used,
             accused=seen.accused,
             suspicion={i: max(suspicion[i], float(i in seen.accused)) for i in ids},
-            trials=(*seen.trials, *(t for t in found.trials if len(t.subset) > 1)),
-            decodes=heard.decodes + len(decoded_once),
-            ms=stages.done(),
-            reason="; ".join(filter(None, (heard.told, heard.nobody or _reason(own, found, seen, len(ids))))),
+            trials=(*seen.trials, *(t for t in joint if len(t.subset) > 1)),
+            decodes=heard.decodes + len(frame.detect.done),
+            ms=frame.stages.done(),
+            reason="; ".join(filter(None, (heard.told, heard.nobody or said))),
             rejected=heard.rejected,
             sources=ranked.sources,
             support=ranked.support,
             certificates=witnesses.inventors(defense.showing.score),
-        )
-
-    def _search(
-        self,
-        seen: Singles,
-        heard: _Heard,
-        compare: Compare,
-        limits: Limits,
-        detect: Detect,
-        stages: Stages,
-        rng: np.random.Generator,
-    ) -> Consensus[Detections]:
-        """Every subset of the trusted that was tried."""
-        defense, trusted = self._defense, seen.trusted
-
-        def judge(reference: Detections, subset: Subset, result: Detections) -> Trial:
-            trial = Trial.judged(subset, compare(result), limits.agreement(len(subset)))
-            if not result.finite:
-                return replace(trial, accepted=False, scores={FINITE: 0.0})
-            off = defense.consistency.of(strain(seen.shown, subset, result))
-            scores = {
-                STRAIN: off / max(limits.strain(len(subset)), LEAST_STRAIN),
-                TOGETHER: float(any(pair <= subset for pair in seen.apart)),
-            }
-            fits = trial.accepted and scores[STRAIN] <= 1 and not scores[TOGETHER]
-            return replace(trial, accepted=fits, scores=scores)
-
-        # of all who were let in, so that who was refused for its pose counts among the attackers that there may be
-        honest = heard.admitted if defense.attackers is None else max(heard.admitted - defense.attackers, 0)
-        most = min(len(trusted), honest)
-        tries = tries_per_size(len(trusted), defense.budget, largest=most)
-        return search(
-            trusted,
-            detect,
-            stages.timed("agree", judge),
-            Downwards(
-                tries=tries, pool=defense.pool, everybody=len(heard.session.ids), seed=int(rng.integers(1 << 62))
-            ),
-            sum(tries.values()),
-            rng,
-            batch=defense.batch,
         )
 
 
