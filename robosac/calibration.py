@@ -127,6 +127,12 @@ class Thresholds:
         """
         return conformal_threshold(np.array(self._honest(size)), alpha)
 
+    def threshold_near(self, size: int, alpha: float) -> float:
+        """As `threshold_at`, at the level nearest to alpha that so many frames can tell; without scores `threshold`."""
+        if not self.scores:
+            return self.threshold(size)
+        return self.threshold_at(size, max(alpha, 1 / (len(self._honest(size)) + 1)))
+
     def p_value(self, size: int, score: float) -> float:
         """How unusual a score is for a random honest subset of `size`: `(1 + #{honest scores <= score}) / (n + 1)`.
 

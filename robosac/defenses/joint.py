@@ -1,7 +1,8 @@
-"""A joint result, judged: does it agree with the ego, is it what its members show, may its members be together?"""
+"""Joint results, judged: does one agree with the ego, and is it what its members show?"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,29 +20,49 @@ TOGETHER: Final = "together"  # a joint result's: 1 where two of its members cla
 
 
 @dataclass(frozen=True, eq=False)
-class JointRules:
-    """What joint results of one frame are judged by.
+class JointResults:
+    """Judges the joint results of one frame, a `robosac.consensus.Judge`.
 
     Attributes:
+        seen: what the singles say.
         compare: with the ego's own result.
-        seen: the singles of all members, or of some of them.
-        consistency: how far a joint result may be from what these show.
     """
 
-    compare: Compare
     seen: Singles
+    compare: Compare
     limits: Limits
     consistency: Consistency
 
-    def judged(self, subset: Subset, result: Detections) -> Trial:
-        """The joint result of the ego and a subset."""
-        trial = Trial.judged(subset, self.compare(result), self.limits.agreement(len(subset)))
+    def __call__(self, reference: Detections, subset: Subset, result: Detections) -> Trial:
+        size = len(subset)
+        trial = Trial.judged(subset, self.compare(result), self.limits.agreement(size))
         if not result.finite:
             return replace(trial, accepted=False, scores={FINITE: 0.0})
         off = self.consistency.of(strain(self.seen.shown, subset, result))
         scores = {
-            STRAIN: off / max(self.limits.strain(len(subset)), LEAST_STRAIN),
+            STRAIN: off / max(self.limits.strain(size), LEAST_STRAIN),
             TOGETHER: float(any(pair <= subset for pair in self.seen.apart)),
         }
         fits = trial.accepted and scores[STRAIN] <= 1 and not scores[TOGETHER]
         return replace(trial, accepted=fits, scores=scores)
+
+
+def second_look(trials: Sequence[Trial], limits: Limits, pool: int) -> tuple[Trial, ...]:
+    """Where no joint result of two and more was accepted: those whose strain honest ones stay within after all.
+
+    Of these the largest, and `pool - 1` sizes below.
+    """
+    if any(t.accepted and len(t.subset) > 1 for t in trials):
+        return tuple(trials)
+    again = [_within_all(t, limits) for t in trials]
+    largest = max((len(t.subset) for t in again if t.accepted), default=0)
+    return tuple(replace(t, accepted=t.accepted and len(t.subset) > largest - pool) for t in again)
+
+
+def _within_all(trial: Trial, limits: Limits) -> Trial:
+    """The trial by `strain_at_most` in place of `strain`."""
+    size, scores = len(trial.subset), trial.scores
+    if size < 2 or STRAIN not in scores or scores[TOGETHER] or trial.agreement < trial.threshold:
+        return trial
+    off = scores[STRAIN] * max(limits.strain(size), LEAST_STRAIN) / max(limits.strain_at_most(size), LEAST_STRAIN)
+    return replace(trial, accepted=off <= 1, scores={**scores, STRAIN: off})

@@ -25,12 +25,14 @@ class Limits:
         claims: boxes that one shows and neither the ego nor another does, at most.
         together: the same of two.
         strain: between a result and what its members show, at most.
+        strain_at_most: the same where no result of two and more is within `strain`.
     """
 
     agreement: BySize
     claims: BySize
     together: BySize
     strain: BySize
+    strain_at_most: BySize
 
     @staticmethod
     def of(
@@ -38,14 +40,16 @@ class Limits:
         claims: SoleClaims,
         together: SoleClaims,
         with_members: WithMembers,
+        alpha: float,
         strain_alpha: float,
         calibration: Calibration | None,
         detector: str,
     ) -> Limits:
         """Calibrated limits, and stated ones with a warning where the calibration has none.
 
-        `strain_alpha` is the share of honest joint results of two and more that may be refused; all else has the
-        calibration's.
+        `alpha` is the share of honest results that may be refused for their agreement or their claims, or what comes
+        nearest to it where there are too few frames for so little; `strain_alpha` that of joint results of two and
+        more for their strain, where others can stand in. All else has the calibration's level.
         """
         usual = {
             agreement.name: agreement.agreement.default_threshold,
@@ -68,17 +72,22 @@ class Limits:
                 "the file that it wrote: wrap(detector, calibration=FILE)"
             )
 
-        def by_size(name: str, sign: int, alpha: float | None = None) -> BySize:
+        def by_size(name: str, sign: int, joint: float | None, of_one: float | None) -> BySize:
+            """Limits at these levels; None takes the calibration's own."""
             if name not in measures:
                 return lambda size: sign * usual[name]
             found = measures[name]
-            if alpha is None or alpha <= found.alpha:  # frames may be too few for less than they were calibrated for
-                return lambda size: sign * found.threshold(size)
-            return lambda size: sign * (found.threshold_at(size, alpha) if size > 1 else found.threshold(size))
+
+            def limit(size: int) -> float:
+                level = joint if size > 1 else of_one
+                return sign * (found.threshold(size) if level is None else found.threshold_near(size, level))
+
+            return limit
 
         return Limits(
-            agreement=by_size(agreement.name, 1),
-            claims=by_size(claims.name, -1),
-            together=by_size(together.name, -1),
-            strain=by_size(with_members.name, -1, strain_alpha),
+            agreement=by_size(agreement.name, 1, alpha, alpha),
+            claims=by_size(claims.name, -1, alpha, alpha),
+            together=by_size(together.name, -1, alpha, alpha),
+            strain=by_size(with_members.name, -1, strain_alpha, None),
+            strain_at_most=by_size(with_members.name, -1, None, None),
         )

@@ -32,7 +32,7 @@ from robosac.consensus import Consensus, search
 from robosac.defenses.audit import Audit, Expected, Rotation, for_some, unranked
 from robosac.defenses.by_agreement import RobosacAgreement
 from robosac.defenses.claimed_poses import ClaimedPoses, PosesSoFar
-from robosac.defenses.joint import JointRules
+from robosac.defenses.joint import JointResults, second_look
 from robosac.defenses.limits import Limits
 from robosac.defenses.memory import Memory
 from robosac.defenses.opening import Decoding, Heard, OpenFrame, opened
@@ -72,8 +72,10 @@ class Robosac:
         agreement: how a result is compared with the ego's own.
         showing: what counts as showing a box.
         consistency: how far a joint result may be from what its members show.
+        alpha: share of honest results that may be refused for what they agree in, or for what they claim.
         strain_alpha: share of honest joint results of two and more that may be refused for not being what their members
-            show. It costs little: smaller ones are pooled in their place.
+            show. It costs little: smaller ones are pooled in their place. Where none of two and more is left, those
+            within the calibration's own limit are taken.
         pool: sizes of consistent subsets that are pooled, from the largest down; everybody together stands alone.
         ranking: how boxes are ranked by who shows them.
         gate: what may enter at all.
@@ -90,6 +92,7 @@ class Robosac:
     agreement: Agreement = field(default_factory=SeenScoreMap)
     showing: Showing = field(default_factory=Showing)
     consistency: Consistency = field(default_factory=Consistency)
+    alpha: float = 0.01
     strain_alpha: float = 0.2
     pool: int = 2
     ranking: Ranking = field(default_factory=Ranking)
@@ -106,8 +109,9 @@ class Robosac:
             if not getattr(self, name) >= least:
                 raise InputError(f"expected {name} >= {least}, got {getattr(self, name)}")
         pass_frames(self.audit)  # raises where that is no rate
-        if not 0 < self.strain_alpha < 1:
-            raise InputError(f"expected strain_alpha inside (0, 1), got {self.strain_alpha}")
+        for name in ("alpha", "strain_alpha"):
+            if not 0 < getattr(self, name) < 1:
+                raise InputError(f"expected {name} inside (0, 1), got {getattr(self, name)}")
 
     @staticmethod
     def paper(attackers: int, *, size: int | None = None, budget: int | None = None) -> RobosacAgreement:
@@ -133,7 +137,8 @@ class Robosac:
 
     def limits(self, calibration: Calibration | None, detector: str) -> Limits:
         """What honest frames of this detector allow."""
-        return Limits.of(self._with_ego, *self._claims, self._with_members, self.strain_alpha, calibration, detector)
+        levels = self.alpha, self.strain_alpha
+        return Limits.of(self._with_ego, *self._claims, self._with_members, *levels, calibration, detector)
 
     @property
     def _with_ego(self) -> WithEgo:
@@ -209,44 +214,45 @@ class RobosacDefender:
             return None
         asked = [i for i in ids if i in turn | left_out]
         own, joint, *alone = frame.detect([EGO_ALONE, together, *(frozenset({i}) for i in asked)])
-        rules = self._rules(frame, own, dict(zip(asked, alone, strict=True)))
+        judge = self._judge(frame, own, dict(zip(asked, alone, strict=True)))
         with frame.stages.measure("agree"):
-            trial = replace(rules, consistency=for_some(defense.consistency)).judged(together, joint)
+            trial = replace(judge, consistency=for_some(defense.consistency))(own, together, joint)
             trial = audit.judged(trial, joint, own, frame.to, defense.showing.score)
-        if audit.odd(rules.seen, trial, left_out, self._memory.waiting(rules.seen.trusted)):
+        if audit.odd(judge.seen, trial, left_out, self._memory.waiting(judge.seen.trusted)):
             return None
         audit.expected = Expected.of(joint, frame.to)
-        self._memory.learn(frame.heard.admitted, together | frozenset(rules.seen.trusted), [trial])
+        self._memory.learn(frame.heard.admitted, together | frozenset(judge.seen.trusted), [trial])
         said = f"audited: {len(together)} of {len(ids)} teammates together, {len(asked)} checked alone"
         decoded = {EGO_ALONE: own, together: joint, **{frozenset({i}): d for i, d in zip(asked, alone, strict=True)}}
-        return self._verdict(frame, rules.seen, [trial], decoded, unranked(defense.ranking), said)
+        return self._verdict(frame, judge.seen, [trial], decoded, unranked(defense.ranking), said)
 
     def _verified(self, frame: OpenFrame) -> Verdict:
         """What is made of a frame in which everybody is checked."""
         ids = frame.ids
         own, *alone = frame.detect([EGO_ALONE, *(frozenset({i}) for i in ids)])
-        rules = self._rules(frame, own, dict(zip(ids, alone, strict=True)))
-        found = self._search(frame, rules)
+        judge = self._judge(frame, own, dict(zip(ids, alone, strict=True)))
+        found = self._search(frame, judge)
+        found = replace(found, trials=second_look(found.trials, judge.limits, self._defense.pool))
         decoded = {EGO_ALONE: own, **{frozenset({i}): d for i, d in zip(ids, alone, strict=True)}}
         decoded |= {t.subset: r for t, r in zip(found.trials, found.results, strict=True)}
-        together = self._memory.learn(frame.heard.admitted, rules.seen.trusted, found.trials)
+        together = self._memory.learn(frame.heard.admitted, judge.seen.trusted, found.trials)
         if self._audit is not None and together is not None:
             self._audit.expected = Expected.of(decoded[together], frame.to)
-        said = _reason(own, found, rules.seen, len(ids))
-        return self._verdict(frame, rules.seen, found.trials, decoded, self._defense.ranking, said)
+        said = _reason(own, found, judge.seen, len(ids))
+        return self._verdict(frame, judge.seen, found.trials, decoded, self._defense.ranking, said)
 
-    def _rules(self, frame: OpenFrame, own: Detections, singles: Mapping[Id, Detections]) -> JointRules:
+    def _judge(self, frame: OpenFrame, own: Detections, singles: Mapping[Id, Detections]) -> JointResults:
         """What the singles of these teammates say, and what joint results are held against."""
         defense, limits = self._defense, self._defense.limits(self._calibration, frame.detector.name)
         with frame.stages.measure("agree"):
             compare = defense.agreement.against(own, frame.ego, frame.detector.grid)
             seen = Singles.of(own, singles, compare, limits, defense.showing, defense.accuse_beyond)
         seen = replace(seen, accused=seen.accused - frame.heard.excused)
-        return JointRules(compare, seen, limits, defense.consistency)
+        return JointResults(seen, compare, limits, defense.consistency)
 
-    def _search(self, frame: OpenFrame, rules: JointRules) -> Consensus[Detections]:
+    def _search(self, frame: OpenFrame, judge: JointResults) -> Consensus[Detections]:
         """Every subset of the trusted that was tried."""
-        defense, trusted, admitted = self._defense, rules.seen.trusted, len(frame.heard.admitted)
+        defense, trusted, admitted = self._defense, judge.seen.trusted, len(frame.heard.admitted)
         # of all who were let in, so that who was refused for its pose counts among the attackers that there may be
         honest = admitted if defense.attackers is None else max(admitted - defense.attackers, 0)
         most = min(len(trusted), honest)
@@ -256,7 +262,7 @@ class RobosacDefender:
         return search(
             trusted,
             frame.detect,
-            frame.stages.timed("agree", lambda _, subset, result: rules.judged(subset, result)),
+            frame.stages.timed("agree", judge),
             FirstThen(first=self._memory.first(trusted, most), then=walk),
             sum(tries.values()),
             frame.rng,

@@ -48,6 +48,14 @@ def test_calibrated_limits_go_by_size_and_warn_of_nothing() -> None:
     assert values(found, 1) == (0.9, 3, 0, 1)  # a joint result of one: none smaller can take its place
     assert values(found, 2) == pytest.approx((0.5, 7, 4, 1.9))  # one in four may be refused: the second of nine
     assert values(found, 5) == values(found, 2)  # the nearest smaller size
+    assert (found.strain_at_most(1), found.strain_at_most(2)) == (1, 2)  # the calibration's own level
+    assert replace(DEFENSE, alpha=0.3).limits(Calibration("toy", measures), "toy").agreement(2) == pytest.approx(0.7)
+
+
+def test_a_level_that_the_frames_cannot_tell_is_the_nearest_that_they_can() -> None:
+    honest = Thresholds(0.2, {1: 0.4}, {1: 9}, scores={1: tuple(k / 10 for k in range(1, 10))})
+    assert [honest.threshold_near(1, alpha) for alpha in (0.001, 0.1, 0.2, 0.35)] == [0.1, 0.1, 0.2, 0.3]
+    assert replace(honest, scores={}).threshold_near(1, 0.35) == 0.4
 
 
 def test_without_a_calibration_they_are_stated() -> None:

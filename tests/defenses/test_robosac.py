@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from robosac.agreement import BoxJaccard, ScoreMapOverlap
+from robosac.calibration import Thresholds
 from robosac.defenses import Robosac, RobosacAgreement
 from robosac.defenses.claimed_poses import ClaimedPoses
 from robosac.errors import RobosacWarning
@@ -108,6 +109,29 @@ def test_an_attacker_with_a_clean_single_is_left_out_by_what_it_makes_of_others(
     assert all(t.accepted == ("c" not in t.subset) for t in verdict.trials if len(t.subset) > 1)
 
 
+@pytest.mark.parametrize(("more", "size"), [(2, 3), (3, 3), (4, 3), (5, 1)])
+def test_where_no_joint_result_is_within_the_strict_limit_those_within_the_calibrated_one_are_taken(
+    more: int, size: int
+) -> None:
+    """Every joint result has boxes that nobody shows: more than two in one honest frame of five, four in one of 100."""
+    allowed = allowing(DEFAULT, detector="scripted", **{**LIMITS, "agreement": 0.3})
+    name = DEFAULT.statistics()[3].name
+    by_frame = tuple(sorted([-2.0] + [-1.0] * 99))  # of a hundred honest frames; the limit at one in five is 1
+    strict = Thresholds(0.01, dict.fromkeys(range(1, 4), -2.0), {}, scores=dict.fromkeys(range(1, 4), by_frame))
+    allowed = replace(allowed, measures={**allowed.measures, name: strict})
+
+    def script(subset: Subset) -> Detections:
+        return result(*union(subset), *(INVENTED[:more] if len(subset) > 1 else []))
+
+    verdict = step(DEFAULT, ByScript(script), "abc", allowed, ego=BLIND)
+    joint = {t.subset for t in verdict.trials if len(t.subset) > 1 and t.accepted}
+    assert max(map(len, joint), default=1) == size and verdict.used == frozenset("abc")
+    everybody_alone = more == 2
+    pairs = () if everybody_alone or size == 1 else ("ab", "ac", "bc")
+    assert joint == set(map(frozenset, ("abc", *pairs) if size > 1 else ()))
+    assert all(t.scores["strain"] <= 1 for t in verdict.trials if t.subset in joint)
+
+
 def test_colluders_who_show_the_same_are_never_fused_together() -> None:
     """Nobody's sole claim, and more than two honest ones hold for themselves."""
     invented = INVENTED[:4]
@@ -124,7 +148,7 @@ def test_colluders_who_show_the_same_are_never_fused_together() -> None:
 
 
 def test_equal_subsets_are_pooled_and_none_is_chosen() -> None:
-    """Two camps of two that do not fit together: what only one shows has half."""
+    """Two camps of two that do not fit together: what only one shows has half, of its single or of its camp."""
 
     def script(subset: Subset) -> Detections:
         split = bool(subset & {"a", "b"}) and bool(subset & {"c", "d"})
@@ -135,8 +159,8 @@ def test_equal_subsets_are_pooled_and_none_is_chosen() -> None:
     held = [t.subset for t in verdict.trials if t.accepted and len(t.subset) > 1]
     assert set(held) == {frozenset("ab"), frozenset("cd")}
     score = {tuple(b[:2]): float(s) for b, s in zip(verdict.result.boxes, verdict.result.scores, strict=True)}
-    assert all(score[HIDDEN[i]] == pytest.approx(0.9 / 2 * 0.5) for i in "abcd")
-    assert set(verdict.sources) == {frozenset("abcd"), frozenset("ab"), frozenset("cd")}
+    assert all(score[HIDDEN[i]] == pytest.approx(0.9 * 0.5) for i in "abcd")  # its camp's is 0.9 / 2 * 0.5
+    assert set(verdict.sources) == {frozenset("abcd"), *map(frozenset, "abcd")}
 
 
 def test_results_that_are_not_numbers() -> None:
@@ -239,6 +263,7 @@ def test_the_papers_settings_are_where_they_were() -> None:
         ("batch", 0, "batch >= 1"),
         ("accuse_beyond", 0.9, "accuse_beyond >= 1"),
         ("accuse_beyond", float("nan"), "accuse_beyond >= 1"),
+        ("alpha", 0.0, r"alpha inside \(0, 1\)"),
         ("strain_alpha", 0.0, r"strain_alpha inside \(0, 1\)"),
         ("strain_alpha", 1.0, r"strain_alpha inside \(0, 1\)"),
     ],

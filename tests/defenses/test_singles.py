@@ -27,7 +27,7 @@ def allow(agreement: float = 0.25, one: Any = 3, two: Any = 2) -> Limits:
     def by(size: Any) -> Any:
         return size if callable(size) else lambda _: float(size)
 
-    return Limits(by(agreement), by(one), by(two), by(1.0))
+    return Limits(by(agreement), by(one), by(two), by(1.0), by(1.0))
 
 
 def judged(own: Detections = OWN, limits: Limits | None = None, /, **singles: Detections) -> Singles:
