@@ -158,7 +158,7 @@ class Witnesses:
             return None
         fewest = fewest_meeting(sets)
         if fewest.exact or len(self.ids) > TABLE_TEAMMATES:
-            return fewest.count
+            return fewest.least
         members = np.array([[bool(mask >> k & 1) for k in range(len(self.ids))] for mask in sets])
         held = guaranteed(np.ones((1, len(sets))), members)
         return int(np.isfinite(held).sum())  # with so many left out, nothing need be left

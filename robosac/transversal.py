@@ -17,12 +17,12 @@ NODES: Final = 2000  # of the search, a few milliseconds; beyond, the bound stan
 class Fewest(NamedTuple):
     """How many at least, and whether so many suffice."""
 
-    count: int
+    least: int
     exact: bool
 
 
 def fewest_meeting(sets: Iterable[int]) -> Fewest:
-    """Of a family of non-empty sets. The count is never more than the transversal number."""
+    """Of a family of non-empty sets. `least` is never more than the transversal number."""
     return _fewest(frozenset(sets))
 
 

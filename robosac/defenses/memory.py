@@ -72,13 +72,13 @@ class Memory:
         """Of teammates that are fine by themselves in this frame, who is not yet tried with others."""
         return frozenset(i for i in self.left_out(fine) if (self._of[i].fine or 0) + 1 < self._of[i].asked)
 
-    def first(self, fine: Sequence[Id], most: int) -> tuple[Subset, ...]:
+    def first(self, fine: Collection[Id]) -> tuple[Subset, ...]:
         """Which subsets of those who are fine by themselves are tried before any others, and stand alone where they are
         accepted: all but those who have to wait, then all but those who were left out. None where nobody was."""
         every, out = frozenset(fine), self.left_out(self.known)
         as_before = bool(out) and self.settled and self.known - out <= every
         tried = dict.fromkeys((every - self.waiting(fine), every - out)) if as_before or out & every else {}
-        return tuple(s for s in tried if 0 < len(s) <= most)
+        return tuple(tried)
 
     def learn(self, ids: Collection[Id], fine: Collection[Id], joint: Sequence[Trial]) -> Subset | None:
         """Keep what a frame showed. Returns all who are not left out, if they were accepted together.

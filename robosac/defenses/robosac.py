@@ -32,6 +32,7 @@ from robosac.consensus import Consensus, search
 from robosac.defenses.audit import Audit, Expected, Rotation, for_some, unranked
 from robosac.defenses.by_agreement import RobosacAgreement
 from robosac.defenses.claimed_poses import ClaimedPoses, PosesSoFar
+from robosac.defenses.groups import GroupTests, Units, dealt, sorted_out
 from robosac.defenses.joint import JointResults, second_look
 from robosac.defenses.limits import Limits
 from robosac.defenses.memory import Memory
@@ -49,7 +50,6 @@ from robosac.types import (
     EGO_ALONE,
     Detections,
     Detector,
-    Id,
     InputError,
     Received,
     Request,
@@ -82,6 +82,9 @@ class Robosac:
         belief: error rates behind suspicion.
         accuse_beyond: a teammate is accused where its own single is so many times further off than is allowed.
         batch: joint results decoded at once; more than one pays on a GPU.
+        alone: so many teammates at most are each decoded alone; more in groups (`robosac.defenses.groups`), unless the
+            number of attackers is given.
+        group: teammates of a group at most.
         audit: share of the teammates that is checked a frame while nothing is odd (`robosac.defenses.audit`); 1 checks
             everybody in every frame.
     """
@@ -100,12 +103,14 @@ class Robosac:
     belief: Belief = field(default_factory=Belief)
     accuse_beyond: float = 1.5
     batch: int = 1
+    alone: int = 14
+    group: int = 5
     audit: float = 1.0
 
     def __post_init__(self) -> None:
         if self.attackers is not None and self.attackers < 0:
             raise InputError(f"expected attackers >= 0 or None (unknown), got {self.attackers}")
-        for name, least in (("budget", 0), ("pool", 1), ("batch", 1), ("accuse_beyond", 1)):
+        for name, least in (("budget", 0), ("pool", 1), ("batch", 1), ("accuse_beyond", 1), ("alone", 0), ("group", 1)):
             if not getattr(self, name) >= least:
                 raise InputError(f"expected {name} >= {least}, got {getattr(self, name)}")
         pass_frames(self.audit)  # raises where that is no rate
@@ -212,9 +217,9 @@ class RobosacDefender:
         together = frozenset(ids) - left_out
         if audit is None or not together:
             return None
-        asked = [i for i in ids if i in turn | left_out]
+        asked = sorted(frozenset(ids) & (turn | left_out))
         own, joint, *alone = frame.detect([EGO_ALONE, together, *(frozenset({i}) for i in asked)])
-        judge = self._judge(frame, own, dict(zip(asked, alone, strict=True)))
+        judge = self._judge(frame, own, Units.made([frozenset({i}) for i in asked]), alone)
         with frame.stages.measure("agree"):
             trial = replace(judge, consistency=for_some(defense.consistency))(own, together, joint)
             trial = audit.judged(trial, joint, own, frame.to, defense.showing.score)
@@ -228,46 +233,68 @@ class RobosacDefender:
 
     def _verified(self, frame: OpenFrame) -> Verdict:
         """What is made of a frame in which everybody is checked."""
-        ids = frame.ids
-        own, *alone = frame.detect([EGO_ALONE, *(frozenset({i}) for i in ids)])
-        judge = self._judge(frame, own, dict(zip(ids, alone, strict=True)))
-        found = self._search(frame, judge)
+        units = self._units(frame)
+        own, *shown = frame.detect([EGO_ALONE, *units.of.values()])
+        judge = self._judge(frame, own, units, shown)
+        found = self._search(frame, judge, units)
         found = replace(found, trials=second_look(found.trials, judge.limits, self._defense.pool))
-        decoded = {EGO_ALONE: own, **{frozenset({i}): d for i, d in zip(ids, alone, strict=True)}}
+        decoded = {EGO_ALONE: own, **dict(zip(units.of.values(), shown, strict=True))}
         decoded |= {t.subset: r for t, r in zip(found.trials, found.results, strict=True)}
-        together = self._memory.learn(frame.heard.admitted, judge.seen.trusted, found.trials)
+        trusted = units.whole(judge.seen.trusted)
+        together = self._memory.learn(frame.heard.admitted, trusted, found.trials)
         if self._audit is not None and together is not None:
             self._audit.expected = Expected.of(decoded[together], frame.to)
-        said = _reason(own, found, judge.seen, len(ids))
-        return self._verdict(frame, judge.seen, found.trials, decoded, self._defense.ranking, said)
+        said = _reason(own, found, len(trusted), len(frame.ids))
+        return self._verdict(frame, judge.seen, found.trials, decoded, self._defense.ranking, said, units)
 
-    def _judge(self, frame: OpenFrame, own: Detections, singles: Mapping[Id, Detections]) -> JointResults:
-        """What the singles of these teammates say, and what joint results are held against."""
+    def _units(self, frame: OpenFrame) -> Units:
+        """Everybody alone; or, where that were too many, those who need be, and the rest in groups."""
+        defense, ids = self._defense, frame.ids
+        if len(ids) <= defense.alone or defense.attackers is not None:
+            return Units.made([frozenset({i}) for i in ids])
+        (own,) = frame.detect([EGO_ALONE])
+        compare = defense.agreement.against(own, frame.ego, frame.detector.grid)
+        limits = defense.limits(self._calibration, frame.detector.name)
+        test = GroupTests(own, compare, limits, for_some(defense.consistency), defense.showing, frame.detect)
+        out = self._memory.left_out(ids)
+        groups = dealt([i for i in ids if i not in out], defense.group, frame.rng)
+        fine, odd = sorted_out([*groups, *(frozenset({i}) for i in sorted(out))], test, frame.rng)
+        return Units.made([*fine, *odd])
+
+    def _judge(self, frame: OpenFrame, own: Detections, units: Units, shown: Sequence[Detections]) -> JointResults:
+        """What is shown alone says, and what joint results are held against."""
         defense, limits = self._defense, self._defense.limits(self._calibration, frame.detector.name)
+        singles = dict(zip(units.of, shown, strict=True))
         with frame.stages.measure("agree"):
             compare = defense.agreement.against(own, frame.ego, frame.detector.grid)
-            seen = Singles.of(own, singles, compare, limits, defense.showing, defense.accuse_beyond)
+            seen = Singles.of(own, singles, compare, limits, defense.showing, defense.accuse_beyond, units.of)
         seen = replace(seen, accused=seen.accused - frame.heard.excused)
         return JointResults(seen, compare, limits, defense.consistency)
 
-    def _search(self, frame: OpenFrame, judge: JointResults) -> Consensus[Detections]:
-        """Every subset of the trusted that was tried."""
+    def _search(self, frame: OpenFrame, judge: JointResults, units: Units) -> Consensus[Detections]:
+        """Every subset of the trusted that was tried, by units."""
         defense, trusted, admitted = self._defense, judge.seen.trusted, len(frame.heard.admitted)
         # of all who were let in, so that who was refused for its pose counts among the attackers that there may be
         honest = admitted if defense.attackers is None else max(admitted - defense.attackers, 0)
         most = min(len(trusted), honest)
         tries = tries_per_size(len(trusted), defense.budget, largest=most)
         seed = int(frame.rng.integers(1 << 62))
-        walk = Downwards(tries=tries, pool=defense.pool, everybody=len(frame.ids), seed=seed)
-        return search(
+        walk = Downwards(tries=tries, pool=defense.pool, everybody=len(units.of), seed=seed)
+        first = (units.within(s) & frozenset(trusted) for s in self._memory.first(units.whole(trusted)))
+
+        def judged(reference: Detections, subset: Subset, result: Detections) -> Trial:
+            return replace(judge(reference, units.whole(subset), result), subset=subset)
+
+        found = search(
             trusted,
-            frame.detect,
-            frame.stages.timed("agree", judge),
-            FirstThen(first=self._memory.first(trusted, most), then=walk),
+            lambda subsets: frame.detect([units.whole(s) for s in subsets]),
+            frame.stages.timed("agree", judged),
+            FirstThen(first=tuple(s for s in dict.fromkeys(first) if 0 < len(s) <= most), then=walk),
             sum(tries.values()),
             frame.rng,
             batch=defense.batch,
         )
+        return replace(found, trials=tuple(replace(t, subset=units.whole(t.subset)) for t in found.trials))
 
     def _verdict(
         self,
@@ -277,6 +304,7 @@ class RobosacDefender:
         decoded: Mapping[Subset, Detections],
         ranking: Ranking,
         said: str,
+        units: Units | None = None,
     ) -> Verdict:
         """The accepted of the joint results, pooled and ranked."""
         defense, heard, ids, own = self._defense, frame.heard, frame.ids, decoded[EGO_ALONE]
@@ -286,35 +314,36 @@ class RobosacDefender:
             used = EGO_ALONE.union(*kept)
             ranked = ranking.of(pool, seen.shown, used, seen.apart, own, frame.ground() if kept else None)
             witnesses = Witnesses.of(ranked.result.boxes, decoded, ids, Overlap(iou=defense.showing.same))
+            alone = {t.subset for t in seen.trials}
             suspicion = defense.belief.suspicion(ids, [*seen.trials, *joint], at_most=defense.attackers)
         return Verdict(
             result=ranked.result,
             used=used,
             accused=seen.accused,
             suspicion={i: max(suspicion[i], float(i in seen.accused)) for i in ids},
-            trials=(*seen.trials, *(t for t in joint if len(t.subset) > 1)),
+            trials=(*seen.trials, *(t for t in joint if t.subset not in alone)),
             decodes=heard.decodes + len(frame.detect.done),
             ms=frame.stages.done(),
             reason="; ".join(filter(None, (heard.told, heard.nobody or said))),
             rejected=heard.rejected,
-            sources=ranked.sources,
-            support=ranked.support,
+            sources=ranked.sources if units is None else tuple(map(units.named, ranked.sources)),
+            support=ranked.support if units is None else tuple(tuple(map(units.named, s)) for s in ranked.support),
             certificates=witnesses.inventors(defense.showing.score),
         )
 
 
-def _reason(own: Detections, found: Consensus[Detections], seen: Singles, n_ids: int) -> str:
+def _reason(own: Detections, found: Consensus[Detections], n_trusted: int, n_ids: int) -> str:
     if not found.reference.finite:
         return "the ego's own result is not finite: the detector's weights or its code are broken"
     held = [t.subset for t in found.trials if t.accepted]
-    left_out = n_ids - len(seen.trusted)
+    left_out = n_ids - n_trusted
     if held:
         used = EGO_ALONE.union(*held)
         return (
             f"{len(used)} of {n_ids} teammates, in {len(held)} of {len(found.trials)} joint results that are what "
             f"their members show; {left_out} were left out for what they show alone"
         )
-    if not seen.trusted:
+    if not n_trusted:
         return f"none of {n_ids} teammates shows what honest ones do; the ego's own result stands"
     return (
         f"none of {len(found.trials)} joint results is what its members show, {left_out} of {n_ids} teammates were "
