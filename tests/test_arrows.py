@@ -29,20 +29,20 @@ When = Literal["import", "call", "typing"]  # when an import happens
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "progress"}),
     frozenset({"building", "files", "executors", "fingerprint", "lock", "plain_yaml", "randomness"}),
-    frozenset({"types", "budget"}),
+    frozenset({"types", "budget", "fleet.lowrank"}),
     frozenset({"score_maps", "box_kernels"}),
     frozenset({"boxes", "capabilities", "feature_scale", "pcd"}),
     frozenset({"visibility", "transversal"}),
     frozenset({"conformal", "subsets", "agreement", "certificates", "evidence"}),
     frozenset({"consensus", "probing", "trust", "gate", "calibration", "poses"}),
-    frozenset({"defenses.protocol"}),
+    frozenset({"defenses.protocol", "fleet"}),
     frozenset({"air"}),
     frozenset({"defenses"}),
     frozenset({"evaluation"}),
 )
 CONTAINERS = frozenset({"types", "capabilities", "boxes", "errors"})
 # adapters read PCD files by the same bytes as `data`, and YAML by the same rules
-INFERENCE = CONTAINERS | {"files", "fingerprint", "pcd", "plain_yaml", "progress"}
+INFERENCE = CONTAINERS | {"files", "fingerprint", "fleet.lowrank", "pcd", "plain_yaml", "progress"}
 BESIDE = {  # rooms beside the floors, and all that they may import
     "data": CONTAINERS | {"files", "pcd", "plain_yaml"},  # it writes data sets, too: whole files or none
     "simulation": CONTAINERS,

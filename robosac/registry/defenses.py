@@ -36,6 +36,7 @@ from robosac.defenses import (
 from robosac.defenses.claimed_poses import ClaimedPoses
 from robosac.defenses.protocol import Calibrated, Defense
 from robosac.defenses.ranking import Ranking
+from robosac.errors import did_you_mean
 from robosac.evaluation.play import Policy, all_honest, oracle
 from robosac.registry.settings import CONFIGS
 from robosac.types import InputError
@@ -131,12 +132,39 @@ def defense_names() -> list[str]:
 def defense_preset(name: str) -> DefensePreset:
     """Read and check a preset of `configs/defenses`. InputError where there is none or its file is wrong."""
     if name not in defense_names():
-        raise InputError(f"expected a defence, one of {', '.join(defense_names())}; got {name!r}")
+        known = defense_names()
+        raise InputError(f"expected a defence, one of {', '.join(known)}; got {name!r}{did_you_mean(name, known)}")
     path = FOLDER / f"{name}.yaml"
     try:
         return DefensePreset.model_validate(plain_yaml.read(path))
     except ValidationError as error:
         raise InputError(f"expected {path.name} to be a defence preset: {error}") from None
+
+
+def described(name: str) -> dict[str, Any]:
+    """All there is to say of a preset, as plain data; what it does is its file's first comment."""
+    found = defense_preset(name)
+    first = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
+    if found.kind in EVALUATION_ALONE:
+        told = "who attacks" if EVALUATION_ALONE[found.kind]().told_attackers else "nobody attacks"
+    else:
+        told = "how many attack" if _needs_count(found) else "nothing"
+    return {
+        "name": name,
+        "about": first.lstrip("# ").rstrip(".") if first.startswith("#") else "",
+        "told": told,
+        "kind": found.kind,
+        "source": " ".join(found.source.split()),
+        "settings": dict(found.model_extra or {}),
+    }
+
+
+def _needs_count(preset: DefensePreset) -> bool:
+    try:
+        preset.build()
+    except InputError:
+        return True
+    return False
 
 
 def open_defense(name: str, *, attackers: int | None = None) -> Defense:

@@ -184,20 +184,24 @@ def averaging(net: Network, ema: float) -> AveragedModel:
 
 
 def forward(net: Network, batch: Batch, grid: BevGrid) -> Tensor:
-    """Outputs `(E, D, H, W)` of every ego sample; each scan is encoded once, each pair warped once. `grid` is the
-    map's."""
+    """Outputs `(E, D, H, W)` of every ego sample. `grid` is the map's."""
+    output: Tensor = net.head(fused(net, batch, grid).contiguous(memory_format=torch.channels_last))
+    return output
+
+
+def fused(net: Network, batch: Batch, grid: BevGrid) -> Tensor:
+    """What the head is given, `(E, 32, H, W)`, for every ego sample: each scan encoded once, each pair warped once."""
     maps = net.encoder(batch.rasters)
     mates = [k for s in batch.samples for k in s.mates]
     warped, valid = warp(maps[mates].float(), torch.cat([s.poses for s in batch.samples]), grid)
     counts = [len(s.mates) for s in batch.samples]
-    fused = []
+    every_ego = []
     for sample, w, v in zip(batch.samples, torch.split(warped, counts), torch.split(valid, counts), strict=True):
         own = maps[sample.ego : sample.ego + 1].float()
         every = torch.cat([own, w])
         validity = torch.cat([torch.ones_like(v[:1]) if len(v) else torch.ones_like(own[:, :1]), v])
-        fused.append(net.fusion(every, validity, torch.ones(1, len(every), device=own.device)))
-    output: Tensor = net.head(torch.cat(fused).contiguous(memory_format=torch.channels_last))
-    return output
+        every_ego.append(net.fusion(every, validity, torch.ones(1, len(every), device=own.device)))
+    return torch.cat(every_ego)
 
 
 def initial(settings: TrainConfig, log: Log) -> Network:

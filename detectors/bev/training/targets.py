@@ -6,6 +6,7 @@ their centre, so that an ego alone is not taught to guess, and a subset is not p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,15 @@ class Targets:
     def stack(parts: list[Targets]) -> Targets:
         """Targets of single egos, each without the batch axis, as a batch."""
         return Targets(*(torch.stack([getattr(p, n) for p in parts]) for n in _FIELDS))
+
+    @staticmethod
+    def joined(batches: Sequence[Targets]) -> Targets:
+        """Several batches as one."""
+        return Targets(*(torch.cat([getattr(b, n) for b in batches]) for n in _FIELDS))
+
+    def at(self, rows: Sequence[int]) -> Targets:
+        """Some of the batch."""
+        return Targets(*(getattr(self, n)[list(rows)] for n in _FIELDS))
 
     def to(self, device: torch.device) -> Targets:
         """The targets on a device."""

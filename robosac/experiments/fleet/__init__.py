@@ -1,0 +1,1 @@
+"""Fleets that adapt one model: their vehicles' worlds, the runs, the board."""

@@ -1,0 +1,89 @@
+"""Rows over seeds as a table: means, intervals, what was sent, who was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from scipy.stats import t as student
+
+Entry = Mapping[str, Any]
+COLUMNS: Final = (
+    "row",
+    "seeds",
+    "AP@.5",
+    "AP@.7",
+    "MB a run",
+    "server s a round",
+    "out % attackers",
+    "out % honest",
+    "peak MB",
+)
+
+
+def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float | None]:
+    """Mean and half of Student's interval over seeds; None of a single one."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, None
+    spread = float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return mean, float(student.ppf((1 + level) / 2, len(values) - 1)) * spread
+
+
+def table(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """A row a title, over the seeds that there are."""
+    rows = []
+    for title in dict.fromkeys(e["title"] for e in entries):
+        some = [e for e in entries if e["title"] == title]
+        row: dict[str, Any] = {"row": title, "seeds": len(some)}
+        for name, column in (("AP@.5", "all_ap50"), ("AP@.7", "all_ap70")):
+            row[name] = interval([e["figures"]["all"][column] for e in some])
+        row["MB a run"] = float(np.mean([e["bytes"] for e in some])) / 1e6
+        row["over budget"] = any(e["over_budget"] for e in some)
+        row["server s a round"] = _mean([e.get("server_s") for e in some])
+        for who in ("attackers", "honest"):
+            row[f"out % {who}"] = _mean([e.get("left_out", {}).get(who) for e in some])
+        row["peak MB"] = max(e["peak_mb"] for e in some)
+        if any("vanished" in e for e in some):
+            row["vanished %"] = _mean([e.get("vanished") for e in some])
+        rows.append(row)
+    return rows
+
+
+def paired(entries: Sequence[Entry], one: str, other: str, column: str = "all_ap70") -> tuple[float, float | None, int]:
+    """Mean of the differences of two titles over the seeds that both have, half an interval, how many."""
+    by_seed: dict[str, dict[int, float]] = {one: {}, other: {}}
+    for e in entries:
+        if e["title"] in by_seed:
+            by_seed[e["title"]][e["settings"]["seed"]] = e["figures"]["all"][column]
+    both = sorted(set(by_seed[one]) & set(by_seed[other]))
+    if not both:
+        return float("nan"), None, 0
+    mean, half = interval([by_seed[one][s] - by_seed[other][s] for s in both])
+    return mean, half, len(both)
+
+
+def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table, values with their units' columns; a row over budget is marked."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|---|" + "--:|" * (len(COLUMNS) - 1)]
+    for row in rows:
+        mark = " (over budget)" if row["over budget"] else ""
+        cells = [f"{row['row']}{mark}", *(shown(row.get(c)) for c in COLUMNS[1:])]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def shown(value: Any) -> str:
+    """A figure as it stands in a cell."""
+    if value is None:
+        return "–"
+    if isinstance(value, (tuple, list)):
+        mean, half = value
+        return f"{mean:.1f}" if half is None else f"{mean:.1f} ± {half:.1f}"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,117 @@
+"""What a fleet is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from robosac.experiments.fleet.domains import DOMAINS
+from robosac.experiments.fleet.poisoning import DATA_ATTACKS
+from robosac.fleet.aggregation import AGGREGATIONS
+from robosac.fleet.attackers import POISONS
+from robosac.fleet.robust import ROBUST
+from robosac.types import InputError
+
+ATTACKS: Final = (*POISONS, *DATA_ATTACKS)
+CONSENSUS: Final = "consensus"
+DEFENSES: Final = (*ROBUST, CONSENSUS)
+LORA: Final = {  # method -> rule, and which rank all have; None: each its own
+    "lowest": ("fedavg-factors", min),
+    "highest": ("fedavg-factors", max),
+    "hetlora": ("hetlora", None),
+    "flexlora": ("flexlora", None),
+    "rank-weighted": ("rank-weighted", None),
+}
+DENSE: Final = ("batch-norm", "full")
+METHODS: Final = ("base", "local", "lowest", "highest", "hetlora", "flexlora", "rank-weighted", *DENSE, "centralised")
+VEHICLES: Final = tuple(zip(DOMAINS, (8, 16, 2, 4, 4, 8), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetSettings:
+    """A row's settings; everything that decides its figures.
+
+    Attributes:
+        detector: shipped name or file of the detector that all begin with.
+        vehicles: a domain and a rank each.
+        method: of `METHODS`.
+        attack, attackers: what so many of the vehicles do, drawn by the seed among those that are not odd.
+        defense: of `DEFENSES`.
+        rounds, steps, lr: rounds, and steps of Adam of each vehicle in each.
+        frames: scenes of each vehicle: to learn from, held out for the verifier, to report on.
+        seed: of every draw of a run and of who attacks; the vehicles' scenes are the same for all.
+        budget_mb: of all messages of a run, 10^6 bytes each; a run that needs more is marked.
+    """
+
+    detector: str = "mean"
+    vehicles: tuple[tuple[str, int], ...] = VEHICLES
+    method: str = "flexlora"
+    attack: str = ""
+    attackers: int = 0
+    defense: str = "none"
+    rounds: int = 30
+    steps: int = 4
+    lr: float = 1e-3
+    frames: tuple[int, int, int] = (8, 2, 6)
+    seed: int = 0
+    budget_mb: float = 100.0
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("method", self.method, METHODS),
+            ("defense", self.defense, DEFENSES),
+            ("attack", self.attack, ("", *ATTACKS)),
+        ):
+            if value not in known:
+                raise InputError(f"expected {name} among {', '.join(filter(None, known))}, got {value!r}")
+        if bool(self.attack) != bool(self.attackers) or not 0 <= self.attackers < len(self.vehicles):
+            raise InputError(
+                f"expected an attack and a number of attackers below {len(self.vehicles)}, or neither; got "
+                f"{self.attack!r} and {self.attackers}"
+            )
+        for domain, rank in self.vehicles:
+            if domain not in DOMAINS or rank < 1:
+                raise InputError(f"expected DOMAIN:RANK of {', '.join(DOMAINS)} and rank >= 1, got {domain}:{rank}")
+        if min(self.frames) < 1 or self.rounds < 1 or self.steps < 1 or not self.lr > 0 or self.seed < 0:
+            raise InputError("expected frames, rounds and steps >= 1, lr > 0 and a seed >= 0")
+        if self.method not in LORA and (self.attack or self.defense != "none"):
+            raise InputError(
+                f"expected a method among {', '.join(LORA)} with an attack or a defence, got {self.method}"
+            )
+
+    @property
+    def rule(self) -> Any:
+        """How updates are merged."""
+        return AGGREGATIONS[LORA[self.method][0]]
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """Of each vehicle."""
+        own = tuple(rank for _, rank in self.vehicles)
+        pick = LORA[self.method][1] if self.method in LORA else None
+        return own if pick is None else (pick(own),) * len(own)
+
+    @property
+    def title(self) -> str:
+        """The row's name in tables."""
+        attack = f", {self.attackers} x {self.attack}" if self.attack else ""
+        return f"{self.method}{attack}" + ("" if self.defense == "none" else f", {self.defense}")
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def vehicles_of(text: str) -> tuple[tuple[str, int], ...]:
+    """`city:8,fog:2` as vehicles.
+
+    Raises:
+        InputError: it is not of that form.
+    """
+    found = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        domain, _, rank = part.partition(":")
+        if not rank.isdigit():
+            raise InputError(f"expected vehicles like city:8,fog:2, got {part!r}")
+        found.append((domain, int(rank)))
+    return tuple(found)
