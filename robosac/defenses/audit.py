@@ -50,8 +50,10 @@ class Rotation:
         new = sorted(frozenset(ids) - self._dealt)
         # as evenly as can be: every frame equally many, then one more in frames drawn at random
         frames = len(self._pass)
-        places = np.concatenate([self.rng.permutation(frames) for _ in range(-(-len(new) // frames))] or [np.zeros(0)])
-        for who, place in zip(self.rng.permutation(new), places.astype(int), strict=False):
+        places = np.concatenate(
+            [self.rng.permutation(frames) for _ in range(-(-len(new) // frames))] or [np.zeros(0, np.int64)]
+        )
+        for who, place in zip(self.rng.permutation(new), places, strict=False):
             self._pass[place].add(str(who))
         self._dealt |= frozenset(new)
         return frozenset(self._pass.pop(0)) & frozenset(ids)

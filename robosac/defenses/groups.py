@@ -40,6 +40,11 @@ class Units:
         """Of disjoint sets."""
         return Units({min(s): s for s in sorted(sets, key=min)})
 
+    @staticmethod
+    def alone(ids: Collection[Id]) -> Units:
+        """Everybody by itself."""
+        return Units.made([frozenset({i}) for i in ids])
+
     def whole(self, names: Collection[Id]) -> Subset:
         """Everybody in the units of these names."""
         return frozenset().union(*(self.of[i] for i in names))

@@ -82,11 +82,9 @@ class Robosac:
         belief: error rates behind suspicion.
         accuse_beyond: a teammate is accused where its own single is so many times further off than is allowed.
         batch: joint results decoded at once; more than one pays on a GPU.
-        alone: so many teammates at most are each decoded alone; more in groups (`robosac.defenses.groups`), unless the
-            number of attackers is given.
+        alone: of more teammates, groups are decoded (`robosac.defenses.groups`) unless the number of attackers is given.
         group: teammates of a group at most.
-        audit: share of the teammates that is checked a frame while nothing is odd (`robosac.defenses.audit`); 1 checks
-            everybody in every frame.
+        audit: share of the teammates checked a frame while nothing is odd (`robosac.defenses.audit`); 1: all of them.
     """
 
     attackers: int | None = None
@@ -217,9 +215,9 @@ class RobosacDefender:
         together = frozenset(ids) - left_out
         if audit is None or not together:
             return None
-        asked = sorted(frozenset(ids) & (turn | left_out))
-        own, joint, *alone = frame.detect([EGO_ALONE, together, *(frozenset({i}) for i in asked)])
-        judge = self._judge(frame, own, Units.made([frozenset({i}) for i in asked]), alone)
+        asked = Units.alone(frozenset(ids) & (turn | left_out))
+        own, joint, *alone = frame.detect([EGO_ALONE, together, *asked.of.values()])
+        judge = self._judge(frame, own, asked, alone)
         with frame.stages.measure("agree"):
             trial = replace(judge, consistency=for_some(defense.consistency))(own, together, joint)
             trial = audit.judged(trial, joint, own, frame.to, defense.showing.score)
@@ -227,9 +225,9 @@ class RobosacDefender:
             return None
         audit.expected = Expected.of(joint, frame.to)
         self._memory.learn(frame.heard.admitted, together | frozenset(judge.seen.trusted), [trial])
-        said = f"audited: {len(together)} of {len(ids)} teammates together, {len(asked)} checked alone"
-        decoded = {EGO_ALONE: own, together: joint, **{frozenset({i}): d for i, d in zip(asked, alone, strict=True)}}
-        return self._verdict(frame, judge.seen, [trial], decoded, unranked(defense.ranking), said)
+        said = f"audited: {len(together)} of {len(ids)} teammates together, {len(alone)} checked alone"
+        decoded = {EGO_ALONE: own, together: joint, **dict(zip(asked.of.values(), alone, strict=True))}
+        return self._verdict(frame, judge.seen, [trial], decoded, unranked(defense.ranking), said, asked)
 
     def _verified(self, frame: OpenFrame) -> Verdict:
         """What is made of a frame in which everybody is checked."""
@@ -251,7 +249,7 @@ class RobosacDefender:
         """Everybody alone; or, where that were too many, those who need be, and the rest in groups."""
         defense, ids = self._defense, frame.ids
         if len(ids) <= defense.alone or defense.attackers is not None:
-            return Units.made([frozenset({i}) for i in ids])
+            return Units.alone(ids)
         (own,) = frame.detect([EGO_ALONE])
         compare = defense.agreement.against(own, frame.ego, frame.detector.grid)
         limits = defense.limits(self._calibration, frame.detector.name)
@@ -304,7 +302,7 @@ class RobosacDefender:
         decoded: Mapping[Subset, Detections],
         ranking: Ranking,
         said: str,
-        units: Units | None = None,
+        units: Units,
     ) -> Verdict:
         """The accepted of the joint results, pooled and ranked."""
         defense, heard, ids, own = self._defense, frame.heard, frame.ids, decoded[EGO_ALONE]
@@ -326,8 +324,8 @@ class RobosacDefender:
             ms=frame.stages.done(),
             reason="; ".join(filter(None, (heard.told, heard.nobody or said))),
             rejected=heard.rejected,
-            sources=ranked.sources if units is None else tuple(map(units.named, ranked.sources)),
-            support=ranked.support if units is None else tuple(tuple(map(units.named, s)) for s in ranked.support),
+            sources=tuple(map(units.named, ranked.sources)),
+            support=tuple(tuple(map(units.named, by)) for by in ranked.support),
             certificates=witnesses.inventors(defense.showing.score),
         )
 
