@@ -33,7 +33,7 @@ from robosac.defenses.audit import Audit, Expected, Rotation, for_some, unranked
 from robosac.defenses.by_agreement import RobosacAgreement
 from robosac.defenses.claimed_poses import ClaimedPoses, PosesSoFar
 from robosac.defenses.groups import GroupTests, Units, dealt, sorted_out
-from robosac.defenses.joint import JointResults, second_look
+from robosac.defenses.joint import JointResults, clearly, in_words, second_look
 from robosac.defenses.limits import Limits
 from robosac.defenses.memory import Memory
 from robosac.defenses.opening import Decoding, Heard, OpenFrame, opened
@@ -76,13 +76,15 @@ class Robosac:
         strain_alpha: share of honest joint results of two and more that may be refused for not being what their members
             show. It costs little: smaller ones are pooled in their place. Where none of two and more is left, those
             within the calibration's own limit are taken.
-        pool: sizes of consistent subsets that are pooled, from the largest down; everybody together stands alone.
+        sure: everybody together stands alone where its strain is at most this share of its limit, which three of four
+            honest frames keep; else it is one voice beside `pool` sizes below.
+        pool: sizes of consistent subsets that are pooled, from the largest down.
         ranking: how boxes are ranked by who shows them.
         gate: what may enter at all.
         belief: error rates behind suspicion.
         accuse_beyond: a teammate is accused where its own single is so many times further off than is allowed.
         batch: joint results decoded at once; more than one pays on a GPU.
-        alone: of more teammates, groups are decoded (`robosac.defenses.groups`) unless the number of attackers is given.
+        alone: of more teammates, groups are decoded (`robosac.defenses.groups`) unless `attackers` is given.
         group: teammates of a group at most.
         audit: share of the teammates checked a frame while nothing is odd (`robosac.defenses.audit`); 1: all of them.
     """
@@ -95,6 +97,7 @@ class Robosac:
     consistency: Consistency = field(default_factory=Consistency)
     alpha: float = 0.01
     strain_alpha: float = 0.2
+    sure: float = 0.75
     pool: int = 2
     ranking: Ranking = field(default_factory=Ranking)
     gate: Gate = field(default_factory=Gate)
@@ -112,6 +115,8 @@ class Robosac:
             if not getattr(self, name) >= least:
                 raise InputError(f"expected {name} >= {least}, got {getattr(self, name)}")
         pass_frames(self.audit)  # raises where that is no rate
+        if not 0 <= self.sure <= 1:
+            raise InputError(f"expected sure in [0, 1], got {self.sure}")
         for name in ("alpha", "strain_alpha"):
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"expected {name} inside (0, 1), got {getattr(self, name)}")
@@ -221,7 +226,8 @@ class RobosacDefender:
         with frame.stages.measure("agree"):
             trial = replace(judge, consistency=for_some(defense.consistency))(own, together, joint)
             trial = audit.judged(trial, joint, own, frame.to, defense.showing.score)
-        if audit.odd(judge.seen, trial, left_out, self._memory.waiting(judge.seen.trusted)):
+        waiting = self._memory.waiting(judge.seen.trusted)
+        if not clearly(defense.sure, trial) or audit.odd(judge.seen, trial, left_out, waiting):
             return None
         audit.expected = Expected.of(joint, frame.to)
         self._memory.learn(frame.heard.admitted, together | frozenset(judge.seen.trusted), [trial])
@@ -242,7 +248,7 @@ class RobosacDefender:
         together = self._memory.learn(frame.heard.admitted, trusted, found.trials)
         if self._audit is not None and together is not None:
             self._audit.expected = Expected.of(decoded[together], frame.to)
-        said = _reason(own, found, len(trusted), len(frame.ids))
+        said = in_words(found, len(trusted), len(frame.ids))
         return self._verdict(frame, judge.seen, found.trials, decoded, self._defense.ranking, said, units)
 
     def _units(self, frame: OpenFrame) -> Units:
@@ -277,7 +283,8 @@ class RobosacDefender:
         most = min(len(trusted), honest)
         tries = tries_per_size(len(trusted), defense.budget, largest=most)
         seed = int(frame.rng.integers(1 << 62))
-        walk = Downwards(tries=tries, pool=defense.pool, everybody=len(units.of), seed=seed)
+        sure = partial(clearly, defense.sure)
+        walk = Downwards(tries=tries, pool=defense.pool, everybody=len(units.of), sure=sure, seed=seed)
         first = (units.within(s) & frozenset(trusted) for s in self._memory.first(units.whole(trusted)))
 
         def judged(reference: Detections, subset: Subset, result: Detections) -> Trial:
@@ -287,7 +294,7 @@ class RobosacDefender:
             trusted,
             lambda subsets: frame.detect([units.whole(s) for s in subsets]),
             frame.stages.timed("agree", judged),
-            FirstThen(first=tuple(s for s in dict.fromkeys(first) if 0 < len(s) <= most), then=walk),
+            FirstThen(first=tuple(s for s in dict.fromkeys(first) if 0 < len(s) <= most), then=walk, sure=sure),
             sum(tries.values()),
             frame.rng,
             batch=defense.batch,
@@ -328,22 +335,3 @@ class RobosacDefender:
             support=tuple(tuple(map(units.named, by)) for by in ranked.support),
             certificates=witnesses.inventors(defense.showing.score),
         )
-
-
-def _reason(own: Detections, found: Consensus[Detections], n_trusted: int, n_ids: int) -> str:
-    if not found.reference.finite:
-        return "the ego's own result is not finite: the detector's weights or its code are broken"
-    held = [t.subset for t in found.trials if t.accepted]
-    left_out = n_ids - n_trusted
-    if held:
-        used = EGO_ALONE.union(*held)
-        return (
-            f"{len(used)} of {n_ids} teammates, in {len(held)} of {len(found.trials)} joint results that are what "
-            f"their members show; {left_out} were left out for what they show alone"
-        )
-    if not n_trusted:
-        return f"none of {n_ids} teammates shows what honest ones do; the ego's own result stands"
-    return (
-        f"none of {len(found.trials)} joint results is what its members show, {left_out} of {n_ids} teammates were "
-        "left out for what they show alone; the ego's own result stands"
-    )
