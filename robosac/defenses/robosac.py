@@ -26,7 +26,7 @@ import numpy as np
 from robosac.agreement import Agreement, SeenScoreMap
 from robosac.budget import pass_frames
 from robosac.calibration import Calibration, Statistic, WithEgo
-from robosac.capabilities import Solo
+from robosac.capabilities import OfBoxes, Solo
 from robosac.certificates import Overlap, Witnesses
 from robosac.consensus import Consensus, search
 from robosac.defenses.audit import Audit, Expected, Rotation, for_some, unranked
@@ -41,7 +41,7 @@ from robosac.defenses.ranking import Ranking
 from robosac.defenses.singles import Singles
 from robosac.defenses.stages import Stages
 from robosac.defenses.surrogate import EvidenceSurrogate
-from robosac.evidence import Consistency, Showing, SoleClaims, WithMembers, pooled
+from robosac.evidence import Consistency, Showing, SoleClaims, Votes, WithMembers, pooled
 from robosac.gate import Gate, Inbox
 from robosac.poses import FreeGround
 from robosac.probing import Downwards, FirstThen, tries_per_size
@@ -315,8 +315,12 @@ class RobosacDefender:
         defense, heard, ids, own = self._defense, frame.heard, frame.ids, decoded[EGO_ALONE]
         with frame.stages.measure("report"):
             kept = {t.subset: decoded[t.subset] for t in joint if t.accepted}
-            pool = pooled(kept or {EGO_ALONE: own})
             used = EGO_ALONE.union(*kept)
+            if isinstance(heard.session, OfBoxes) and kept:  # box by box: no source says alone where a car is
+                sent = dict(zip(sorted(used), heard.session.sent(sorted(used)), strict=True))
+                votes = Votes.of(own, sent, defense.showing)
+                kept = {subset: votes.result(subset) for subset in kept}
+            pool = pooled(kept or {EGO_ALONE: own})
             ranked = ranking.of(pool, seen.shown, used, seen.apart, own, frame.ground() if kept else None)
             witnesses = Witnesses.of(ranked.result.boxes, decoded, ids, Overlap(iou=defense.showing.same))
             alone = {t.subset for t in seen.trials}
