@@ -43,6 +43,7 @@ setup(
         "robosac.viz": ["*.html"],
         "robosac.configs": ["*.yaml", "*/*.yaml"],
         "robosac.detectors": ["weights/*"],
+        "robosac.defenses.rivals": ["weights/*"],
         "robosac.simulation": ["networks/*.xml"],
     },
     install_requires=[

@@ -26,6 +26,7 @@ COMMANDS: Final = {  # with the first sentence of each help, so that listing the
     "detectors": "The detectors there are, what each is, and whether it is calibrated.",
     "defenses": "The defences there are, what each does, and where its settings come from.",
     "train": "Train a detector on simulated scenes or recordings, or fine-tune one.",
+    "train-rivals": "Train what published defences learn of a detector.",
     "calibrate": "Read agreement thresholds and error rates off honest frames.",
     "check-detector": "Check on one frame that a detector is wrapped rightly.",
     "simulate": "Write simulated scenes as other frameworks read them.",

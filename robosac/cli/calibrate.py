@@ -55,7 +55,7 @@ from robosac.experiments.scenes import SCALE_FRAMES
 from robosac.files import check_writable_file
 from robosac.registry.attacks import fitted, open_attack
 from robosac.registry.defenses import statistics_of
-from robosac.registry.detectors import CONTENT, cached_detector, content_of, own_calibration
+from robosac.registry.detectors import CONTENT, cached_detector, calibration_beside, content_of, own_calibration
 from robosac.registry.frames import (
     SIMULATED,
     cached_frames,
@@ -119,6 +119,9 @@ class Calibrate:
             help=f"What these, a comma list, ask of honest frames. {DEFENSE_HELP} Default: all that are shipped.",
         ),
     ] = ""
+    add: Annotated[
+        bool, typer.Option("--add", help="Keep what the file holds; only statistics that it lacks are added.")
+    ] = False
     pose_noise: PoseNoise = None
     delay: Delay = 0
     ego: Ego = "first"
@@ -172,6 +175,7 @@ class Calibrate:
         parts += ["--frames", str(self.frames), "--seed", str(self.seed), "--alpha", f"{self.alpha:g}"]
         parts += [] if self.confidence is None else ["--confidence", f"{self.confidence:g}"]
         parts += ["--defense", ",".join(self.defenses)] if self.defenses else []
+        parts += ["--add"] if self.add else []
         parts += [] if self.pose_noise is None else ["--pose-noise", self.pose_noise]
         parts += ["--delay", str(self.delay)] if self.delay else []
         parts += [] if self.ego == "first" else ["--ego", self.ego]
@@ -294,6 +298,8 @@ def show(settings: Calibrate) -> None:
     work, path = plan(settings)  # what is wrong is reported before a bar appears
     with progress_bar("honest frames", quiet=settings.json) as tell:
         made = measured(settings, work, tell)
+    if settings.add:
+        made = added(made, path, calibration_beside(cached_detector(settings.detector, settings.device, settings.root)))
     made.save(path)
     if settings.json:
         measures = {name: {k: v for k, v in asdict(m).items() if k != "scores"} for name, m in made.measures.items()}
@@ -327,6 +333,23 @@ def show(settings: Calibrate) -> None:
         to.print(
             f"Use it: --calibration {shlex.quote(str(path))}, or robosac.wrap(detector, calibration={str(path)!r})"
         )
+
+
+def added(made: Calibration, path: Path, beside: Path | None) -> Calibration:
+    """What the file at `path`, else that beside the weights, holds, with what is new; which command made what is kept.
+
+    Raises:
+        InputError: that file is of another detector, or of other weights.
+    """
+    held_in = next((p for p in (path, beside) if p is not None and p.exists()), None)
+    if held_in is None:
+        return made
+    held = Calibration.load(held_in)
+    if held.detector != made.detector or held.source.get(CONTENT) != made.source.get(CONTENT):
+        raise InputError(f"expected {held_in} to be a calibration of {made.detector!r} as it is now; make it again")
+    new = {name: m for name, m in made.measures.items() if name not in held.measures}
+    said = f"added: {', '.join(sorted(new)) or 'nothing'}"
+    return Calibration(held.detector, {**held.measures, **new}, {**held.source, said: made.source["command"]})
 
 
 def guarantee(measure: Thresholds) -> str:
