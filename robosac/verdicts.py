@@ -124,7 +124,7 @@ def _standing(points: Array) -> Array:
 
 
 def _scaled(pose: Array, by: float) -> Array:
-    made = pose.copy()
+    made: Array = pose.copy()
     made[:3, 3] /= by
     return made
 
