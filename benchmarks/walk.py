@@ -1,7 +1,7 @@
 """Walk pages block by block, as somebody who types what they say: the first block that does not run is an error.
 
-`python -m benchmarks.walk --pages README.md docs/your_data.md` runs the Python blocks of a page in one namespace and its shell
-lines one after another, in an empty folder. What needs something that the reader has to bring (PATH, MODEL_DIR, a
+`python -m benchmarks.walk --pages README.md docs/your_data.md` runs the Python blocks of a page in one namespace, its
+shell lines one after another, in an empty folder. What needs something that the reader has to bring (PATH, MODEL_DIR, a
 checkout to clone) or takes long (training, whole demos, `make`) is said and left out. `--installed` runs shell lines
 with the `robosac` on the PATH, of a wheel or an editable install; without, this interpreter's.
 """
@@ -31,6 +31,7 @@ _LONG: Final = (
     "python3",
     "python",
     "source",
+    "robosac --install-completion",
     "robosac train",
     "robosac demo",
     "robosac evaluate",

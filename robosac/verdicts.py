@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from robosac.boxes import invert_pose, transform_points
+from robosac.certificates import withstands
 from robosac.types import Array, BevGrid, Frame, Id, Verdict
 
 if TYPE_CHECKING:
@@ -67,7 +68,12 @@ class ShownVerdict(Verdict):
 
         assert self.frame is not None
         note = f"{len(self.result)} boxes, {self.decodes} decodes"
-        picture = Picture(title or self.frame.scenario, self.result, self.used, self.accused, note=note)
+        told = self.certificates
+        picture = Picture(
+            title or self.frame.scenario, self.result, self.used, self.accused, note=note,
+            filled=self.corroborated if self.support else None,
+            thick=None if told is None else withstands(told, 1),
+        )  # fmt: skip
         return panel_figure(self.frame, [picture], region=self.grid or 40.0, columns=1)
 
     def _repr_html_(self) -> str:
