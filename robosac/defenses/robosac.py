@@ -26,7 +26,7 @@ import numpy as np
 
 from robosac.agreement import Agreement, Compare, SeenScoreMap
 from robosac.calibration import Calibration, Statistic, WithEgo
-from robosac.capabilities import Solo
+from robosac.capabilities import OfBoxes, Solo
 from robosac.certificates import Overlap, Witnesses
 from robosac.consensus import Consensus, search
 from robosac.defenses.by_agreement import RobosacAgreement
@@ -38,7 +38,7 @@ from robosac.defenses.ranking import Ranking
 from robosac.defenses.singles import Singles
 from robosac.defenses.stages import Stages
 from robosac.defenses.surrogate import EvidenceSurrogate
-from robosac.evidence import Consistency, Showing, SoleClaims, WithMembers, pooled
+from robosac.evidence import Consistency, Showing, SoleClaims, Votes, WithMembers, pooled
 from robosac.gate import Gate
 from robosac.poses import FreeGround, PoseVerdict
 from robosac.probing import Downwards, tries_per_size
@@ -261,6 +261,10 @@ class RobosacDefender:
         with stages.measure("report"):
             kept = {t.subset: r for t, r in zip(found.trials, found.results, strict=True) if t.accepted}
             used = EGO_ALONE.union(*kept)
+            if isinstance(session, OfBoxes) and kept:  # box by box: no source says alone where a car is
+                sent = dict(zip(sorted(used), session.sent(sorted(used)), strict=True))
+                votes = Votes.of(own, sent, defense.showing)
+                kept = {subset: votes.result(subset) for subset in kept}
             pool = pooled(kept or {EGO_ALONE: own})
             ranked = defense.ranking.of(pool, seen.shown, used, seen.apart, own, ground() if kept else None)
             decoded = {EGO_ALONE: own, **dict(zip((t.subset for t in seen.trials), alone, strict=True))}
