@@ -23,6 +23,7 @@ COMMANDS: Final = {  # with the first sentence of each help, so that listing the
     "demo": "Simulate traffic, let teammates attack, defend, and show the result.",
     "attacks": "The attacks there are: stage, what each needs to know, budget, source; one NAME: with its settings.",
     "evaluate": "Play every attack against every defence: the whole grid of what is named.",
+    "fleet": "Vehicles adapt one detector together, round after round, poisoned updates left out.",
     "train": "Train a detector on simulated scenes or recordings, or fine-tune one.",
     "calibrate": "Read agreement thresholds and error rates off honest frames.",
     "check-detector": "Check on one frame that a detector is wrapped rightly.",
