@@ -16,9 +16,21 @@ VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "src" / "robosac" / "__i
 setup(
     name="robosac",
     version=VERSION,
-    description="A lying teammate does no harm: consensus defence for V2X collaborative 3D detection",
+    description="Consensus defence for V2X collaborative 3D detection: wraps any detector against malicious teammates",
     long_description=(HERE / "README.md").read_text() if (HERE / "README.md").exists() else "",
     long_description_content_type="text/markdown",
+    author="robosac contributors",
+    url="https://arxiv.org/abs/2303.09495",  # of the paper, until the project has a page of its own
+    project_urls={"Paper": "https://arxiv.org/abs/2303.09495"},
+    keywords=["V2X", "collaborative perception", "3D detection", "adversarial robustness", "consensus", "LiDAR"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in (10, 11, 12, 13)),
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     license="MIT",
     python_requires=">=3.10",
     # src holds one link, to robosac, which holds links to detectors, attacks and configs. So these are installed and
@@ -31,6 +43,7 @@ setup(
         "robosac.viz": ["*.html"],
         "robosac.configs": ["*.yaml", "*/*.yaml"],
         "robosac.detectors": ["weights/*"],
+        "robosac.defenses.rivals": ["weights/*"],
         "robosac.simulation": ["networks/*.xml"],
     },
     install_requires=[
@@ -63,5 +76,5 @@ setup(
         ],
         "dev": ["ruff>=0.6", "mypy>=1.11", "types-PyYAML", "mutmut>=3.8"],
     },
-    entry_points={"console_scripts": ["robosac=robosac.cli:main"]},
+    entry_points={"console_scripts": ["robosac=robosac.__main__:main"]},
 )

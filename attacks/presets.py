@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from robosac import plain_yaml
 from robosac.attacks.registry import attack_kinds, kinds
 from robosac.building import made, pick
+from robosac.errors import did_you_mean
 from robosac.types import InputError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def preset(name: str) -> Preset:
             without = sorted(set(attack_kinds()) - set(names()))
             raise InputError(
                 f"expected an attack preset, one of {', '.join(names())}, or an attack by its registered name, one of "
-                f"{', '.join(without)}; got {name!r}"
+                f"{', '.join(without)}; got {name!r}{did_you_mean(name, [*names(), *without])}"
             )
         return Preset(attack=name, source="no preset: the defaults of its class", novelty="unseen", settings={})
     path = _folder() / f"{name}.yaml"

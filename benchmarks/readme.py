@@ -19,10 +19,11 @@ START, END = "<!-- demo table: python -m benchmarks.readme -->", "<!-- end of de
 def table(result: dict[str, Any]) -> str:
     """The demo's rows as Markdown."""
     lines = [
-        "| attackers | policy | AP@0.5 (95 %) | AP@0.7 | gap recovered | liars / honest left out | decodes |",
+        "| attackers | policy | AP@0.5 (95 %) | AP@0.7 | gap recovered | attackers / honest left out | decodes |",
         "|--:|---|--:|--:|--:|--:|--:|",
     ]
-    for row in result["rows"]:
+    known = [{**row, "attackers": f"{row['attackers']}, knowing"} for row in result.get("knowing", ())]
+    for row in [*result["rows"], *known]:
         mid, strict = row["ap"]["0.5"], row["ap"]["0.7"]
         interval = "no interval" if mid["low"] is None else f"{mid['low']:.2f}–{mid['high']:.2f}"
         bold = "**" if row["policy"].startswith("robosac, count") else ""
@@ -53,6 +54,11 @@ def fill(readme: str, result: dict[str, Any]) -> str:
         f"{frames} frames of {sum(result['scenes'].values())} scenes; gap recovered: share of the way from ego only to "
         "the oracle (told who attacks)."
     )
+    if result.get("knowing"):
+        note += (
+            f" Knowing: {result['config']['knowing']}, made against each row with all its rules and limits, one frame "
+            f"of {result['knowing'][0]['scenes']} of these scenes."
+        )
     return f"{before}{START}\n\n{table(result)}\n\n{note}\n\n{END}\n{after.lstrip()}"
 
 

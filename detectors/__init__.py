@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from robosac.errors import did_you_mean
 from robosac.types import InputError
 
 if TYPE_CHECKING:
@@ -36,12 +37,13 @@ def load(name_or_path: str | Path, *, device: str = "cpu") -> BevDetector:
     """
     from robosac.detectors.bev.detector import BevDetector
 
-    path = Path(name_or_path)
+    path = Path(name_or_path).expanduser()
     if str(name_or_path) in SHIPPED:
         path = WEIGHTS / f"{name_or_path}.safetensors"
     elif path.suffix != ".safetensors":
         raise InputError(
             f"expected a shipped detector ({', '.join(SHIPPED)}) or a path to .safetensors, got {str(name_or_path)!r}"
+            f"{did_you_mean(name_or_path, SHIPPED)}"
         )
     return BevDetector.from_file(path, device=device)
 

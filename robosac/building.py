@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from robosac.errors import InputError
+from robosac.errors import InputError, did_you_mean
 
 
 def settings_of(kind: type[Any]) -> list[str]:
@@ -21,7 +21,7 @@ def pick(what: str, known: Mapping[str, type[Any]], name: object) -> type[Any]:
         InputError: there is none: "expected `what` one of ..., got ...".
     """
     if not isinstance(name, str) or name not in known:
-        raise InputError(f"expected {what} one of {', '.join(known)}; got {name!r}")
+        raise InputError(f"expected {what} one of {', '.join(known)}; got {name!r}{did_you_mean(name, known)}")
     return known[name]
 
 
@@ -33,7 +33,8 @@ def made(name: str, kind: type[Any], settings: Mapping[str, Any]) -> Any:
     """
     known = settings_of(kind)
     if unknown := sorted(set(settings) - set(known)):
-        raise InputError(f"expected settings of {name} among {', '.join(known)}; got {', '.join(unknown)}")
+        close = did_you_mean(unknown[0], known)
+        raise InputError(f"expected settings of {name} among {', '.join(known)}; got {', '.join(unknown)}{close}")
     fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
     needed = [f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING]
     if missing := [n for n in needed if n not in settings]:

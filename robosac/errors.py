@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from types import FrameType
 
 
@@ -15,6 +16,13 @@ class RobosacError(Exception):
 
 class InputError(RobosacError, ValueError):
     """An argument, a file or a configuration is not what it must be."""
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: `; did you mean 'pgd'?`, or nothing where none is close."""
+    by_small = {k.lower(): k for k in known}
+    close = get_close_matches(str(name).lower(), by_small, n=1, cutoff=0.6)
+    return f"; did you mean {by_small[close[0]]!r}?" if close else ""
 
 
 class RobosacWarning(UserWarning):
@@ -51,3 +59,35 @@ def heard() -> Iterator[dict[str, None]]:
                 found[str(one.message)] = None
             else:
                 warnings.showwarning(one.message, one.category, one.filename, one.lineno, one.file, one.line)
+
+
+@contextmanager
+def warnings_in_a_line() -> Iterator[None]:
+    """Warnings are a line on standard error, without the place in the code; the same one is said once. Those of others
+    are named as such.
+    """
+    before = warnings.showwarning
+    warnings.showwarning = _Lines()
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
+class _Lines:
+    """`warnings.showwarning` that prints one line, once."""
+
+    def __init__(self) -> None:
+        self.said: set[str] = set()
+
+    def __call__(self, message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
+        text = " ".join(str(message).split())
+        if text not in self.said:
+            self.said.add(text)
+            kind = "" if issubclass(category, RobosacWarning) else f"{category.__name__}: "
+            print(f"robosac: {kind}{text}", file=sys.stderr)
+
+
+def set_warnings_in_a_line() -> None:
+    """The same for the rest of a process."""
+    warnings.showwarning = _Lines()

@@ -14,13 +14,14 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from typing import Final, Protocol, TypeVar
 
 from robosac import progress
-from robosac.errors import InputError, RobosacError, RobosacWarning
+from robosac.errors import InputError, RobosacError, RobosacWarning, did_you_mean, set_warnings_in_a_line
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -82,8 +83,9 @@ class Processes:
         board = progress.Board(len(items), context)
         begin = (self.threads, board)
         with progress.read(board), ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=begin) as pool:
-            futures = {pool.submit(_work, work, k, item): k for k, item in enumerate(items)}
             try:
+                with _ctrl_c_for_this_process_alone():
+                    futures = {pool.submit(_work, work, k, item): k for k, item in enumerate(items)}
                 for future in as_completed(futures):
                     position, result = futures[future], future.result()
                     board.shares[position] = 0.0
@@ -112,7 +114,8 @@ def make_executor(jobs: int | None = None, *, threads: int | None = None, name: 
         InputError: there is none of that name, or jobs or threads are below 1.
     """
     if name not in EXECUTORS:
-        raise InputError(f"expected an executor, one of {', '.join(EXECUTORS)}; got {name!r}")
+        close = did_you_mean(name, EXECUTORS)
+        raise InputError(f"expected an executor, one of {', '.join(EXECUTORS)}; got {name!r}{close}")
     return EXECUTORS[name](default_jobs() if jobs is None else jobs, threads)
 
 
@@ -144,6 +147,7 @@ def _begin(threads: int | None, board: progress.Board) -> None:
     global _board
     _board = board
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    set_warnings_in_a_line()
     warnings.simplefilter("ignore", RobosacWarning)  # each process would say it again: who hands out the work says it
     Thread(target=_end_with_the_parent, daemon=True).start()
     set_threads(threads)
@@ -153,6 +157,25 @@ def _end_with_the_parent() -> None:
     if (parent := parent_process()) is not None:
         parent.join()
         os._exit(1)
+
+
+@contextmanager
+def _ctrl_c_for_this_process_alone() -> Iterator[None]:
+    """Processes that are started inside never hear of Ctrl-C, not even while they start: they inherit what is held
+    back here. This process hears of it at the end."""
+    if not hasattr(signal, "pthread_sigmask") or current_thread() is not main_thread():  # Windows; nobody's Ctrl-C
+        yield
+        return
+    heard: list[int] = []  # by another thread of this process, which is not held back
+    handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+    if heard:
+        raise KeyboardInterrupt
 
 
 def _at_least_one(name: str, value: int | None) -> None:

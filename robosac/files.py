@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from robosac.errors import InputError
+
+CACHE: Final = "ROBOSAC_CACHE"  # the environment variable that names another folder
+
+
+def user_cache() -> Path:
+    """This user's folder for what can be made again, like thresholds of one's own; it need not exist."""
+    if named := os.environ.get(CACHE):
+        return Path(named).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "robosac"
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -19,7 +19,7 @@ Three walks down the sizes:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import comb
 
@@ -119,6 +119,10 @@ class Walk:
         return [last.subset | {self.outside[steps]}]
 
 
+def _always(trial: Trial) -> bool:
+    return True
+
+
 @dataclass(frozen=True, kw_only=True)
 class Downwards:
     """From the largest subsets down, each once; what is accepted ends it, after its whole size and `pool - 1` smaller.
@@ -126,25 +130,31 @@ class Downwards:
     Attributes:
         tries: size -> tries in this frame.
         pool: sizes that are gone through from the largest with an accepted subset on.
-        everybody: a subset of this size ends it at once, there is nobody to choose between.
+        everybody: a subset of this size ends it at once if it is sure, there is nobody to choose between. If it is
+            not, it is one voice beside `pool` sizes below.
+        sure: whether an accepted subset is.
         seed: of the draws. The n-th is the same however many are named at once, and whatever is accepted.
     """
 
     tries: Mapping[int, int]
     pool: int = 1
     everybody: int = 0
+    sure: Callable[[Trial], bool] = field(default=_always)
     seed: int = 0
 
     def propose(
         self, ids: Sequence[Id], history: Sequence[Trial], rng: np.random.Generator, count: int = 1
     ) -> list[Subset]:
-        held = max((len(t.subset) for t in history if t.accepted), default=0)
-        if held and held == self.everybody:
+        largest = max((t for t in history if t.accepted), key=lambda t: len(t.subset), default=None)
+        held = 0 if largest is None else len(largest.subset)
+        all_together = largest is not None and held == self.everybody
+        if largest is not None and all_together and self.sure(largest):
             return []
+        lowest = held - self.pool + (not all_together)
         tried = {t.subset for t in history}
         chosen: list[Subset] = []
         for size in sorted(self.tries, reverse=True):
-            if held and size <= held - self.pool:
+            if held and size < lowest:
                 break
             done = sum(1 for t in history if len(t.subset) == size)
             for _ in range(min(self.tries[size] - done, count - len(chosen))):

@@ -1,6 +1,8 @@
 """Settings shared by all tests."""
 
 import os
+import tempfile
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run side by side
 
@@ -8,3 +10,7 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile("robosac", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("robosac")
+
+# this user's own thresholds are none of the tests' business, and those of the tests none of the user's
+_cache = tempfile.TemporaryDirectory(prefix="robosac-tests-")
+os.environ["ROBOSAC_CACHE"] = str(Path(_cache.name) / "cache")

@@ -37,7 +37,7 @@ def test_the_table_has_every_attack_with_what_it_must_know(capsys):
     text = output(capsys)
     lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
     assert set(attacks.names()) <= set(lines)
-    assert lines["pgd"].count(" x ") == 3 and lines["noise"].count(" x ") == 0
+    assert " MOV.. " in lines["pgd"] and " ..... " in lines["noise"]
     assert "hard" in lines["sleeper_pgd"] and "seen" in lines["pgd"] and "unseen" in lines["noise"]
 
 
@@ -47,9 +47,11 @@ def test_json_says_all_of_all_and_of_one(capsys):
     for row in rows:
         assert row["knows"][0] == "own data" and row["source"] and row["about"].endswith(".")
         assert row["novelty"] in ("seen", "unseen", "hard") and row["unit"] and row["budget"] > 0
-    one = json.loads(output(capsys, "gps_offset", "--json"))
+    [one] = json.loads(output(capsys, "gps_offset", "--json"))
     assert one["stage"] == "pose" and one["knows"] == ["own data"]
     assert one["settings"] == {"kind": "GpsOffset", "offset_m": 2.0}
+    [own] = json.loads(output(capsys, "pgd:steps=3", "--json"))
+    assert (own["name"], own["settings"]["steps"]) == ("pgd:steps=3", 3)
     assert [r["name"] for r in json.loads(output(capsys, "pgd", "drop", "--json"))] == ["pgd", "drop"]
 
 

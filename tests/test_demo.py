@@ -9,9 +9,10 @@ import pytest
 from robosac.cli import main
 from robosac.executors import Processes
 from robosac.experiments import work
-from robosac.experiments.demo import POLICIES, DemoSettings, run_demo
+from robosac.experiments.demo import POLICIES, DemoSettings, blocks_of, run_demo
+from robosac.experiments.figures import demo_figures
 from robosac.experiments.provenance import environment
-from robosac.experiments.report import write_demo
+from robosac.experiments.report import demo_page, write_demo
 from robosac.types import InputError
 
 SETTINGS = DemoSettings(scenes=1, frames=1, pictures=1, attackers=(0, 2))
@@ -63,6 +64,29 @@ def test_without_attackers_nobody_attacks_and_collaboration_helps(result):
     assert ap[2, "no defence"] < ap[2, "oracle"]
 
 
+def test_rows_of_who_knows_the_defence(tmp_path):
+    """As many attackers as attack at most, on the first scenes, beside the ego, nobody's defence and the oracle."""
+    policies = {"ego only": "ego-only", "robosac, as in paper": "paper", "robosac, count unknown": "robosac"}
+    settings = DemoSettings(
+        scenes=3, frames=2, pictures=0, attack="noise", knowing="noise", knowing_scenes=2, policies=policies
+    )
+    heard = []
+    found = run_demo(settings, tmp_path, Processes(jobs=1, threads=1), tell=lambda *done: heard.append(done))
+    assert [(r.attackers, r.summary.policy) for r in found.knowing] == [(2, "ego only"), (2, "robosac, count unknown")]
+    assert all(r.summary.frames == 2 for r in found.knowing)
+    assert [len(rows) for rows in blocks_of(found).values()] == [3, 3, 3, 2]
+    assert heard[-1][0] == heard[-1][1] and sorted(d for d, _ in heard) == [d for d, _ in heard]
+    told = found.to_dict("robosac demo", environment(1, 1))
+    assert len(told["knowing"]) == 2 and told["config"]["knowing"] == "noise"
+    page = demo_page(found, demo_figures(found), told)
+    assert any("Who knows every rule of the defence (noise, 2 attackers, 2 scenes)" in line for line in page.summary)
+
+
+@pytest.mark.parametrize("changes", [{"attackers": (0,)}, {"policies": {"paper": "paper"}}, {"knowing_scenes": 0}])
+def test_nobody_who_knows_is_played_where_nothing_would_be_shown(changes):
+    assert replace(DemoSettings.full(), **changes).knowing_grid is None
+
+
 class Links(HTMLParser):
     def __init__(self):
         super().__init__()
@@ -88,11 +112,11 @@ def test_files(result, tmp_path):
 
 
 def test_the_command_line_prints_json(tmp_path, capsys):
-    main_exit(
-        ["demo", "--attack", "noise", "--scenes", "1", "--jobs", "1", "--json", "--out", str(tmp_path / "run")], 0
-    )
+    asked = ["--attack", "noise", "--scenes", "1", "--knowing-scenes", "0", "--jobs", "1", "--json"]
+    main_exit(["demo", *asked, "--out", str(tmp_path / "run")], 0)
     printed = json.loads(capsys.readouterr().out)
-    assert printed["command"] == f"robosac demo --attack noise --scenes 1 --out {tmp_path / 'run'}"
+    assert printed["command"] == f"robosac demo --attack noise --scenes 1 --knowing-scenes 0 --out {tmp_path / 'run'}"
+    assert printed["knowing"] == []
     assert (tmp_path / "run" / "report.html").exists()
 
 

@@ -56,6 +56,17 @@ def test_all_of_fewer_than_everybody_is_gone_through_like_any_size() -> None:
         assert sizes(run(walk, 31, ids=("a", "b", "c"))) == tried  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.parametrize(
+    ("pool", "tried"), [(1, {5: 1, 4: 5}), (2, {5: 1, 4: 5, 3: 10}), (9, {5: 1, 4: 5, 3: 10, 2: 10, 1: 5})]
+)
+def test_everybody_together_is_one_voice_where_it_is_not_sure(pool: int, tried: dict[int, int]) -> None:
+    """The sizes below it are gone through as if it were none of them, whatever is accepted there."""
+    walk = Downwards(tries=tries_per_size(5, 31), pool=pool, everybody=5, sure=lambda t: len(t.subset) < 5)
+    found = run(walk, 31)  # type: ignore[no-untyped-call]
+    assert {s: sizes(found).count(s) for s in sorted(set(sizes(found)), reverse=True)} == tried
+    assert all(t.accepted for t in found.trials)
+
+
 def test_shares_of_a_small_budget() -> None:
     assert sizes(down(12, attackers="abcde")) == [5, 4, 4, 4, 3, 3, 3, 2, 2, 2, 1, 1]
     assert sizes(down(12, attackers="a", pool=1, refuse=lambda s: len(s) == 4)) == [5, 4, 4, 4, 3, 3, 3]

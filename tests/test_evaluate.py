@@ -183,7 +183,7 @@ def test_a_detector_without_gradients_skips_what_needs_them(tmp_path, capsys):
 def test_tables_and_pictures(done):
     with (done / "table.csv").open() as file:
         heading, *rows = list(csv.reader(file))
-    assert len(rows) == 10 and {"AP@0.5", "budget", "ms a frame", "received kB a frame", "liars left out %"} <= set(
+    assert len(rows) == 10 and {"AP@0.5", "budget", "ms a frame", "received kB a frame", "attackers left out %"} <= set(
         heading
     )
     assert (done / "report.html").read_text().count("<img") == 2

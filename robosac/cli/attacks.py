@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import textwrap
 from collections.abc import Sequence
 from json import dumps
@@ -12,20 +11,27 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from robosac.cli import completion
 from robosac.cli.attack_gallery import GallerySettings, draw_all
 from robosac.cli.options import Checkpoint, DetectorName, Json, Root, Seed, with_checkpoint
+from robosac.cli.output import console, show_table
 from robosac.cli.progress import progress_bar
+from robosac.errors import did_you_mean
 from robosac.feature_scale import in_words
 from robosac.registry.attacks import described
-from robosac.types import InputError
+from robosac.types import InputError, RobosacError
 
 _MARKS: Final = {"the model": "model", "other teammates' messages": "others", "the victim's view": "victim",
                  "the defence": "defence", "its random numbers": "seed"}  # fmt: skip
 Row = dict[str, Any]
 
 
+class NothingDrawnError(RobosacError):
+    """A gallery without a picture; why stands in the message."""
+
+
 def chosen(names: Sequence[str]) -> list[str]:
-    """The presets named, or all of them.
+    """The presets named, each with settings of its own where wanted, or all of them.
 
     Raises:
         InputError: there is none of a name.
@@ -33,13 +39,21 @@ def chosen(names: Sequence[str]) -> list[str]:
     from robosac import attacks
 
     known = attacks.names()
-    if unknown := [n for n in names if n not in known]:
-        raise InputError(f"expected attacks among {', '.join(known)}; got {', '.join(map(repr, unknown))}")
+    if unknown := [n for n in names if n.partition(":")[0] not in known]:
+        close = did_you_mean(unknown[0].partition(":")[0], known)
+        raise InputError(f"expected attacks among {', '.join(known)}; got {', '.join(map(repr, unknown))}{close}")
     return list(dict.fromkeys(names)) or known
 
 
 def attacks(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Presets; default: all.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Presets, with settings where wanted, like pgd:steps=5. Default: all.",
+            autocompletion=completion.attacks,
+        ),
+    ] = None,
     gallery: Annotated[
         Path | None, typer.Option(file_okay=False, help="Folder for a picture of each and a page of them.")
     ] = None,
@@ -61,7 +75,7 @@ def attacks(
         return
     rows = [described(name) for name in wanted]
     if json:
-        print(dumps(rows[0] if len(rows) == 1 else rows))
+        print(dumps(rows))
     elif markdown:
         print(as_markdown(rows))
     elif len(rows) == 1:
@@ -80,41 +94,35 @@ def _draw(settings: GallerySettings, names: Sequence[str], *, json: bool) -> Non
     if json:
         pictures = {e.name: str(out / str(e.picture)) for e in drawn}
         print(dumps({"page": str(out / "index.html"), "pictures": pictures, "skipped": skipped}))
-        return
-    print(f"{len(drawn)} pictures in {out}; open {out / 'index.html'}")
-    for name, reason in skipped.items():
+    elif drawn:
+        print(f"{len(drawn)} pictures in {out}; open {out / 'index.html'}")
+    for name, reason in ({} if json else skipped).items():
         print(f"  no picture of {name}: {reason}")
+    if not drawn:
+        raise NothingDrawnError(f"expected a picture, got none; {'; '.join(f'{k}: {v}' for k, v in skipped.items())}")
 
 
 # ----------------------------------------------------------------------------------------------------------- printing
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 130, highlight=False)
-
-
 def _show_table(rows: Sequence[Row]) -> None:
-    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("name", no_wrap=True)
     table.add_column("stage", no_wrap=True)
-    for mark in _MARKS.values():
-        table.add_column(mark[0].upper(), justify="center", no_wrap=True)
-    table.add_column("budget", no_wrap=True)
+    table.add_column("knows", no_wrap=True)
+    table.add_column("budget", min_width=12)
     table.add_column("novelty", no_wrap=True)
-    table.add_column("source", overflow="fold")
+    table.add_column("source", min_width=14)
     for row in rows:
-        marks = ["x" if text in row["knows"] else "" for text in _MARKS]
+        marks = "".join(mark[0].upper() if text in row["knows"] else "." for text, mark in _MARKS.items())
         budget = f"{in_words(row['budget'])} {row['unit']}"
-        cells = [row["name"], row["stage"], *marks, budget, row["novelty"], brief(row["source"])]
+        cells = [row["name"], row["stage"], marks, budget, row["novelty"], brief(row["source"])]
         table.add_row(*(Text(str(c)) for c in cells))
-    console = _console()
-    console.print(table)
+    to = console(markup=False)
+    show_table(table, to)
     knows = ", ".join(f"{mark[0].upper()} {text}" for text, mark in _MARKS.items())
-    console.print(
+    to.print(
         f"\nMust know beside its own agents' data: {knows}.\nseen: defences were tuned against it; unseen: hardly any "
         "was; hard: made to pass a consensus. One with its settings: robosac attacks NAME"
     )
@@ -142,9 +150,9 @@ def as_markdown(rows: Sequence[Row]) -> str:
 def _show_one(row: Row) -> None:
     import yaml
 
-    console = _console()
+    to = console(markup=False)
     budget = f"{in_words(row['budget'])} {row['unit']}"
-    console.print(f"{row['name']}: {row['about']}\n", markup=False)
+    to.print(f"{row['name']}: {row['about']}\n")
     for label, text in (
         ("stage", row["stage"]),
         ("needs to know", ", ".join(row["knows"])),
@@ -152,10 +160,10 @@ def _show_one(row: Row) -> None:
         ("novelty", row["novelty"]),
         ("source", row["source"]),
     ):
-        console.print(f"{label:14} {text}", markup=False)
-    console.print("\nsettings")
+        to.print(f"{label:14} {text}")
+    to.print("\nsettings")
     for line in yaml.safe_dump(row["settings"], sort_keys=False).splitlines():
-        console.print(f"  {line}", markup=False)
+        to.print(f"  {line}")
 
 
 def brief(source: str, width: int = 38) -> str:

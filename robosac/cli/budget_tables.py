@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Final
@@ -11,13 +10,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from robosac.cli.output import console as standard_output
+from robosac.cli.output import show_table
+
 LAWS: Final = {"paper": "paper's formula", "independent": "exact, repeats", "no_repeats": "exact, no repeats"}
 Row = dict[str, Any]
 
 
 def show_answer(found: Row, console: Console | None = None) -> None:
     """Print every part of an answer of `robosac.cli.budget.answer`."""
-    console = console or Console(width=None if sys.stdout.isatty() else 118, highlight=False)
+    console = console or standard_output()
     asked = found["question"]
     console.print(_headline(asked))
     parts = {"trials": _trials, "outcomes": _outcomes, "largest_subset": _sizes, "table": _grid, "a2cp": _a2cp}
@@ -62,11 +64,14 @@ def _show(
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False)
     for k, column in enumerate(columns):
         name, _, word = column.partition(" / ")
-        table.add_column(f"{name}\n[dim]{word}[/dim]", justify="left" if k == 0 else "right", no_wrap=k == 0)
+        widest = max(map(len, f"{name} {word}".split()))  # no word is broken
+        table.add_column(
+            f"{name}\n[dim]{word}[/dim]", justify="left" if k == 0 else "right", no_wrap=k == 0, min_width=widest
+        )
     for row in rows:
         table.add_row(*row)
     console.print()
-    console.print(table)
+    show_table(table, console)
     if empty and not table.row_count:
         console.print(f"  {empty}")
 

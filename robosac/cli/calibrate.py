@@ -25,12 +25,17 @@ from robosac.calibration import (
     honest_scores,
     merged,
 )
+from robosac.cli import completion
 from robosac.cli.options import (
+    ATTACK_HELP,
+    DATA_HELP,
+    DEFENSE_HELP,
     Checkpoint,
     Classes,
     Delay,
     DetectorName,
     Device,
+    Ego,
     Jobs,
     Json,
     PoseNoise,
@@ -38,8 +43,10 @@ from robosac.cli.options import (
     Seed,
     command_of,
     listed,
+    named,
     with_checkpoint,
 )
+from robosac.cli.output import console, show_table
 from robosac.cli.progress import progress_bar
 from robosac.conformal import frames_needed
 from robosac.evaluation.play import attacked_air
@@ -48,7 +55,7 @@ from robosac.experiments.scenes import SCALE_FRAMES
 from robosac.files import check_writable_file
 from robosac.registry.attacks import fitted, open_attack
 from robosac.registry.defenses import statistics_of
-from robosac.registry.detectors import CONTENT, cached_detector, calibration_beside, content_of
+from robosac.registry.detectors import CONTENT, cached_detector, calibration_beside, content_of, own_calibration
 from robosac.registry.frames import (
     SIMULATED,
     cached_frames,
@@ -72,9 +79,12 @@ class Calibrate:
     detector: DetectorName = "mean"
     data: Annotated[
         str,
-        typer.Option(
-            help="Honest frames: 'simulated', sim:PRESET, a data set's folder, framework:FOLDER (read by the "
-            "detector's own framework), or MODULE:NAME of your own."
+        named(
+            "--data",
+            "-d",
+            complete=completion.data,
+            help=f"Honest frames: {DATA_HELP.rstrip('.')}, framework:FOLDER (read by the detector's own framework), or "
+            "MODULE:NAME of your own.",
         ),
     ] = SIMULATED
     frames: Annotated[int, typer.Option(min=1, help="Honest frames to read thresholds from.")] = 250
@@ -85,17 +95,36 @@ class Calibrate:
     seed: Seed = 0
     out: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="File to write. Default: the thresholds beside the weights are replaced."),
+        typer.Option(
+            "--out",
+            "-o",
+            dir_okay=False,
+            help="File to write. Default: beside your weights; of a shipped detector a file in your cache. Both are "
+            "found by every command and by robosac.wrap.",
+        ),
     ] = None
     jobs: Jobs = None
     attack: Annotated[
-        str, typer.Option(help="What the attacker sends whose acceptance is measured: 'foreign' or an attack preset.")
+        str,
+        named(
+            "--attack", "-a", complete=completion.attacks, help=f"Whose acceptance is measured: foreign. {ATTACK_HELP}"
+        ),
     ] = FOREIGN
     defense: Annotated[
-        str, typer.Option(help="What these presets (a comma list) ask of honest frames; default: all that are shipped.")
+        str,
+        named(
+            "--defense",
+            "-D",
+            complete=completion.defenses,
+            help=f"What these, a comma list, ask of honest frames. {DEFENSE_HELP} Default: all that are shipped.",
+        ),
     ] = ""
+    add: Annotated[
+        bool, typer.Option("--add", help="Keep what the file holds; only statistics that it lacks are added.")
+    ] = False
     pose_noise: PoseNoise = None
     delay: Delay = 0
+    ego: Ego = "first"
     classes: Classes = None
     device: Device = "cpu"
     root: Root = None
@@ -119,7 +148,9 @@ class Calibrate:
     def available(self, device: str) -> Sequence[Frame]:
         """All the frames there are."""
         disturbed = disturbance(self.pose_noise, self.delay, self.seed)
-        return cached_frames(self.data, self.detector, device, self.root, self.seed, disturbed, listed(self.classes))
+        return cached_frames(
+            self.data, self.detector, device, self.root, self.seed, disturbed, listed(self.classes), self.ego
+        )
 
     def disturbed(self, device: str) -> Sequence[Frame] | None:
         """The same frames with noisy poses and, where a scene's earlier frames are at hand, late teammates; None where
@@ -127,7 +158,9 @@ class Calibrate:
         if self.pose_noise is not None or self.delay or not may_be_disturbed(self.data):
             return None
         how = disturbance(USUAL_NOISE, int(is_simulated(self.data)), self.seed)
-        return cached_frames(self.data, self.detector, device, self.root, self.seed, how, listed(self.classes))
+        return cached_frames(
+            self.data, self.detector, device, self.root, self.seed, how, listed(self.classes), self.ego
+        )
 
     @property
     def needed(self) -> int:
@@ -142,8 +175,10 @@ class Calibrate:
         parts += ["--frames", str(self.frames), "--seed", str(self.seed), "--alpha", f"{self.alpha:g}"]
         parts += [] if self.confidence is None else ["--confidence", f"{self.confidence:g}"]
         parts += ["--defense", ",".join(self.defenses)] if self.defenses else []
+        parts += ["--add"] if self.add else []
         parts += [] if self.pose_noise is None else ["--pose-noise", self.pose_noise]
         parts += ["--delay", str(self.delay)] if self.delay else []
+        parts += [] if self.ego == "first" else ["--ego", self.ego]
         parts += ["--classes", ",".join(listed(self.classes) or ())] if self.classes else []
         parts += [] if self.device == "cpu" else ["--device", self.device]
         parts += [] if self.attack == FOREIGN else ["--attack", self.attack]
@@ -212,11 +247,9 @@ def plan(settings: Calibrate) -> tuple[list[tuple[int, int]], Path]:
     """
     cached_frames.cache_clear()  # the folder may hold others since it was last looked into
     detector = cached_detector(settings.detector, settings.device, settings.root)
-    path = calibration_beside(detector) if settings.out is None else settings.out
+    path = own_calibration(detector) if settings.out is None else settings.out
     if path is None:
-        raise InputError(
-            f"expected --out FILE: {detector.name!r} came from no file that its thresholds could be kept beside"
-        )
+        raise InputError(f"expected --out FILE: {detector.name!r} came from no file and has no fingerprint()")
     check_writable_file(path)
     if settings.attack != FOREIGN:
         open_attack(settings.attack)  # an unknown name is reported now
@@ -259,24 +292,24 @@ def measured(settings: Calibrate, work: Sequence[tuple[int, int]], tell: Callabl
 def show(settings: Calibrate) -> None:
     """Read agreement thresholds and error rates off honest frames.
 
-    Without --out, the thresholds beside the detector's weights, which every defence reads, are replaced.
+    Every command and robosac.wrap find them where they are written: beside your weights, or, of a shipped detector, in
+    your cache; what is shipped stays as it is. A file of --out is given them as --calibration.
     """
     work, path = plan(settings)  # what is wrong is reported before a bar appears
     with progress_bar("honest frames", quiet=settings.json) as tell:
         made = measured(settings, work, tell)
+    if settings.add:
+        made = added(made, path, calibration_beside(cached_detector(settings.detector, settings.device, settings.root)))
     made.save(path)
     if settings.json:
         measures = {name: {k: v for k, v in asdict(m).items() if k != "scores"} for name, m in made.measures.items()}
         print(dumps({"out": str(path), **asdict(made), "measures": measures}))
         return
-    from rich.console import Console
     from rich.table import Table
 
     sizes = sorted({size for m in made.measures.values() for size in m.thresholds})
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column(
-        "subset size", overflow="fold", max_width=46
-    )  # names of statistics are long, numbers must stay whole
+    table.add_column("subset size", overflow="fold", max_width=46)  # names are long, numbers must stay whole
     for size in sizes:
         table.add_column(str(size), justify="right", no_wrap=True)
 
@@ -289,11 +322,34 @@ def show(settings: Calibrate) -> None:
         shown = {size: abs(limit) for size, limit in measure.thresholds.items()}
         row("  at most" if most else "  at least", shown, 3)
         row(f"  accepted with an attacker ({measure.lie})", measure.lies_accepted, 3)
-    console = Console()
-    console.print(f"{made.detector}: {made.source['data']}", highlight=False, soft_wrap=True)
-    console.print(table)
-    console.print(guarantee(next(iter(made.measures.values()))), highlight=False, soft_wrap=True)
-    console.print(f"Written to {path}", highlight=False, soft_wrap=True)
+    to = console(markup=False)
+    to.print(f"{made.detector}: {made.source['data']}")
+    show_table(table, to)
+    to.print(guarantee(next(iter(made.measures.values()))))
+    to.print(f"Written to {path}")
+    if settings.out is None:
+        to.print(f"Every command and robosac.wrap now take it for {made.detector}; remove the file to undo that.")
+    else:
+        to.print(
+            f"Use it: --calibration {shlex.quote(str(path))}, or robosac.wrap(detector, calibration={str(path)!r})"
+        )
+
+
+def added(made: Calibration, path: Path, beside: Path | None) -> Calibration:
+    """What the file at `path`, else that beside the weights, holds, with what is new; which command made what is kept.
+
+    Raises:
+        InputError: that file is of another detector, or of other weights.
+    """
+    held_in = next((p for p in (path, beside) if p is not None and p.exists()), None)
+    if held_in is None:
+        return made
+    held = Calibration.load(held_in)
+    if held.detector != made.detector or held.source.get(CONTENT) != made.source.get(CONTENT):
+        raise InputError(f"expected {held_in} to be a calibration of {made.detector!r} as it is now; make it again")
+    new = {name: m for name, m in made.measures.items() if name not in held.measures}
+    said = f"added: {', '.join(sorted(new)) or 'nothing'}"
+    return Calibration(held.detector, {**held.measures, **new}, {**held.source, said: made.source["command"]})
 
 
 def guarantee(measure: Thresholds) -> str:

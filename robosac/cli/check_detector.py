@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from json import dumps
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from robosac import progress
-from robosac.cli.options import DETECTOR_HELP, Checkpoint, Device, Json, Root, Seed, with_checkpoint
+from robosac.cli import completion
+from robosac.cli.options import (
+    DATA_HELP,
+    DETECTOR_HELP,
+    Checkpoint,
+    Device,
+    Ego,
+    Json,
+    Root,
+    Seed,
+    named,
+    with_checkpoint,
+)
+from robosac.cli.output import console, show_table
 from robosac.cli.progress import progress_bar
 from robosac.evaluation.conformance import AdapterReport, verify_adapter
 from robosac.feature_scale import UNIT, FeatureScale
@@ -26,14 +38,20 @@ class CheckFailedError(RobosacError):
 
 
 def check_detector(
-    detector: Annotated[str, typer.Argument(help=DETECTOR_HELP)],
+    detector: Annotated[str, typer.Argument(help=DETECTOR_HELP, autocompletion=completion.detectors)],
     data: Annotated[
         str,
-        typer.Option(help="Where the frame comes from: 'simulated', sim:PRESET, a data set's folder, or MODULE:NAME."),
+        named(
+            "--data",
+            "-d",
+            complete=completion.data,
+            help=f"Where the frame comes from: {DATA_HELP.rstrip('.')}, or MODULE:NAME.",
+        ),
     ] = "simulated",
     frame: Annotated[int, typer.Option(min=0, help="Which of the frames.")] = 0,
     teammates: Annotated[int | None, typer.Option(min=1, help="At most so many of its teammates.")] = None,
     tolerance: Annotated[float, typer.Option(min=0.0, help="Largest difference that is called equal.")] = 1e-6,
+    ego: Ego = "first",
     seed: Seed = 0,
     device: Device = "cpu",
     root: Root = None,
@@ -46,7 +64,7 @@ def check_detector(
     must change the subsets that hold it and no other; gradients must reach the messages. Exit code 1 where one fails.
     """
     opened = open_detector(with_checkpoint(detector, checkpoint), device=device, root=root)
-    chosen = frame_at(open_frames(data, opened, seed=seed), frame, data)
+    chosen = frame_at(open_frames(data, opened, seed=seed, ego=ego), frame, data)
     most = opened.codec.max_messages if teammates is None else teammates
     kept = dict(sorted(chosen.others.items())[:most])
     rng = keyed_rng(seed, "check-detector")
@@ -68,22 +86,18 @@ def check_detector(
 def _print(report: AdapterReport) -> None:
     from rich.table import Table
 
-    console = Console()
+    to = console(markup=False)
     sent = report.bytes_sent
-    console.print(
-        f"{report.detector} on {report.frame}, {len(sent)} teammates, compared with a {report.compared}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    to.print(f"{report.detector} on {report.frame}, {len(sent)} teammates, compared with a {report.compared}")
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     for c in report.checks:
         said, style = SAID[c.passed]
         table.add_row(said, c.name, c.found, style=style)
-    console.print(table)
+    show_table(table, to)
     for line in _scale_lines(report.scale):
-        console.print(line, highlight=False, soft_wrap=True)
+        to.print(line)
     if report.ok:
-        _print_costs(console, report)
+        _print_costs(to, report)
 
 
 def _scale_lines(scale: FeatureScale | None) -> list[str]:
@@ -94,14 +108,12 @@ def _scale_lines(scale: FeatureScale | None) -> list[str]:
     return [whole, *(f"  {name}: {part}" for name, part in scale.arrays.items())]
 
 
-def _print_costs(console: Console, report: AdapterReport) -> None:
+def _print_costs(to: Any, report: AdapterReport) -> None:
     sent = report.bytes_sent
-    console.print(
+    to.print(
         f"A trial takes {report.trial_ms:.1f} ms, without the cache {report.full_ms:.1f} ms: "
-        f"{report.speed:.1f} times cheaper.",
-        highlight=False,
-        soft_wrap=True,
+        f"{report.speed:.1f} times cheaper."
     )
     sizes = sorted(set(sent.values()))
     each = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
-    console.print(f"Each teammate sends {each} bytes a frame.", highlight=False, soft_wrap=True)
+    to.print(f"Each teammate sends {each} bytes a frame.")

@@ -1,4 +1,4 @@
-"""`robosac data inspect`: what a data set's folder holds, and what is wrong or missing there."""
+"""`robosac inspect`, and `robosac data inspect`: what a data set's folder holds, and what is wrong or missing there."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from typing import Annotated, Any, Final, Protocol, runtime_checkable
 import numpy as np
 import typer
 
+from robosac.cli import completion
 from robosac.cli.options import Classes, Json, listed
+from robosac.cli.output import console, show_table
 from robosac.data.layout import Reports, open_recording
 from robosac.data.points import Scales, spread
 from robosac.data.recording import DataError, Objects, Recording, Told, printable
 from robosac.data.truth import points_in_boxes
 from robosac.evaluation.ap import MIN_POINTS
 from robosac.files import check_writable_file
-from robosac.types import Id, RobosacError, View
+from robosac.registry.data import LAYOUTS, is_simulated, split_name
+from robosac.types import Id, InputError, RobosacError, View
 
 SHOWN: Final = 12  # scenarios and problems printed; --json has them all
 
@@ -180,7 +183,15 @@ def _range(values: Sequence[int]) -> dict[str, float] | None:
 # ------------------------------------------------------------------------------------------------------- printing
 @data.command("inspect")
 def data_inspect(
-    path: Annotated[Path, typer.Argument(help="OPV2V, V2XSet, V2X-Sim (npy or pkl) or DAIR-V2X-C: the folder.")],
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="PATH, or opv2v:PATH, v2xsim:PATH, dair:PATH, data:PATH: OPV2V, V2XSet, V2X-Sim (npy or pkl), "
+            "DAIR-V2X-C.",
+            autocompletion=completion.data,
+        ),
+    ],
     layout: Annotated[str | None, typer.Option(help="Its layout; default: recognised from the files.")] = None,
     frames: Annotated[int, typer.Option(min=0, help="Frames read whole, spread over all; 0: every one.")] = 20,
     plot: Annotated[Path | None, typer.Option(dir_okay=False, help="Picture of a frame from above (.png).")] = None,
@@ -189,13 +200,13 @@ def data_inspect(
     classes: Classes = None,
     json: Json = False,
 ) -> None:
-    """Say what a data set holds: scenarios, frames, agents, rates, points, objects, classes, what is broken or missing.
+    """Say what a data set holds: scenarios, frames, agents, points, objects, what is broken or missing.
 
     Exit code 1 where files are broken, unless --skip-bad, and where there is no frame.
     """
     if plot is not None:
         check_writable_file(plot)
-    recording = open_recording(path, layout, listed(classes))
+    recording = _named(path, layout, listed(classes))
     found = inspect(recording, frames=frames)
     if not json:
         _print(found)
@@ -217,6 +228,21 @@ def data_inspect(
         )
 
 
+def _named(name: str, layout: str | None, classes: Sequence[str] | None) -> Recording:
+    """The recording of a data set's name, or of a path, in a layout where one is named."""
+    from robosac.registry import data as names
+
+    kind = name.partition(":")[0]
+    if not Path(name).expanduser().exists() and kind not in LAYOUTS:
+        if kind == names.SIMULATED or name == names.USUAL:
+            is_simulated(name)
+            raise InputError(f"expected a recording, got {name!r}, which is simulated; robosac simulate writes some")
+        return open_recording(Path(name).expanduser(), layout, classes)  # says what is not there
+    if layout is None:
+        return names.open_recording(name, classes)
+    return open_recording(Path(split_name(name)[1]), layout, classes)
+
+
 def nothing_in(found: dict[str, Any]) -> str | None:
     """Why a data set holds no frame at all, or none that could be read; None where it does."""
     missing = [problem["file"] for problem in found["missing"]]
@@ -234,11 +260,10 @@ def nothing_in(found: dict[str, Any]) -> str | None:
 
 
 def _print(found: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)  # names of files may be anything
-    console.print(f"{printable(found['root'])}: {found['layout']}, {found['frames']} frames")
+    to = console(markup=False)  # names of files may be anything
+    to.print(f"{printable(found['root'])}: {found['layout']}, {found['frames']} frames")
     table = Table("scenario", "frames", "Hz", "agents (frames)", box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for s in found["scenarios"][:SHOWN]:
         agents = ", ".join(
@@ -246,30 +271,28 @@ def _print(found: dict[str, Any]) -> None:
         )
         rate = "-" if s["rate_hz"] is None else f"{s['rate_hz']:g}"
         table.add_row(printable(s["name"]), str(s["frames"]), rate, printable(agents))
-    console.print(table)
-    _more(console, len(found["scenarios"]), "scenarios")
-    console.print(f"\nIn {found['frames_read']} frames that were read whole:")
+    show_table(table, to)
+    _more(to, len(found["scenarios"]), "scenarios")
+    to.print(f"\nIn {found['frames_read']} frames that were read whole:")
     for kind, counts in found["points"].items():
-        console.print(f"  points a scan, {kind}: {_said(counts)}")
+        to.print(f"  points a scan, {kind}: {_said(counts)}")
     for kind, about in found["intensity"].items():
-        console.print(f"  intensity, {kind}: {about['min']:.3g} to {about['max']:.3g}; scale: {about['scale']}")
+        to.print(f"  intensity, {kind}: {about['min']:.3g} to {about['max']:.3g}; scale: {about['scale']}")
     for what, counts in found["objects"].items():
-        console.print(f"  objects a frame, {what}: {_said(counts)}")
+        to.print(f"  objects a frame, {what}: {_said(counts)}")
     for what, key in (("classes", "classes"), ("classes left out", "classes_left_out")):
         if found[key]:
             names = ", ".join(f"{printable(c) or 'no class'} ({n})" for c, n in found[key].items())
-            console.print(f"  {what}: {names}")
+            to.print(f"  {what}: {names}")
     if found["left_alone"]:
-        console.print(
-            "\nLeft alone: " + ", ".join(f"{n} TIME{printable(end)}" for end, n in found["left_alone"].items())
-        )
+        to.print("\nLeft alone: " + ", ".join(f"{n} TIME{printable(end)}" for end, n in found["left_alone"].items()))
     for what, key in (("records of labels left out", "left_out"), ("broken", "broken"), ("missing", "missing")):
         if found[key]:
-            console.print(f"\n{len(found[key])} {what}:")
+            to.print(f"\n{len(found[key])} {what}:")
             for problem in found[key][:SHOWN]:
                 where = problem["frame"] if "frame" in problem else _below(problem["file"], found["root"])
-                console.print(printable(f"  {where}: {problem['problem']}"))
-            _more(console, len(found[key]), "files")
+                to.print(printable(f"  {where}: {problem['problem']}"))
+            _more(to, len(found[key]), "files")
 
 
 def _below(file: str, root: str) -> str:
@@ -281,6 +304,6 @@ def _said(counts: dict[str, float] | None) -> str:
     return "none" if counts is None else f"{counts['min']} to {counts['max']}, {counts['mean']:g} on average"
 
 
-def _more(console: Any, count: int, what: str) -> None:
+def _more(to: Any, count: int, what: str) -> None:
     if count > SHOWN:
-        console.print(f"  ... and {count - SHOWN} {what} more; --json lists them all")
+        to.print(f"  ... and {count - SHOWN} {what} more; --json lists them all")

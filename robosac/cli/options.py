@@ -9,29 +9,55 @@ from typing import Annotated, Any, Final, TypeVar, get_type_hints
 
 import typer
 
+from robosac.cli import completion
 from robosac.errors import InputError
 
 T = TypeVar("T")
 
 DETECTOR_HELP: Final = (
-    "A shipped name (mean, max, ...), FILE.safetensors, late:NAME or early:NAME of these (boxes or points are sent), an"
-    " OpenCOOD model's FOLDER (or opencood:FOLDER) or a .pth in it, coperception:FUSION:CHECKPOINT, or MODULE:NAME of "
-    "your own."
+    "A shipped name (mean, max, ...; robosac detectors), FILE.safetensors, late:NAME or early:NAME of these (boxes or"
+    " points are sent), an OpenCOOD model's FOLDER (or opencood:FOLDER) or a .pth in it,"
+    " coperception:FUSION:CHECKPOINT, or MODULE:NAME of your own."
 )
+DATA_HELP: Final = "sim:PRESET (mixed, intersection, ...), opv2v:PATH, v2xsim:PATH, dair:PATH, or data:PATH."
+ATTACK_HELP: Final = "A preset (robosac attacks), with settings where wanted: pgd or pgd:steps=5,epsilon=0.1."
+DEFENSE_HELP: Final = "A preset (robosac defenses): robosac, paper, none, ego-only, ..."
+
+
+def named(*flags: str, complete: Callable[[str], list[str]] | None = None, **more: Any) -> Any:
+    """An option whose names are the same in every command, with what its values may be for shells to complete."""
+    return typer.Option(*flags, autocompletion=complete, **more)
+
+
 Checkpoint = Annotated[
     Path | None,
     typer.Option(help="The weights, where they are not those that the detector's framework would take of its folder."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
-Seed = Annotated[int, typer.Option(min=0, help="Same seed, same result.")]
-DetectorName = Annotated[str, typer.Option(help=DETECTOR_HELP)]
+Seed = Annotated[int, typer.Option("--seed", "-s", min=0, help="Same seed, same result.")]
+DetectorName = Annotated[str, named("--detector", "-m", complete=completion.detectors, help=DETECTOR_HELP)]
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:1; with cuda, processes take the GPUs in turn.")]
 Root = Annotated[
     Path | None,
     typer.Option(exists=True, file_okay=False, help="A checkout of the detector's framework, if it is not installed."),
 ]
-Out = Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where it does not exist.")]
-Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core. Changes no figure.")]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", file_okay=False, help="Folder to write to; made where it does not exist.")
+]
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", "-j", min=1, help="Processes; default: one a core. Changes no figure.")
+]
+CalibrationFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        exists=True,
+        dir_okay=False,
+        help="Thresholds, a file that robosac calibrate wrote. Default: your own of this detector, else those beside"
+        " its weights.",
+    ),
+]
+Ego = Annotated[str, typer.Option(help="Whose view of a recording: first, each (or all) in turn, or an agent's name.")]
 PoseNoise = Annotated[
     str | None,
     typer.Option(metavar="METRES[,DEGREES]", help="Errors of all measured poses: their standard deviations."),

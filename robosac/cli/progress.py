@@ -110,9 +110,8 @@ def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, i
 
 @contextmanager
 def kept_on_stop(out: Path) -> Iterator[None]:
-    """Ctrl-C says in a line how to go on."""
+    """Ctrl-C says how to go on, in the one line that the command line makes of it."""
     try:
         yield
     except KeyboardInterrupt:
-        print(f"robosac: what is done is kept in {out}; the same command goes on from there", file=sys.stderr)
-        raise
+        raise KeyboardInterrupt(f"what is done is kept in {out}; the same command goes on from there") from None

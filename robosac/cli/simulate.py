@@ -27,12 +27,14 @@ import typer
 import yaml
 
 from robosac import __version__
-from robosac.cli.options import Json, Seed, command_of
-from robosac.cli.progress import progress_bar
+from robosac.cli import completion
+from robosac.cli.options import Json, Seed, command_of, named
+from robosac.cli.progress import kept_on_stop, progress_bar
 from robosac.data import carla
 from robosac.data.recording import Objects
 from robosac.data.truth import select
 from robosac.data.write_opv2v import Member, is_written, write_frame
+from robosac.errors import did_you_mean
 from robosac.executors import make_executor
 from robosac.files import check_writable, write_whole
 from robosac.pcd import POINTS_LIMIT
@@ -52,12 +54,21 @@ _KMH: Final = 3.6
 class Simulate:
     """What is simulated, and where it goes."""
 
-    out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to: OUT/SPLIT/SCENARIO/AGENT/...")]
-    scenes: Annotated[int, typer.Option(min=1, help="Scenarios; with more than are there, the others are added.")]
+    out: Annotated[
+        Path, typer.Option("--out", "-o", file_okay=False, help="Folder to write to: OUT/SPLIT/SCENARIO/AGENT/...")
+    ]
+    scenes: Annotated[
+        int, typer.Option("--scenes", "-n", min=1, help="Scenarios; with more than are there, the others are added.")
+    ]
     format: Annotated[str, typer.Option(help="How they are laid out: opv2v.")] = "opv2v"
-    preset: Annotated[str, typer.Option(help="Which simulation, as in sim:PRESET: mixed, intersection, sumo, ...")] = (
-        "mixed"
-    )
+    preset: Annotated[
+        str,
+        named(
+            "--preset",
+            complete=completion.presets,
+            help="Which simulation, as in sim:PRESET: mixed, intersection, sumo, ...",
+        ),
+    ] = "mixed"
     seed: Seed = 0
     split: Annotated[str, typer.Option(help="train, val, calibration or test: no two share a scenario.")] = "test"
     frames: Annotated[int, typer.Option(min=1, help="Frames of a scenario.")] = 10
@@ -73,14 +84,17 @@ class Simulate:
     roadside: Annotated[bool, typer.Option(help="Whether a road-side unit takes part.")] = True
     beams: Annotated[int, typer.Option(min=1, help="Rays of a LiDAR above one another.")] = 32
     columns: Annotated[int, typer.Option(min=1, help="Rays of a LiDAR in a turn.")] = 1024
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core. Changes no byte.")] = None
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Processes; default: one a core. Changes no byte.")
+    ] = None
     json: Json = False
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
             raise InputError(f"expected a format among {', '.join(FORMATS)}, got {self.format!r}")
         if self.split not in SPLITS:
-            raise InputError(f"expected a split among {', '.join(SPLITS)}, got {self.split!r}")
+            close = did_you_mean(self.split, SPLITS)
+            raise InputError(f"expected a split among {', '.join(SPLITS)}, got {self.split!r}{close}")
         if self.scenes < 1 or self.seed < 0:
             raise InputError(f"expected scenes >= 1 and seed >= 0, got {self.scenes} and {self.seed}")
         if not 1 <= self.frame_step <= _LONGEST_STEP:
@@ -260,7 +274,7 @@ def show(settings: Simulate) -> None:
 
     Stopped, it leaves whole scenarios only; run again with the same arguments, it goes on.
     """
-    with progress_bar("frames", quiet=settings.json) as tell:
+    with kept_on_stop(settings.out), progress_bar("frames", quiet=settings.json) as tell:
         found = write(settings, tell)
     if settings.json:
         print(json.dumps(found))

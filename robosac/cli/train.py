@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from robosac.cli.options import Device, Json, command_of, listed
+from robosac.cli import completion
+from robosac.cli.options import DATA_HELP, Device, Json, command_of, listed, named
 from robosac.cli.progress import kept_on_stop
 from robosac.errors import InputError
 
@@ -43,7 +44,7 @@ class Train:
     ] = None
     data: Annotated[
         str | None,
-        typer.Option(help="sim:PRESET, opv2v:PATH, v2xsim:PATH, dair:PATH or data:PATH; in place of the config's."),
+        named("--data", "-d", complete=completion.data, help=f"{DATA_HELP} In place of the config's."),
     ] = None
     source: Annotated[
         str | None,
@@ -54,12 +55,14 @@ class Train:
         ),
     ] = None
     out: Annotated[
-        Path | None,
+        Path,
         typer.Option(
+            "--out",
+            "-o",
             help="Folder for NAME.safetensors and its record NAME.json (NAME: the config's), or a path ending in"
-            " .safetensors. Default, with --config alone: the shipped weights are replaced."
+            " .safetensors.",
         ),
-    ] = None
+    ] = Path("runs/train")
     val: Annotated[
         str,
         typer.Option(
@@ -75,11 +78,13 @@ class Train:
             help="Scenarios to leave out, or another recording like opv2v:PATH, to report AP on before and after.",
         ),
     ] = ""
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the seed in the config.")] = None
+    seed: Annotated[int | None, typer.Option("--seed", "-s", min=0, help="Instead of the seed in the config.")] = None
     steps: Annotated[int | None, typer.Option(min=1, help="Instead of the config's number of steps.")] = None
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that simulate or read; default: the config's. Changes no figure."),
+        typer.Option(
+            "--jobs", "-j", min=1, help="Processes that simulate or read; default: the config's. Changes no figure."
+        ),
     ] = None
     threads: Annotated[int | None, typer.Option(min=1, help="Threads that train, instead of the config's.")] = None
     device: Device = "cpu"
@@ -114,8 +119,7 @@ def run(asked: Train) -> None:
             train_on(settings, data.train, data.validation, path, test=data.test, data=data.content, **made)
     record = json_lines.loads(path.with_suffix(".json").read_text())
     written = [path, path.with_suffix(".json")]
-    if asked.out is not None:
-        written.append(_picture(path, record))
+    written.append(_picture(path, record))
     if asked.json:
         typer.echo(
             json_lines.dumps({"out": str(path), **{k: record[k] for k in ("validation", "test") if k in record}})
@@ -134,9 +138,7 @@ def settings_of(asked: Train) -> tuple[TrainConfig, Path]:
     from robosac.detectors.bev.training.train import weights_path
 
     if asked.config is None and asked.data is None:
-        raise InputError("expected --config FILE, or --data NAME and --out PATH, got neither --config nor --data")
-    if asked.out is None and (asked.config is None or asked.data or asked.source):
-        raise InputError("expected --out, a folder or a path ending in .safetensors: what is shipped stays as it is")
+        raise InputError("expected --config FILE or --data NAME, got neither --config nor --data")
     if (asked.val or asked.test) and (asked.data is None or asked.data.startswith("sim:")):
         raise InputError("expected --val and --test with a recording under --data; simulated splits are the config's")
     if asked.config is not None:
@@ -159,8 +161,7 @@ def settings_of(asked: Train) -> tuple[TrainConfig, Path]:
         if settings.optim.decay_steps > (asked.steps or settings.optim.steps):
             optim["decay_steps"] = asked.steps  # fewer steps than those over which the rate falls
         changes["optim"] = settings.optim.model_copy(update=optim)
-    named = asked.config is None and asked.out is not None and asked.out.suffix == ".safetensors"
-    if named and asked.out is not None:
+    if asked.config is None and asked.out.suffix == ".safetensors":
         changes["name"] = asked.out.stem
     settings = TrainConfig.model_validate(settings.model_copy(update=changes).model_dump())
     return settings, weights_path(settings.name, asked.out)

@@ -10,13 +10,27 @@ import numpy as np
 import typer
 
 from robosac.capabilities import Reporting
-from robosac.cli.options import Checkpoint, Classes, Device, Root, Seed, listed, with_checkpoint
+from robosac.cli import completion
+from robosac.cli.options import (
+    DATA_HELP,
+    DETECTOR_HELP,
+    CalibrationFile,
+    Checkpoint,
+    Classes,
+    Device,
+    Ego,
+    Root,
+    Seed,
+    listed,
+    named,
+    with_checkpoint,
+)
 from robosac.data.dataset import DataSet
-from robosac.data.layout import open_recording
 from robosac.facade import Defended, wrap
 from robosac.files import check_writable_file
+from robosac.registry.data import is_simulated, open_recording, split_name
 from robosac.registry.detectors import open_detector
-from robosac.registry.frames import SIMULATED
+from robosac.registry.frames import whose
 from robosac.simulation import SimConfig
 from robosac.simulation import scenario as simulated
 from robosac.types import Detections, Frame, InputError, Truth
@@ -26,20 +40,30 @@ if TYPE_CHECKING:
 
 
 def view(
-    data: Annotated[str, typer.Argument(help="'simulated', sim:PRESET, or the folder of a data set.")] = "simulated",
+    data: Annotated[str, typer.Argument(help=DATA_HELP, autocompletion=completion.data)] = "simulated",
     frame: Annotated[int, typer.Option(min=0, help="Which of its frames (of the simulation: of its scenarios).")] = 0,
     scenario: Annotated[bool, typer.Option("--scenario", help="All frames of that frame's scenario.")] = False,
     detector: Annotated[
-        str | None, typer.Option(help="Draw what this detector, defended, makes of it too; a name as for calibrate.")
+        str | None,
+        named(
+            "--detector",
+            "-m",
+            complete=completion.detectors,
+            help=f"Draw what this detector, defended, makes of it too. {DETECTOR_HELP}",
+        ),
     ] = None,
+    calibration: CalibrationFile = None,
     min_score: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Draw its boxes of at least this score. Default: what the detector reports."),
     ] = None,
     classes: Classes = None,
+    ego: Ego = "first",
     out: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="A picture (.png; of a scenario one a frame) instead of a window."),
+        typer.Option(
+            "--out", "-o", dir_okay=False, help="A picture (.png; of a scenario one a frame) instead of a window."
+        ),
     ] = None,
     seed: Seed = 0,
     device: Device = "cpu",
@@ -49,15 +73,21 @@ def view(
     """Show a frame or a scenario in 3D: points by agent, objects, poses, and the verdict. Needs the extra open3d."""
     from robosac.viz.viewer import open3d, render, show
 
-    open3d()  # what is missing is reported before any work
+    split_name(data)  # what is wrong or missing is reported before any work
+    open3d()
     if detector is None and min_score is not None:
         raise InputError(f"expected --detector with --min-score {min_score:g}: without it there are no boxes to draw")
     defended = None
     if detector is not None:
-        defended = wrap(open_detector(with_checkpoint(detector, checkpoint), device=device, root=root))
-    elif checkpoint is not None or root is not None:
-        raise InputError("expected --detector beside --checkpoint and --root: without one nothing is detected")
-    seen = scenes(frames(data, frame, seed=seed, whole=scenario, classes=listed(classes)), defended, min_score)
+        defended = wrap(
+            open_detector(with_checkpoint(detector, checkpoint), device=device, root=root), calibration=calibration
+        )
+    elif checkpoint is not None or root is not None or calibration is not None:
+        raise InputError(
+            "expected --detector beside --checkpoint, --root and --calibration: without one nothing is detected"
+        )
+    found = frames(data, frame, seed=seed, whole=scenario, classes=listed(classes), ego=ego)
+    seen = scenes(found, defended, min_score)
     if out is None:
         show(seen)
         return
@@ -70,7 +100,7 @@ def view(
 
 
 def frames(
-    data: str, index: int, *, seed: int, whole: bool, classes: Sequence[str] | None = None
+    data: str, index: int, *, seed: int, whole: bool, classes: Sequence[str] | None = None, ego: str = "first"
 ) -> Iterator[tuple[Frame, Truth]]:
     """A frame (of the simulation: of scenario `index`) or its whole scenario, with truth, each read when asked for.
 
@@ -79,17 +109,17 @@ def frames(
     Raises:
         InputError: if there is no such frame.
     """
-    kind, _, preset = data.partition(":")
-    if data == SIMULATED or kind == "sim":
+    if is_simulated(data):
+        preset = split_name(data)[1]
+        if ego != "first":
+            raise InputError(f"expected a data set's folder with --ego {ego}, got the simulation, which has one ego")
         if classes is not None:
             raise InputError("expected a data set's folder with --classes, got the simulation, which holds vehicles")
-        scene = simulated("test", index, seed=seed, config=SimConfig.preset(preset) if preset else None)
+        scene = simulated("test", index, seed=seed, config=SimConfig.preset(preset))
         for k in range(scene.n_frames if whole else 1):
             yield scene.snapshot(k).frame()
         return
-    if not Path(data).is_dir():
-        raise InputError(f"expected {SIMULATED!r}, sim:PRESET or the folder of a data set, got {data!r}")
-    read = DataSet(open_recording(Path(data), classes=classes))
+    read = DataSet(open_recording(data, classes), ego=whose(ego))
     if index >= len(read):
         raise InputError(f"expected --frame below {len(read)}, which {data} holds, got {index}")
     if not whole:

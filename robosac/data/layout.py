@@ -27,6 +27,7 @@ from robosac.data.opv2v import OPV2V, agent_files
 from robosac.data.recording import DataError, Recording, printable
 from robosac.data.v2xsim_npy import AGENT, V2XSimNpy
 from robosac.data.v2xsim_pkl import INFOS, V2XSimPkl, infos_in
+from robosac.errors import did_you_mean
 from robosac.types import InputError
 
 _Known: TypeAlias = DairV2XC | OPV2V | V2XSimNpy | V2XSimPkl
@@ -76,7 +77,8 @@ def open_recording(path: Path, layout: str | None = None, classes: Collection[st
     if layout is None:
         return recognise(path, classes)
     if layout not in _FINDERS:
-        raise InputError(f"expected a layout among {', '.join(_FINDERS)}, got {layout!r}")
+        close = did_you_mean(layout, _FINDERS)
+        raise InputError(f"expected a layout among {', '.join(_FINDERS)}, got {layout!r}{close}")
     found = _only(_existing(path), _FINDERS[layout](_existing(path)))
     if found is None:
         raise InputError(f"expected {path} to be laid out as {layout}, got something else; leave the layout out to see")

@@ -31,7 +31,7 @@ from robosac.certificates import Overlap, Witnesses
 from robosac.consensus import Consensus, search
 from robosac.defenses.by_agreement import RobosacAgreement
 from robosac.defenses.claimed_poses import ClaimedPoses
-from robosac.defenses.joint import JointResults, second_look
+from robosac.defenses.joint import STRAIN, JointResults, second_look
 from robosac.defenses.limits import Limits
 from robosac.defenses.opening import opened
 from robosac.defenses.ranking import Ranking
@@ -76,7 +76,9 @@ class Robosac:
         strain_alpha: share of honest joint results of two and more that may be refused for not being what their members
             show. It costs little: smaller ones are pooled in their place. Where none of two and more is left, those
             within the calibration's own limit are taken.
-        pool: sizes of consistent subsets that are pooled, from the largest down; everybody together stands alone.
+        sure: everybody together stands alone where its strain is at most this share of its limit, which three of four
+            honest frames keep; else it is one voice beside `pool` sizes below.
+        pool: sizes of consistent subsets that are pooled, from the largest down.
         ranking: how boxes are ranked by who shows them.
         gate: what may enter at all.
         belief: error rates behind suspicion.
@@ -92,6 +94,7 @@ class Robosac:
     consistency: Consistency = field(default_factory=Consistency)
     alpha: float = 0.01
     strain_alpha: float = 0.2
+    sure: float = 0.75
     pool: int = 2
     ranking: Ranking = field(default_factory=Ranking)
     gate: Gate = field(default_factory=Gate)
@@ -105,6 +108,8 @@ class Robosac:
         for name, least in (("budget", 0), ("pool", 1), ("batch", 1), ("accuse_beyond", 1)):
             if not getattr(self, name) >= least:
                 raise InputError(f"expected {name} >= {least}, got {getattr(self, name)}")
+        if not 0 <= self.sure <= 1:
+            raise InputError(f"expected sure in [0, 1], got {self.sure}")
         for name in ("alpha", "strain_alpha"):
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"expected {name} inside (0, 1), got {getattr(self, name)}")
@@ -300,7 +305,11 @@ class RobosacDefender:
             detect,
             stages.timed("agree", judge),
             Downwards(
-                tries=tries, pool=defense.pool, everybody=len(heard.session.ids), seed=int(rng.integers(1 << 62))
+                tries=tries,
+                pool=defense.pool,
+                everybody=len(heard.session.ids),
+                sure=lambda trial: trial.scores.get(STRAIN, 1.0) <= defense.sure,
+                seed=int(rng.integers(1 << 62)),
             ),
             sum(tries.values()),
             rng,

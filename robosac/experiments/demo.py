@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 IOU: Final = 0.5
+KNOWING: Final = "who-knows-the-defence"  # folder of that part
 POLICIES: Final[dict[str, str]] = {  # title in the table -> name of the policy
     "ego only": "ego-only",
     "no defence": "none",
@@ -44,6 +45,7 @@ POLICIES: Final[dict[str, str]] = {  # title in the table -> name of the policy
     "oracle": "oracle",
     "all honest": "all-honest",
 }
+KNOWN_BY: Final = ("ego only", "no defence", "robosac, count unknown", "oracle")  # rows of who knows the defence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,8 @@ class DemoSettings:
         epsilon: budget in place of the preset's.
         attackers: how many teammates attack, a block of the table each.
         policies: rows of the table: title -> name.
+        knowing: attack preset of who knows the defence, with as many attackers as attack at most.
+        knowing_scenes: the first so many scenes, one frame each, are played under it too; 0 is none.
         pictures: scenes of which the first frame is drawn.
         device: what the detector computes on.
     """
@@ -73,6 +77,8 @@ class DemoSettings:
     epsilon: Amount | None = None
     attackers: tuple[int, ...] = (0, 1, 2)
     policies: dict[str, str] = field(default_factory=lambda: dict(POLICIES))
+    knowing: str = "evasive_balanced"
+    knowing_scenes: int = 0
     pictures: int = 3
     device: str = "cpu"
 
@@ -89,6 +95,11 @@ class DemoSettings:
     def fast(**changes: object) -> DemoSettings:
         """Few scenes: under a minute on two cores; its figures have wide intervals."""
         return DemoSettings(**{"scenes": 12, "pictures": 2, **changes})  # type: ignore[arg-type]
+
+    @staticmethod
+    def full(**changes: object) -> DemoSettings:
+        """What `robosac demo` plays."""
+        return DemoSettings(**{"knowing_scenes": 10, **changes})  # type: ignore[arg-type]
 
     @property
     def grid(self) -> Grid:
@@ -107,6 +118,23 @@ class DemoSettings:
             frame_step=self.frame_step,
             device=self.device,
         )
+
+    @property
+    def knowing_grid(self) -> Grid | None:
+        """The experiment under the attack that knows the defence; None where none is played."""
+        policies = {title: name for title, name in self.policies.items() if title in KNOWN_BY}
+        if not self.knowing_scenes or not policies or not max(self.attackers):
+            return None
+        changed = {
+            "attack": (self.knowing,),
+            "epsilon": (),
+            "attackers": (max(self.attackers),),
+            "defense": tuple(policies.values()),
+            "titles": tuple(policies),
+            "scenes": min(self.knowing_scenes, self.scenes),
+            "frames": 1,
+        }
+        return self.grid.model_copy(update=changed)
 
 
 @dataclass(frozen=True)
@@ -132,11 +160,12 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class DemoResult:
-    """What a run found: the table's rows, and the first frames as pictures."""
+    """What a run found: the table's rows, those of who knows the defence, and the first frames as pictures."""
 
     settings: DemoSettings
     experiment: Experiment
     rows: list[Row]
+    knowing: list[Row]
     shots: list[Shot]
     seconds: float
 
@@ -150,6 +179,7 @@ class DemoResult:
             "seconds": self.seconds,
             "simulate_ms_a_frame": entries[0].making_ms,
             "rows": [r.to_dict() for r in self.rows],
+            "knowing": [r.to_dict() for r in self.knowing],
             "frames": [
                 {"n_attackers": e.cell.m, "policy": e.cell.defense.label, **record.to_dict()}
                 for e in entries
@@ -159,23 +189,52 @@ class DemoResult:
 
 
 def run_demo(
-    settings: DemoSettings, out: Path, executor: Executor, *, tell: Tell = lambda done, total: None
+    settings: DemoSettings,
+    out: Path,
+    executor: Executor,
+    *,
+    calibration: Path | None = None,
+    tell: Tell = lambda done, total: None,
 ) -> DemoResult:
     """Play every scene and tabulate. What is done is kept in `out`; `tell` hears how much is done, and of how much.
+    `calibration` is a file of thresholds in place of the detector's own.
 
     Raises:
         InputError: a name means nothing, `out` cannot be written to, or a scene cannot be played.
     """
     start = time.perf_counter()
-    experiment = open_experiment(settings.grid, out)
-    entries = run_experiment(experiment, executor, tell=tell)
-    for entry in entries:
-        if entry.left_out:
-            raise InputError(f"{entry.cell.attack_label}, {entry.cell.m} attackers: {'; '.join(entry.left_out)}")
+    experiment = open_experiment(settings.grid, out, calibration=calibration)
+    grid = settings.knowing_grid
+    also = None if grid is None else open_experiment(grid, out / KNOWING, calibration=calibration)
+    totals: dict[int, tuple[int, int]] = {}
+
+    def of(part: int) -> Tell:
+        def heard(done: int, total: int) -> None:
+            totals[part] = (done, total)
+            tell(sum(d for d, _ in totals.values()), sum(t for _, t in totals.values()))
+
+        return heard
+
+    # who knows the defence takes longest a frame: first, so that an estimate of what is left holds from the start
+    knowing = [] if also is None else tabulate(whole(run_experiment(also, executor, tell=of(0))), seed=settings.seed)
+    entries = whole(run_experiment(experiment, executor, tell=of(1)))
     tasks = picture_tasks(experiment, settings.pictures)
     shots = dict(executor.run(draw_scene, tasks))
     rows = tabulate(entries, seed=settings.seed)
-    return DemoResult(settings, experiment, rows, [shots[k] for k in range(len(tasks))], time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return DemoResult(settings, experiment, rows, knowing, [shots[k] for k in range(len(tasks))], seconds)
+
+
+def whole(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """The entries, where every scene of each was played.
+
+    Raises:
+        InputError: one was not; the message says why.
+    """
+    for entry in entries:
+        if entry.left_out:
+            raise InputError(f"{entry.cell.attack_label}, {entry.cell.m} attackers: {'; '.join(entry.left_out)}")
+    return entries
 
 
 def tabulate(entries: Sequence[Entry], *, seed: int) -> list[Row]:
@@ -234,12 +293,25 @@ _TERMINAL: Final[dict[str, Text]] = {
 }
 
 
-def rich_table(rows: Sequence[Row], title: str) -> Table:
+def blocks_of(result: DemoResult) -> dict[str, list[Row]]:
+    """The table's blocks with their titles, in order."""
+    found: dict[str, list[Row]] = {}
+    for r in result.rows:
+        title = f"{r.attackers} of the teammates attack" if r.attackers else "nobody attacks"
+        found.setdefault(title, []).append(r)
+    for r in result.knowing:
+        scenes = r.summary.scenes
+        title = f"{r.attackers} attack and know the defence: {result.settings.knowing}, {scenes} scenes"
+        found.setdefault(title, []).append(r)
+    return found
+
+
+def rich_table(result: DemoResult, title: str) -> Table:
     """For the terminal: fits 80 columns; intervals are in result.json and the report."""
     table = empty_table(title, list(_TERMINAL), "policy", pad_edge=False)
-    for m in dict.fromkeys(r.attackers for r in rows):
-        table.add_row(f"[italic]{f'{m} of the teammates attack' if m else 'nobody attacks'}[/italic]")
-        for r in (r for r in rows if r.attackers == m):
+    for heading, rows in blocks_of(result).items():
+        table.add_row(f"[italic]{heading}[/italic]")
+        for r in rows:
             bold = "bold" if r.summary.policy.startswith("robosac, count") else ""
             table.add_row(*(text(r.flat()) for text in _TERMINAL.values()), style=bold)
         table.add_row()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from robosac.experiments.demo import DemoResult, Row, attack_in_words
+from robosac.experiments.demo import DemoResult, Row, attack_in_words, blocks_of
 from robosac.experiments.entries import Entry
 from robosac.experiments.figures import DEFAULTS, demo_figures
 from robosac.experiments.notes import notes
@@ -86,20 +86,21 @@ def demo_page(result: DemoResult, pngs: dict[str, bytes], found: dict[str, Any])
     ap = Image(
         pngs["ap"], "Bars of AP@0.5 for every policy and number of attackers, values as in the table.", wide=True
     )
-    rows = [{**r.flat(), "block": f"{r.attackers} of the ego's teammates attack"} for r in result.rows]
+    every = [(title, r) for title, block in blocks_of(result).items() for r in block]
+    rows = [{**r.flat(), "block": title} for title, r in every]
     return ReportData(
         title="One of them attacks",
         subtitle=(
             f"{s.scenes * s.frames} frames of {s.scenes} held-out simulated scenes, detector {s.detector}, "
             f"attack {attack_in_words(result)}"
         ),
-        summary=[*_demo_summary(result.rows), *notes([r.entry for r in result.rows])],
+        summary=[*_demo_summary(result), *notes([r.entry for _, r in every])],
         table=Table(
             columns=[*_columns(_DEMO_SHOWN), Column("recovered", "gap %", decimals=0)],
             rows=rows,
             caption=f"{LEGEND} Gap: share of the way from ego only to the oracle that is recovered, AP@0.5.",
             group_by="block",
-            emphasise=frozenset(i for i, r in enumerate(result.rows) if r.summary.policy in DEFAULTS),
+            emphasise=frozenset(i for i, (_, r) in enumerate(every) if r.summary.policy in DEFAULTS),
         ),
         charts=[ap],
         examples=_examples(result, pngs),
@@ -115,19 +116,27 @@ def demo_page(result: DemoResult, pngs: dict[str, bytes], found: dict[str, Any])
     )
 
 
-def _demo_summary(rows: Sequence[Row]) -> list[str]:
-    ap = {(r.attackers, r.summary.policy): e.value for r in rows if (e := r.summary.ap[0.5]) is not None}
-    m = max(r.attackers for r in rows)
+def _ap(rows: Sequence[Row]) -> Callable[[str], str]:
+    """Policy -> its AP@0.5 in these rows, in words."""
+    ap = {r.summary.policy: e.value for r in rows if (e := r.summary.ap[0.5]) is not None}
+    return lambda policy: f"{ap[policy]:.3f}" if policy in ap else "undefined"
 
-    def get(policy: str, attackers: int = m) -> str:
-        value = ap.get((attackers, policy))
-        return "undefined" if value is None else f"{value:.3f}"
 
+def _demo_summary(result: DemoResult) -> list[str]:
+    m = max(r.attackers for r in result.rows)
+    get, knowing = _ap([r for r in result.rows if r.attackers == m]), _ap(result.knowing)
+    known = [
+        f"Who knows every rule of the defence ({result.settings.knowing}, {m} attackers, {r.summary.scenes} scenes) "
+        f"leaves {knowing(DEFAULTS[1])}, where the oracle has {knowing('oracle')} and the ego alone "
+        f"{knowing('ego only')}."
+        for r in result.knowing[:1]
+    ]
     return [
         f"Alone, the ego reaches an AP@0.5 of {get('ego only')}; with all its teammates honest, {get('all honest')}.",
         f"When {m} of its teammates attack and nobody checks, that falls to {get('no defence')}.",
         f"With robosac it is {get(DEFAULTS[0])} if the number of attackers is known, {get(DEFAULTS[1])} if it is not; "
         f"the paper's own settings give {get('robosac, as in paper')}, and knowing the attackers {get('oracle')}.",
+        *known,
         "How to read it: “count known” is told how many attack at most, “oracle” who attacks; “gap” is the share of "
         "the way from ego only to the oracle; a “decode” is one pass of fusion and detection. The attack changes "
         "each feature that is sent by at most its epsilon, along the detector's gradient (see below).",

@@ -34,12 +34,12 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {  # key -> heading with unit, form
     "certified_1": ("certified recall %, 1 attacker", ".0f"),
     "certified_2": ("certified recall %, 2 attackers", ".0f"),
     "boxes": ("boxes a frame", ".1f"),
-    "tpr_excluded": ("liars left out %", ".0f"),
+    "tpr_excluded": ("attackers left out %", ".0f"),
     "fpr_excluded": ("honest left out %", ".0f"),
-    "tpr_accused": ("liars accused %", ".0f"),
+    "tpr_accused": ("attackers accused %", ".0f"),
     "fpr_accused": ("honest accused %", ".0f"),
     "auc": ("AUC of suspicion", ".3f"),
-    "attacker_free": ("frames without a liar used %", ".0f"),
+    "attacker_free": ("frames without an attacker used %", ".0f"),
     "fell_back": ("frames alone %", ".0f"),
     "decodes": ("decodes a frame", ".1f"),
     "kb": ("received kB a frame", ".0f"),
@@ -56,7 +56,7 @@ CERTIFIED_LEGEND: Final = (
 LEGEND: Final = (
     "AP: rotated BEV boxes, scores sorted over all frames; 95 % intervals by a bootstrap over scenes. Left out is not "
     "accused. decodes: fuse + decode passes a frame. ms: on this machine, without the teammates' own encoding. "
-    "kB: payloads received."
+    "kB: payloads received. m: how many teammates attack."
 )
 
 
@@ -178,7 +178,7 @@ def _interval(made: dict[str, Value]) -> str:
 
 
 _TERMINAL: Final[dict[str, Text]] = {
-    "liars": as_shown("attackers"),
+    "m": as_shown("attackers"),
     "defence": as_shown("defense"),
     "AP@0.5": as_shown("ap50"),
     "95 %": _interval,

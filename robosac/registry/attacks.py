@@ -81,11 +81,10 @@ def _settings(text: str, rest: str) -> dict[str, Any]:
 
 
 def described(name: str) -> dict[str, Any]:
-    """All there is to say of a preset, as plain data."""
-    from robosac import attacks
+    """All there is to say of a preset, with settings of its own where the name has some, as plain data."""
     from robosac.attacks.presets import preset
 
-    attack, found = attacks.load(name), preset(name)
+    attack, found = open_attack(name), preset(name.partition(":")[0])
     return {
         "name": name,
         "attack": found.attack,

@@ -33,14 +33,32 @@ from robosac.defenses import (
     RobosacAgreement,
     Unknown,
 )
+from robosac.defenses import rivals as rival
 from robosac.defenses.claimed_poses import ClaimedPoses
 from robosac.defenses.protocol import Calibrated, Defense
 from robosac.defenses.ranking import Ranking
+from robosac.errors import did_you_mean
 from robosac.evaluation.play import Policy, all_honest, oracle
 from robosac.registry.settings import CONFIGS
 from robosac.types import InputError
 
 FOLDER: Final = CONFIGS / "defenses"
+RIVALS: Final[Mapping[str, type[Any]]] = {  # published by others; what they ask of honest frames is made on request
+    "temporal-reference": rival.TemporalReference,
+    "fixed-attackers": rival.FixedAttackers,
+    "halving": rival.Halving,
+    "adaptive-halving": rival.AdaptiveHalving,
+    "made": rival.Made,
+    "feature-similarity": rival.FeatureSimilarity,
+    "occupancy": rival.Occupancy,
+    "gcp": rival.SpatialTemporal,
+    "late-votes": rival.LateVotes,
+    "two-groups": rival.TwoGroups,
+    "critical-object": rival.CriticalObject,
+    "residual-classifier": rival.ResidualClassifier,
+    "single-check": rival.SingleCheck,
+    "robust-features": rival.RobustFeatures,
+}
 DEFENSES: Final[dict[str, type[Any]]] = {
     "robosac": Robosac,
     "robosac-agreement": RobosacAgreement,
@@ -48,6 +66,7 @@ DEFENSES: Final[dict[str, type[Any]]] = {
     "pose-checked": PoseChecked,
     "none": NoDefense,
     "ego-only": EgoOnly,
+    **RIVALS,
 }
 PARTS: Final[Mapping[str, Mapping[str, type[Any]]]] = {  # name of a setting -> kinds of what it holds
     "plan": {"known": Known, "unknown": Unknown, "paper_known": PaperKnown, "paper_unknown": PaperUnknown},
@@ -131,12 +150,44 @@ def defense_names() -> list[str]:
 def defense_preset(name: str) -> DefensePreset:
     """Read and check a preset of `configs/defenses`. InputError where there is none or its file is wrong."""
     if name not in defense_names():
-        raise InputError(f"expected a defence, one of {', '.join(defense_names())}; got {name!r}")
+        known = defense_names()
+        raise InputError(f"expected a defence, one of {', '.join(known)}; got {name!r}{did_you_mean(name, known)}")
     path = FOLDER / f"{name}.yaml"
     try:
         return DefensePreset.model_validate(plain_yaml.read(path))
     except ValidationError as error:
         raise InputError(f"expected {path.name} to be a defence preset: {error}") from None
+
+
+def rival_names() -> list[str]:
+    """The presets of defences that others published."""
+    return [name for name in defense_names() if defense_preset(name).kind in RIVALS]
+
+
+def described(name: str) -> dict[str, Any]:
+    """All there is to say of a preset, as plain data; what it does is its file's first comment."""
+    found = defense_preset(name)
+    first = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
+    if found.kind in EVALUATION_ALONE:
+        told = "who attacks" if EVALUATION_ALONE[found.kind]().told_attackers else "nobody attacks"
+    else:
+        told = "how many attack" if _needs_count(found) else "nothing"
+    return {
+        "name": name,
+        "about": first.lstrip("# ").rstrip(".") if first.startswith("#") else "",
+        "told": told,
+        "kind": found.kind,
+        "source": " ".join(found.source.split()),
+        "settings": dict(found.model_extra or {}),
+    }
+
+
+def _needs_count(preset: DefensePreset) -> bool:
+    try:
+        preset.build()
+    except InputError:
+        return True
+    return False
 
 
 def open_defense(name: str, *, attackers: int | None = None) -> Defense:
@@ -149,13 +200,13 @@ def open_defense(name: str, *, attackers: int | None = None) -> Defense:
 
 
 def statistics_of(names: Sequence[str] = ()) -> list[Statistic]:
-    """What the defences of these presets ask of honest frames, each once; without a name, every preset there is
-    and every measure of agreement.
+    """What the defences of these presets ask of honest frames, each once; without a name, every preset of ours
+    and every measure of agreement; rivals are asked by name.
     """
     asked: dict[str, Statistic] = {}
     if not names:
         asked |= {s.name: s for s in (WithEgo(measure()) for measure in PARTS["agreement"].values())}
-        names = [n for n in defense_names() if defense_preset(n).kind not in EVALUATION_ALONE]
+        names = [n for n in defense_names() if defense_preset(n).kind not in {*EVALUATION_ALONE, *RIVALS}]
     for name in names:
         defense = open_defense(name, attackers=1)
         asked |= {s.name: s for s in (defense.statistics() if isinstance(defense, Calibrated) else ())}

@@ -1,4 +1,4 @@
-"""Detectors by name, and the thresholds beside their weights.
+"""Detectors by name, and their thresholds: those that this user made, or those beside the weights.
 
     mean | max | attention | mean-unbounded    one that is shipped
     FILE.safetensors                           one that `robosac train` wrote
@@ -8,7 +8,7 @@
     coperception:FUSION:CHECKPOINT             a coperception checkpoint, like coperception:mean:epoch_100.pth
     MODULE:NAME                                one of your own: an object, or a function without arguments that makes it
 
-A name and not an object goes to every worker process, which opens it there.
+`~` in a path is the user's home. A name and not an object goes to every worker process, which opens it there.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from robosac.calibration import Calibration
-from robosac.errors import warn
+from robosac.errors import did_you_mean, warn
+from robosac.files import user_cache
 from robosac.fingerprint import file_fingerprint, fingerprint
 from robosac.registry.own import own
 from robosac.types import Detector, InputError
 
+CALIBRATIONS: Final = "calibrations"  # the folder of this user's own, in the cache
 CONTENT: Final = "content"  # what a calibration's source calls the fingerprint of the detector
 
 
@@ -33,6 +35,7 @@ def open_detector(name: str, *, device: str = "cpu", root: Path | None = None) -
     Raises:
         InputError: if the name means nothing, or what it names cannot be opened; says what to do.
     """
+    name = expanded(name)
     kind, _, rest = name.partition(":")
     if is_opencood(name):
         opencood = _package("robosac.detectors.adapters.opencood").OpenCOODDetector
@@ -54,9 +57,15 @@ def open_detector(name: str, *, device: str = "cpu", root: Path | None = None) -
         raise InputError(
             f"expected a shipped detector ({', '.join(shipped.SHIPPED)}), FILE.safetensors, the folder of an OpenCOOD "
             "model or FOLDER/FILE.pth, coperception:FUSION:CHECKPOINT, late:NAME or early:NAME (of one of the first "
-            f"two) or MODULE:NAME, got {name!r}"
+            f"two) or MODULE:NAME, got {name!r}{did_you_mean(name, shipped.SHIPPED)}"
         )
     return cast(Detector, shipped.load(name, device=device))
+
+
+def expanded(name: str) -> str:
+    """A name with the user's home in place of `~` where a path begins with it."""
+    kind, colon, rest = name.rpartition(":")
+    return f"{kind}{colon}{Path(rest).expanduser()}" if rest.startswith("~") else name
 
 
 def is_opencood(name: str) -> bool:
@@ -82,7 +91,10 @@ def _of_single(kind: str, name: str, device: str) -> Detector:
     """Late or early fusion of a network of ours that is asked about one vehicle's points; named `late:mean`."""
     shipped = _package("robosac.detectors")
     if name not in shipped.SHIPPED and Path(name).suffix != ".safetensors":
-        raise InputError(f"expected {kind}:NAME of {', '.join(shipped.SHIPPED)} or a FILE.safetensors, got {name!r}")
+        close = did_you_mean(name, shipped.SHIPPED)
+        raise InputError(
+            f"expected {kind}:NAME of {', '.join(shipped.SHIPPED)} or a FILE.safetensors, got {name!r}{close}"
+        )
     one: Any = _package("robosac.detectors.fusion.single").single(name, device=device)
     made: Any = shipped.LateFusion if kind == "late" else shipped.EarlyFusion
     return cast(Detector, made(one, name=f"{kind}:{name}", grid=one.grid))
@@ -108,6 +120,7 @@ def _own_detector(name: str) -> Detector:
 
 def cached_detector(name: str, device: str, root: Path | None) -> Detector:
     """`open_detector`, once a process, and again where the file or folder of the name was changed."""
+    name = expanded(name)
     opencood, checkpoint = checkpoint_in(name.removeprefix("opencood:"))  # its configuration lies beside a checkpoint
     parts = [Path(name), Path(name.rpartition(":")[2]), opencood, *([] if checkpoint is None else [Path(checkpoint)])]
     return _cached(name, device, root, tuple(file_fingerprint(p) for p in parts if p.exists()))
@@ -124,10 +137,34 @@ def calibration_beside(detector: Detector) -> Path | None:
     return path if isinstance(path, Path) else None
 
 
+def own_calibration(detector: Detector) -> Path | None:
+    """Where thresholds that this user makes of a detector are kept, unless another file is named: beside its weights,
+    or, where these are part of the package, in the user's cache under its name and content. None for a detector that
+    came from no file and does not say what it is, so that its thresholds could be mistaken for another's.
+    """
+    beside = calibration_beside(detector)
+    if beside is not None and not beside.resolve().is_relative_to(_package("robosac.detectors").WEIGHTS.resolve()):
+        return beside
+    content = content_of(detector)
+    if content is None:
+        return None
+    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in detector.name)
+    return user_cache() / CALIBRATIONS / f"{name}-{content[:12]}.json"
+
+
 def saved_calibration(detector: Detector) -> Calibration | None:
-    """The thresholds kept beside a detector's weights (for those shipped, always), None where there are none."""
-    path = calibration_beside(detector)
-    return loaded_calibration(path, detector) if path is not None and path.exists() else None
+    """The thresholds that this user made of a detector, which is said; else those kept beside its weights (for those
+    shipped, always). None where there are none."""
+    beside = calibration_beside(detector)
+    own = own_calibration(detector) if (user_cache() / CALIBRATIONS).is_dir() else None
+    if own is not None and own != beside and own.exists():
+        found = loaded_calibration(own, detector)
+        warn(
+            f"thresholds of {detector.name!r}: your own in {own} (from {found.source.get('data', 'unknown data')}); "
+            "remove the file, or name another with --calibration, for others"
+        )
+        return found
+    return loaded_calibration(beside, detector) if beside is not None and beside.exists() else None
 
 
 def loaded_calibration(path: Path, detector: Detector) -> Calibration:

@@ -2,13 +2,16 @@
 
     simulated            scenes of the built-in simulation
     sim:PRESET           those of another preset, like sim:road
-    FOLDER               a data set on disk: OPV2V, V2XSet, V2X-Sim, DAIR-V2X-C
+    opv2v:PATH           a data set on disk: OPV2V, V2XSet
+    v2xsim:PATH          V2X-Sim
+    dair:PATH            DAIR-V2X-C
+    data:PATH, PATH      any of these, by what the path holds
     framework:FOLDER     the same by the reader of the detector's own framework (OpenCOOD)
     MODULE:NAME          your own: a sequence of `Frame`s, or a function that makes one
 
-A FOLDER is read by `robosac.data`, for every detector alike: the first agent of a scenario is the ego, and teammates
-are those within 70 m of it. So frames are the same whatever reads them, and files are treated as untrusted. A
-framework's own reader prepares frames just as it did for training, and trusts its files; it is asked by
+A PATH is read by `robosac.data`, for every detector alike: the first agent of a scenario is the ego, unless another is
+asked for, and teammates are those within 70 m of it. So frames are the same whatever reads them, and files are treated
+as untrusted. A framework's own reader prepares frames just as it did for training, and trusts its files; it is asked by
 `framework:FOLDER`, and where a folder's layout is none that `robosac.data` knows.
 """
 
@@ -19,7 +22,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast, runtime_checkable
 
+from robosac.data.dataset import EACH, FIRST
 from robosac.data.noise import Disturbance, Gaussian
+from robosac.errors import did_you_mean
+from robosac.registry.data import SIMULATED as SIM
+from robosac.registry.data import USUAL, kind_and_rest, open_recording
 from robosac.registry.detectors import cached_detector
 from robosac.registry.own import own
 from robosac.types import Detector, Frame, InputError, keyed_rng
@@ -27,7 +34,7 @@ from robosac.types import Detector, Frame, InputError, keyed_rng
 if TYPE_CHECKING:
     from robosac.simulation import SimConfig
 
-SIMULATED: Final = "simulated"
+SIMULATED: Final = USUAL
 EXACT: Final = Disturbance()
 
 
@@ -48,35 +55,44 @@ def open_frames(
     seed: int = 0,
     disturbed: Disturbance = EXACT,
     classes: Collection[str] | None = None,
+    ego: str = FIRST,
 ) -> Sequence[Frame]:
     """The frames of a name as above; reading one may take a while, having the sequence does not.
 
     `disturbed` says how wrong their poses are and how late teammates, of simulated frames and of a data set's;
-    `classes` which of a data set's objects count, for who asks its truth.
+    `classes` which of a data set's objects count, for who asks its truth; `ego` whose view of a data set, as in
+    `robosac.data.dataset.DataSet`.
 
     Raises:
         InputError: if the name means nothing or holds no frames; says what to do.
     """
-    kind, _, rest = name.partition(":")
-    if classes is not None and (name == SIMULATED or kind == "sim"):
-        raise InputError("expected a data set's folder with --classes, got simulated frames, which hold vehicles")
-    if name == SIMULATED:
-        return SimulatedFrames(split, seed, disturbed)
-    if kind == "sim":
+    named = kind_and_rest(name)
+    if is_simulated(name):
+        if classes is not None:
+            raise InputError("expected a data set's folder with --classes, got simulated frames, which hold vehicles")
+        if ego != FIRST:
+            raise InputError(f"expected a data set's folder with --ego {ego}, got simulated frames, which have one ego")
         from robosac.simulation import SimConfig
 
-        return SimulatedFrames(split, seed, disturbed, SimConfig.preset(rest))
-    if kind != "framework" and Path(name).exists():
-        return _data_set(Path(name), detector, disturbed, classes)
+        config = None if name == SIMULATED else SimConfig.preset(name.partition(":")[2])
+        return SimulatedFrames(split, seed, disturbed, config)
+    if named is not None:
+        return _data_set(name, Path(named[1]), detector, disturbed, classes, ego)
+    if ego != FIRST:
+        raise InputError(f"expected a data set's folder with --ego, got {name!r}")
+    kind, _, rest = name.partition(":")
     if _is_disturbed(disturbed):
         raise InputError(f"expected {SIMULATED!r} or a data set's folder with --pose-noise or --delay, got {name!r}")
     if classes is not None:
         raise InputError(f"expected a data set's folder with --classes, got {name!r}")
     if kind == "framework":
-        return _framework_frames(Path(rest), detector)
+        return _framework_frames(Path(rest).expanduser(), detector)
     if ":" not in name:
+        from robosac.simulation.config import PRESETS
+
+        close = did_you_mean(f"{SIM}:{name}", [f"{SIM}:{preset}" for preset in PRESETS])
         raise InputError(
-            f"expected {SIMULATED!r}, sim:PRESET, an existing folder or MODULE:NAME for frames, got {name!r}"
+            f"expected {SIMULATED!r}, sim:PRESET, an existing folder or MODULE:NAME for frames, got {name!r}{close}"
         )
     found = own(name, lambda it: hasattr(it, "__getitem__"))
     if isinstance(found, Iterator):
@@ -111,7 +127,7 @@ def is_simulated(name: str) -> bool:
 
 def may_be_disturbed(name: str) -> bool:
     """Whether frames of a name can be had with noisy poses: simulated ones and those of a data set on disk."""
-    return is_simulated(name) or Path(name).exists()
+    return is_simulated(name) or kind_and_rest(name) is not None
 
 
 def frame_at(frames: Sequence[Frame], index: int, name: str) -> Frame:
@@ -140,22 +156,27 @@ def _framework_frames(folder: Path, detector: Detector) -> Sequence[Frame]:
 
 
 def _data_set(
-    path: Path, detector: Detector, disturbed: Disturbance, classes: Collection[str] | None
+    name: str, path: Path, detector: Detector, disturbed: Disturbance, classes: Collection[str] | None, ego: str
 ) -> Sequence[Frame]:
     from robosac.data.dataset import DataSet
-    from robosac.data.layout import UnknownLayoutError, recognise
+    from robosac.data.layout import UnknownLayoutError
 
     try:
-        recording = recognise(path, classes)
+        recording = open_recording(name, classes)
     except UnknownLayoutError:
         if isinstance(detector, ReadsData) and path.is_dir() and not _is_disturbed(disturbed):
             return detector.frames(path)
         raise
     noise, delay = disturbed.pose_noise, disturbed.delay_frames
-    frames = DataSet(recording, pose_noise=noise, delay_frames=delay, seed=disturbed.seed).frames
+    frames = DataSet(recording, pose_noise=noise, delay_frames=delay, seed=disturbed.seed, ego=whose(ego)).frames
     if not len(frames):
-        raise InputError(f"expected frames in {path}, got none; look at it with robosac data inspect {path}")
+        raise InputError(f"expected frames in {path}, got none; look at it with robosac inspect {path}")
     return frames
+
+
+def whose(ego: str) -> str:
+    """An ego as the command line names it, as `DataSet` does: `all` is `each`."""
+    return EACH if ego == "all" else ego
 
 
 class SimulatedFrames(Sequence[Frame]):
@@ -193,7 +214,8 @@ def cached_frames(
     seed: int,
     disturbed: Disturbance = EXACT,
     classes: tuple[str, ...] | None = None,
+    ego: str = FIRST,
 ) -> Sequence[Frame]:
     """`open_frames`, once a process."""
     opened = cached_detector(detector, device, root)
-    return open_frames(name, opened, seed=seed, disturbed=disturbed, classes=classes)
+    return open_frames(name, opened, seed=seed, disturbed=disturbed, classes=classes, ego=ego)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
+from robosac.errors import did_you_mean
 from robosac.simulation.sensors import Sensor, evenly
 from robosac.simulation.sumo import libsumo
 from robosac.simulation.variety import Variety
@@ -147,7 +148,8 @@ class SimConfig:
             InputError: there is none of that name, or what it needs is not installed.
         """
         if name not in PRESETS:
-            raise InputError(f"expected a preset among {', '.join(PRESETS)}, got {name!r}")
+            close = did_you_mean(name, PRESETS)
+            raise InputError(f"expected a preset among {', '.join(PRESETS)}, got {name!r}{close}")
         if PRESETS[name].get("traffic") == "sumo":
             libsumo()  # what is missing is reported before any work
         return cls(**PRESETS[name])

@@ -7,6 +7,7 @@ from functools import partial
 from robosac import attacks
 from robosac.attacks import (
     AdaptivePgd,
+    BlackBox,
     BlindArea,
     Evasive,
     Framed,
@@ -16,6 +17,7 @@ from robosac.attacks import (
     InvertedBce,
     KnowsSeed,
     LargestSubsets,
+    Pgd,
     PosePert,
     PretendBenign,
     Shifted,
@@ -27,6 +29,7 @@ undefended_air = partial(defended_air, defense=None)
 ADAPTIVE = [
     AdaptivePgd(steps=6),
     KnowsSeed(steps=5, rounds=2),
+    BlackBox(attack=Pgd(steps=3), queries=8),
     BlindArea(steps=4),
     PretendBenign(steps=6),
     FrameUp(steps=6),

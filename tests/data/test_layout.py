@@ -141,5 +141,5 @@ def test_a_broken_data_set_is_not_handed_on(home, tmp_path):
 def test_a_data_set_without_frames_is_told(tmp_path):
     (tmp_path / "cooperative").mkdir()
     (tmp_path / "cooperative/data_info.json").write_text("[]")
-    with pytest.raises(InputError, match="robosac data inspect"):
+    with pytest.raises(InputError, match="robosac inspect"):
         open_frames(str(tmp_path), ToyDetector())

@@ -109,7 +109,7 @@ def test_an_attacker_with_a_clean_single_is_left_out_by_what_it_makes_of_others(
     assert all(t.accepted == ("c" not in t.subset) for t in verdict.trials if len(t.subset) > 1)
 
 
-@pytest.mark.parametrize(("more", "size"), [(2, 3), (3, 3), (4, 3), (5, 1)])
+@pytest.mark.parametrize(("more", "size"), [(1, 3), (2, 3), (3, 3), (4, 3), (5, 1)])
 def test_where_no_joint_result_is_within_the_strict_limit_those_within_the_calibrated_one_are_taken(
     more: int, size: int
 ) -> None:
@@ -126,7 +126,7 @@ def test_where_no_joint_result_is_within_the_strict_limit_those_within_the_calib
     verdict = step(DEFAULT, ByScript(script), "abc", allowed, ego=BLIND)
     joint = {t.subset for t in verdict.trials if len(t.subset) > 1 and t.accepted}
     assert max(map(len, joint), default=1) == size and verdict.used == frozenset("abc")
-    everybody_alone = more == 2
+    everybody_alone = more == 1  # half of the strict limit; all of it, and the three are one voice beside their pairs
     pairs = () if everybody_alone or size == 1 else ("ab", "ac", "bc")
     assert joint == set(map(frozenset, ("abc", *pairs) if size > 1 else ()))
     assert all(t.scores["strain"] <= 1 for t in verdict.trials if t.subset in joint)
@@ -263,6 +263,7 @@ def test_the_papers_settings_are_where_they_were() -> None:
         ("batch", 0, "batch >= 1"),
         ("accuse_beyond", 0.9, "accuse_beyond >= 1"),
         ("accuse_beyond", float("nan"), "accuse_beyond >= 1"),
+        ("sure", 1.5, r"sure in \[0, 1\]"),
         ("alpha", 0.0, r"alpha inside \(0, 1\)"),
         ("strain_alpha", 0.0, r"strain_alpha inside \(0, 1\)"),
         ("strain_alpha", 1.0, r"strain_alpha inside \(0, 1\)"),
