@@ -60,7 +60,7 @@ class Asked:
 
 
 def run(asked: Asked) -> None:
-    """Vehicles adapt one detector together, round after round; run again, it goes on where it stopped."""
+    """Vehicles adapt one detector together, round after round, poisoned updates left out. Stopped, it goes on."""
     from robosac.executors import set_threads
     from robosac.experiments.fleet.board import table, to_markdown, write_board
     from robosac.experiments.fleet.study import run_study
