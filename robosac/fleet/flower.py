@@ -116,7 +116,7 @@ def server_app(strategy: FleetStrategy) -> ServerApp:
     """Runs all rounds of the strategy's plan."""
     app = ServerApp()
 
-    @app.main()
+    @app.main()  # type: ignore[untyped-decorator]
     def main(grid: Grid, context: Context) -> None:
         strategy.start(grid, _record(tensors_of(strategy.merged)), num_rounds=strategy.fleet.plan.rounds)
 
@@ -128,12 +128,12 @@ def client_app(open_client: Callable[[int], Client], agreed: Callable[[Client], 
     both travel to other processes."""
     app = ClientApp()
 
-    @app.query()
+    @app.query()  # type: ignore[untyped-decorator]
     def who(message: Message, context: Context) -> Message:
         client = open_client(int(context.node_config["partition-id"]))
         return Message(RecordDict({WHO: ConfigRecord({"id": client.id})}), reply_to=message)
 
-    @app.train()
+    @app.train()  # type: ignore[untyped-decorator]
     def train(message: Message, context: Context) -> Message:
         client = open_client(int(context.node_config["partition-id"]))
         given = checked(_arrays(message.content[ADAPTER]), agreed(client))
