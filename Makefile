@@ -13,12 +13,16 @@ OPEN3D := .venv-open3d
 # And the fleet through Flower, which asks for older typer and rich than ours.
 FLEET := .venv-fleet
 
-.PHONY: demo test test-adapters test-open3d test-fleet check format mutants clean
+.PHONY: demo test test-ray test-adapters test-open3d test-fleet check format mutants clean
 demo: $(VENV)/.installed
 	$(BIN)/robosac demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2
+
+# Ray is 75 MB more, in the same environment; without it its tests are skipped
+test-ray: $(VENV)/.installed-ray
+	$(BIN)/python -m pytest tests/test_ray.py
 
 # OPENCOOD=, COPERCEPTION=, REFERENCE=, COALIGN=, HEAL= and V2XR= name checkouts to test against besides the installed
 # packages
@@ -59,6 +63,10 @@ $(VENV)/.installed: setup.py constraints.txt | $(BIN)/python
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,dev]"
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[sumo]"
+	touch $@
+
+$(VENV)/.installed-ray: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[ray]"
 	touch $@
 
 # without their declared requirements: most of these no adapter needs, and some cannot be installed any more

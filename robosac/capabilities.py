@@ -99,6 +99,19 @@ class Solo(Session, Protocol):
 
 
 @runtime_checkable
+class OfBoxes(Session, Protocol):
+    """A session of late fusion: its results are made of the boxes that agents sent, and of nothing else."""
+
+    def sent(self, teammates: Sequence[Id]) -> list[Detections]:
+        """What these teammates sent, in the ego's frame, best first.
+
+        Raises:
+            InputError: nothing came from one of the teammates.
+        """
+        ...
+
+
+@runtime_checkable
 class Differentiable(Session, Protocol):
     """A session whose logits can be differentiated with respect to the messages' payloads."""
 

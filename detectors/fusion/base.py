@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
 from typing import Any
 
 from robosac.detectors.fusion.callables import Detect
@@ -21,6 +22,7 @@ class PerVehicle:
         min_score: boxes below it are neither sent nor used nor reported.
         max_messages: teammates a session takes. With the bound on one message it bounds what a flood of them may cost.
         keep_own_body: keep boxes that hold the ego's own sensor; what teammates see there is the ego itself.
+        calibration_file: where its thresholds are kept; None: nowhere, they are named to who needs them.
     """
 
     detect: Detect
@@ -30,6 +32,7 @@ class PerVehicle:
     min_score: float = 0.1
     max_messages: int = 16
     keep_own_body: bool = False
+    calibration_file: Path | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.detect):
@@ -40,8 +43,8 @@ class PerVehicle:
             raise InputError(f"expected min_score in [0, 1], got {self.min_score}")
 
     def fingerprint(self) -> list[Any]:
-        """Which fusion, all of its settings, and what `detect` is made of."""
-        return [type(self).__name__, vars(self)]
+        """Which fusion, all of its settings, and what `detect` is made of; not what was read off it."""
+        return [type(self).__name__, {k: v for k, v in vars(self).items() if k != "calibration_file"}]
 
     @property
     def reporting_threshold(self) -> float:

@@ -140,7 +140,7 @@ class LateFusion(PerVehicle):
 
 
 class LateSession(SubsetSession):
-    """Implements `robosac.capabilities.RawSession`, `Contributing` and `Solo`.
+    """Implements `robosac.capabilities.RawSession`, `Contributing`, `Solo` and `OfBoxes`.
 
     All boxes are in the ego's frame already, ranked by score (equal ones: the ego's first, then by name), with the
     pairs that overlap; a subset is a suppression among its own.
@@ -168,6 +168,10 @@ class LateSession(SubsetSession):
     def _solo(self, rows: Sequence[int]) -> Sequence[Detections]:
         """Its boxes are what a message shows."""
         return [Detections(*self._parts[row]) for row in rows]
+
+    def sent(self, teammates: Sequence[Id]) -> list[Detections]:
+        """What these teammates sent; see `robosac.capabilities.OfBoxes`."""
+        return self.solo(teammates)
 
     def outputs(self, subset: Subset) -> Outputs:
         """Boxes and scores of a subset."""

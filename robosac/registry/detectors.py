@@ -88,7 +88,8 @@ def checkpoint_in(name: str) -> tuple[Path, str | None]:
 
 
 def _of_single(kind: str, name: str, device: str) -> Detector:
-    """Late or early fusion of a network of ours that is asked about one vehicle's points; named `late:mean`."""
+    """Late or early fusion of a network of ours that is asked about one vehicle's points; named `late:mean`, with
+    thresholds beside its weights in `late-mean.calibration.json`."""
     shipped = _package("robosac.detectors")
     if name not in shipped.SHIPPED and Path(name).suffix != ".safetensors":
         close = did_you_mean(name, shipped.SHIPPED)
@@ -97,7 +98,9 @@ def _of_single(kind: str, name: str, device: str) -> Detector:
         )
     one: Any = _package("robosac.detectors.fusion.single").single(name, device=device)
     made: Any = shipped.LateFusion if kind == "late" else shipped.EarlyFusion
-    return cast(Detector, made(one, name=f"{kind}:{name}", grid=one.grid))
+    beside = Path(name) if name not in shipped.SHIPPED else shipped.WEIGHTS / name
+    thresholds = beside.with_name(f"{kind}-{beside.name.removesuffix('.safetensors')}.calibration.json")
+    return cast(Detector, made(one, name=f"{kind}:{name}", grid=one.grid, calibration_file=thresholds))
 
 
 def _coperception(name: str, device: str, root: Path | None) -> Detector:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,17 @@ from torch import nn
 
 from benchmarks.coperception import VARIANTS, Variant, exactness, plain_forward
 from robosac.boxes import invert_pose, pose_xyz_rpy, transform_points
+from robosac.calibration import Calibration
+from robosac.cli import main
+from robosac.cli.simulate import Simulate, write
 from robosac.detectors.adapters.coperception import CoperceptionDetector, Layout, their_corners, their_predictions
 from robosac.detectors.adapters.coperception.decode import decode
 from robosac.evaluation.differing import difference
 from robosac.fingerprint import fingerprint
+from robosac.simulation import SimConfig, scenario
 from robosac.types import EGO_ALONE, InputError, Request, View
 from tests.adapters import coperception_case as case
+from tests.adapters.attacked import asked_as_a_default_does, defended_frame
 from tests.adapters.coperception_case import AGENTS, batch, model, part
 
 pytestmark = [case.needed, case.quiet]
@@ -214,6 +221,50 @@ def test_checkpoints_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="CUDA device"):
             load(file, model="mean", root=case.ROOT, device="cuda")
+
+
+# ------------------------------------------------------------------------------------------------------- the default
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> tuple[CoperceptionDetector, Calibration]:
+    """A checkpoint with the thresholds that `robosac calibrate` leaves beside it; heads that do not fire everywhere."""
+    place, trained = tmp_path_factory.mktemp("defended"), copy.deepcopy(model(MEAN))
+    with torch.no_grad():
+        trained.classification.conv2.bias[1::2] -= 6.0
+    file = saved(place, trained)
+    write(
+        Simulate(
+            out=place,
+            scenes=4,
+            split="calibration",
+            frames=1,
+            vehicles=3,
+            roadside=False,
+            beams=16,
+            columns=256,
+            jobs=1,
+        )
+    )
+    root = [] if case.ROOT is None else ["--root", case.ROOT]
+    frames = ["--data", str(place / "calibration"), "--frames", "4", "--alpha", "0.2", "--jobs", "1"]
+    with pytest.raises(SystemExit) as stop:
+        main(["calibrate", "--detector", f"coperception:mean:{file}", *frames, *root])
+    assert stop.value.code == 0
+    detector = CoperceptionDetector.from_checkpoint(file, model="mean", root=case.ROOT)
+    assert detector.calibration_file is not None
+    return detector, Calibration.load(detector.calibration_file)
+
+
+@pytest.mark.parametrize("attack", ["noise:epsilon=40", "gps_offset:offset_m=8"])
+def test_the_default_answers_an_attacker_in_three_lines(
+    calibrated: tuple[CoperceptionDetector, Calibration], attack: str
+) -> None:
+    detector, thresholds = calibrated
+    taken = scenario("val", 0, config=SimConfig(n_vehicles=3, n_frames=1, beams=16, columns=256)).snapshot(0).frame()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*calibrat.*")
+        verdict, attackers = defended_frame(detector, taken, attack)
+    asked_as_a_default_does(verdict, attackers, thresholds)
+    assert attack.startswith("gps") or not verdict.used & attackers  # random weights see no cars to tell a pose by
 
 
 # ------------------------------------------------------------------------------------------------------- wrong uses

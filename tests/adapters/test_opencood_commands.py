@@ -17,6 +17,7 @@ from robosac.detectors.adapters.opencood import OpenCOODDetector, bridges
 from robosac.detectors.adapters.opencood.folder import BridgedDataset
 from robosac.facade import load_detector
 from robosac.simulation import SimConfig, scenario
+from tests.adapters.attacked import asked_as_a_default_does, defended_frame
 from tests.adapters.hypes import point_pillar
 from tests.adapters.opv2v import write_split
 from tests.adapters.test_opencood_folder import ROOT, legacy, pytestmark, write_folder
@@ -74,10 +75,16 @@ def test_opencoods_own_dataset_as_frames() -> None:
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
 
 
-def test_from_calibration_to_the_inference_loop() -> None:
-    args = ["--data", "DATA_FOLDER", "--frames", "12", "--alpha", "0.1", "--jobs", "1"]
-    done("calibrate", "--detector", "opencood:MODEL_DIR", *args)
-    made = Calibration.load(Path("MODEL_DIR/robosac.calibration.json"))
+@pytest.fixture(scope="module")
+def calibrated(here: Path) -> Calibration:
+    """The thresholds that the command leaves beside the model."""
+    args = ["--data", str(here / "DATA_FOLDER"), "--frames", str(FRAMES), "--alpha", "0.1", "--jobs", "1"]
+    done("calibrate", "--detector", f"opencood:{here / 'MODEL_DIR'}", *args)
+    return Calibration.load(here / "MODEL_DIR" / "robosac.calibration.json")
+
+
+def test_from_calibration_to_the_inference_loop(calibrated: Calibration) -> None:
+    made = calibrated
     assert all(m.frames[1] == 12 for m in made.measures.values())
 
     detector = load_detector("opencood:MODEL_DIR", root=ROOT)
@@ -102,3 +109,14 @@ def test_from_calibration_to_the_inference_loop() -> None:
     assert defended.last is not None and defended.last.trials
     assert boxes is None or boxes.shape[1:] == (8, 3)
     assert truth.shape[1:] == (8, 3) and len(truth)
+
+
+@pytest.mark.parametrize("attack", ["noise:epsilon=40", "gps_offset:offset_m=8"])
+def test_the_default_answers_an_attacker_in_three_lines(calibrated: Calibration, attack: str) -> None:
+    taken = scenario("val", 0, config=CONFIG).snapshot(0)
+    detector = load_detector("opencood:MODEL_DIR", root=ROOT)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*calibrat.*")
+        verdict, attackers = defended_frame(detector, taken.frame(), attack)
+    asked_as_a_default_does(verdict, attackers, calibrated)
+    assert attack.startswith("gps") or not verdict.used & attackers  # random weights see no cars to tell a pose by

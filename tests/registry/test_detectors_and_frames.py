@@ -1,17 +1,27 @@
 """Detectors and frames by name, `robosac check-detector` and `robosac calibrate` on one's own."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+from robosac import detectors
 from robosac.agreement import BoxJaccard
 from robosac.calibration import Calibration
 from robosac.cli import main
+from robosac.defenses import Robosac
+from robosac.detectors.fusion.late import LateFusion
 from robosac.facade import wrap
 from robosac.poses import PoseGain
 from robosac.registry.defenses import statistics_of
-from robosac.registry.detectors import checkpoint_in, open_detector
+from robosac.registry.detectors import (
+    calibration_beside,
+    checkpoint_in,
+    content_of,
+    open_detector,
+    saved_calibration,
+)
 from robosac.registry.frames import SimulatedFrames, choose, disturbance, open_frames
 from robosac.simulation import scenario
 from robosac.types import InputError
@@ -62,6 +72,20 @@ def test_a_shipped_network_on_single_vehicles(name, arrays):
     assert detector.name == name
     assert detector.grid == open_detector(name.partition(":")[2]).grid  # results are compared where the network sees
     assert arrays is None or set(detector.codec.arrays) == arrays
+    kind, _, network = name.partition(":")
+    assert calibration_beside(detector) == detectors.WEIGHTS / f"{kind}-{network}.calibration.json"
+
+
+def test_limits_of_late_fusion_are_found_and_are_its_own(tmp_path):
+    """Where its thresholds are kept is no part of what a detector is; those of another network are elsewhere."""
+    detector = open_detector("late:mean")
+    found = saved_calibration(detector)
+    assert found is not None and found.detector == "late:mean" and found.source["content"] == content_of(detector)
+    assert {s.name for s in Robosac().statistics()} <= set(found.measures)
+    shutil.copy(detectors.WEIGHTS / "mean.safetensors", tmp_path / "own.safetensors")
+    own = open_detector(f"late:{tmp_path / 'own.safetensors'}")
+    assert calibration_beside(own) == tmp_path / "late-own.calibration.json" and saved_calibration(own) is None
+    assert calibration_beside(LateFusion(detector.detect, name="mine")) is None
 
 
 @pytest.mark.parametrize("name", ["late:", "early", "late:nobody", "early:own_things:ready", "late:late:mean"])
