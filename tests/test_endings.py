@@ -96,6 +96,19 @@ def test_warnings_are_a_line_each_once(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().err == "robosac: of ours\nrobosac: DeprecationWarning: of another\n"
 
 
+@pytest.mark.parametrize("missing", ["torch", "matplotlib.figure"])
+def test_a_package_that_is_not_installed_is_a_line(
+    missing: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    monkeypatch.setattr("robosac.cli.budget.answer", fail)
+    package = missing.partition(".")[0]
+    said = f"robosac: expected the package {package!r}, which is not installed; pip install {package}\n"
+    assert typed(capsys, "budget", "--teammates", "5") == (2, "", said)
+
+
 # ----------------------------------------------------------------------------------------------------------- Ctrl-C
 def test_ctrl_c_while_it_loads_is_one_line() -> None:
     stop = "def stop(): raise KeyboardInterrupt\nrobosac.cli.main = stop\nm.main()"

@@ -144,6 +144,10 @@ def _code(args: list[str] | None) -> int:
         return 0
     except RobosacError as error:
         return _failed(error, 2 if isinstance(error, InputError) else 1)
+    except ModuleNotFoundError as error:
+        if (missing := str(error.name).partition(".")[0]) == "robosac":
+            raise
+        return _failed(f"expected the package {missing!r}, which is not installed; pip install {missing}", 2)
     except OSError as error:  # a full disk, a file that vanished
         return _failed(error, 1)
     except Exception as error:  # typer's own, of whichever click it brings
