@@ -10,12 +10,19 @@ PIP_ADAPTERS := $(ADAPTERS)/bin/python -m pip install --quiet --disable-pip-vers
 # So do those of Open3D, 900 MB, which `robosac view` draws with and which is a second opinion on rays and files.
 OPEN3D := .venv-open3d
 
-.PHONY: demo test test-adapters test-open3d check format mutants clean
+# And the fleet through Flower, which asks for older typer and rich than ours.
+FLEET := .venv-fleet
+
+.PHONY: demo test test-ray test-adapters test-open3d test-fleet check format mutants clean
 demo: $(VENV)/.installed
 	$(BIN)/robosac demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2
+
+# Ray is 75 MB more, in the same environment; without it its tests are skipped
+test-ray: $(VENV)/.installed-ray
+	$(BIN)/python -m pytest tests/test_ray.py
 
 # OPENCOOD=, COPERCEPTION=, REFERENCE=, COALIGN=, HEAL= and V2XR= name checkouts to test against besides the installed
 # packages
@@ -26,6 +33,9 @@ test-adapters: $(ADAPTERS)/.installed
 
 test-open3d: $(OPEN3D)/.installed
 	$(OPEN3D)/bin/python -m pytest tests/open3d
+
+test-fleet: $(FLEET)/.installed
+	RAY_DISABLE_DASHBOARD=1 FLWR_TELEMETRY_ENABLED=0 $(FLEET)/bin/python -m pytest tests/fleet tests/detectors/test_lora.py
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -55,6 +65,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[sumo]"
 	touch $@
 
+$(VENV)/.installed-ray: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[ray]"
+	touch $@
+
 # without their declared requirements: most of these no adapter needs, and some cannot be installed any more
 $(ADAPTERS)/.installed: setup.py constraints.txt constraints-adapters.txt
 	$(PYTHON) -m venv $(ADAPTERS)
@@ -69,5 +83,13 @@ $(OPEN3D)/.installed: setup.py constraints.txt
 	$(OPEN3D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,open3d]"
 	touch $@
 
+# peft without its declared requirements, which would pull another build of torch
+$(FLEET)/.installed: setup.py constraints-fleet.txt
+	$(PYTHON) -m venv $(FLEET)
+	$(FLEET)/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints-fleet.txt)"
+	$(FLEET)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-fleet.txt -e ".[test,fleet]" transformers
+	$(FLEET)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints-fleet.txt peft accelerate
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(ADAPTERS) $(OPEN3D) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache mutants
+	rm -rf $(VENV) $(ADAPTERS) $(OPEN3D) $(FLEET) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache mutants

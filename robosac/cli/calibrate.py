@@ -30,12 +30,14 @@ from robosac.cli.options import (
     ATTACK_HELP,
     DATA_HELP,
     DEFENSE_HELP,
+    Address,
     Checkpoint,
     Classes,
     Delay,
     DetectorName,
     Device,
     Ego,
+    ExecutorName,
     Jobs,
     Json,
     PoseNoise,
@@ -127,6 +129,8 @@ class Calibrate:
     ego: Ego = "first"
     classes: Classes = None
     device: Device = "cpu"
+    executor: ExecutorName = "processes"
+    address: Address = None
     root: Root = None
     checkpoint: Checkpoint = None
     json: Json = False
@@ -267,8 +271,11 @@ def plan(settings: Calibrate) -> tuple[list[tuple[int, int]], Path]:
 def measured(settings: Calibrate, work: Sequence[tuple[int, int]], tell: Callable[[int, int], None]) -> Calibration:
     """Thresholds of all the work."""
     found: dict[int, tuple[Scores, Scores]] = {}
+    executor = make_executor(
+        settings.jobs, threads=1, name=settings.executor, address=settings.address, device=settings.device
+    )
     tell(0, len(work))
-    for position, one in make_executor(settings.jobs, threads=1).run(partial(scores_of, settings), work):
+    for position, one in executor.run(partial(scores_of, settings), work):
         found[position] = one
         tell(len(found), len(work))
     honest, attacked = (merged([found[n][side] for n in range(len(work))]) for side in (0, 1))

@@ -15,9 +15,11 @@ from robosac.cli.options import (
     DATA_HELP,
     DEFENSE_HELP,
     DETECTOR_HELP,
+    Address,
     CalibrationFile,
     Checkpoint,
     Classes,
+    ExecutorName,
     Jobs,
     Json,
     Out,
@@ -116,7 +118,8 @@ def evaluate(
     calibration: CalibrationFile = None,
     jobs: Jobs = None,
     threads: Threads = 1,
-    executor: Annotated[str, typer.Option(help="Where work is done: serial or processes.")] = "processes",
+    executor: ExecutorName = "processes",
+    address: Address = None,
     out: Out = Path("runs/evaluate"),
     json: Json = False,
 ) -> None:
@@ -141,7 +144,7 @@ def evaluate(
     from robosac.viz.report import write_report
 
     used = default_jobs() if jobs is None else jobs
-    chosen = make_executor(used, threads=threads, name=executor)
+    chosen = make_executor(jobs, threads=threads, name=executor, address=address, device=device or "cpu")
     grid = of_checkpoint(make_grid(config, asked), checkpoint)
     experiment = open_experiment(grid, out, root=root, calibration=calibration)
     with kept_on_stop(out), progress_bar("attacks on scenes", quiet=json) as tell:

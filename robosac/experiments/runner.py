@@ -29,6 +29,7 @@ from robosac.files import check_writable, write_whole
 from robosac.fingerprint import fingerprint
 from robosac.gate import for_clocks
 from robosac.lock import alone_in
+from robosac.registry.defenses import OwnDefense, named_defense
 from robosac.registry.settings import plain
 from robosac.types import InputError
 
@@ -127,6 +128,9 @@ def scale_of(attack: AttackSpec | None) -> dict[str, Any]:
 
 def settings_of(spec: DefenseSpec, dataset: str, m: int, grid: Grid) -> Any:
     """A defence's settings against m attackers on a data set, as plain data."""
+    preset = named_defense(spec.name)
+    if isinstance(preset, OwnDefense):
+        return {"kind": spec.name, "content": preset.content()}
     defense = spec.policy().defense(frozenset(map(str, range(m))))
     return plain(for_clocks(defense, scenes.clocks_ahead_ms(dataset, grid)))
 
