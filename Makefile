@@ -10,7 +10,10 @@ PIP_ADAPTERS := $(ADAPTERS)/bin/python -m pip install --quiet --disable-pip-vers
 # So do those of Open3D, 900 MB, which `robosac view` draws with and which is a second opinion on rays and files.
 OPEN3D := .venv-open3d
 
-.PHONY: demo test test-ray test-adapters test-open3d check format mutants clean
+# The site: MkDocs reads docs/ and the docstrings, and imports nothing of ours.
+DOCS := .venv-docs
+
+.PHONY: demo test test-ray test-adapters test-open3d check format docs mutants clean
 demo: $(VENV)/.installed
 	$(BIN)/robosac demo
 
@@ -39,6 +42,10 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# site/index.html; warnings are errors
+docs: $(DOCS)/.installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
 
 # ONLY='robosac.gate.*' tests the mutants of one module
 mutants: $(VENV)/.installed-dev
@@ -71,6 +78,11 @@ $(ADAPTERS)/.installed: setup.py constraints.txt constraints-adapters.txt
 	$(PIP_ADAPTERS) --no-deps --no-build-isolation opencoodx coperception
 	touch $@
 
+$(DOCS)/.installed: setup.py constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mkdocs-material "mkdocstrings[python]"
+	touch $@
+
 $(OPEN3D)/.installed: setup.py constraints.txt
 	$(PYTHON) -m venv $(OPEN3D)
 	$(OPEN3D)/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
@@ -78,4 +90,4 @@ $(OPEN3D)/.installed: setup.py constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(ADAPTERS) $(OPEN3D) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache mutants
+	rm -rf $(VENV) $(ADAPTERS) $(OPEN3D) $(DOCS) site runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache mutants

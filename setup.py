@@ -66,6 +66,7 @@ setup(
         "open3d": ["open3d>=0.18"],
         "sumo": ["libsumo>=1.28"],
         "ray": ["ray>=2.40"],
+        "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.5",

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from robosac import progress
 from robosac.errors import heard
+from robosac.evaluation.ap import Region, counted
 from robosac.evaluation.metrics import FrameRecord
-from robosac.evaluation.play import Played, play
+from robosac.evaluation.play import Played, play, region_of
 from robosac.executors.parcels import parcel
 from robosac.experiments.axes import AttackSpec, DefenseSpec
 from robosac.experiments.frame_cache import FrameCache
@@ -164,7 +165,8 @@ def _attempt(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[De
     with heard() as warned:
         warned |= dict.fromkeys(task.detector.warned)
         for played in progress.parts(_played(task, made, block, defenses), of):
-            records[played.policy].append(played.record)
+            record = with_boxes(played, region_of(made.cache.detector)) if task.grid.save_boxes else played.record
+            records[played.policy].append(record)
     seconds = (time.perf_counter() - start) / len(defenses)
     cpu_s = (time.process_time() - cpu) / len(defenses)
     of_scene: dict[str, Any] = {"kind": made.scene.kind, "making_ms": made.cache.making_ms}
@@ -173,6 +175,15 @@ def _attempt(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[De
     return {
         spec: Done(records=tuple(records[spec.label]), seconds=seconds, cpu_s=cpu_s, **of_scene) for spec in defenses
     }
+
+
+def with_boxes(played: Played, region: Region) -> FrameRecord:
+    """The record of a frame with what `robosac ap` scores again."""
+    result, truth, frame = played.verdict.result, played.truth, played.frame
+    seen = counted(truth, region, agents=(frame.ego.id, *frame.others))
+    held = {"boxes": result.boxes, "objects": truth.boxes[seen], "ignored": truth.boxes[~seen]}
+    saved: dict[str, Any] = {name: [[float(v) for v in box] for box in boxes] for name, boxes in held.items()}
+    return replace(played.record, saved={**saved, "scores": [float(v) for v in result.scores]})
 
 
 def _played(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> Iterator[Played]:
