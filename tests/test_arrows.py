@@ -34,7 +34,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"types", "budget", "fleet.lowrank"}),
     frozenset({"score_maps", "box_kernels"}),
     frozenset({"boxes", "capabilities", "feature_scale", "pcd"}),
-    frozenset({"visibility"}),
+    frozenset({"visibility", "transversal"}),
     frozenset({"conformal", "subsets", "agreement", "certificates", "evidence"}),
     frozenset({"consensus", "probing", "trust", "gate", "calibration", "poses"}),
     frozenset({"defenses.protocol", "fleet"}),

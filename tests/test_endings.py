@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 import robosac
-from robosac import executors
 from robosac.calibration import Calibration
 from robosac.cli import COMMANDS, main
 from robosac.cli.output import in_ascii
 from robosac.errors import RobosacWarning, warnings_in_a_line
+from robosac.executors import local as executors
 from robosac.registry.detectors import calibration_beside, own_calibration, saved_calibration
 
 ROBOSAC = [sys.executable, "-m", "robosac"]
