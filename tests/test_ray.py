@@ -205,3 +205,13 @@ def test_simulated_scenes_send_no_frames() -> None:
     experiment = open_experiment(GRID, Path("runs/never"))
     task, _ = next(experiment.todo())
     assert isinstance(task.ref, SceneRef) and task.parcels() == {}
+
+
+@needs_ray
+def test_a_ray_of_its_own_lasts_as_long_as_the_work() -> None:
+    """What Ray starts must not end with a thread of ours that started it."""
+    found = []
+    for position, result in OnRay(jobs=1, threads=1).run(abs, [-1, -2, -3]):
+        found.append((position, result))
+        time.sleep(1.0)
+    assert sorted(found) == [(0, 1), (1, 2), (2, 3)]
