@@ -10,12 +10,22 @@ PIP_ADAPTERS := $(ADAPTERS)/bin/python -m pip install --quiet --disable-pip-vers
 # So do those of Open3D, 900 MB, which `robosac view` draws with and which is a second opinion on rays and files.
 OPEN3D := .venv-open3d
 
-.PHONY: demo test test-adapters test-open3d check format mutants clean
+# And the fleet through Flower, which asks for older typer and rich than ours.
+FLEET := .venv-fleet
+
+# The site: MkDocs reads docs/ and the docstrings, and imports nothing of ours.
+DOCS := .venv-docs
+
+.PHONY: demo test test-ray test-adapters test-open3d test-fleet check format docs mutants clean
 demo: $(VENV)/.installed
 	$(BIN)/robosac demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2
+
+# Ray is 75 MB more, in the same environment; without it its tests are skipped
+test-ray: $(VENV)/.installed-ray
+	$(BIN)/python -m pytest tests/test_ray.py
 
 # OPENCOOD=, COPERCEPTION=, REFERENCE=, COALIGN=, HEAL= and V2XR= name checkouts to test against besides the installed
 # packages
@@ -27,6 +37,9 @@ test-adapters: $(ADAPTERS)/.installed
 test-open3d: $(OPEN3D)/.installed
 	$(OPEN3D)/bin/python -m pytest tests/open3d
 
+test-fleet: $(FLEET)/.installed
+	RAY_DISABLE_DASHBOARD=1 FLWR_TELEMETRY_ENABLED=0 $(FLEET)/bin/python -m pytest tests/fleet tests/detectors/test_lora.py
+
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -35,6 +48,10 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# site/index.html; warnings are errors
+docs: $(DOCS)/.installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
 
 # ONLY='robosac.gate.*' tests the mutants of one module
 mutants: $(VENV)/.installed-dev
@@ -55,6 +72,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[sumo]"
 	touch $@
 
+$(VENV)/.installed-ray: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[ray]"
+	touch $@
+
 # without their declared requirements: most of these no adapter needs, and some cannot be installed any more
 $(ADAPTERS)/.installed: setup.py constraints.txt constraints-adapters.txt
 	$(PYTHON) -m venv $(ADAPTERS)
@@ -63,11 +84,24 @@ $(ADAPTERS)/.installed: setup.py constraints.txt constraints-adapters.txt
 	$(PIP_ADAPTERS) --no-deps --no-build-isolation opencoodx coperception
 	touch $@
 
+$(DOCS)/.installed: setup.py constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mkdocs-material "mkdocstrings[python]"
+	touch $@
+
 $(OPEN3D)/.installed: setup.py constraints.txt
 	$(PYTHON) -m venv $(OPEN3D)
 	$(OPEN3D)/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	$(OPEN3D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,open3d]"
 	touch $@
 
+# peft without its declared requirements, which would pull another build of torch
+$(FLEET)/.installed: setup.py constraints-fleet.txt
+	$(PYTHON) -m venv $(FLEET)
+	$(FLEET)/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints-fleet.txt)"
+	$(FLEET)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-fleet.txt -e ".[test,fleet]" transformers
+	$(FLEET)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints-fleet.txt peft accelerate
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(ADAPTERS) $(OPEN3D) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache mutants
+	rm -rf $(VENV) $(ADAPTERS) $(OPEN3D) $(FLEET) $(DOCS) site runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache mutants

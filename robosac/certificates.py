@@ -15,8 +15,9 @@ every set of F (the transversal number, None where the ego alone shows the box):
 docs/certificates.md has the proofs. All of it is relative to one reference box: "is a match of" is not transitive, so
 nothing here is said of a group. Every family of decoded subsets will do; the more are decoded, the more is certified.
 
-Figures are exact up to `TABLE_TEAMMATES`, and beyond for as many attackers as there are at most `MOST_SETS` sets of.
-Elsewhere they are bounds from disjoint sets that are never optimistic: fewer attackers, lower scores, no place.
+Figures are exact up to `TABLE_TEAMMATES`, and beyond for as many attackers as there are at most `MOST_SETS` sets of;
+`t(F)` beyond wherever a short search finds it (`robosac.transversal`). Elsewhere they are bounds from disjoint sets,
+never optimistic: fewer attackers, lower scores, no place.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from robosac.boxes import pairs_reaching, wrap_angle
+from robosac.transversal import fewest_meeting
 from robosac.types import Array, Bool, Detections, Float32, Float64, Id, InputError, Int64, Subset
 
 TABLE_TEAMMATES: Final = 14  # to here all 2^A subsets are looked at, as bit masks
@@ -144,9 +146,22 @@ class Witnesses:
 
         0: no subset shows it with this score. None: no number suffices, the ego alone shows it.
         """
-        held = guaranteed(np.where(self.shown(min_score), 1.0, -inf), self.members)
-        fewest = np.isfinite(held).sum(axis=1)  # with so many left out, nothing need be left
-        return tuple(None if n > len(self.ids) else int(n) for n in fewest)
+        shown = self.shown(min_score)
+        masks = [sum(1 << self.ids.index(i) for i in subset) for subset in self.subsets]
+        rows, which = np.unique(shown, axis=0, return_inverse=True)  # mostly a few: one car, the same results
+        found = [self._invented([m for m, held in zip(masks, row, strict=True) if held]) for row in rows]
+        return tuple(found[k] for k in which.reshape(-1))
+
+    def _invented(self, sets: Sequence[int]) -> int | None:
+        """`t(F)` of a family of subsets, as bit masks of the teammates."""
+        if 0 in sets:
+            return None
+        fewest = fewest_meeting(sets)
+        if fewest.exact or len(self.ids) > TABLE_TEAMMATES:
+            return fewest.least
+        members = np.array([[bool(mask >> k & 1) for k in range(len(self.ids))] for mask in sets])
+        held = guaranteed(np.ones((1, len(sets))), members)
+        return int(np.isfinite(held).sum())  # with so many left out, nothing need be left
 
     def certified_scores(self, attackers: int) -> Float64:
         """`(N,)`: what an attacker-free subset gives a box at least, whoever the attackers are; -inf where so many

@@ -25,7 +25,7 @@ from math import comb
 
 import numpy as np
 
-from robosac.subsets import accepted, draw, draw_new
+from robosac.subsets import Proposer, accepted, draw, draw_new
 from robosac.types import EGO_ALONE, Id, InputError, Subset, Trial, keyed_rng
 
 
@@ -164,6 +164,25 @@ class Downwards:
                 chosen.append(subset)
                 tried.add(subset)
         return chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstThen:
+    """Some subsets first, one after another; the first that is accepted and sure ends it. If none is, what `then`
+    proposes, which must name no subset that was tried.
+    """
+
+    first: tuple[Subset, ...]
+    then: Proposer
+    sure: Callable[[Trial], bool] = field(default=_always)
+
+    def propose(
+        self, ids: Sequence[Id], history: Sequence[Trial], rng: np.random.Generator, count: int = 1
+    ) -> list[Subset]:
+        tried = [t for t in history if t.subset in self.first]
+        if any(t.accepted and self.sure(t) for t in tried):
+            return []
+        return list(self.first[len(tried) :][:1]) or self.then.propose(ids, history, rng, count)
 
 
 @dataclass

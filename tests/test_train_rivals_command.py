@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from robosac.calibration import Calibration, Thresholds
-from robosac.cli.calibrate_kept import added
+from robosac.cli.calibrate import added
 from robosac.defenses.rivals import learned as module
 from robosac.defenses.rivals.learned import AUTOENCODER, CLASSIFIER, FLOW, FOLDER, Network, learned
 from robosac.fingerprint import file_fingerprint

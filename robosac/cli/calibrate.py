@@ -25,17 +25,19 @@ from robosac.calibration import (
     merged,
 )
 from robosac.cli import completion
-from robosac.cli.calibrate_kept import added, guarantee
+from robosac.cli.calibrate_tables import guarantee, thresholds_table
 from robosac.cli.options import (
     ATTACK_HELP,
     DATA_HELP,
     DEFENSE_HELP,
+    Address,
     Checkpoint,
     Classes,
     Delay,
     DetectorName,
     Device,
     Ego,
+    ExecutorName,
     Jobs,
     Json,
     PoseNoise,
@@ -126,6 +128,8 @@ class Calibrate:
     ego: Ego = "first"
     classes: Classes = None
     device: Device = "cpu"
+    executor: ExecutorName = "processes"
+    address: Address = None
     root: Root = None
     checkpoint: Checkpoint = None
     json: Json = False
@@ -266,8 +270,11 @@ def plan(settings: Calibrate) -> tuple[list[tuple[int, int]], Path]:
 def measured(settings: Calibrate, work: Sequence[tuple[int, int]], tell: Callable[[int, int], None]) -> Calibration:
     """Thresholds of all the work."""
     found: dict[int, tuple[Scores, Scores]] = {}
+    executor = make_executor(
+        settings.jobs, threads=1, name=settings.executor, address=settings.address, device=settings.device
+    )
     tell(0, len(work))
-    for position, one in make_executor(settings.jobs, threads=1).run(partial(scores_of, settings), work):
+    for position, one in executor.run(partial(scores_of, settings), work):
         found[position] = one
         tell(len(found), len(work))
     honest, attacked = (merged([found[n][side] for n in range(len(work))]) for side in (0, 1))
@@ -304,26 +311,9 @@ def show(settings: Calibrate) -> None:
         measures = {name: {k: v for k, v in asdict(m).items() if k != "scores"} for name, m in made.measures.items()}
         print(dumps({"out": str(path), **asdict(made), "measures": measures}))
         return
-    from rich.table import Table
-
-    sizes = sorted({size for m in made.measures.values() for size in m.thresholds})
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("subset size", overflow="fold", max_width=46)  # names are long, numbers must stay whole
-    for size in sizes:
-        table.add_column(str(size), justify="right", no_wrap=True)
-
-    def row(title: str, values: Mapping[int, float], digits: int) -> None:
-        table.add_row(title, *(f"{values[s]:.{digits}f}" if s in values else "–" for s in sizes))
-
-    for name, measure in made.measures.items():
-        table.add_row(name, style="bold")
-        most = all(limit <= 0 for limit in measure.thresholds.values())  # of what is to be small, minus it is scored
-        shown = {size: abs(limit) for size, limit in measure.thresholds.items()}
-        row("  at most" if most else "  at least", shown, 3)
-        row(f"  accepted with an attacker ({measure.lie})", measure.lies_accepted, 3)
     to = console(markup=False)
     to.print(f"{made.detector}: {made.source['data']}")
-    show_table(table, to)
+    show_table(thresholds_table(made), to)
     to.print(guarantee(next(iter(made.measures.values()))))
     to.print(f"Written to {path}")
     if settings.out is None:
@@ -332,6 +322,23 @@ def show(settings: Calibrate) -> None:
         to.print(
             f"Use it: --calibration {shlex.quote(str(path))}, or robosac.wrap(detector, calibration={str(path)!r})"
         )
+
+
+def added(made: Calibration, path: Path, beside: Path | None) -> Calibration:
+    """What the file at `path`, else that beside the weights, holds, with what is new; which command made what is kept.
+
+    Raises:
+        InputError: that file is of another detector, or of other weights.
+    """
+    held_in = next((p for p in (path, beside) if p is not None and p.exists()), None)
+    if held_in is None:
+        return made
+    held = Calibration.load(held_in)
+    if held.detector != made.detector or held.source.get(CONTENT) != made.source.get(CONTENT):
+        raise InputError(f"expected {held_in} to be a calibration of {made.detector!r} as it is now; make it again")
+    new = {name: m for name, m in made.measures.items() if name not in held.measures}
+    said = f"added: {', '.join(sorted(new)) or 'nothing'}"
+    return Calibration(held.detector, {**held.measures, **new}, {**held.source, said: made.source["command"]})
 
 
 calibrate = command_of(Calibrate, show)

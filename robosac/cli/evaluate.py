@@ -15,9 +15,11 @@ from robosac.cli.options import (
     DATA_HELP,
     DEFENSE_HELP,
     DETECTOR_HELP,
+    Address,
     CalibrationFile,
     Checkpoint,
     Classes,
+    ExecutorName,
     Jobs,
     Json,
     Out,
@@ -116,7 +118,11 @@ def evaluate(
     calibration: CalibrationFile = None,
     jobs: Jobs = None,
     threads: Threads = 1,
-    executor: Annotated[str, typer.Option(help="Where work is done: serial or processes.")] = "processes",
+    executor: ExecutorName = "processes",
+    address: Address = None,
+    save_boxes: Annotated[
+        bool | None, typer.Option("--save-boxes", help="Keep every box and object in OUT/boxes, for robosac ap.")
+    ] = None,
     out: Out = Path("runs/evaluate"),
     json: Json = False,
 ) -> None:
@@ -137,16 +143,17 @@ def evaluate(
     from robosac.experiments.notes import notes
     from robosac.experiments.provenance import command_line, versions
     from robosac.experiments.report import page
-    from robosac.experiments.runner import open_experiment, run_experiment, write_entries
+    from robosac.experiments.runner import open_experiment, run_experiment, write_entries, write_saved
     from robosac.viz.report import write_report
 
     used = default_jobs() if jobs is None else jobs
-    chosen = make_executor(used, threads=threads, name=executor)
+    chosen = make_executor(jobs, threads=threads, name=executor, address=address, device=device or "cpu")
     grid = of_checkpoint(make_grid(config, asked), checkpoint)
     experiment = open_experiment(grid, out, root=root, calibration=calibration)
     with kept_on_stop(out), progress_bar("attacks on scenes", quiet=json) as tell:
         entries = run_experiment(experiment, chosen, tell=tell)
     files = write_entries(experiment, entries, jobs=used, threads=threads)
+    write_saved(experiment, entries)
     pngs = figures(entries)
     for name, png in pngs.items():
         write_whole(out / f"{name}.png", png)

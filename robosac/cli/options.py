@@ -67,6 +67,13 @@ Classes = Annotated[
     list[str] | None,
     typer.Option(help="Classes of a recording that count as objects, as it spells them: Car,Truck. Default: vehicles."),
 ]
+ExecutorName = Annotated[str, typer.Option("--executor", help="Where work is done: serial, processes or ray.")]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT; default: one of its own, on this machine."
+    ),
+]
 Threads = Annotated[int, typer.Option(min=1, help="Computing threads of each process.")]
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,14 +29,14 @@ import yaml
 
 from robosac import __version__
 from robosac.cli import completion
-from robosac.cli.options import Json, Seed, command_of, named
+from robosac.cli.options import Address, ExecutorName, Json, Seed, command_of, named
 from robosac.cli.progress import kept_on_stop, progress_bar
 from robosac.data import carla
 from robosac.data.recording import Objects
 from robosac.data.truth import select
 from robosac.data.write_opv2v import Member, is_written, write_frame
 from robosac.errors import did_you_mean
-from robosac.executors import make_executor
+from robosac.executors import OnRay, make_executor
 from robosac.files import check_writable, write_whole
 from robosac.pcd import POINTS_LIMIT
 from robosac.simulation import SPLITS, Scenario, SimConfig, Snapshot, scenario
@@ -87,6 +88,8 @@ class Simulate:
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", min=1, help="Processes; default: one a core. Changes no byte.")
     ] = None
+    executor: ExecutorName = "processes"
+    address: Address = None
     json: Json = False
 
     def __post_init__(self) -> None:
@@ -164,8 +167,11 @@ def write(settings: Simulate, progress: Callable[[int, int], None] = lambda done
     total = settings.scenes * frames
     done, written, left = total - len(tasks), 0, Counter(dict.fromkeys(missing, frames))
     progress(done, total)
-    for position, wrote in make_executor(settings.jobs).run(write_task, tasks):
-        task, done, written = tasks[position], done + 1, written + wrote
+    executor = make_executor(settings.jobs, name=settings.executor, address=settings.address)
+    todo: Callable[[Task], bool | dict[str, bytes]] = frame_files if isinstance(executor, OnRay) else write_task
+    for position, found in executor.run(todo, tasks):
+        task = tasks[position]
+        done, written = done + 1, written + (found if isinstance(found, bool) else _received(task, found))
         left[task.index] -= 1
         if left[task.index] == 0:
             _finish(settings, task.index)
@@ -191,6 +197,25 @@ def write_task(task: Task) -> bool:
     if is_written(folder, stamp, list(agent_names(made).values())):
         return False
     write_frame(folder, stamp, members(made.snapshot(task.frame)))
+    return True
+
+
+def frame_files(task: Task) -> dict[str, bytes]:
+    """The files of a frame, for who has no disk in common with whoever asked: path within the scenario -> content."""
+    settings = task.settings
+    made = _scenario(settings.split, task.index, settings.seed, settings.config)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_frame(root, settings.stamp(task.frame), members(made.snapshot(task.frame)))
+        return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def _received(task: Task, files: dict[str, bytes]) -> bool:
+    """Write the files of a frame, the ego's description, by which loaders count frames, last."""
+    folder = task.settings.workplace(task.index)
+    ego = f"{_FIRST_AGENT}/"
+    for name in sorted(files, key=lambda n: (n.endswith(".yaml"), n.startswith(ego))):
+        write_whole(folder / name, files[name])
     return True
 
 

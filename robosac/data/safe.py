@@ -140,12 +140,13 @@ def naming(path: Path, what: str) -> Iterator[None]:
 
 
 # ------------------------------------------------------------------------------------------------------- JSON and YAML
-def read_json(path: Path, root: Path) -> Any:
+def read_json(path: Path, root: Path, *, limit: int = TEXT_LIMIT) -> Any:
     """A JSON file; NaN and infinity, which JSON does not have, are refused."""
-    data = read_bytes(path, root, limit=TEXT_LIMIT)
+    data = read_bytes(path, root, limit=limit)
+    lists = _JSON_LISTS * max(1, limit // TEXT_LIMIT)
     with naming(path, "JSON file"):
-        if data.count(b"[") + data.count(b"{") > _JSON_LISTS:
-            raise ValueError(f"may hold more than {_JSON_LISTS} lists and objects")
+        if data.count(b"[") + data.count(b"{") > lists:
+            raise ValueError(f"may hold more than {lists} lists and objects")
         return json.loads(data.decode(), parse_float=_finite, parse_constant=_finite)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
 
 from robosac.calibration import Calibration
 from robosac.capabilities import Solo
 from robosac.errors import warn
 from robosac.poses import FreeGround, JointCheck, PoseGain, PoseVerdict, mended
-from robosac.poses.check import ELSEWHERE_LIMIT, SHIFT_LIMIT
-from robosac.types import EGO_ALONE, Id, InputError, Message, Request
+from robosac.poses.check import ELSEWHERE_LIMIT, SHIFT_LIMIT, Kind
+from robosac.types import EGO_ALONE, Id, InputError, Message, Request, Subset
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +91,7 @@ class ClaimedPoses:
         self,
         session: Solo,
         detector: str,
-        ground: FreeGround,
+        ground: Callable[[], FreeGround],
         calibration: Calibration | None,
         asked: Sequence[Id],
         *,
@@ -104,7 +106,7 @@ class ClaimedPoses:
         limits = self.allowed(calibration, detector, quiet=quiet)
         own = session.detect([EGO_ALONE])[0]
         shown = dict(zip(asked, session.solo(asked), strict=True))
-        return self.check.judge(own, shown, {i: session.claim(i) for i in asked}, ground, *limits)
+        return self.check.judge(own, shown, {i: session.claim(i) for i in asked}, ground(), *limits)
 
     def sort(self, messages: Sequence[Message], verdicts: Mapping[Id, PoseVerdict], to: Request) -> Checked:
         """What goes on, mended or as it is, and why the rest does not."""
@@ -121,3 +123,50 @@ class ClaimedPoses:
             else:
                 kept.append(m)
         return Checked(tuple(kept), refused, verdicts)
+
+
+Judge: TypeAlias = Callable[[Sequence[Id]], Mapping[Id, PoseVerdict]]
+
+
+@dataclass
+class PosesSoFar:
+    """What a scenario remembers of poses.
+
+    Attributes:
+        said: what was, when each was last asked.
+        fine: whose was fine then.
+        off: whose was off when it could last be told.
+        odd: whether anybody's is not what it was when asked before.
+    """
+
+    said: dict[Id, Kind] = field(default_factory=dict)
+    fine: Subset = EGO_ALONE
+    off: Subset = EGO_ALONE
+    odd: bool = False
+
+    def doubtful(self, ids: Sequence[Id], rng: np.random.Generator) -> Subset:
+        """Whose pose was not fine, and one more, drawn at random."""
+        fine = [i for i in ids if i in self.fine]
+        drawn = {fine[int(rng.integers(len(fine)))]} if fine else set()
+        return frozenset(ids) - self.fine | drawn
+
+    def ask(self, ids: Sequence[Id], again: Collection[Id], judge: Judge) -> dict[Id, PoseVerdict]:
+        """Verdicts on whom to ask `again`, and on everybody where one of these is not fine any more. Whose pose the
+        ego saw to be off is not trusted again before it is fine."""
+        found = judge([i for i in ids if i in again])
+        if any(i in self.fine and v.kind != "fine" for i, v in found.items()):
+            found = judge(ids)
+        self.fine -= frozenset(found)
+        self.fine |= {i for i, v in found.items() if v.kind == "fine"}
+        doubted = {i: v for i, v in found.items() if v.kind == "unknown" and i in self.off}
+        self.off -= self.fine
+        self.off |= {i for i, v in found.items() if v.kind in ("corrected", "refused") and not v.hearsay}
+        verdicts = {**found, **{i: _doubted(v) for i, v in doubted.items()}}
+        kinds = {i: v.kind for i, v in verdicts.items()}
+        self.odd = any(self.said.get(i) != kind for i, kind in kinds.items())
+        self.said |= kinds
+        return verdicts
+
+
+def _doubted(verdict: PoseVerdict) -> PoseVerdict:
+    return replace(verdict, kind="refused", why=f"{verdict.why}, and off before")

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from robosac.agreement import Compare
+from robosac.consensus import Consensus
 from robosac.defenses.limits import Limits
 from robosac.defenses.protocol import FINITE
 from robosac.defenses.singles import Singles
 from robosac.evidence import Consistency
 from robosac.evidence.consistency import strain
-from robosac.types import Detections, Subset, Trial
+from robosac.types import EGO_ALONE, Detections, Subset, Trial
 
 STRAIN: Final = "strain"  # a joint result's: distance from what its members show, as a multiple of what is allowed
 LEAST_STRAIN: Final = 0.01  # a limit below it would refuse what rounding makes
@@ -66,3 +67,28 @@ def _within_all(trial: Trial, limits: Limits) -> Trial:
         return trial
     off = scores[STRAIN] * max(limits.strain(size), LEAST_STRAIN) / max(limits.strain_at_most(size), LEAST_STRAIN)
     return replace(trial, accepted=off <= 1, scores={**scores, STRAIN: off})
+
+
+def clearly(share: float, trial: Trial) -> bool:
+    """Whether the strain of a joint result is within so large a share of its limit."""
+    return trial.scores.get(STRAIN, 1.0) <= share
+
+
+def in_words(found: Consensus[Detections], n_trusted: int, n_ids: int) -> str:
+    """What came of a search among so many who are fine alone, of all."""
+    if not found.reference.finite:
+        return "the ego's own result is not finite: the detector's weights or its code are broken"
+    held = [t.subset for t in found.trials if t.accepted]
+    left_out = n_ids - n_trusted
+    if held:
+        used = EGO_ALONE.union(*held)
+        return (
+            f"{len(used)} of {n_ids} teammates, in {len(held)} of {len(found.trials)} joint results that are what "
+            f"their members show; {left_out} were left out for what they show alone"
+        )
+    if not n_trusted:
+        return f"none of {n_ids} teammates shows what honest ones do; the ego's own result stands"
+    return (
+        f"none of {len(found.trials)} joint results is what its members show, {left_out} of {n_ids} teammates were "
+        "left out for what they show alone; the ego's own result stands"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -93,7 +94,7 @@ class PoseCheckedDefender:
             )
         with stages.measure("poses"):
             poses = defense.poses
-            ground = FreeGround.of(ego.points)
+            ground = partial(FreeGround.of, ego.points)
             verdicts = poses.judged(session, detector.name, ground, self._calibration, session.ids)
             checked = poses.sort(admitted.messages, verdicts, to)
         # by link: a message that passed the gate came alone on its sender's, and what others brought is not looked at

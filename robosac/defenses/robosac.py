@@ -20,44 +20,44 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import TypeAlias
 
 import numpy as np
 
-from robosac.agreement import Agreement, Compare, SeenScoreMap
+from robosac.agreement import Agreement, SeenScoreMap
+from robosac.budget import pass_frames
 from robosac.calibration import Calibration, Statistic, WithEgo
 from robosac.capabilities import OfBoxes, Solo
 from robosac.certificates import Overlap, Witnesses
 from robosac.consensus import Consensus, search
+from robosac.defenses.audit import Audit, Expected, Rotation, for_some, unranked
 from robosac.defenses.by_agreement import RobosacAgreement
-from robosac.defenses.claimed_poses import ClaimedPoses
-from robosac.defenses.joint import STRAIN, JointResults, second_look
+from robosac.defenses.claimed_poses import ClaimedPoses, PosesSoFar
+from robosac.defenses.groups import GroupTests, Units, dealt, sorted_out
+from robosac.defenses.joint import JointResults, clearly, in_words, second_look
 from robosac.defenses.limits import Limits
-from robosac.defenses.opening import opened
+from robosac.defenses.memory import Memory
+from robosac.defenses.opening import Decoding, Heard, OpenFrame, opened
 from robosac.defenses.ranking import Ranking
 from robosac.defenses.singles import Singles
 from robosac.defenses.stages import Stages
 from robosac.defenses.surrogate import EvidenceSurrogate
 from robosac.evidence import Consistency, Showing, SoleClaims, Votes, WithMembers, pooled
-from robosac.gate import Gate
-from robosac.poses import FreeGround, PoseVerdict
-from robosac.probing import Downwards, tries_per_size
+from robosac.gate import Gate, Inbox
+from robosac.poses import FreeGround
+from robosac.probing import Downwards, FirstThen, tries_per_size
 from robosac.trust import Belief
 from robosac.types import (
     EGO_ALONE,
     Detections,
     Detector,
-    Id,
     InputError,
     Received,
     Request,
-    Session,
     Subset,
+    Trial,
     Verdict,
     View,
 )
-
-Detect: TypeAlias = Callable[[Sequence[Subset]], list[Detections]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +84,9 @@ class Robosac:
         belief: error rates behind suspicion.
         accuse_beyond: a teammate is accused where its own single is so many times further off than is allowed.
         batch: joint results decoded at once; more than one pays on a GPU.
+        alone: of more teammates, groups are decoded (`robosac.defenses.groups`) unless `attackers` is given.
+        group: teammates of a group at most.
+        audit: share of the teammates checked a frame while nothing is odd (`robosac.defenses.audit`); 1: all of them.
     """
 
     attackers: int | None = None
@@ -101,13 +104,17 @@ class Robosac:
     belief: Belief = field(default_factory=Belief)
     accuse_beyond: float = 1.5
     batch: int = 1
+    alone: int = 14
+    group: int = 5
+    audit: float = 1.0
 
     def __post_init__(self) -> None:
         if self.attackers is not None and self.attackers < 0:
             raise InputError(f"expected attackers >= 0 or None (unknown), got {self.attackers}")
-        for name, least in (("budget", 0), ("pool", 1), ("batch", 1), ("accuse_beyond", 1)):
+        for name, least in (("budget", 0), ("pool", 1), ("batch", 1), ("accuse_beyond", 1), ("alone", 0), ("group", 1)):
             if not getattr(self, name) >= least:
                 raise InputError(f"expected {name} >= {least}, got {getattr(self, name)}")
+        pass_frames(self.audit)  # raises where that is no rate
         if not 0 <= self.sure <= 1:
             raise InputError(f"expected sure in [0, 1], got {self.sure}")
         for name in ("alpha", "strain_alpha"):
@@ -154,187 +161,181 @@ class Robosac:
         return WithMembers(consistency=self.consistency, showing=self.showing)
 
 
-@dataclass(frozen=True, eq=False)
-class _Heard:
-    """What is left of an inbox after the gate and the check of poses.
-
-    Attributes:
-        session: of the messages that go on.
-        admitted: how many the gate let in.
-        rejected: link -> why its message was left out.
-        nobody: why nobody passed the gate; None where somebody did.
-        told: what was mended and refused, in words.
-        decodes: that the check of poses took.
-        excused: whose pose was mended on the word of others, who may be wrong: what such a one shows is not its own.
-    """
-
-    session: Session
-    admitted: int
-    rejected: Mapping[Id, str]
-    nobody: str | None
-    told: str = ""
-    decodes: int = 0
-    excused: Subset = EGO_ALONE
-
-
 class RobosacDefender:
     """Defends the frames of one scenario, in order."""
 
     def __init__(self, defense: Robosac, calibration: Calibration | None, rng: np.random.Generator) -> None:
         self._defense, self._calibration, self._rng = defense, calibration, rng
-        self._fine: Subset = EGO_ALONE  # whose pose was fine when last asked
-        self._off: Subset = EGO_ALONE  # whose pose was off when it could last be told
+        self._poses, self._memory = PosesSoFar(), Memory()
+        self._audit = None if defense.audit >= 1 else Audit(Rotation(defense.audit, rng.spawn(1)[0]))
 
     def step(self, detector: Detector, ego: View, to: Request, inbox: Sequence[Received]) -> Verdict:
         """Decide about one frame. Bad messages are left out and reported; nothing a teammate sends raises."""
-        defense, stages = self._defense, Stages()
-        admitted, session = opened(defense.gate, stages, detector, ego, to, inbox)
+        stages = Stages()
+        admitted, session = opened(self._defense.gate, stages, detector, ego, to, inbox)
         rng = self._rng.spawn(1)[0]  # a generator a frame: what one frame draws moves no other frame's draws
+        turn = EGO_ALONE if self._audit is None else self._audit.rotation.turn(session.ids)
+        steady = self._audit is not None and self._memory.steady(session.ids)
         ground = cache(partial(FreeGround.of, ego.points))
-        heard = _Heard(session, len(admitted.messages), admitted.rejected, admitted.nobody)
-        if defense.poses is not None and isinstance(session, Solo) and session.ids:
+        heard = Heard(session, frozenset(session.ids), admitted.rejected, admitted.nobody)
+        if self._defense.poses is not None and isinstance(session, Solo) and session.ids:
+            again = turn | self._poses.off if steady else self._poses.doubtful(session.ids, rng)
             with stages.measure("poses"):
-                verdicts = self._poses_judged(session, detector, ground(), rng)
-                checked = defense.poses.sort(admitted.messages, verdicts, to)
-                if checked.changed:
-                    session = detector.open(ego, to, checked.messages)
-            heard = replace(
-                heard,
-                session=session,
-                rejected={**admitted.rejected, **checked.refused},
-                told=checked.reason,
-                decodes=len(verdicts) + checked.changed,  # opened again, the ego's own is decoded again
-                excused=frozenset(i for i, v in verdicts.items() if v.kind == "corrected" and v.witnesses),
-            )
-        return self._verified(detector, ego, heard, ground, stages, rng)
+                heard = self._posed(self._defense.poses, detector, ego, to, admitted, heard, again, ground)
+            steady = steady and not self._poses.odd
+        frame = OpenFrame(detector, ego, to, heard, Decoding(heard.session, stages), ground, stages, rng)
+        return (self._audited(frame, turn) if steady else None) or self._verified(frame)
 
-    def _poses_judged(
-        self, session: Solo, detector: Detector, ground: FreeGround, rng: np.random.Generator
-    ) -> dict[Id, PoseVerdict]:
-        """Verdicts on the poses of who was not fine when last asked, and of one more, drawn at random; of everybody
-        where that one is not fine any more. Whose pose the ego saw to be off is not trusted again before it is fine."""
-        assert self._defense.poses is not None
-        asked = [i for i in session.ids if i not in self._fine]
-        if fine := [i for i in session.ids if i in self._fine]:
-            asked.append(fine[int(rng.integers(len(fine)))])
-        # what is not calibrated is said once, of all limits together
-        judge = partial(self._defense.poses.judged, session, detector.name, ground, self._calibration, quiet=True)
-        found = judge(asked)
-        if any(i in self._fine and v.kind != "fine" for i, v in found.items()):
-            found = judge(session.ids)
-        self._fine -= frozenset(found)
-        self._fine |= {i for i, v in found.items() if v.kind == "fine"}
-        doubted = {i: v for i, v in found.items() if v.kind == "unknown" and i in self._off}
-        self._off -= self._fine
-        self._off |= {i for i, v in found.items() if v.kind in ("corrected", "refused") and not v.hearsay}
-        refused = {i: replace(v, kind="refused", why=f"{v.why}, and off before") for i, v in doubted.items()}
-        return {**found, **refused}
-
-    def _verified(
+    def _posed(
         self,
+        rules: ClaimedPoses,
         detector: Detector,
         ego: View,
-        heard: _Heard,
+        to: Request,
+        admitted: Inbox,
+        heard: Heard,
+        again: Subset,
         ground: Callable[[], FreeGround],
-        stages: Stages,
-        rng: np.random.Generator,
+    ) -> Heard:
+        """What is left once poses are mended or refused."""
+        session = heard.session
+        assert isinstance(session, Solo)
+        # what is not calibrated is said once, of all limits together
+        judge = partial(rules.judged, session, detector.name, ground, self._calibration, quiet=True)
+        verdicts = self._poses.ask(session.ids, again, judge)
+        checked = rules.sort(admitted.messages, verdicts, to)
+        return replace(
+            heard,
+            session=detector.open(ego, to, checked.messages) if checked.changed else session,
+            rejected={**admitted.rejected, **checked.refused},
+            told=checked.reason,
+            decodes=len(verdicts) + checked.changed,  # opened again, the ego's own is decoded again
+            excused=frozenset(i for i, v in verdicts.items() if v.kind == "corrected" and v.witnesses),
+        )
+
+    def _audited(self, frame: OpenFrame, turn: Subset) -> Verdict | None:
+        """What is made of a frame in which only some teammates are checked; None where anything is odd."""
+        defense, audit, ids = self._defense, self._audit, frame.ids
+        left_out = self._memory.left_out(ids)
+        together = frozenset(ids) - left_out
+        if audit is None or not together:
+            return None
+        asked = Units.alone(frozenset(ids) & (turn | left_out))
+        own, joint, *alone = frame.detect([EGO_ALONE, together, *asked.of.values()])
+        judge = self._judge(frame, own, asked, alone)
+        with frame.stages.measure("agree"):
+            trial = replace(judge, consistency=for_some(defense.consistency))(own, together, joint)
+            trial = audit.judged(trial, joint, own, frame.to, defense.showing.score)
+        waiting = self._memory.waiting(judge.seen.trusted)
+        if not clearly(defense.sure, trial) or audit.odd(judge.seen, trial, left_out, waiting):
+            return None
+        audit.expected = Expected.of(joint, frame.to)
+        self._memory.learn(frame.heard.admitted, together | frozenset(judge.seen.trusted), [trial])
+        said = f"audited: {len(together)} of {len(ids)} teammates together, {len(alone)} checked alone"
+        decoded = {EGO_ALONE: own, together: joint, **dict(zip(asked.of.values(), alone, strict=True))}
+        return self._verdict(frame, judge.seen, [trial], decoded, unranked(defense.ranking), said, asked)
+
+    def _verified(self, frame: OpenFrame) -> Verdict:
+        """What is made of a frame in which everybody is checked."""
+        units = self._units(frame)
+        own, *shown = frame.detect([EGO_ALONE, *units.of.values()])
+        judge = self._judge(frame, own, units, shown)
+        found = self._search(frame, judge, units)
+        found = replace(found, trials=second_look(found.trials, judge.limits, self._defense.pool))
+        decoded = {EGO_ALONE: own, **dict(zip(units.of.values(), shown, strict=True))}
+        decoded |= {t.subset: r for t, r in zip(found.trials, found.results, strict=True)}
+        trusted = units.whole(judge.seen.trusted)
+        together = self._memory.learn(frame.heard.admitted, trusted, found.trials)
+        if self._audit is not None and together is not None:
+            self._audit.expected = Expected.of(decoded[together], frame.to)
+        said = in_words(found, len(trusted), len(frame.ids))
+        return self._verdict(frame, judge.seen, found.trials, decoded, self._defense.ranking, said, units)
+
+    def _units(self, frame: OpenFrame) -> Units:
+        """Everybody alone; or, where that were too many, those who need be, and the rest in groups."""
+        defense, ids = self._defense, frame.ids
+        if len(ids) <= defense.alone or defense.attackers is not None:
+            return Units.alone(ids)
+        (own,) = frame.detect([EGO_ALONE])
+        compare = defense.agreement.against(own, frame.ego, frame.detector.grid)
+        limits = defense.limits(self._calibration, frame.detector.name)
+        test = GroupTests(own, compare, limits, for_some(defense.consistency), defense.showing, frame.detect)
+        out = self._memory.left_out(ids)
+        groups = dealt([i for i in ids if i not in out], defense.group, frame.rng)
+        fine, odd = sorted_out([*groups, *(frozenset({i}) for i in sorted(out))], test, frame.rng)
+        return Units.made([*fine, *odd])
+
+    def _judge(self, frame: OpenFrame, own: Detections, units: Units, shown: Sequence[Detections]) -> JointResults:
+        """What is shown alone says, and what joint results are held against."""
+        defense, limits = self._defense, self._defense.limits(self._calibration, frame.detector.name)
+        singles = dict(zip(units.of, shown, strict=True))
+        with frame.stages.measure("agree"):
+            compare = defense.agreement.against(own, frame.ego, frame.detector.grid)
+            seen = Singles.of(own, singles, compare, limits, defense.showing, defense.accuse_beyond, units.of)
+        seen = replace(seen, accused=seen.accused - frame.heard.excused)
+        return JointResults(seen, compare, limits, defense.consistency)
+
+    def _search(self, frame: OpenFrame, judge: JointResults, units: Units) -> Consensus[Detections]:
+        """Every subset of the trusted that was tried, by units."""
+        defense, trusted, admitted = self._defense, judge.seen.trusted, len(frame.heard.admitted)
+        # of all who were let in, so that who was refused for its pose counts among the attackers that there may be
+        honest = admitted if defense.attackers is None else max(admitted - defense.attackers, 0)
+        most = min(len(trusted), honest)
+        tries = tries_per_size(len(trusted), defense.budget, largest=most)
+        seed = int(frame.rng.integers(1 << 62))
+        sure = partial(clearly, defense.sure)
+        walk = Downwards(tries=tries, pool=defense.pool, everybody=len(units.of), sure=sure, seed=seed)
+        first = (units.within(s) & frozenset(trusted) for s in self._memory.first(units.whole(trusted)))
+
+        def judged(reference: Detections, subset: Subset, result: Detections) -> Trial:
+            return replace(judge(reference, units.whole(subset), result), subset=subset)
+
+        found = search(
+            trusted,
+            lambda subsets: frame.detect([units.whole(s) for s in subsets]),
+            frame.stages.timed("agree", judged),
+            FirstThen(first=tuple(s for s in dict.fromkeys(first) if 0 < len(s) <= most), then=walk, sure=sure),
+            sum(tries.values()),
+            frame.rng,
+            batch=defense.batch,
+        )
+        return replace(found, trials=tuple(replace(t, subset=units.whole(t.subset)) for t in found.trials))
+
+    def _verdict(
+        self,
+        frame: OpenFrame,
+        seen: Singles,
+        joint: Sequence[Trial],
+        decoded: Mapping[Subset, Detections],
+        ranking: Ranking,
+        said: str,
+        units: Units,
     ) -> Verdict:
-        """What is made of what was heard."""
-        defense, session, ids = self._defense, heard.session, tuple(heard.session.ids)
-        limits = defense.limits(self._calibration, detector.name)
-        decoded_once: set[Subset] = set()
-
-        def detect(subsets: Sequence[Subset]) -> list[Detections]:
-            decoded_once.update(subsets)  # a batch may hold some that are never judged
-            with stages.measure("decode"):
-                return session.detect(subsets)
-
-        own, *alone = detect([EGO_ALONE, *(frozenset({i}) for i in ids)])
-        with stages.measure("agree"):
-            compare = defense.agreement.against(own, ego, detector.grid)
-            seen = Singles.of(
-                own, dict(zip(ids, alone, strict=True)), compare, limits, defense.showing, defense.accuse_beyond
-            )
-        seen = replace(seen, accused=seen.accused - heard.excused)
-        found = self._search(seen, heard, compare, limits, detect, stages, rng)
-        found = replace(found, trials=second_look(found.trials, limits, defense.pool))
-        with stages.measure("report"):
-            kept = {t.subset: r for t, r in zip(found.trials, found.results, strict=True) if t.accepted}
+        """The accepted of the joint results, pooled and ranked."""
+        defense, heard, ids, own = self._defense, frame.heard, frame.ids, decoded[EGO_ALONE]
+        with frame.stages.measure("report"):
+            kept = {t.subset: decoded[t.subset] for t in joint if t.accepted}
             used = EGO_ALONE.union(*kept)
-            if isinstance(session, OfBoxes) and kept:  # box by box: no source says alone where a car is
-                sent = dict(zip(sorted(used), session.sent(sorted(used)), strict=True))
+            if isinstance(heard.session, OfBoxes) and kept:  # box by box: no source says alone where a car is
+                sent = dict(zip(sorted(used), heard.session.sent(sorted(used)), strict=True))
                 votes = Votes.of(own, sent, defense.showing)
                 kept = {subset: votes.result(subset) for subset in kept}
             pool = pooled(kept or {EGO_ALONE: own})
-            ranked = defense.ranking.of(pool, seen.shown, used, seen.apart, own, ground() if kept else None)
-            decoded = {EGO_ALONE: own, **dict(zip((t.subset for t in seen.trials), alone, strict=True))}
-            decoded |= {t.subset: r for t, r in zip(found.trials, found.results, strict=True)}
+            ranked = ranking.of(pool, seen.shown, used, seen.apart, own, frame.ground() if kept else None)
             witnesses = Witnesses.of(ranked.result.boxes, decoded, ids, Overlap(iou=defense.showing.same))
-            suspicion = defense.belief.suspicion(ids, [*seen.trials, *found.trials], at_most=defense.attackers)
+            alone = {t.subset for t in seen.trials}
+            suspicion = defense.belief.suspicion(ids, [*seen.trials, *joint], at_most=defense.attackers)
         return Verdict(
             result=ranked.result,
             used=used,
             accused=seen.accused,
             suspicion={i: max(suspicion[i], float(i in seen.accused)) for i in ids},
-            trials=(*seen.trials, *(t for t in found.trials if len(t.subset) > 1)),
-            decodes=heard.decodes + len(decoded_once),
-            ms=stages.done(),
-            reason="; ".join(filter(None, (heard.told, heard.nobody or _reason(own, found, seen, len(ids))))),
+            trials=(*seen.trials, *(t for t in joint if t.subset not in alone)),
+            decodes=heard.decodes + len(frame.detect.done),
+            ms=frame.stages.done(),
+            reason="; ".join(filter(None, (heard.told, heard.nobody or said))),
             rejected=heard.rejected,
-            sources=ranked.sources,
-            support=ranked.support,
+            sources=tuple(map(units.named, ranked.sources)),
+            support=tuple(tuple(map(units.named, by)) for by in ranked.support),
             certificates=witnesses.inventors(defense.showing.score),
         )
-
-    def _search(
-        self,
-        seen: Singles,
-        heard: _Heard,
-        compare: Compare,
-        limits: Limits,
-        detect: Detect,
-        stages: Stages,
-        rng: np.random.Generator,
-    ) -> Consensus[Detections]:
-        """Every subset of the trusted that was tried."""
-        defense, trusted = self._defense, seen.trusted
-
-        judge = JointResults(seen, compare, limits, defense.consistency)
-        # of all who were let in, so that who was refused for its pose counts among the attackers that there may be
-        honest = heard.admitted if defense.attackers is None else max(heard.admitted - defense.attackers, 0)
-        most = min(len(trusted), honest)
-        tries = tries_per_size(len(trusted), defense.budget, largest=most)
-        return search(
-            trusted,
-            detect,
-            stages.timed("agree", judge),
-            Downwards(
-                tries=tries,
-                pool=defense.pool,
-                everybody=len(heard.session.ids),
-                sure=lambda trial: trial.scores.get(STRAIN, 1.0) <= defense.sure,
-                seed=int(rng.integers(1 << 62)),
-            ),
-            sum(tries.values()),
-            rng,
-            batch=defense.batch,
-        )
-
-
-def _reason(own: Detections, found: Consensus[Detections], seen: Singles, n_ids: int) -> str:
-    if not found.reference.finite:
-        return "the ego's own result is not finite: the detector's weights or its code are broken"
-    held = [t.subset for t in found.trials if t.accepted]
-    left_out = n_ids - len(seen.trusted)
-    if held:
-        used = EGO_ALONE.union(*held)
-        return (
-            f"{len(used)} of {n_ids} teammates, in {len(held)} of {len(found.trials)} joint results that are what "
-            f"their members show; {left_out} were left out for what they show alone"
-        )
-    if not seen.trusted:
-        return f"none of {n_ids} teammates shows what honest ones do; the ego's own result stands"
-    return (
-        f"none of {len(found.trials)} joint results is what its members show, {left_out} of {n_ids} teammates were "
-        "left out for what they show alone; the ego's own result stands"
-    )

@@ -133,6 +133,18 @@ def match_truth(
     return match_frame(detections, truth.boxes[counts], truth.boxes[~counts], region=region, thresholds=thresholds)
 
 
+def found_objects(
+    detections: Detections, truth: Truth, region: Region, *, agents: Iterable[Id] | None = None, threshold: float = 0.5
+) -> tuple[int, ...]:
+    """Which of the objects that count, by their position among those of the truth, are found; as `match_truth`."""
+    counts = counted(truth, region, agents=agents)
+    inside = in_region(region, detections.boxes)
+    order = np.argsort(-detections.scores[inside], kind="stable")
+    pairs = _Pairs.of(detections.boxes[inside][order], truth.boxes[counts], threshold)
+    positions = np.flatnonzero(counts)
+    return tuple(sorted(int(positions[t]) for t in pairs.taken(threshold, np.zeros(len(order), np.bool_)).values()))
+
+
 def check_figures(detections: Detections, truth_boxes: Array, thresholds: Sequence[float]) -> None:
     """What every figure asks of detections, objects `(G, 7)` and IoU thresholds.
 
@@ -202,16 +214,20 @@ class _Pairs:
         return _Pairs(i[order], j[order], iou[i, j][order])
 
     def assign(self, threshold: float, spoken_for: Bool) -> Bool:
-        """Which detections `(D,)` take an object. The loop runs over the few pairs that overlap enough."""
+        """Which detections `(D,)` take an object."""
+        out = np.zeros(len(spoken_for), np.bool_)
+        out[list(self.taken(threshold, spoken_for))] = True
+        return out
+
+    def taken(self, threshold: float, spoken_for: Bool) -> dict[int, int]:
+        """Detection -> the object that it takes. The loop runs over the few pairs that overlap enough."""
         allowed = (self.iou >= threshold) & ~spoken_for[self.detection]
-        took, taken = set[int](), set[int]()
+        took, taken = dict[int, int](), set[int]()
         for d, t in zip(self.detection[allowed].tolist(), self.target[allowed].tolist(), strict=True):
             if d not in took and t not in taken:
-                took.add(d)
+                took[d] = t
                 taken.add(t)
-        out = np.zeros(len(spoken_for), np.bool_)
-        out[list(took)] = True
-        return out
+        return took
 
 
 # ---------------------------------------------------------------------------------------------- all frames

@@ -59,6 +59,8 @@ class FrameRecord:
         notes: what of the attack came to nothing in this frame, as it says itself.
         certified: counted objects found (IoU 0.5) by a box that m attackers cannot have invented, for m in
             `CERTIFIED`, by the verdict's `certificates`; empty where it has none.
+        found: counted objects that are found (IoU 0.5), by their position in the truth.
+        saved: boxes, scores, objects, ignored objects, where asked for.
         digest: of the result's boxes and scores, bit by bit, so that two runs can be compared from their JSON.
     """
 
@@ -83,6 +85,8 @@ class FrameRecord:
     supported_boxes: int = 0
     notes: tuple[str, ...] = ()
     certified: tuple[int, ...] = ()
+    found: tuple[int, ...] = ()
+    saved: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         strangers = self.attackers - self.teammates
@@ -104,6 +108,7 @@ class FrameRecord:
         bands: tuple[FrameMatches, ...] = (),
         bytes_received: int = 0,
         notes: tuple[str, ...] = (),
+        found: tuple[int, ...] = (),
     ) -> FrameRecord:
         """From a verdict; attackers that are not present in the frame are left out."""
         return FrameRecord(
@@ -128,6 +133,7 @@ class FrameRecord:
             supported_boxes=sum(map(bool, verdict.support)),
             notes=notes,
             certified=_certified(verdict, matches),
+            found=found,
         )
 
     @property

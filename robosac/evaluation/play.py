@@ -17,7 +17,7 @@ from robosac.air import Air, Attack, Attacker, Knowledge, World, received
 from robosac.calibration import Calibration
 from robosac.defenses import NoDefense, Oracle
 from robosac.defenses.protocol import Adaptable, Defender, Defense, Surrogate
-from robosac.evaluation.ap import Region, match_truth
+from robosac.evaluation.ap import Region, found_objects, match_truth
 from robosac.evaluation.finite import check_honest, judged_result
 from robosac.evaluation.metrics import FrameRecord
 from robosac.evaluation.ranges import match_bands
@@ -184,6 +184,7 @@ def play(
                     bands=match_bands(judged, s.truth, region, agents=agents),
                     bytes_received=sum(received.message.bytes for received in inbox),
                     notes=notes,
+                    found=found_objects(judged, s.truth, region, agents=agents),
                 )
                 truth = replace(s.truth, attackers=attacking)
                 yield Played(p.name, m, s.frame, truth, verdict, record, inbox)

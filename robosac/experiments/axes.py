@@ -9,7 +9,7 @@ from robosac.evaluation.play import Policy
 from robosac.experiments.settings import Grid
 from robosac.feature_scale import UNIT, Amount, in_words
 from robosac.registry.attacks import in_multiples, open_attack
-from robosac.registry.defenses import defense_preset, policy
+from robosac.registry.defenses import named_defense, policy
 from robosac.types import InputError
 
 NOBODY: Final = "nobody"  # the attack's name where nobody attacks
@@ -91,7 +91,7 @@ def defense_specs(grid: Grid) -> list[DefenseSpec]:
         raise InputError(f"expected a title for each of {', '.join(grid.defense)}, got {', '.join(titles)}")
     specs = []
     for name, title in zip(grid.defense, titles, strict=True):
-        if defense_preset(name).makes_trials() and grid.trials:
+        if named_defense(name).makes_trials() and grid.trials:
             specs += [DefenseSpec(f"{title}@{n} trials", name, n) for n in grid.trials]
         else:
             specs.append(DefenseSpec(title, name))

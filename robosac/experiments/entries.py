@@ -92,6 +92,7 @@ class Entry:
         records: every frame.
         seeds: of each record.
         seconds: spent on it, attacks included, their share where several defences met the same messages.
+        cpu_s: of a core, its own; of the first of several with the attack that they share.
         summary: AP, rates and means with intervals.
         bands: AP@0.5 by distance from the ego; None where nothing counts there.
         roc: of suspicion; None where nobody attacks or nobody is honest.
@@ -108,6 +109,7 @@ class Entry:
     records: tuple[FrameRecord, ...]
     seeds: tuple[int, ...]
     seconds: float
+    cpu_s: float
     summary: Summary | None
     bands: dict[str, Estimate | None]
     roc: Roc | None
@@ -149,13 +151,14 @@ def make_entry(
     labels = {frame: said for _, done in found for frame, said in done.labels_left_out.items()}
     if not records:
         why = "; ".join(left_out) or "no frames"
-        return Entry(cell, (), (), 0.0, None, {}, None, (), 0.0, left_out, labels, (), {}, why)
+        return Entry(cell, (), (), 0.0, 0.0, None, {}, None, (), 0.0, left_out, labels, (), {}, why)
     intervals = keyed_rng(seed, "bootstrap")
     return Entry(
         cell,
         records,
         seeds=tuple(ref.seed for ref, done in found for _ in done.records),
         seconds=sum(done.seconds for _, done in found),
+        cpu_s=sum(done.cpu_s for _, done in found),
         summary=summarise(cell.defense.label, records, intervals, replicates=replicates, every_ego=every_ego),
         bands=_bands(by_scene(records, every_ego=every_ego), seed, replicates),
         roc=roc(records),
@@ -208,7 +211,7 @@ def entry_json(
         "warned": entry.warned,
         "notes": entry.notes,
     }
-    timings: dict[str, Any] = {**run, "seconds": entry.seconds}
+    timings: dict[str, Any] = {**run, "seconds": entry.seconds, "cpu_seconds": entry.cpu_s}
     if s is not None:
         plain_summary = s.to_dict()
         timings |= {"ms": plain_summary.pop("ms"), "frames_ms": [dict(r.ms) for r in entry.records]}
@@ -224,7 +227,7 @@ def entry_json(
 
 
 def _without_ms(record: FrameRecord) -> dict[str, Any]:
-    return {k: v for k, v in record.to_dict().items() if k != "ms"}
+    return {k: v for k, v in record.to_dict().items() if k not in ("ms", "saved")}
 
 
 def _finite(value: Any) -> Any:

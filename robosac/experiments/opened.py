@@ -5,20 +5,23 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from robosac.boxes import load_kernels
 from robosac.calibration import Calibration
 from robosac.errors import heard
 from robosac.evaluation.play import region_of
+from robosac.executors.parcels import file_parcel
 from robosac.fingerprint import code_files, fingerprint
+from robosac.fingerprint import file_fingerprint as file_name
 from robosac.registry.detectors import loaded_calibration, open_detector, saved_calibration
 from robosac.registry.settings import plain
 from robosac.types import Detector, InputError
 
+WEIGHTS_SUFFIX: Final = ".safetensors"
 _KEPT: Final = 4
 _open: dict[tuple[str, str, Path | None, str], Detector] = {}  # the last few
 
@@ -35,6 +38,7 @@ class DetectorRef:
     called: str = field(compare=False)  # the detector's own name
     region: Any = field(compare=False)  # where its results are judged, as plain data
     warned: tuple[str, ...] = field(compare=False)  # what is to be said of it beside its figures
+    weights: tuple[Path, str] | None = field(default=None, compare=False)  # where they are one file: it, and its name
 
     def identity(self) -> dict[str, Any]:
         """What tells it from others, as plain data. Which GPU computes decides nothing."""
@@ -47,8 +51,23 @@ class DetectorRef:
         load_kernels()
         key = (self.name, self.device, self.root, self.content)
         if key not in _open:
-            _keep(key, _opened(self.name, self.device, self.root))
+            _keep(key, self._on_this_machine())
         return _open[key]
+
+    def parcels(self) -> dict[str, Callable[[], bytes]]:
+        """What another machine may lack: the weights, where they are one file."""
+        return {} if self.weights is None else {f"weights-{self.weights[1]}": self.weights[0].read_bytes}
+
+    def _on_this_machine(self) -> Detector:
+        """Of the weights that are here where they are the same, else of those that were sent."""
+        here = weights_file(self.name)
+        same = self.weights is None or (here is not None and here.is_file() and file_name(here) == self.weights[1])
+        sent = None if same or self.weights is None else file_parcel(f"weights-{self.weights[1]}", WEIGHTS_SUFFIX)
+        if sent is None:
+            return _opened(self.name, self.device, self.root)
+        kind, colon, _ = self.name.rpartition(":")
+        made: Any = _opened(f"{kind}{colon}{sent}", self.device, self.root)
+        return cast(Detector, replace(made, name=self.called)) if kind else cast(Detector, made)
 
 
 def look_up(name: str, device: str, root: Path | None, *, calibration: Path | None = None) -> DetectorRef:
@@ -69,7 +88,23 @@ def look_up(name: str, device: str, root: Path | None, *, calibration: Path | No
             f"expected thresholds of {detector.name!r} in {calibration}, got those of {known.detector!r}; "
             f"make them with robosac calibrate --detector {name} --out FILE"
         )
-    return DetectorRef(name, device, root, content, known, detector.name, plain(region_of(detector)), tuple(said))
+    file = weights_file(name)
+    weights = None if file is None else (file, file_name(file))
+    region = plain(region_of(detector))
+    return DetectorRef(name, device, root, content, known, detector.name, region, tuple(said), weights)
+
+
+def weights_file(name: str) -> Path | None:
+    """The one file that a detector's weights are: of a shipped one, of FILE.safetensors, and of `late:` and `early:` of
+    these; None of others.
+    """
+    from robosac import detectors
+
+    kind, colon, rest = name.partition(":")
+    single = rest if colon and kind in ("late", "early") else name
+    if single in detectors.SHIPPED:
+        return detectors.WEIGHTS / f"{single}{WEIGHTS_SUFFIX}"
+    return Path(single) if single.endswith(WEIGHTS_SUFFIX) else None
 
 
 def _opened(name: str, device: str, root: Path | None) -> Detector:

@@ -5,6 +5,7 @@ Tasks go out to an executor and results come back; this process alone reads and 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -29,6 +30,7 @@ from robosac.files import check_writable, write_whole
 from robosac.fingerprint import fingerprint
 from robosac.gate import for_clocks
 from robosac.lock import alone_in
+from robosac.registry.defenses import OwnDefense, named_defense
 from robosac.registry.settings import plain
 from robosac.types import InputError
 
@@ -75,6 +77,7 @@ class Experiment:
             detector=detector.identity(),
             attack=NOBODY if attack is None else spelled,
             attackers=block.m,
+            **({"saved": True} if self.grid.save_boxes else {}),
         )
 
     def frames(self, ref: SceneRef) -> dict[str, Any]:
@@ -127,6 +130,9 @@ def scale_of(attack: AttackSpec | None) -> dict[str, Any]:
 
 def settings_of(spec: DefenseSpec, dataset: str, m: int, grid: Grid) -> Any:
     """A defence's settings against m attackers on a data set, as plain data."""
+    preset = named_defense(spec.name)
+    if isinstance(preset, OwnDefense):
+        return {"kind": spec.name, "content": preset.content()}
     defense = spec.policy().defense(frozenset(map(str, range(m))))
     return plain(for_clocks(defense, scenes.clocks_ahead_ms(dataset, grid)))
 
@@ -238,4 +244,15 @@ def write_entries(experiment: Experiment, entries: Sequence[Entry], *, jobs: int
         }
         paths.append(folder / cell.file_name(experiment.grid))
         write_whole(paths[-1], entry_json(entry, experiment.grid, config=config, versions=versions, run=run).encode())
+    return paths
+
+
+def write_saved(experiment: Experiment, entries: Sequence[Entry]) -> list[Path]:
+    """The boxes of each entry in the folder `boxes`, as `robosac ap` reads them."""
+    paths = []
+    for entry in entries:
+        if any(r.saved is not None for r in entry.records):
+            frames = [{"name": f"{r.scenario}/{r.index}", **(r.saved or {})} for r in entry.records]
+            paths.append(experiment.out / "boxes" / entry.cell.file_name(experiment.grid))
+            write_whole(paths[-1], json.dumps({"format": "robosac-boxes", "frames": frames}).encode())
     return paths

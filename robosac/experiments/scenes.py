@@ -133,6 +133,42 @@ def scene(ref: SceneRef, grid: Grid) -> Scene:
     return Scene(made.kind, [partial(_simulated, made, grid.delay + k * step, wrong) for k in range(most)])
 
 
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """A recorded scene, read, so that it can go to a machine without the files. What could not be read is the error."""
+
+    frames: tuple[Moment | RobosacError, ...]
+    teammates: tuple[Id, ...]
+    labels_left_out: dict[str, tuple[str, ...]]
+
+    def scene(self) -> Scene:
+        """The scene, as from its files."""
+        makers = [partial(_unpacked, f) for f in self.frames]
+        return Scene("recorded", makers, lambda: self.teammates, lambda: self.labels_left_out)
+
+
+def packed(ref: SceneRef, grid: Grid) -> Packed:
+    """A recorded scene, read from its files."""
+    found = scene(ref, grid)
+    frames = [_or_error(make) for make in found.makers]
+    assert found.appearing is not None
+    labels = {name: tuple(said) for name, said in found.labels_left_out().items()}
+    return Packed(tuple(frames), tuple(found.appearing()), labels)
+
+
+def _or_error(make: Maker) -> Moment | RobosacError:
+    try:
+        return Moment(*make())
+    except RobosacError as error:
+        return error
+
+
+def _unpacked(frame: Moment | RobosacError) -> Moment:
+    if isinstance(frame, RobosacError):
+        raise frame
+    return frame
+
+
 def scale_frames(grid: Grid, dataset: str) -> Iterator[Frame]:
     """Frames by which the scale of features is measured: one of each of the first scenes, the first; of fewer scenes
     several, evenly spread. They do not depend on how many scenes and frames the grid plays. What cannot be read is

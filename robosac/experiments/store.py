@@ -18,7 +18,7 @@ from robosac.experiments import provenance
 from robosac.files import write_whole
 from robosac.fingerprint import fingerprint
 
-FORMAT: Final = 2  # of shards and entries; another number finds no shards of this one
+FORMAT: Final = 3  # of shards and entries; another number finds no shards of this one
 
 
 class Done(BaseModel):
@@ -27,6 +27,8 @@ class Done(BaseModel):
     Attributes:
         records: its frames.
         seconds: spent on it, its share of the attack included.
+        cpu_s: what it took of a core, whatever else the machine did meanwhile; of the first of several defences with
+            the attack that they share.
         kind: what the scene shows.
         making_ms: what a frame took to be simulated or read.
         labels_left_out: frame -> records of its labels that cannot be.
@@ -36,6 +38,7 @@ class Done(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     seconds: float = 0.0
+    cpu_s: float = 0.0
     kind: str = ""
     making_ms: float = 0.0
     cannot: str | None = None

@@ -7,21 +7,24 @@ disk is shared.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, Final
 
 from robosac import progress
 from robosac.errors import heard
+from robosac.evaluation.ap import Region, counted
 from robosac.evaluation.metrics import FrameRecord
-from robosac.evaluation.play import Played, play
+from robosac.evaluation.play import Played, play, region_of
+from robosac.executors.parcels import parcel
 from robosac.experiments.axes import AttackSpec, DefenseSpec
 from robosac.experiments.frame_cache import FrameCache
 from robosac.experiments.opened import DetectorRef, Opener
-from robosac.experiments.scenes import Scene, SceneRef, scene
+from robosac.experiments.scenes import Packed, Scene, SceneRef, packed, scene
 from robosac.experiments.settings import Grid
 from robosac.experiments.store import Done
+from robosac.registry.data import is_simulated
 from robosac.types import Detector, Id, InputError, RobosacError
 
 TOO_FEW: Final = "fewer teammates than attackers"
@@ -63,6 +66,15 @@ class SceneTask:
     detector: DetectorRef
     wanted: tuple[Wanted, ...]
     opener: Opener  # of the attackers' detectors
+
+    def parcels(self) -> dict[str, Callable[[], Any]]:
+        """What another machine may lack: weights, and the frames of a recording."""
+        found: dict[str, Callable[[], Any]] = {}
+        for ref in (self.detector, *self.opener.known):
+            found |= ref.parcels()
+        if self.content and not is_simulated(self.ref.dataset):
+            found[f"frames-{self.content}"] = partial(packed, self.ref, self.grid)
+        return found
 
 
 @dataclass(frozen=True)
@@ -129,7 +141,8 @@ class _Frames:
 @lru_cache(maxsize=1)
 def _frames(grid: Grid, ref: SceneRef, content: str, detector: DetectorRef) -> _Frames:
     """Kept for the next task, which is often of the same scene."""
-    return _Frames(scene(ref, grid), detector.open())
+    sent: Packed | None = parcel(f"frames-{content}")
+    return _Frames(scene(ref, grid) if sent is None else sent.scene(), detector.open())
 
 
 def _play(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> dict[DefenseSpec, Done]:
@@ -147,17 +160,33 @@ def _play(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[Defen
 
 def _attempt(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> dict[DefenseSpec, Done]:
     records: dict[str, list[FrameRecord]] = {spec.label: [] for spec in defenses}
-    start = time.perf_counter()
+    start, cpu_s = time.perf_counter(), dict.fromkeys(records, 0.0)
     of = len(made.cache) * len(defenses)
     with heard() as warned:
         warned |= dict.fromkeys(task.detector.warned)
+        before = time.process_time()
         for played in progress.parts(_played(task, made, block, defenses), of):
-            records[played.policy].append(played.record)
+            record = with_boxes(played, region_of(made.cache.detector)) if task.grid.save_boxes else played.record
+            records[played.policy].append(record)
+            now = time.process_time()
+            cpu_s[played.policy], before = cpu_s[played.policy] + now - before, now
     seconds = (time.perf_counter() - start) / len(defenses)
     of_scene: dict[str, Any] = {"kind": made.scene.kind, "making_ms": made.cache.making_ms}
     of_scene["labels_left_out"] = {frame: tuple(said) for frame, said in made.scene.labels_left_out().items()}
     of_scene["warned"] = tuple(warned)
-    return {spec: Done(records=tuple(records[spec.label]), seconds=seconds, **of_scene) for spec in defenses}
+    return {
+        spec: Done(records=tuple(records[spec.label]), seconds=seconds, cpu_s=cpu_s[spec.label], **of_scene)
+        for spec in defenses
+    }
+
+
+def with_boxes(played: Played, region: Region) -> FrameRecord:
+    """The record of a frame with what `robosac ap` scores again."""
+    result, truth, frame = played.verdict.result, played.truth, played.frame
+    seen = counted(truth, region, agents=(frame.ego.id, *frame.others))
+    held = {"boxes": result.boxes, "objects": truth.boxes[seen], "ignored": truth.boxes[~seen]}
+    saved: dict[str, Any] = {name: [[float(v) for v in box] for box in boxes] for name, boxes in held.items()}
+    return replace(played.record, saved={**saved, "scores": [float(v) for v in result.scores]})
 
 
 def _played(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> Iterator[Played]:

@@ -10,7 +10,7 @@ A new kind is a class with `start` (`robosac.defenses.protocol.Defense`) and a l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -39,6 +39,8 @@ from robosac.defenses.protocol import Calibrated, Defense
 from robosac.defenses.ranking import Ranking
 from robosac.errors import did_you_mean
 from robosac.evaluation.play import Policy, all_honest, oracle
+from robosac.fingerprint import code_files, fingerprint
+from robosac.registry.own import own
 from robosac.registry.settings import CONFIGS
 from robosac.types import InputError
 
@@ -135,11 +137,43 @@ class DefensePreset(BaseModel):
         if "attackers" in settings_of(kind) and not {"attackers", "ratio"} & set(settings):
             if n_attackers is None:
                 raise InputError(
-                    f"{kind.__name__} is told the number of attackers; give it, as in "
-                    "robosac.registry.defenses.open_defense(NAME, attackers=2), or take robosac or paper-probing"
+                    f"{kind.__name__} is told the number of attackers; give it, as in robosac.wrap(detector, NAME, "
+                    "attackers=2), or take robosac or paper-probing"
                 )
             told["attackers"] = n_attackers
         return told
+
+
+@dataclass(frozen=True)
+class OwnDefense:
+    """A defence of one's own, by the name MODULE:NAME; opened anew for each scenario, in every process."""
+
+    kind: str
+    source: str = "the user's own"
+
+    def build(self, n_attackers: int | None = None, *, trials: int | None = None) -> Defense:
+        """The defence; it is told nothing.
+
+        Raises:
+            InputError: the name leads to nothing, or to something that is no defence.
+        """
+        found = own(self.kind, lambda it: hasattr(it, "start") and not isinstance(it, type))
+        if not callable(getattr(found, "start", None)):
+            raise InputError(
+                f"expected {self.kind} to be a defence (start; CONTRIBUTING.md) or to make one, "
+                f"got {type(found).__name__}"
+            )
+        made: Defense = found
+        return made
+
+    def makes_trials(self) -> bool:
+        """Whether it has a budget of trials that can be replaced."""
+        return False
+
+    def content(self) -> str:
+        """Of its settings and of its module's code with all that it imports from beside it."""
+        module = self.kind.partition(":")[0]
+        return fingerprint(self.build(), [[path.name, path] for path in code_files(module)])
 
 
 def defense_names() -> list[str]:
@@ -147,11 +181,18 @@ def defense_names() -> list[str]:
     return sorted(p.stem for p in FOLDER.glob("*.yaml"))
 
 
+def named_defense(name: str) -> DefensePreset | OwnDefense:
+    """A preset, or one's own as MODULE:NAME. InputError where there is none or its file is wrong."""
+    return OwnDefense(name) if ":" in name else defense_preset(name)
+
+
 def defense_preset(name: str) -> DefensePreset:
     """Read and check a preset of `configs/defenses`. InputError where there is none or its file is wrong."""
     if name not in defense_names():
         known = defense_names()
-        raise InputError(f"expected a defence, one of {', '.join(known)}; got {name!r}{did_you_mean(name, known)}")
+        raise InputError(
+            f"expected a defence, one of {', '.join(known)}, or MODULE:NAME; got {name!r}{did_you_mean(name, known)}"
+        )
     path = FOLDER / f"{name}.yaml"
     try:
         return DefensePreset.model_validate(plain_yaml.read(path))
@@ -196,7 +237,7 @@ def open_defense(name: str, *, attackers: int | None = None) -> Defense:
     Raises:
         InputError: there is no such preset, or evaluation alone can make it.
     """
-    return defense_preset(name).build(attackers)
+    return named_defense(name).build(attackers)
 
 
 def statistics_of(names: Sequence[str] = ()) -> list[Statistic]:
@@ -224,7 +265,7 @@ def policy(name: str, *, title: str | None = None, trials: int | None = None) ->
     Raises:
         InputError: there is no such preset.
     """
-    preset = defense_preset(name)
+    preset = named_defense(name)
     if preset.kind in EVALUATION_ALONE:
         return replace(EVALUATION_ALONE[preset.kind](), name=title or name)
     return Policy(title or name, partial(preset.build, trials=trials))

@@ -14,7 +14,7 @@ from robosac.agreement import ScoreMapOverlap
 from robosac.boxes import iou_bev, reaches
 from robosac.defenses import Robosac
 from robosac.defenses.ranking import Ranking
-from robosac.types import EGO_ALONE, Detections, Subset, Verdict, keyed_rng
+from robosac.types import EGO_ALONE, Detections, Subset, Trial, Verdict, keyed_rng
 from tests.defenses.honest import allowing
 from tests.defenses.scripted import ByScript, step
 
@@ -85,15 +85,20 @@ def check(verdict: Verdict, detector: ByScript, defense: Robosac, ids: Sequence[
     """A verdict that says what was done."""
     everybody = frozenset(ids)
     result, decoded = verdict.result, detector.sessions[-1].decoded
-    joint = [t for t in verdict.trials if len(t.subset) > 1]
+    large = len(ids) > defense.alone and defense.attackers is None
+    alone = next(k for k in range(len(verdict.trials) + 1) if covers(verdict.trials[:k], ids))
+    joint = verdict.trials[alone:]
     assert verdict.used <= everybody and verdict.accused <= everybody - verdict.used
     assert set(verdict.suspicion) == everybody and all(0 <= s <= 1 for s in verdict.suspicion.values())
     assert all(verdict.suspicion[i] == 1 for i in verdict.accused)
     assert len(joint) <= defense.budget and len({t.subset for t in verdict.trials}) == len(verdict.trials)
-    assert [t.subset for t in verdict.trials[: len(ids)]] == [frozenset({i}) for i in ids]
+    if not large:
+        assert [t.subset for t in verdict.trials[: len(ids)]] == [frozenset({i}) for i in ids]
+    assert all(frozenset({i}) in decoded for i in verdict.accused)
     accepted = EGO_ALONE.union(*(t.subset for t in verdict.trials if t.accepted))
     assert verdict.used <= accepted
-    assert verdict.decodes == len(decoded) and {t.subset for t in verdict.trials} | {EGO_ALONE} == set(decoded)
+    judged = {t.subset for t in verdict.trials} | {EGO_ALONE}
+    assert verdict.decodes == len(decoded) and (judged <= set(decoded) if large else judged == set(decoded))
     assert len(verdict.sources) == len(verdict.support) == len(verdict.certificates or ()) == len(result)
     assert verdict.reason and sum(verdict.ms.values()) > 0
     if not verdict.used:
@@ -103,7 +108,12 @@ def check(verdict: Verdict, detector: ByScript, defense: Robosac, ids: Sequence[
         assert result.finite and (np.diff(result.scores) <= 0).all()
         assert ((result.scores >= 0) & (result.scores <= 1)).all()
     for sources, support in zip(verdict.sources, verdict.support, strict=True):
-        assert sources <= verdict.used and all(s <= verdict.used and len(s) <= 1 for s in support)
+        assert sources <= verdict.used and all(s <= verdict.used and (large or len(s) <= 1) for s in support)
+
+
+def covers(trials: Sequence[Trial], ids: Sequence[str]) -> bool:
+    """Whether these are of disjoint subsets that make up everybody."""
+    return sorted(i for t in trials for i in t.subset) == sorted(ids)
 
 
 hostile_frames = given(

@@ -47,7 +47,7 @@ def test_the_shipped_presets(name, plan, agreement, threshold):
 
 def test_one_name_means_one_policy():
     names = ["agreement-poses", "all-honest", "certified-1", "certified-2", "ego-only", "none", "oracle", "paper"]
-    names += ["paper-probing", "robosac", "robosac-agreement", "robosac-known", "robosac-strict"]
+    names += ["paper-probing", "robosac", "robosac-agreement", "robosac-audited", "robosac-known", "robosac-strict"]
     assert defense_names() == sorted([*names, *rival_names()])
     assert [policy(name).name for name in names] == names and all(defense_preset(n).source for n in defense_names())
 
@@ -55,6 +55,7 @@ def test_one_name_means_one_policy():
 def test_the_default_preset_is_the_default():
     assert policy("robosac").make(1) == Robosac()
     assert policy("robosac-known").make(2) == Robosac(attackers=2)
+    assert policy("robosac-audited").make(1) == Robosac(audit=0.2)
     assert policy("robosac-strict").make(1) == Robosac(poses=ClaimedPoses(unknown="leave out"))
 
 

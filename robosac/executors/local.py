@@ -1,27 +1,21 @@
-"""Where work is done: an executor is a value, `run(work, items)` gives results as they are done.
-
-Results are the same whatever executes: workers return plain results, the caller alone writes them down. So work needs
-no shared disk, and a killed worker costs nothing but its own item.
-
-Another executor is a class with `run` and a line in `EXECUTORS`.
-"""
+"""Executors of this machine: in this process, in several."""
 
 from __future__ import annotations
 
 import os
 import signal
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from threading import Thread, current_thread, main_thread
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from robosac import progress
-from robosac.errors import InputError, RobosacError, RobosacWarning, did_you_mean, set_warnings_in_a_line
+from robosac.errors import InputError, RobosacError, RobosacWarning, set_warnings_in_a_line
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -99,24 +93,6 @@ class Processes:
                 for process in list((getattr(pool, "_processes", None) or {}).values()):
                     process.terminate()  # what it does may take minutes, and nobody waits for it any more
                 raise
-
-
-EXECUTORS: Final[Mapping[str, Callable[[int, int | None], Executor]]] = {
-    "serial": lambda jobs, threads: Serial(threads=threads),
-    "processes": lambda jobs, threads: Processes(jobs=jobs, threads=threads),
-}
-
-
-def make_executor(jobs: int | None = None, *, threads: int | None = None, name: str = "processes") -> Executor:
-    """The executor of a name; `jobs` defaults to one a core.
-
-    Raises:
-        InputError: there is none of that name, or jobs or threads are below 1.
-    """
-    if name not in EXECUTORS:
-        close = did_you_mean(name, EXECUTORS)
-        raise InputError(f"expected an executor, one of {', '.join(EXECUTORS)}; got {name!r}{close}")
-    return EXECUTORS[name](default_jobs() if jobs is None else jobs, threads)
 
 
 def default_jobs() -> int:

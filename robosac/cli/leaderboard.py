@@ -1,0 +1,277 @@
+"""`robosac leaderboard`: the board rendered, played, checked, and one's own defence taken through it."""
+
+from __future__ import annotations
+
+from json import dumps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from robosac.cli import completion
+from robosac.cli.options import Address, ExecutorName, Jobs, Json, Root, Threads, listed, named
+from robosac.cli.progress import kept_on_stop, progress_bar
+from robosac.executors import default_jobs, make_executor
+from robosac.types import InputError, RobosacError
+
+if TYPE_CHECKING:
+    from robosac.experiments.board.entry import BoardEntry
+    from robosac.experiments.board.play import Slice
+    from robosac.experiments.board.protocol import Protocol
+
+OUT: Final = Path("runs/board")
+Results = Annotated[Path, typer.Option(file_okay=False, help="The folder of entries, a JSON file each.")]
+Kept = Annotated[
+    Path, typer.Option("--out", "-o", file_okay=False, help="Where what was played is kept, to go on from.")
+]
+ProtocolFile = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="Another protocol than the board's.")
+]
+Attacks = Annotated[
+    list[str] | None,
+    named("--attack", "-a", complete=completion.attacks, help="Of the protocol's, by name alone; default: all."),
+]
+Attackers = Annotated[list[str] | None, typer.Option(help="Numbers of attackers; default: the protocol's.")]
+Detectors = Annotated[
+    list[str] | None,
+    named("--detector", "-m", complete=completion.detectors, help="Of the protocol's; default: all."),
+]
+Scenes = Annotated[
+    int | None, typer.Option("--scenes", "-n", min=1, help="The first so many; default: all of the protocol's.")
+]
+Step = Annotated[int, typer.Option(min=1, help="Scenes between two writings of the entries.")]
+
+leaderboard = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
+
+
+class EntryDiffersError(RobosacError):
+    """What was played again is not what the entry says; which cells stand above."""
+
+
+@leaderboard.callback()
+def _render(
+    context: typer.Context,
+    results: Results = Path("results"),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", file_okay=False, help="Folder for leaderboard.md and .html.")
+    ] = OUT,
+    json: Json = False,
+) -> None:
+    """The board: defences ranked by the worst attack, as Markdown and as one HTML page.
+
+    Without a command, the entries in the folder of results are rendered.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from robosac.experiments.board.entry import read_entries
+    from robosac.experiments.board.page import board_page
+    from robosac.experiments.board.table import rows, to_markdown
+    from robosac.files import write_whole
+    from robosac.viz.board import write_board
+
+    entries = read_entries(results)
+    text = to_markdown(entries)
+    write_whole(out / "leaderboard.md", text.encode())
+    page = write_board(out / "leaderboard.html", board_page(entries, results))
+    if json:
+        found = [
+            {"defense": r.title, "detector": r.group, **{k: v.sort for k, v in r.cells.items()}} for r in rows(entries)
+        ]
+        print(dumps({"out": str(out), "rows": found}))
+        return
+    print(text)
+    print(f"{len(entries)} entries; look at them: {page}")
+
+
+@leaderboard.command()
+def run(
+    only: Annotated[
+        list[str] | None,
+        named(
+            "--only",
+            complete=completion.defenses,
+            help="Defences; default: the protocol's. Reference rows are always played.",
+        ),
+    ] = None,
+    detector: Detectors = None,
+    attack: Attacks = None,
+    attackers: Attackers = None,
+    scenes: Scenes = None,
+    step: Step = 10,
+    results: Results = Path("results"),
+    out: Kept = OUT,
+    protocol: ProtocolFile = None,
+    root: Root = None,
+    jobs: Jobs = None,
+    threads: Threads = 1,
+    executor: ExecutorName = "processes",
+    address: Address = None,
+    json: Json = False,
+) -> None:
+    """Play the board, or a slice of it; entries are written as they grow.
+
+    Every entry states its scenes. A run that is stopped goes on where it was; a slice that grows uses what is there.
+    """
+    wanted = _slice(_protocol(protocol), only, detector, attack, attackers, scenes)
+    asked = {"detector": detector, "attack": attack, "attackers": attackers, "scenes": scenes, "protocol": protocol}
+    _play(wanted, results, out, step, (jobs, threads, executor, address), root, json, asked)
+
+
+@leaderboard.command()
+def add(
+    name: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="Your defence: a value, or what makes one.")],
+    detector: Detectors = None,
+    attack: Attacks = None,
+    attackers: Attackers = None,
+    scenes: Scenes = None,
+    step: Step = 10,
+    results: Results = Path("results"),
+    out: Kept = OUT,
+    protocol: ProtocolFile = None,
+    root: Root = None,
+    jobs: Jobs = None,
+    threads: Threads = 1,
+    executor: ExecutorName = "processes",
+    address: Address = None,
+    json: Json = False,
+) -> None:
+    """Take a defence of your own through the whole protocol and put it on the board."""
+    if ":" not in name:
+        raise InputError(
+            f"expected MODULE:NAME, got {name!r}; a preset is played by robosac leaderboard run --only {name}"
+        )
+    wanted = _slice(_protocol(protocol), [name], detector, attack, attackers, scenes)
+    asked = {"detector": detector, "attack": attack, "attackers": attackers, "scenes": scenes, "protocol": protocol}
+    _play(wanted, results, out, step, (jobs, threads, executor, address), root, json, asked)
+
+
+@leaderboard.command()
+def check(
+    entry: Annotated[Path, typer.Argument(metavar="ENTRY", help="A file of the folder of results.")],
+    scenes: Annotated[int, typer.Option("--scenes", "-n", min=1, help="Play the first so many again.")] = 2,
+    attack: Attacks = None,
+    attackers: Attackers = None,
+    tolerance: Annotated[float | None, typer.Option(help="Of AP@0.5; default: the protocol's.")] = None,
+    out: Kept = Path("runs/board-check"),
+    protocol: ProtocolFile = None,
+    root: Root = None,
+    jobs: Jobs = None,
+    threads: Threads = 1,
+    executor: ExecutorName = "processes",
+    address: Address = None,
+    json: Json = False,
+) -> None:
+    """Play the first scenes of an entry again and compare; exit code 1 where a cell differs by more than tolerance."""
+    from robosac.experiments.board.check import check_entry
+    from robosac.experiments.board.entry import read_entry
+
+    told, frozen = read_entry(entry), _protocol(protocol)
+    limit = frozen.tolerance if tolerance is None else tolerance
+    chosen = make_executor(jobs, threads=threads, name=executor, address=address)
+    with kept_on_stop(out), progress_bar("attacks on scenes", quiet=json) as tell:
+        found = check_entry(
+            told, frozen, out, chosen, scenes=scenes, attacks=listed(attack), attackers=_numbers(attackers), root=root,
+            tell=tell,
+        )  # fmt: skip
+    differing = [c.title for c in found if not c.within(limit)]
+    if json:
+        cells = [{**vars(c), "within": c.within(limit)} for c in found]
+        print(dumps({"entry": str(entry), "tolerance": limit, "cells": cells}))
+    else:
+        for c in found:
+            shown = " and ".join("–" if v is None else f"{v:.3f}" for v in (c.told, c.found))
+            verdict = "agrees" if c.within(limit) else "DIFFERS"
+            print(f"{c.title}: AP@0.5 {shown}, {c.same} of {c.scenes} scenes bit by bit: {verdict}")
+    if differing or not found:
+        what = ", ".join(differing) or "nothing to compare"
+        raise EntryDiffersError(f"expected {entry.name} to hold within {limit:g} of AP@0.5, got {what}")
+
+
+@leaderboard.command()
+def cost(
+    results: Results = Path("results"),
+    protocol: ProtocolFile = None,
+    scenes: Scenes = None,
+    json: Json = False,
+) -> None:
+    """What the board costs, from the seconds of a core that its cells took so far."""
+    from robosac.experiments.board.cost import cost_of, in_words
+    from robosac.experiments.board.entry import read_entries
+
+    found = cost_of(read_entries(results), _protocol(protocol), scenes)
+    print(dumps(found.to_dict()) if json else in_words(found))
+
+
+def _protocol(path: Path | None) -> Protocol:
+    from robosac.experiments.board.protocol import read_protocol
+
+    return read_protocol() if path is None else read_protocol(path)
+
+
+def _numbers(texts: list[str] | None) -> tuple[int, ...] | None:
+    try:
+        return None if texts is None else tuple(int(t) for t in listed(texts) or ())
+    except ValueError:
+        raise InputError(f"expected --attackers to be whole numbers like 0,1,2; got {', '.join(texts or [])}") from None
+
+
+def _slice(
+    protocol: Protocol,
+    only: list[str] | None,
+    detector: list[str] | None,
+    attack: list[str] | None,
+    attackers: list[str] | None,
+    scenes: int | None,
+) -> Slice:
+    from robosac.experiments.board.play import Slice
+
+    return Slice(
+        protocol=protocol,
+        defenses=listed(only),
+        detectors=listed(detector),
+        attacks=listed(attack),
+        attackers=_numbers(attackers),
+        scenes=scenes,
+    )
+
+
+def _play(
+    wanted: Slice,
+    results: Path,
+    out: Path,
+    step: int,
+    work: tuple[int | None, int, str, str | None],  # jobs, threads, executor, its address
+    root: Path | None,
+    json: bool,
+    asked: dict[str, Any],
+) -> None:
+    from robosac.experiments.board.play import play_slices
+    from robosac.experiments.provenance import command_line, environment
+    from robosac.files import check_writable
+
+    check_writable(results)
+    jobs, threads, executor, address = work
+    used = default_jobs() if jobs is None else jobs
+    chosen = make_executor(jobs, threads=threads, name=executor, address=address)
+    options = {k: ",".join(v) if isinstance(v, list) else v for k, v in asked.items()}
+    machine = {k: v for k, v in environment(used, threads).items() if k != "versions"}
+    written: dict[str, BoardEntry] = {}
+
+    def command(defense: str) -> str:
+        if ":" in defense:
+            return command_line("robosac leaderboard add", defense, **options)
+        return command_line("robosac leaderboard run", only=defense, **options)
+
+    def wrote(path: Path, entry: BoardEntry) -> None:
+        if not json and str(path) not in written:
+            print(f"{path}: {entry.defense} on {entry.detector}", flush=True)
+        written[str(path)] = entry
+
+    with kept_on_stop(out), progress_bar("attacks on scenes", quiet=json) as tell:
+        play_slices(
+            wanted, out, results, chosen, step=step, command=command, run=machine, root=root, tell=tell, wrote=wrote
+        )
+    if json:
+        print(dumps({"entries": list(written)}))
+    else:
+        print(f"{len(written)} entries in {results}; render them with robosac leaderboard --results {results}")

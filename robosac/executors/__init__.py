@@ -1,0 +1,65 @@
+"""Where work is done: an executor is a value, `run(work, items)` gives results as they are done.
+
+Results are the same whatever executes: workers return plain results, the caller alone writes them down. So work needs
+no shared disk, and a killed worker costs nothing but its own item.
+
+Another executor is a class with `run` and a line in `EXECUTORS`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from robosac.errors import InputError, did_you_mean
+from robosac.executors.local import Executor, Processes, Serial, default_jobs, set_threads
+from robosac.executors.on_ray import OnRay
+
+__all__ = [
+    "EXECUTORS", "Executor", "OnRay", "Processes", "Serial", "default_jobs", "make_executor", "set_threads",
+]  # fmt: skip
+
+EXECUTORS: Final[Mapping[str, Callable[[int, int | None], Executor]]] = {
+    "serial": lambda jobs, threads: Serial(threads=threads),
+    "processes": lambda jobs, threads: Processes(jobs=jobs, threads=threads),
+    "ray": lambda jobs, threads: OnRay(jobs=jobs, threads=threads),
+}
+
+
+def make_executor(
+    jobs: int | None = None,
+    *,
+    threads: int | None = None,
+    name: str = "processes",
+    address: str | None = None,
+    device: str = "cpu",
+) -> Executor:
+    """The executor of a name.
+
+    Args:
+        jobs: at once; left out, one a core, or in a cluster as many as it has cores.
+        threads: computing threads of each.
+        name: one of `EXECUTORS`.
+        address: of a Ray cluster.
+        device: what detectors compute on; a GPU is asked for as a resource of a cluster.
+
+    Raises:
+        InputError: there is none of that name, jobs or threads are below 1, it has no address, or Ray is not installed.
+    """
+    if name not in EXECUTORS:
+        raise InputError(
+            f"expected an executor, one of {', '.join(EXECUTORS)}; got {name!r}{did_you_mean(name, EXECUTORS)}"
+        )
+    found = EXECUTORS[name](default_jobs() if jobs is None else jobs, threads)
+    if isinstance(found, OnRay):
+        if importlib.util.find_spec("ray") is None:
+            raise InputError(
+                "expected the package ray for --executor ray, found none; install it: pip install 'robosac[ray]'"
+            )
+        most = None if address is not None and jobs is None else found.jobs
+        return replace(found, jobs=most, address=address, gpus=float(device.startswith("cuda")))
+    if address is not None:
+        raise InputError(f"expected --executor ray beside --address, got {name}; leave --address out")
+    return found
