@@ -10,7 +10,10 @@ PIP_ADAPTERS := $(ADAPTERS)/bin/python -m pip install --quiet --disable-pip-vers
 # So do those of Open3D, 900 MB, which `robosac view` draws with and which is a second opinion on rays and files.
 OPEN3D := .venv-open3d
 
-.PHONY: demo test test-ray test-adapters test-open3d check format mutants clean
+# And the fleet through Flower, which asks for older typer and rich than ours.
+FLEET := .venv-fleet
+
+.PHONY: demo test test-ray test-adapters test-open3d test-fleet check format mutants clean
 demo: $(VENV)/.installed
 	$(BIN)/robosac demo
 
@@ -30,6 +33,9 @@ test-adapters: $(ADAPTERS)/.installed
 
 test-open3d: $(OPEN3D)/.installed
 	$(OPEN3D)/bin/python -m pytest tests/open3d
+
+test-fleet: $(FLEET)/.installed
+	RAY_DISABLE_DASHBOARD=1 FLWR_TELEMETRY_ENABLED=0 $(FLEET)/bin/python -m pytest tests/fleet tests/detectors/test_lora.py
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -77,5 +83,13 @@ $(OPEN3D)/.installed: setup.py constraints.txt
 	$(OPEN3D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,open3d]"
 	touch $@
 
+# peft without its declared requirements, which would pull another build of torch
+$(FLEET)/.installed: setup.py constraints-fleet.txt
+	$(PYTHON) -m venv $(FLEET)
+	$(FLEET)/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints-fleet.txt)"
+	$(FLEET)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-fleet.txt -e ".[test,fleet]" transformers
+	$(FLEET)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints-fleet.txt peft accelerate
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(ADAPTERS) $(OPEN3D) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache mutants
+	rm -rf $(VENV) $(ADAPTERS) $(OPEN3D) $(FLEET) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache mutants

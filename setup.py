@@ -64,6 +64,7 @@ setup(
     ],
     extras_require={
         "open3d": ["open3d>=0.18"],
+        "fleet": ["flwr[simulation]>=1.42"],
         "sumo": ["libsumo>=1.28"],
         "ray": ["ray>=2.40"],
         "test": [

@@ -68,7 +68,7 @@ def main() -> None:
         run=Option(ROOT / "runs" / "demo", "folder of a finished `robosac demo`"),
         frame=Option(0, "which drawn frame becomes the picture"),
     )
-    result = json.loads((args.run / "result.json").read_text())
+    result = json.loads((args.run / "result.json").read_text()) | json.loads((args.run / "frames.json").read_text())
     readme = ROOT / "README.md"
     readme.write_text(fill(readme.read_text(), result))
     picture = ROOT / "docs" / "images" / "one-of-them-lies.png"

@@ -22,6 +22,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from robosac.arrays import checked_points, checked_pose
+from robosac.bev_grid import BevGrid as BevGrid
 from robosac.errors import InputError as InputError
 from robosac.errors import RobosacError as RobosacError
 from robosac.randomness import keyed_rng as keyed_rng
@@ -40,39 +42,6 @@ EGO_ALONE: Subset = frozenset()
 def _expect(ok: bool, what: str, expected: str, got: object) -> None:
     if not ok:
         raise InputError(f"expected {what} to be {expected}, got {got}")
-
-
-@dataclass(frozen=True)
-class BevGrid:
-    """The bird's-eye-view raster of a detector's score map, in the ego frame.
-
-    Cell `(row, col)` covers `x_min_m + col * cell_m` and `y_min_m + row * cell_m` onwards.
-    """
-
-    x_min_m: float
-    y_min_m: float
-    cell_m: float
-    rows: int
-    cols: int
-
-    @property
-    def x_max_m(self) -> float:
-        return self.x_min_m + self.cols * self.cell_m
-
-    @property
-    def y_max_m(self) -> float:
-        return self.y_min_m + self.rows * self.cell_m
-
-    def contains(self, xy: Array) -> Bool:
-        """Which points `(N, >=2)` in the ego frame are on the grid. Returns `(N,)` bool."""
-        low, high = (self.x_min_m, self.y_min_m), (self.x_max_m, self.y_max_m)
-        return np.asarray(((xy[:, :2] >= low) & (xy[:, :2] < high)).all(axis=1), np.bool_)
-
-    def cells(self, xy: Array) -> tuple[Int64, Int64]:
-        """Row and column `(N,)` of points `(N, >=2)` that are on the grid (see `contains`)."""
-        col = np.floor((xy[:, 0] - self.x_min_m) / self.cell_m).astype(np.int64)
-        row = np.floor((xy[:, 1] - self.y_min_m) / self.cell_m).astype(np.int64)
-        return row, col
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +74,38 @@ class Frame:
 
     def __post_init__(self) -> None:
         _expect(self.ego.id not in self.others, "others", "the ego's teammates only", f"the ego {self.ego.id!r} itself")
+
+    @staticmethod
+    def from_arrays(
+        points: Mapping[Id, Any],
+        poses: Mapping[Id, Any],
+        *,
+        ego: Id | None = None,
+        scenario: str = "mine",
+        index: int = 0,
+        t_ns: Mapping[Id, int] | int = 0,
+        roadside: Iterable[Id] = (),
+    ) -> Frame:
+        """A frame of one's own arrays: points `(N, 3)` or `(N, 4)` in each sensor's own frame, poses `world_T_sensor`
+        `(4, 4)`. `ego` is the first, unless named; `t_ns` when each scan was taken, or all.
+
+        Raises:
+            InputError: something is not as this project has it: shape, unit, handedness; says what to do.
+        """
+        names = [str(name) for name in points]
+        _expect(bool(names) and set(names) == {str(n) for n in poses}, "poses", f"one for each of {names}", list(poses))
+        chosen = names[0] if ego is None else str(ego)
+        _expect(chosen in names, "ego", f"one of {', '.join(names)}", repr(chosen))
+        times = t_ns if isinstance(t_ns, Mapping) else dict.fromkeys(points, t_ns)
+        stands = {str(name) for name in roadside}
+        views = {
+            str(name): View(
+                str(name), "roadside" if str(name) in stands else "vehicle", int(times[name]),
+                checked_points(str(name), points[name]), checked_pose(str(name), poses[name]),
+            )
+            for name in points
+        }  # fmt: skip
+        return Frame(scenario, index, views.pop(chosen), views)
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,9 @@ When = Literal["import", "call", "typing"]  # when an import happens
 # itself and every room of the floors below it.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "progress"}),
-    frozenset({"building", "files", "executors", "fingerprint", "lock", "plain_yaml", "randomness"}),
+    frozenset(
+        {"arrays", "bev_grid", "building", "files", "executors", "fingerprint", "lock", "plain_yaml", "randomness"}
+    ),
     frozenset({"types", "budget", "fleet.lowrank"}),
     frozenset({"score_maps", "box_kernels"}),
     frozenset({"boxes", "capabilities", "feature_scale", "pcd"}),
@@ -57,7 +59,7 @@ BESIDE = {  # rooms beside the floors, and all that they may import
 # The application may import everything below: it alone names concrete detectors, attacks and defences, and opens
 # `viz`. Its own floors run down, too: workers of an experiment open by name what they play, so the registry is below.
 APPLICATION: tuple[frozenset[str], ...] = (
-    frozenset({"registry"}),
+    frozenset({"registry", "verdicts"}),
     frozenset({"facade"}),
     frozenset({"experiments"}),
     frozenset({"cli"}),

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 import robosac
-from robosac import executors
 from robosac.calibration import Calibration
 from robosac.cli import COMMANDS, main
 from robosac.cli.output import in_ascii
 from robosac.errors import RobosacWarning, warnings_in_a_line
+from robosac.executors import local as executors
 from robosac.registry.detectors import calibration_beside, own_calibration, saved_calibration
 
 ROBOSAC = [sys.executable, "-m", "robosac"]
@@ -94,6 +94,19 @@ def test_warnings_are_a_line_each_once(capsys: pytest.CaptureFixture[str]) -> No
             warnings.warn("of ours", RobosacWarning, stacklevel=1)
             warnings.warn("of\nanother", DeprecationWarning, stacklevel=1)
     assert capsys.readouterr().err == "robosac: of ours\nrobosac: DeprecationWarning: of another\n"
+
+
+@pytest.mark.parametrize("missing", ["torch", "matplotlib.figure"])
+def test_a_package_that_is_not_installed_is_a_line(
+    missing: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    monkeypatch.setattr("robosac.cli.budget.answer", fail)
+    package = missing.partition(".")[0]
+    said = f"robosac: expected the package {package!r}, which is not installed; pip install {package}\n"
+    assert typed(capsys, "budget", "--teammates", "5") == (2, "", said)
 
 
 # ----------------------------------------------------------------------------------------------------------- Ctrl-C

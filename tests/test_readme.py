@@ -73,14 +73,14 @@ def wrong(said: Said) -> str | None:
 def _wrong_options(words: list[str], whole: bool, group: Any = None) -> str | None:
     group = group or typer.main.get_command(app)
     if words[0].startswith("-"):
-        names, command, rest = {"--help", *_options(group)}, None, words
+        names, command, rest = {"-h", "--help", *_options(group)}, None, words
     else:
         command = group.commands.get(words[0])
         if command is None:
             return f"there is no command {words[0]!r}, only {', '.join(group.commands)}"
         if hasattr(command, "commands") and len(words) > 1:  # `robosac data inspect`: a command of a command
             return _wrong_options(words[1:], whole, command)
-        names, rest = {"--help", *_options(command)}, words[1:]
+        names, rest = {"-h", "--help", *_options(command)}, words[1:]
     for word in rest:
         if word.startswith("-") and word.partition("=")[0] not in names:
             return f"there is no option {word!r}, only {', '.join(sorted(names))}"
@@ -89,7 +89,9 @@ def _wrong_options(words: list[str], whole: bool, group: Any = None) -> str | No
     try:  # parsed and converted as it would be, but not run
         command.make_context(words[0], list(rest))
     except Exception as error:  # typer carries its own copy of click's errors
-        return error.format_message() if hasattr(error, "format_message") else repr(error)
+        said = error.format_message() if hasattr(error, "format_message") else repr(error)
+        readers_own = re.search(r"'[^'/]+' does not exist", said)  # a file beside the reader, in no folder of ours
+        return None if readers_own else said
     return None
 
 

@@ -21,6 +21,7 @@ COMMANDS: Final = {  # with the first sentence of each help, so that listing the
     "demo": "Simulate traffic, let teammates attack, defend, and show the result.",
     "run": "Defend every frame of a data set: boxes, support, who is accused and why, one JSON a frame.",
     "evaluate": "Play every attack against every defence: the whole grid of what is named.",
+    "fleet": "Vehicles adapt one detector together, round after round, poisoned updates left out.",
     "leaderboard": "The board: defences ranked by the worst attack, as Markdown and as one HTML page.",
     "ap": "Score saved boxes again under every convention of AP, and say what makes the figures differ.",
     "budget": "How many random subsets to try, and how large they may be.",
@@ -143,6 +144,10 @@ def _code(args: list[str] | None) -> int:
         return 0
     except RobosacError as error:
         return _failed(error, 2 if isinstance(error, InputError) else 1)
+    except ModuleNotFoundError as error:
+        if (missing := str(error.name).partition(".")[0]) == "robosac":
+            raise
+        return _failed(f"expected the package {missing!r}, which is not installed; pip install {missing}", 2)
     except OSError as error:  # a full disk, a file that vanished
         return _failed(error, 1)
     except Exception as error:  # typer's own, of whichever click it brings

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from robosac.cli.options import Address, ExecutorName, Jobs, Json, Root, Threads, listed
+from robosac.cli import completion
+from robosac.cli.options import Address, ExecutorName, Jobs, Json, Root, Threads, listed, named
 from robosac.cli.progress import kept_on_stop, progress_bar
 from robosac.executors import default_jobs, make_executor
 from robosac.types import InputError, RobosacError
@@ -20,14 +21,24 @@ if TYPE_CHECKING:
 
 OUT: Final = Path("runs/board")
 Results = Annotated[Path, typer.Option(file_okay=False, help="The folder of entries, a JSON file each.")]
-Kept = Annotated[Path, typer.Option(file_okay=False, help="Where what was played is kept, to go on from.")]
+Kept = Annotated[
+    Path, typer.Option("--out", "-o", file_okay=False, help="Where what was played is kept, to go on from.")
+]
 ProtocolFile = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="Another protocol than the board's.")
 ]
-Attacks = Annotated[list[str] | None, typer.Option(help="Of the protocol's; default: all.")]
+Attacks = Annotated[
+    list[str] | None,
+    named("--attack", "-a", complete=completion.attacks, help="Of the protocol's, by name alone; default: all."),
+]
 Attackers = Annotated[list[str] | None, typer.Option(help="Numbers of attackers; default: the protocol's.")]
-Detectors = Annotated[list[str] | None, typer.Option(help="Of the protocol's; default: all.")]
-Scenes = Annotated[int | None, typer.Option(min=1, help="The first so many; default: all of the protocol's.")]
+Detectors = Annotated[
+    list[str] | None,
+    named("--detector", "-m", complete=completion.detectors, help="Of the protocol's; default: all."),
+]
+Scenes = Annotated[
+    int | None, typer.Option("--scenes", "-n", min=1, help="The first so many; default: all of the protocol's.")
+]
 Step = Annotated[int, typer.Option(min=1, help="Scenes between two writings of the entries.")]
 
 leaderboard = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
@@ -41,7 +52,9 @@ class EntryDiffersError(RobosacError):
 def _render(
     context: typer.Context,
     results: Results = Path("results"),
-    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for leaderboard.md and .html.")] = OUT,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", file_okay=False, help="Folder for leaderboard.md and .html.")
+    ] = OUT,
     json: Json = False,
 ) -> None:
     """The board: defences ranked by the worst attack, as Markdown and as one HTML page.
@@ -73,7 +86,12 @@ def _render(
 @leaderboard.command()
 def run(
     only: Annotated[
-        list[str] | None, typer.Option(help="Defences; default: the protocol's. Reference rows are always played.")
+        list[str] | None,
+        named(
+            "--only",
+            complete=completion.defenses,
+            help="Defences; default: the protocol's. Reference rows are always played.",
+        ),
     ] = None,
     detector: Detectors = None,
     attack: Attacks = None,
@@ -95,8 +113,8 @@ def run(
     Every entry states its scenes. A run that is stopped goes on where it was; a slice that grows uses what is there.
     """
     wanted = _slice(_protocol(protocol), only, detector, attack, attackers, scenes)
-    named = {"detector": detector, "attack": attack, "attackers": attackers, "scenes": scenes, "protocol": protocol}
-    _play(wanted, results, out, step, (jobs, threads, executor, address), root, json, named)
+    asked = {"detector": detector, "attack": attack, "attackers": attackers, "scenes": scenes, "protocol": protocol}
+    _play(wanted, results, out, step, (jobs, threads, executor, address), root, json, asked)
 
 
 @leaderboard.command()
@@ -123,14 +141,14 @@ def add(
             f"expected MODULE:NAME, got {name!r}; a preset is played by robosac leaderboard run --only {name}"
         )
     wanted = _slice(_protocol(protocol), [name], detector, attack, attackers, scenes)
-    named = {"detector": detector, "attack": attack, "attackers": attackers, "scenes": scenes, "protocol": protocol}
-    _play(wanted, results, out, step, (jobs, threads, executor, address), root, json, named)
+    asked = {"detector": detector, "attack": attack, "attackers": attackers, "scenes": scenes, "protocol": protocol}
+    _play(wanted, results, out, step, (jobs, threads, executor, address), root, json, asked)
 
 
 @leaderboard.command()
 def check(
     entry: Annotated[Path, typer.Argument(metavar="ENTRY", help="A file of the folder of results.")],
-    scenes: Annotated[int, typer.Option(min=1, help="Play the first so many again.")] = 2,
+    scenes: Annotated[int, typer.Option("--scenes", "-n", min=1, help="Play the first so many again.")] = 2,
     attack: Attacks = None,
     attackers: Attackers = None,
     tolerance: Annotated[float | None, typer.Option(help="Of AP@0.5; default: the protocol's.")] = None,
@@ -225,7 +243,7 @@ def _play(
     work: tuple[int | None, int, str, str | None],  # jobs, threads, executor, its address
     root: Path | None,
     json: bool,
-    named: dict[str, Any],
+    asked: dict[str, Any],
 ) -> None:
     from robosac.experiments.board.play import play_slices
     from robosac.experiments.provenance import command_line, environment
@@ -235,7 +253,7 @@ def _play(
     jobs, threads, executor, address = work
     used = default_jobs() if jobs is None else jobs
     chosen = make_executor(jobs, threads=threads, name=executor, address=address)
-    options = {k: ",".join(v) if isinstance(v, list) else v for k, v in named.items()}
+    options = {k: ",".join(v) if isinstance(v, list) else v for k, v in asked.items()}
     machine = {k: v for k, v in environment(used, threads).items() if k != "versions"}
     written: dict[str, BoardEntry] = {}
 

@@ -92,7 +92,7 @@ class Entry:
         records: every frame.
         seeds: of each record.
         seconds: spent on it, attacks included, their share where several defences met the same messages.
-        cpu_s: the same in seconds of a core.
+        cpu_s: of a core, its own; of the first of several with the attack that they share.
         summary: AP, rates and means with intervals.
         bands: AP@0.5 by distance from the ego; None where nothing counts there.
         roc: of suspicion; None where nobody attacks or nobody is honest.

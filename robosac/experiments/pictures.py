@@ -53,6 +53,8 @@ def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str) -> Shot:
             accused=p.verdict.accused,
             hits=p.record.matches.hits(0.5),
             note=_note(p),
+            filled=p.verdict.corroborated if p.verdict.support else None,
+            thick=None if p.verdict.certificates is None else withstands(p.verdict.certificates, 1),
         )
         for p in played
         if p.truth.attackers == attackers  # where nobody attacks, the picture would mark honest teammates as attackers

@@ -70,14 +70,17 @@ def _summary(played: Sequence[Entry], n_cells: int) -> list[str]:
 
 
 def write_demo(result: DemoResult, out: Path, *, command: str, environment: dict[str, Any]) -> list[Path]:
-    """Write result.json, the PNGs and report.html into `out`; each appears whole or not at all. The page is first."""
+    """Write result.json, frames.json, the PNGs and report.html into `out`; each appears whole or not at all. The page
+    is first. What pictures of single frames want is in frames.json, the table and how it came to be in result.json.
+    """
     found = result.to_dict(command, environment)
     pngs = demo_figures(result)
+    write_whole(out / "frames.json", (json.dumps({"frames": found.pop("frames")}) + "\n").encode())
     write_whole(out / "result.json", (json.dumps(found, indent=1) + "\n").encode())
     for name, png in pngs.items():
         write_whole(out / f"{name}.png", png)
     page = write_report(out / "report.html", demo_page(result, pngs, found))
-    return [page, out / "result.json", *(out / f"{name}.png" for name in pngs)]
+    return [page, out / "result.json", out / "frames.json", *(out / f"{name}.png" for name in pngs)]
 
 
 def demo_page(result: DemoResult, pngs: dict[str, bytes], found: dict[str, Any]) -> ReportData:

@@ -27,7 +27,8 @@ class Done(BaseModel):
     Attributes:
         records: its frames.
         seconds: spent on it, its share of the attack included.
-        cpu_s: the same in seconds of a core, whatever else the machine did meanwhile.
+        cpu_s: what it took of a core, whatever else the machine did meanwhile; of the first of several defences with
+            the attack that they share.
         kind: what the scene shows.
         making_ms: what a frame took to be simulated or read.
         labels_left_out: frame -> records of its labels that cannot be.

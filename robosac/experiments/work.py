@@ -159,19 +159,22 @@ def _play(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[Defen
 
 def _attempt(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> dict[DefenseSpec, Done]:
     records: dict[str, list[FrameRecord]] = {spec.label: [] for spec in defenses}
-    start, cpu = time.perf_counter(), time.process_time()
+    start, cpu_s = time.perf_counter(), dict.fromkeys(records, 0.0)
     of = len(made.cache) * len(defenses)
     with heard() as warned:
         warned |= dict.fromkeys(task.detector.warned)
+        before = time.process_time()
         for played in progress.parts(_played(task, made, block, defenses), of):
             records[played.policy].append(played.record)
+            now = time.process_time()
+            cpu_s[played.policy], before = cpu_s[played.policy] + now - before, now
     seconds = (time.perf_counter() - start) / len(defenses)
-    cpu_s = (time.process_time() - cpu) / len(defenses)
     of_scene: dict[str, Any] = {"kind": made.scene.kind, "making_ms": made.cache.making_ms}
     of_scene["labels_left_out"] = {frame: tuple(said) for frame, said in made.scene.labels_left_out().items()}
     of_scene["warned"] = tuple(warned)
     return {
-        spec: Done(records=tuple(records[spec.label]), seconds=seconds, cpu_s=cpu_s, **of_scene) for spec in defenses
+        spec: Done(records=tuple(records[spec.label]), seconds=seconds, cpu_s=cpu_s[spec.label], **of_scene)
+        for spec in defenses
     }
 
 

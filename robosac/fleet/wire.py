@@ -7,10 +7,12 @@ sent it in which round in its header. Its length is what a run counts.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -19,6 +21,7 @@ from robosac.fleet.lowrank import LowRankUpdate
 
 A, B = ".lora_A.weight", ".lora_B.weight"
 _HEAD: Final = "robosac"
+Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 
 
 class RefusedError(Exception):
@@ -44,11 +47,16 @@ class Agreed:
 
 def pack(adapter: Adapter, *, sender: str, round: int) -> bytes:
     """The message that carries an adapter."""
+    return bytes(save(dict(tensors_of(adapter)), metadata={_HEAD: json.dumps({"sender": sender, "round": round})}))
+
+
+def tensors_of(adapter: Adapter) -> Tensors:
+    """The factors of an adapter, by the names that they travel under."""
     tensors = {}
     for layer, update in adapter.items():
         tensors[layer + A] = np.ascontiguousarray(update.a, np.float32)
         tensors[layer + B] = np.ascontiguousarray(update.b, np.float32)
-    return bytes(save(tensors, metadata={_HEAD: json.dumps({"sender": sender, "round": round})}))
+    return tensors
 
 
 def unpack(data: bytes, agreed: Agreed, *, sender: str, round: int) -> dict[str, LowRankUpdate]:
@@ -65,6 +73,15 @@ def unpack(data: bytes, agreed: Agreed, *, sender: str, round: int) -> dict[str,
         raise RefusedError(f"not a message: {type(error).__name__}") from error
     if not isinstance(head, dict) or head.get("sender") != sender or head.get("round") != round:
         raise RefusedError(f"expected a message of {sender} in round {round}, got {head}")
+    return checked(tensors, agreed)
+
+
+def checked(tensors: Tensors, agreed: Agreed) -> dict[str, LowRankUpdate]:
+    """The adapter of factors that came from a client.
+
+    Raises:
+        RefusedError: it lacks a layer, has another rank, or holds NaN or inf.
+    """
     expected = {layer + part for layer in agreed.shapes for part in (A, B)}
     if set(tensors) != expected:
         odd = sorted(set(tensors) ^ expected)[:3]

@@ -137,8 +137,8 @@ class DefensePreset(BaseModel):
         if "attackers" in settings_of(kind) and not {"attackers", "ratio"} & set(settings):
             if n_attackers is None:
                 raise InputError(
-                    f"{kind.__name__} is told the number of attackers; give it, as in "
-                    "robosac.registry.defenses.open_defense(NAME, attackers=2), or take robosac or paper-probing"
+                    f"{kind.__name__} is told the number of attackers; give it, as in robosac.wrap(detector, NAME, "
+                    "attackers=2), or take robosac or paper-probing"
                 )
             told["attackers"] = n_attackers
         return told

@@ -38,7 +38,8 @@ from robosac.viz.canvas import (
 
 MARGIN_M = 6.0  # shown around the evaluation range, so that teammates just outside are seen
 HOW_TO_READ = (
-    "arrow: the ego · dotted: evaluated region · pale: low score · grey: not counted · points: one colour each"
+    "arrow: the ego · dotted: evaluated region · pale: low score · grey: not counted\n"
+    "filled box: shown by the ego, or by two others · thick: one attacker cannot have made it up"
 )
 
 
@@ -52,6 +53,8 @@ class Picture:
         used, accused: its verdict on the teammates.
         hits: `(N,)` per detection: 1 finds an object, 0 is a mistake, negative is left out of the score; None: unknown.
         note: a short line under the title, such as "3 trials, 24 ms".
+        filled: `(N,)` per detection: whether others show it too (`Verdict.corroborated`); None: all drawn alike.
+        thick: `(N,)` per detection: whether one attacker cannot have invented it; None: none is.
     """
 
     title: str
@@ -60,6 +63,8 @@ class Picture:
     accused: Subset = EGO_ALONE
     hits: Array | None = None
     note: str = ""
+    filled: Array | None = None
+    thick: Array | None = None
 
 
 def panel_figure(
@@ -75,7 +80,7 @@ def panel_figure(
     columns = max(1, min(columns, len(pictures)))
     rows = math.ceil(len(pictures) / columns)
     side = 6.4 if columns == 1 else 4.3
-    legend_in = 1.15 if columns < 3 else 0.95
+    legend_in = 1.3 if columns < 3 else 1.12
     height = rows * (side + 0.42) + legend_in
     figure = new_figure(columns * side + 0.3, height)
     grid = figure.add_gridspec(
@@ -89,7 +94,8 @@ def panel_figure(
     handles = _legend(truth_boxes is not None, any(p.hits is not None for p in pictures), bool(attackers))
     figure.legend(
         handles=handles, loc="lower center", ncols=min(len(handles), 3 if columns == 1 else 4),
-        bbox_to_anchor=(0.5, 0.24 / height), frameon=False, fontsize=8 if columns < 3 else 10, labelcolor=INK,
+        bbox_to_anchor=(0.5, (0.36 if columns < 3 else 0.42) / height), frameon=False,
+        fontsize=8 if columns < 3 else 10, labelcolor=INK,
         handletextpad=0.5, columnspacing=1.5, borderaxespad=0.4,
     )  # fmt: skip
     figure.text(0.5, 0.1 / height, HOW_TO_READ, ha="center", fontsize=7 if columns < 3 else 9, color=MUTED)
@@ -132,7 +138,7 @@ def draw_frame(
         ax.add_collection(
             PolyCollection(list(corners_bev(truth_boxes)), facecolors="none", edgecolors=TRUTH, linewidths=0.9)
         )
-    _draw_detections(ax, picture.detections, picture.hits)
+    _draw_detections(ax, picture)
     _draw_ego(ax)
     _draw_teammates(ax, frame, picture, attackers, colours)
     _draw_scale(ax, x0, y0)
@@ -179,18 +185,25 @@ def _extent(region: BevGrid | float) -> tuple[float, float, float, float]:
     return -region, region, -region, region
 
 
-def _draw_detections(ax: Axes, detections: Detections, hits: Array | None) -> None:
-    outcome = np.ones(len(detections), np.int8) if hits is None else np.asarray(hits)
+def _draw_detections(ax: Axes, picture: Picture) -> None:
+    detections, hits = picture.detections, picture.hits
+    n = len(detections)
+    outcome = np.ones(n, np.int8) if hits is None else np.asarray(hits)
+    filled = np.ones(n, np.bool_) if picture.filled is None else np.asarray(picture.filled)
+    thick = np.zeros(n, np.bool_) if picture.thick is None else np.asarray(picture.thick)
     looks = ((outcome > 0, HIT, "solid"), (outcome == 0, MISTAKE, (0, (2.5, 1.5))), (outcome < 0, MUTED, "solid"))
     for which, colour, line in looks:
         boxes, scores = detections.boxes[which], np.clip(detections.scores[which], 0, 1)
         if not len(boxes):
             continue
         edge = np.column_stack([np.tile(to_rgb(colour), (len(boxes), 1)), 0.3 + 0.7 * scores])
-        face = edge * [1, 1, 1, 0.16]
+        face = edge * np.column_stack([np.ones((len(boxes), 3)), np.where(filled[which], 0.22, 0.0)])
+        width = np.where(thick[which], 2.1, 1.2)
         corners = corners_bev(boxes)
         ax.add_collection(
-            PolyCollection(list(corners), facecolors=face, edgecolors=edge, linewidths=1.3, linestyles=[line], zorder=4)
+            PolyCollection(
+                list(corners), facecolors=face, edgecolors=edge, linewidths=width, linestyles=[line], zorder=4
+            )
         )
         centre, front = corners.mean(axis=1), (corners[:, 0] + corners[:, 3]) / 2
         ax.add_collection(

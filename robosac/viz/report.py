@@ -7,6 +7,7 @@ is escaped: an agent may call itself `<script>`.
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from robosac.types import InputError
 
 Cell: TypeAlias = str | int | float | None
 ABSENT = "–"
+AGAIN = "Do it again"
 
 
 @dataclass(frozen=True)
@@ -121,18 +123,24 @@ def write_report(path: str | Path, report: ReportData) -> Path:
 
 def render(report: ReportData) -> str:
     """The page as HTML."""
-    template = Template((resources.files("robosac.viz") / "report.html").read_text(encoding="utf-8"))
-    sections = [_section("Results", [_table(report.table), *map(_image, report.charts)])]
+    page = (resources.files("robosac.viz") / "report.html").read_text(encoding="utf-8")
+    script = page.partition("<script>")[2].partition("</script>")[0]  # the only one that a browser may run
+    template = Template(page)
+    parts: dict[str, Iterable[str]] = {"Results": [_table(report.table)]}
+    if report.charts:
+        parts["Charts"] = map(_image, report.charts)
     if report.examples:
-        sections.append(_section("Frames", map(_example, report.examples)))
+        parts["Frames"] = (_example(example, k) for k, example in enumerate(report.examples))
     if report.budget is not None:
-        sections.append(_section("How many trials", [_image(report.budget)]))
+        parts["How many trials"] = [_image(report.budget)]
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     return template.substitute(
+        script=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         title=_text(report.title),
         subtitle=_paragraph(report.subtitle, "subtitle"),
         summary="\n".join(_paragraph(p) for p in report.summary),
-        sections="\n".join(sections),
+        contents=_contents(parts, report.examples),
+        sections="\n".join(_section(heading, held) for heading, held in parts.items()),
         command=_text(report.command),
         versions=_paragraph(versions, "note"),
         config=_text(report.config),
@@ -149,16 +157,26 @@ def _paragraph(value: str, kind: str = "") -> str:
     return f'<p class="{kind}">{_text(value)}</p>' if kind else f"<p>{_text(value)}</p>"
 
 
+def _contents(headings: Iterable[str], examples: Sequence[Example]) -> str:
+    links = [f'<a href="#{_anchor(heading)}">{_text(heading)}</a>' for heading in (*headings, AGAIN)]
+    links += [f'<a href="#frame-{k}" data-frame="{k}">{_text(example.title)}</a>' for k, example in enumerate(examples)]
+    return "\n".join(links)
+
+
+def _anchor(heading: str) -> str:
+    return heading.lower().replace(" ", "-")
+
+
 def _section(heading: str, parts: Iterable[str]) -> str:
-    return "\n".join(["<section>", f"<h2>{_text(heading)}</h2>", *parts, "</section>"])
+    return "\n".join([f'<section id="{_anchor(heading)}">', f"<h2>{_text(heading)}</h2>", *parts, "</section>"])
 
 
-def _example(example: Example) -> str:
+def _example(example: Example, number: int = 0) -> str:
     wide = [_image(i) for i in example.images if i.wide]
     small = [_image(i) for i in example.images if not i.wide] + ([_table(example.table)] if example.table else [])
     beside = ['<div class="beside">', *small, "</div>"] if small else []
     head = [f"<h3>{_text(example.title)}</h3>", _paragraph(example.text)]
-    return "\n".join(["<article>", *head, *wide, *beside, "</article>"])
+    return "\n".join([f'<article id="frame-{number}">', *head, *wide, *beside, "</article>"])
 
 
 def _image(image: Image) -> str:
@@ -184,7 +202,9 @@ def _table(table: Table) -> str:
             body.append(f'<tr class="group">{heading}</tr>')
         kind = ' class="strong"' if index in table.emphasise else ""
         first, *rest = (f"{_align(c)}>{_text(_cell(row[c.key], c))}" for c in table.columns)
-        body.append(f'<tr{kind}><th scope="row"{first}</th>' + "".join(f"<td{cell}</td>" for cell in rest) + "</tr>")
+        labels = [_text(c.label) for c in table.columns[1:]]
+        cells = "".join(f'<td data-label="{label}"{cell}</td>' for label, cell in zip(labels, rest, strict=True))
+        body.append(f'<tr{kind}><th scope="row"{first}</th>{cells}</tr>')
     rows = "\n".join(body)
     return (
         f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>'

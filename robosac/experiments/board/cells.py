@@ -64,7 +64,7 @@ class CellResult(BaseModel):
         ego_lost: share of the objects which the ego finds alone that are not found (IoU 0.5).
         fp_added: boxes a frame that find nothing, more than the ego alone has.
         rates: those of `robosac.evaluation.metrics`.
-        ms, cpu_s: median milliseconds a frame; seconds of a core that it took, attacks included.
+        ms, cpu_s: median milliseconds a frame; seconds of a core that it took, in the first row with the attack.
         notes: what of the attack came to nothing -> in how many frames.
         source: of the code that played it.
         checks: by scene.

@@ -1,13 +1,13 @@
 """What the board costs, from what its cells took: seconds of a core a scene, for attacks and defences apart.
 
-A cell's `cpu_s` is its share of the attack, which all rows of one run meet together, and its own frames. Summed over
-the rows of one detector that is the cost of everything that was played, whoever shared what. Cells that nobody played
-yet are taken to cost what others of the same attack did, or of their kind.
+A cell's `cpu_s` is what its own frames took; an attack that all rows meet together is counted in the first, which is
+the ego alone, whose own frames cost next to nothing. Cells that nobody played yet are taken to cost what the same row
+did with other attackers, or on another detector, or else what other defences did under the same attack.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import mean
 from typing import Any, Final
@@ -17,6 +17,8 @@ from robosac.experiments.board.protocol import Protocol
 from robosac.types import InputError
 
 CORES: Final = (2, 64)
+Key = tuple[str, str, str, int]  # detector, row, attack, attackers
+Measured = dict[Key, float]  # seconds of a core a scene
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def cost_of(entries: Sequence[BoardEntry], protocol: Protocol, scenes: int | Non
     Raises:
         InputError: no entry of this protocol has a cell that was played.
     """
-    measured = {
+    measured: Measured = {
         (e.detector, e.defense, *c.key): c.cpu_s / c.scenes
         for e in entries
         if e.protocol.get("hash") == protocol.hash
@@ -72,12 +74,12 @@ def cost_of(entries: Sequence[BoardEntry], protocol: Protocol, scenes: int | Non
     asked = [x for x in asked if _is_played(protocol, *x[1:])]
     most = {k: min(protocol.scenes_of(k), scenes or protocol.scenes_of(k)) for k in ("ignorant", "adaptive")}
     for cell in asked:
-        detector, _, attack, m = cell
+        _, _, attack, _ = cell
         kind = protocol.kind_of(attack)
         seconds = measured.get(cell)
         if seconds is None:
             taken += 1
-            seconds = _like(measured, protocol, detector, attack, m)
+            seconds = _like(measured, protocol, cell)
         total[kind] += seconds * most[kind]
         by_attack[attack] = by_attack.get(attack, 0.0) + seconds / len(protocol.detectors)
     return Cost(len(rows), len(protocol.detectors), most["ignorant"], len(asked) - taken, taken, total, by_attack)
@@ -87,22 +89,21 @@ def _is_played(p: Protocol, row: str, attack: str, m: int) -> bool:
     return p.kind_of(attack) == "ignorant" or row not in p.reference or row == "none"
 
 
-def _like(measured: dict[tuple[str, str, str, int], float], p: Protocol, detector: str, attack: str, m: int) -> float:
-    """Of the cells that are most like it: the same attack and attackers, the same attack, the same kind, any."""
-
-    def those(same: Iterable[float]) -> float | None:
-        found = list(same)
-        return mean(found) if found else None
-
+def _like(measured: Measured, p: Protocol, cell: Key) -> float:
+    """What a cell is taken to cost: the mean of those that are most like it, by the first of these that has any."""
+    detector, row, attack, m = cell
     kind = p.kind_of(attack)
-    for like in (
-        those(s for (d, _, a, n), s in measured.items() if (d, a, n) == (detector, attack, m)),
-        those(s for (_, _, a, n), s in measured.items() if (a, n) == (attack, m)),
-        those(s for (_, _, a, _), s in measured.items() if a == attack),
-        those(s for (_, _, a, _), s in measured.items() if p.kind_of(a) == kind and a),
-    ):
-        if like is not None:
-            return like
+    alike: tuple[Callable[[Key], bool], ...] = (
+        lambda k: k[1:] == (row, attack, m),
+        lambda k: k[1:3] == (row, attack),
+        lambda k: k[1] == row and p.kind_of(k[2]) == kind and bool(k[2]),
+        lambda k: (k[0], *k[2:]) == (detector, attack, m) and k[1] not in p.reference,
+        lambda k: k[2] == attack and k[1] not in p.reference,
+        lambda k: p.kind_of(k[2]) == kind and k[1] not in p.reference,
+    )
+    for like in alike:
+        if found := [s for k, s in measured.items() if like(k)]:
+            return mean(found)
     return mean(measured.values())
 
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from scipy.stats import t as student
+
+from robosac.experiments.provenance import versions
+from robosac.files import write_whole
+
+if TYPE_CHECKING:
+    from robosac.experiments.fleet.study import Study
 
 Entry = Mapping[str, Any]
 COLUMNS: Final = (
@@ -72,6 +80,15 @@ def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         cells = [f"{row['row']}{mark}", *(shown(row.get(c)) for c in COLUMNS[1:])]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def write_board(out: Path, entries: Sequence[Entry], rows: Sequence[Mapping[str, Any]], study: Study) -> Path:
+    """Write `board.json`, entries, table, protocol and versions, and `table.md`. Returns the former's path."""
+    made = {"protocol": study.protocol, "settings": study.base.plain(), "versions": versions()}
+    plain = {**made, "rows": list(rows), "entries": list(entries)}
+    write_whole(out / "board.json", (json.dumps(plain, indent=1) + "\n").encode())
+    write_whole(out / "table.md", (to_markdown(rows) + "\n").encode())
+    return out / "board.json"
 
 
 def shown(value: Any) -> str:

@@ -71,8 +71,10 @@ def run_row(world: World, out: Path, tell: Tell = lambda done, total: None) -> E
     entry["over_budget"] = entry["bytes"] > settings.budget_mb * 1e6
     entry["seconds"] = round(time.perf_counter() - began, 1)
     entry["peak_mb"] = round(_peak_mb())
-    write_whole(path, (json.dumps(entry, indent=1) + "\n").encode())
-    return entry
+    written = json.dumps(entry, indent=1) + "\n"
+    write_whole(path, written.encode())
+    read: Entry = json.loads(written)  # the same whether it was run or read
+    return read
 
 
 def _peak_mb() -> float:

@@ -50,9 +50,9 @@ class FleetSettings:
     attackers: int = 0
     defense: str = "none"
     rounds: int = 30
-    steps: int = 4
-    lr: float = 1e-3
-    frames: tuple[int, int, int] = (8, 2, 6)
+    steps: int = 8
+    lr: float = 5e-4
+    frames: tuple[int, int, int] = (12, 2, 8)
     seed: int = 0
     budget_mb: float = 100.0
 

@@ -1,0 +1,132 @@
+"""`robosac fleet`: vehicles adapt one detector together; some poison it, some rules keep them out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from json import dumps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from robosac.cli.options import Json, Out, command_of, listed
+from robosac.cli.progress import kept_on_stop, progress_bar
+from robosac.errors import InputError
+
+if TYPE_CHECKING:
+    from robosac.experiments.fleet.study import Study
+
+METHODS_HELP: Final = (
+    "Rows without attackers: base, local, lowest, highest, hetlora, flexlora, rank-weighted, batch-norm, full,"
+    " centralised."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What rows are run."""
+
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Four vehicles, four rounds, four rows: under two minutes on two cores.")
+    ] = False
+    method: Annotated[list[str] | None, typer.Option(help=METHODS_HELP)] = None
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(help="Attacks on FlexLoRA: sign-flip, scaling, alie, noise, label-shift, backdoor."),
+    ] = None
+    attackers: Annotated[list[int] | None, typer.Option(min=1, help="How many vehicles attack. Default: 1.")] = None
+    defense: Annotated[
+        list[str] | None,
+        typer.Option(help="Against them: none, clip, multi-krum, geometric-median, cosine, consensus."),
+    ] = None
+    honest: Annotated[
+        list[str] | None, typer.Option(metavar="DEFENSE", help="Defences of a fleet without attackers, as rows.")
+    ] = None
+    vehicles: Annotated[
+        str | None,
+        typer.Option(help="DOMAIN:RANK of each: city, highway, fog, sparse, bus or rain, like city:8,fog:2."),
+    ] = None
+    detector: Annotated[str, typer.Option(help="Shipped name or FILE.safetensors that all begin with.")] = "mean"
+    rounds: Annotated[int | None, typer.Option(min=1, help="Default: 30.")] = None
+    steps: Annotated[int | None, typer.Option(min=1, help="Of training, of each vehicle in a round. Default: 8.")] = (
+        None
+    )
+    lr: Annotated[float | None, typer.Option(help="Step length of Adam. Default: 0.0005.")] = None
+    seeds: Annotated[int, typer.Option(min=1, help="So many runs of each row, with their interval.")] = 1
+    budget_mb: Annotated[float, typer.Option(help="Of a run's messages; a row over it is marked.")] = 100.0
+    out: Out = Path("runs/fleet")
+    json: Json = False
+
+
+def run(asked: Asked) -> None:
+    """Vehicles adapt one detector together, round after round, poisoned updates left out. Stopped, it goes on."""
+    from robosac.executors import set_threads
+    from robosac.experiments.fleet.board import table, to_markdown, write_board
+    from robosac.experiments.fleet.study import run_study
+    from robosac.files import check_writable
+    from robosac.viz.canvas import save_png
+    from robosac.viz.fleet import fleet_figure
+
+    study = study_of(asked)
+    check_writable(asked.out)
+    set_threads(1)
+    with kept_on_stop(asked.out), progress_bar("rounds", quiet=asked.json) as tell:
+        entries = run_study(study, asked.out, tell=tell)
+    rows = table(entries)
+    board = write_board(asked.out, entries, rows, study)
+    title = f"{len(study.base.vehicles)} vehicles, {study.base.rounds} rounds, {len(study.seeds)} seeds"
+    picture = save_png(fleet_figure(rows, title), asked.out / "fleet.png")
+    if asked.json:
+        print(dumps({"out": str(asked.out), "protocol": study.protocol, "rows": rows}))
+        return
+    print(to_markdown(rows))
+    for line in notes(entries):
+        print(line)
+    print(f"Written to {board}, {picture}")
+
+
+def study_of(asked: Asked) -> Study:
+    """The rows that are asked for.
+
+    Raises:
+        InputError: a name is unknown, or things do not go together.
+    """
+    from robosac.experiments.fleet.settings import FleetSettings, vehicles_of
+    from robosac.experiments.fleet.study import Study
+
+    given: dict[str, Any] = {k: v for k in ("rounds", "steps", "lr") if (v := getattr(asked, k)) is not None}
+    base = FleetSettings(detector=asked.detector, budget_mb=asked.budget_mb)
+    methods, attacks = listed(asked.method), listed(asked.attack)
+    if asked.fast:
+        base = replace(base, vehicles=vehicles_of("city:8,fog:2,sparse:4,bus:4"), frames=(4, 1, 3), rounds=4, steps=3)
+        attacks = ("sign-flip",) if attacks is None else attacks
+        methods = ("base", "flexlora") if methods is None else methods
+    if asked.vehicles is not None:
+        given["vehicles"] = vehicles_of(asked.vehicles)
+    if asked.attackers and not attacks:
+        raise InputError("expected --attack beside --attackers, like sign-flip, got none")
+    study = Study(
+        base=replace(base, **given),
+        methods=("base", "lowest", "flexlora") if methods is None else methods,
+        attacks=attacks or (),
+        attackers=tuple(asked.attackers or (1,)),
+        defenses=listed(asked.defense) or ("none", "consensus"),
+        honest=listed(asked.honest) or (),
+        seeds=tuple(range(asked.seeds)),
+    )
+    if not study.rows:
+        raise InputError("expected a row, got none; name a --method")
+    return study
+
+
+def notes(entries: Sequence[dict[str, Any]]) -> list[str]:
+    """What was refused, and by whom."""
+    lines = []
+    for e in entries:
+        for index, refused in e.get("refused", {}).items():
+            lines += [f"{e['title']}, round {index}: {who} left out: {why}" for who, why in refused.items()]
+    return lines[:20]
+
+
+fleet = command_of(Asked, run)

@@ -1,0 +1,52 @@
+"""The report in a browser, wide and narrow: no error, nothing asked of the network, no table cut."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from robosac.viz.report import render
+from tests.viz.test_report import sample_report
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PROBE = """<script>
+const errors = [];
+window.addEventListener("error", (e) => errors.push(String(e.message)));
+document.addEventListener("securitypolicyviolation", (e) => errors.push(e.violatedDirective));
+window.addEventListener("load", () => {
+  const tables = [...document.querySelectorAll(".scroll")].filter((e) => e.querySelector("table"));
+  const cut = tables.filter((e) => e.scrollWidth > e.clientWidth + 1);
+  const page = document.documentElement;
+  const found = { errors, cut: cut.length, wide: page.scrollWidth - page.clientWidth,
+    buttons: document.querySelectorAll("thead button").length, asked: performance.getEntriesByType("resource").length };
+  page.dataset.found = JSON.stringify(found);
+});
+</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@pytest.mark.parametrize("width", [1400, 420])
+def test_nothing_is_cut_and_nothing_fails(width: int, tmp_path: Path) -> None:
+    page = render(sample_report())
+    assert re.search(r"script-src 'sha256-[\w+/]{43}='", page)
+    bare = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)  # the probe is another script
+    (tmp_path / "probe.html").write_text(bare.replace("<head>", f"<head>{PROBE}", 1))
+    (tmp_path / "page.html").write_text(page)
+    dom = _dom(tmp_path / "probe.html", width, tmp_path)
+    found = json.loads(re.search(r'data-found="([^"]*)"', dom)[1].replace("&quot;", '"'))  # type: ignore[index]
+    assert found["errors"] == [] and found["cut"] == 0 and found["wide"] <= 0 and found["asked"] == 0
+    assert found["buttons"] > 0
+    assert "<button" in _dom(tmp_path / "page.html", width, tmp_path).partition("<thead>")[2].partition("</thead>")[0]
+
+
+def _dom(page: Path, width: int, home: Path) -> str:
+    """What the page is once its script has run."""
+    assert CHROMIUM is not None
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={home / 'chromium'}"]
+    asked = [CHROMIUM, *flags, f"--window-size={width},900", "--virtual-time-budget=2000", "--dump-dom", page.as_uri()]
+    return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=120).stdout
