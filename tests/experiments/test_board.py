@@ -23,7 +23,7 @@ from robosac.experiments.board.entry import BoardEntry, Link, merged, read_entri
 from robosac.experiments.board.page import board_page
 from robosac.experiments.board.play import Slice
 from robosac.experiments.board.protocol import OBLIGATORY, SHIPPED, Protocol, read_protocol
-from robosac.experiments.board.table import ranking, rows, to_markdown
+from robosac.experiments.board.table import coverage, ranking, rows, to_markdown
 from robosac.registry.attacks import described
 from robosac.types import Detections, InputError, Truth
 from robosac.viz.board import render
@@ -165,6 +165,17 @@ def test_a_row_says_what_it_costs_and_what_breaks_it() -> None:
     assert (good.broken_by, good.cells["rank"].text) == ([], "1")
     assert bad.broken_by == [("us", "https://x.y"), ("pgd by 1 (0.400)", "#attack-pgd")]
     assert list(found)[:2] == ["all-honest", "oracle"]
+
+
+def test_a_part_of_the_protocol_says_so() -> None:
+    p = read_protocol()
+    held = {"name": p.name, "version": p.version, "hash": p.hash}
+    part = entry("a", nobody(0.9, scenes=2), cell("pgd", 0.8, scenes=2), protocol=held)
+    (line,) = coverage([part])
+    assert f"on mean, 2 of {len(p.cells())} cells were played, on 2 of 60 scenes" in line
+    assert line in to_markdown([part]) and line in render(board_page([part], Path("results")))
+    whole = [cell(a, 0.9, m=m, scenes=p.scenes_of(p.kind_of(a))) for a, m in p.cells()]
+    assert coverage([entry("a", *whole, protocol=held)]) == []
 
 
 class Reader(HTMLParser):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from robosac.experiments.board.entry import BoardEntry
-from robosac.experiments.board.table import COLUMNS, legend, ranking, rows
+from robosac.experiments.board.table import COLUMNS, coverage, legend, ranking, rows
 from robosac.viz.board import BoardPage
 
 
@@ -35,7 +35,7 @@ def _summary(entries: Sequence[BoardEntry]) -> list[str]:
                 f"On {detector}, {first.defense} stands first: at its worst ({cell.title}) AP@0.5 is "
                 f"{figure.value:.3f}, on {cell.scenes} {'scene' if cell.scenes == 1 else 'scenes'}."
             )
-    return lines
+    return [*lines, *coverage(entries)]
 
 
 def _facts(found: Mapping[str, object]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from robosac.experiments.board.cells import CellResult, Figure
 from robosac.experiments.board.entry import BoardEntry
-from robosac.experiments.board.protocol import ALL_HONEST, EGO_ONLY, UNDEFENDED
+from robosac.experiments.board.protocol import ALL_HONEST, EGO_ONLY, UNDEFENDED, read_protocol
 from robosac.viz.board import ABSENT, BoardColumn, BoardRow, Shown
 
 LOWEST, HIGHEST = "lowest", "highest"
@@ -210,6 +210,24 @@ def _extreme(
     return _number(None if value is None else scale * value, spec)
 
 
+def coverage(entries: Sequence[BoardEntry]) -> list[str]:
+    """How much of the shipped protocol stands behind the ranks, a line for each detector where it is not all."""
+    p = read_protocol()
+    found = []
+    for detector in p.detectors:
+        whole = _widest([e for e in entries if e.detector == detector and e.protocol.get("hash") == p.hash])
+        played = [key for key in p.cells() if whole.get(key)]
+        full = [key for key in played if whole[key] >= p.scenes_of(p.kind_of(key[0]))]
+        if played and len(full) < len(p.cells()):
+            scenes = sorted({whole[key] for key in played})
+            between = str(scenes[0]) if len(scenes) == 1 else f"{scenes[0]} to {scenes[-1]}"
+            found.append(
+                f"Not the whole protocol yet: on {detector}, {len(played)} of {len(p.cells())} cells were played, on "
+                f"{between} of {p.scenes} scenes ({p.adaptive_scenes} for adaptive attacks). Ranks will change."
+            )
+    return found
+
+
 def to_markdown(entries: Sequence[BoardEntry]) -> str:
     """A table for each detector, and what its columns mean."""
     keys = ("rank", "worst", "attack", "benign", "cost", "mean", "lost", "added", "certified", "caught", "excluded",
@@ -225,6 +243,7 @@ def to_markdown(entries: Sequence[BoardEntry]) -> str:
             cells = [_in_markdown(r.cells[c.key], c) for c in columns]
             lines.append(f"| {r.title} | " + " | ".join(cells) + " |")
         lines.append("")
+    lines += [*coverage(entries), ""] if coverage(entries) else []
     lines += [f"- {c.label}: {c.about}" for c in columns]
     return "\n".join(lines) + "\n"
 
