@@ -21,3 +21,13 @@ def test_the_benchmark_compares_what_is_the_same() -> None:
     ranks = (1, 2, 3)
     updates = drawn(20, 30, ranks, np.random.default_rng(0))
     assert difference(factored(updates, ranks), dense(updates, ranks)) < 1e-9
+
+
+def test_consensus_keeps_the_poisoned_out_and_the_honest_in() -> None:
+    from benchmarks.fleet_poisoning import Task
+
+    task = Task.draw(0)
+    clean, nobody = task.run(3, "consensus", "", 0)
+    error, out = task.run(3, "consensus", "scaling", 1)
+    assert nobody["attackers"] is None and out["attackers"] == 100 and error < 1.2 * clean
+    assert task.run(3, "none", "scaling", 1)[0] > 1.2 * error
