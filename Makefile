@@ -13,7 +13,10 @@ OPEN3D := .venv-open3d
 # And the fleet through Flower, which asks for older typer and rich than ours.
 FLEET := .venv-fleet
 
-.PHONY: demo test test-ray test-adapters test-open3d test-fleet check format mutants clean
+# The site: MkDocs reads docs/ and the docstrings, and imports nothing of ours.
+DOCS := .venv-docs
+
+.PHONY: demo test test-ray test-adapters test-open3d test-fleet check format docs mutants clean
 demo: $(VENV)/.installed
 	$(BIN)/robosac demo
 
@@ -46,6 +49,10 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# site/index.html; warnings are errors
+docs: $(DOCS)/.installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+
 # ONLY='robosac.gate.*' tests the mutants of one module
 mutants: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.mutation $(if $(ONLY),'$(ONLY)')
@@ -77,6 +84,11 @@ $(ADAPTERS)/.installed: setup.py constraints.txt constraints-adapters.txt
 	$(PIP_ADAPTERS) --no-deps --no-build-isolation opencoodx coperception
 	touch $@
 
+$(DOCS)/.installed: setup.py constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mkdocs-material "mkdocstrings[python]"
+	touch $@
+
 $(OPEN3D)/.installed: setup.py constraints.txt
 	$(PYTHON) -m venv $(OPEN3D)
 	$(OPEN3D)/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
@@ -92,4 +104,4 @@ $(FLEET)/.installed: setup.py constraints-fleet.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(ADAPTERS) $(OPEN3D) $(FLEET) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache mutants
+	rm -rf $(VENV) $(ADAPTERS) $(OPEN3D) $(FLEET) $(DOCS) site runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache mutants

@@ -14,6 +14,7 @@ import robosac
 from robosac.boxes import corners_bev
 from robosac.cli import main, run
 from robosac.cli.run_formats import as_nuscenes, corners
+from robosac.data.saved import read_boxes
 from robosac.types import Frame, InputError
 from tests.toy import ToyDetector
 from tests.toy import frame as toy_frame
@@ -126,8 +127,12 @@ def test_a_defence_that_is_told_says_what_to_write() -> None:
 
 
 def test_a_grid_from_python(tmp_path: Path) -> None:
-    found = robosac.evaluate(attack="noise", defense="none", attackers=1, scenes=1, frames=1, out=tmp_path)
+    asked = {"attack": "noise", "defense": "none", "attackers": 1, "scenes": 1, "frames": 1, "save_boxes": True}
+    found = robosac.evaluate(**asked, out=tmp_path)  # type: ignore[arg-type]
     assert len(found) == 1 and found.rows[0]["defense"] == "none" and "| none |" in str(found)
+    (saved,) = read_boxes(sorted((tmp_path / "boxes").iterdir()))
+    frames = [(f.detections, f.objects, f.ignored) for f in saved.frames]
+    assert len(frames[0][0]) > 0 and len(frames[0][1]) > 0
     assert found.to_csv(tmp_path / "t.csv") == (tmp_path / "t.csv").read_text()
 
 

@@ -31,6 +31,7 @@ from robosac.experiments.settings import Grid
 from robosac.types import InputError
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="no ray: pip install 'robosac[ray]'")
+os.environ.update({"RAY_worker_niceness": "0"})  # else workers stand back behind everything else on this machine
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "opv2v_two_cars"
 
 
@@ -117,7 +118,6 @@ def test_frames_that_come_as_bytes_are_those_that_are_written(tmp_path: Path) ->
 # ---------------------------------------------------------------------------------------------------- with a cluster
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    os.environ.update({"RAY_worker_niceness": "0"})  # else workers stand back behind everything else on this machine
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -205,3 +205,13 @@ def test_simulated_scenes_send_no_frames() -> None:
     experiment = open_experiment(GRID, Path("runs/never"))
     task, _ = next(experiment.todo())
     assert isinstance(task.ref, SceneRef) and task.parcels() == {}
+
+
+@needs_ray
+def test_a_ray_of_its_own_lasts_as_long_as_the_work() -> None:
+    """What Ray starts must not end with a thread of ours that started it."""
+    found = []
+    for position, result in OnRay(jobs=1, threads=1).run(abs, [-1, -2, -3]):
+        found.append((position, result))
+        time.sleep(1.0)
+    assert sorted(found) == [(0, 1), (1, 2), (2, 3)]

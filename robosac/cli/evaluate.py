@@ -120,6 +120,9 @@ def evaluate(
     threads: Threads = 1,
     executor: ExecutorName = "processes",
     address: Address = None,
+    save_boxes: Annotated[
+        bool | None, typer.Option("--save-boxes", help="Keep every box and object in OUT/boxes, for robosac ap.")
+    ] = None,
     out: Out = Path("runs/evaluate"),
     json: Json = False,
 ) -> None:
@@ -140,7 +143,7 @@ def evaluate(
     from robosac.experiments.notes import notes
     from robosac.experiments.provenance import command_line, versions
     from robosac.experiments.report import page
-    from robosac.experiments.runner import open_experiment, run_experiment, write_entries
+    from robosac.experiments.runner import open_experiment, run_experiment, write_entries, write_saved
     from robosac.viz.report import write_report
 
     used = default_jobs() if jobs is None else jobs
@@ -150,6 +153,7 @@ def evaluate(
     with kept_on_stop(out), progress_bar("attacks on scenes", quiet=json) as tell:
         entries = run_experiment(experiment, chosen, tell=tell)
     files = write_entries(experiment, entries, jobs=used, threads=threads)
+    write_saved(experiment, entries)
     pngs = figures(entries)
     for name, png in pngs.items():
         write_whole(out / f"{name}.png", png)

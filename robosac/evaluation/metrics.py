@@ -60,6 +60,7 @@ class FrameRecord:
         certified: counted objects found (IoU 0.5) by a box that m attackers cannot have invented, for m in
             `CERTIFIED`, by the verdict's `certificates`; empty where it has none.
         found: counted objects that are found (IoU 0.5), by their position in the truth.
+        saved: boxes, scores, objects, ignored objects, where asked for.
         digest: of the result's boxes and scores, bit by bit, so that two runs can be compared from their JSON.
     """
 
@@ -85,6 +86,7 @@ class FrameRecord:
     notes: tuple[str, ...] = ()
     certified: tuple[int, ...] = ()
     found: tuple[int, ...] = ()
+    saved: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         strangers = self.attackers - self.teammates

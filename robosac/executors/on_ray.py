@@ -159,11 +159,15 @@ class OnRay:
             except BaseException as error:  # said in the thread that waits
                 failed.append(error)
 
-        waiting = Thread(target=join, daemon=True)
-        waiting.start()
-        waiting.join(self.timeout_s)
+        if named is None:
+            join()  # here: what Ray starts ends with the thread that started it
+            waiting = None
+        else:
+            waiting = Thread(target=join, daemon=True)
+            waiting.start()
+            waiting.join(self.timeout_s)
         where = named or "of this machine"
-        if waiting.is_alive():
+        if waiting is not None and waiting.is_alive():
             raise InputError(f"expected Ray at {where} to answer within {self.timeout_s:g} s, got nothing; is it up?")
         if failed:
             raise InputError(

@@ -12,7 +12,7 @@ from typing import Any
 from robosac.executors import make_executor
 from robosac.experiments import tables
 from robosac.experiments.entries import Entry
-from robosac.experiments.runner import open_experiment, run_experiment, write_entries
+from robosac.experiments.runner import open_experiment, run_experiment, write_entries, write_saved
 from robosac.experiments.settings import make_grid
 
 
@@ -75,4 +75,5 @@ def evaluate(
         entries = run_experiment(experiment, make_executor(jobs))
         if out is not None:
             write_entries(experiment, entries, jobs=jobs or 0, threads=1)
+            write_saved(experiment, entries)
         return Results(entries)

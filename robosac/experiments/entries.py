@@ -227,7 +227,7 @@ def entry_json(
 
 
 def _without_ms(record: FrameRecord) -> dict[str, Any]:
-    return {k: v for k, v in record.to_dict().items() if k != "ms"}
+    return {k: v for k, v in record.to_dict().items() if k not in ("ms", "saved")}
 
 
 def _finite(value: Any) -> Any:

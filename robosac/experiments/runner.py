@@ -5,6 +5,7 @@ Tasks go out to an executor and results come back; this process alone reads and 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -76,6 +77,7 @@ class Experiment:
             detector=detector.identity(),
             attack=NOBODY if attack is None else spelled,
             attackers=block.m,
+            **({"saved": True} if self.grid.save_boxes else {}),
         )
 
     def frames(self, ref: SceneRef) -> dict[str, Any]:
@@ -242,4 +244,15 @@ def write_entries(experiment: Experiment, entries: Sequence[Entry], *, jobs: int
         }
         paths.append(folder / cell.file_name(experiment.grid))
         write_whole(paths[-1], entry_json(entry, experiment.grid, config=config, versions=versions, run=run).encode())
+    return paths
+
+
+def write_saved(experiment: Experiment, entries: Sequence[Entry]) -> list[Path]:
+    """The boxes of each entry in the folder `boxes`, as `robosac ap` reads them."""
+    paths = []
+    for entry in entries:
+        if any(r.saved is not None for r in entry.records):
+            frames = [{"name": f"{r.scenario}/{r.index}", **(r.saved or {})} for r in entry.records]
+            paths.append(experiment.out / "boxes" / entry.cell.file_name(experiment.grid))
+            write_whole(paths[-1], json.dumps({"format": "robosac-boxes", "frames": frames}).encode())
     return paths

@@ -41,6 +41,7 @@ class Grid(BaseModel):
         pose_noise: standard deviations of the errors of all measured poses: metres, and degrees of the heading.
         delay: teammates' scans and poses are this many frames old.
         device: what detectors compute on.
+        save_boxes: every result's boxes and the objects are kept, too, for `robosac ap`.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -66,6 +67,7 @@ class Grid(BaseModel):
     pose_noise: tuple[float, ...] = Field(default=(), max_length=2)
     delay: int = Field(default=0, ge=0)
     device: str = "cpu"
+    save_boxes: bool = False
 
     @field_validator("epsilon")
     @classmethod

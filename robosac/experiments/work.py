@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from robosac import progress
 from robosac.errors import heard
+from robosac.evaluation.ap import Region, counted
 from robosac.evaluation.metrics import FrameRecord
-from robosac.evaluation.play import Played, play
+from robosac.evaluation.play import Played, play, region_of
 from robosac.executors.parcels import parcel
 from robosac.experiments.axes import AttackSpec, DefenseSpec
 from robosac.experiments.frame_cache import FrameCache
@@ -165,7 +166,8 @@ def _attempt(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[De
         warned |= dict.fromkeys(task.detector.warned)
         before = time.process_time()
         for played in progress.parts(_played(task, made, block, defenses), of):
-            records[played.policy].append(played.record)
+            record = with_boxes(played, region_of(made.cache.detector)) if task.grid.save_boxes else played.record
+            records[played.policy].append(record)
             now = time.process_time()
             cpu_s[played.policy], before = cpu_s[played.policy] + now - before, now
     seconds = (time.perf_counter() - start) / len(defenses)
@@ -176,6 +178,15 @@ def _attempt(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[De
         spec: Done(records=tuple(records[spec.label]), seconds=seconds, cpu_s=cpu_s[spec.label], **of_scene)
         for spec in defenses
     }
+
+
+def with_boxes(played: Played, region: Region) -> FrameRecord:
+    """The record of a frame with what `robosac ap` scores again."""
+    result, truth, frame = played.verdict.result, played.truth, played.frame
+    seen = counted(truth, region, agents=(frame.ego.id, *frame.others))
+    held = {"boxes": result.boxes, "objects": truth.boxes[seen], "ignored": truth.boxes[~seen]}
+    saved: dict[str, Any] = {name: [[float(v) for v in box] for box in boxes] for name, boxes in held.items()}
+    return replace(played.record, saved={**saved, "scores": [float(v) for v in result.scores]})
 
 
 def _played(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> Iterator[Played]:
