@@ -29,7 +29,7 @@ from robosac.registry.defenses import policy, rival_names
 from robosac.simulation import scenario
 from robosac.types import Detector, Message, Request, Session, View
 
-BASELINES: Final = ("none", "ego-only", "oracle", "all-honest", "paper", "robosac")
+BASELINES: Final = ("none", "ego-only", "oracle", "paper")
 ATTACKS: Final = (
     ("none", 0),
     ("pgd", 1),
@@ -235,7 +235,7 @@ def main() -> None:
     )
     ref = look_up(args.detector, "cpu", None)
     names = [*BASELINES, *rival_names()]
-    items = [(attack, m, k) for (attack, m), k in product(ATTACKS, range(args.scenes))]
+    items = [(attack, m, k) for k, (attack, m) in product(range(args.scenes), ATTACKS)]
     work = partial(measured, ref=ref, names=names, frames=args.frames, seed=args.seed)
     rows: dict[tuple[str, int], dict[str, list[Any]]] = {}
     for (attack, m, _), found in zip(items, study(work, items, args.out, make_executor(args.jobs)), strict=True):

@@ -17,6 +17,7 @@ from robosac.boxes import iou_bev
 from robosac.types import Array, Detections, Float32, Message, Subset, Verdict
 
 QUERIED: Final = Knowledge.DEFENSE | Knowledge.SEED | Knowledge.VICTIM
+STRENGTHS: Final = (1.0, 0.5, 0.25, 0.12, 0.06)  # shares of the inner perturbation that are tried
 _FAINT: Final = 0.1
 
 
@@ -49,11 +50,11 @@ class BlackBox(Wrapping):
     """Another attack's messages, mixed with the honest ones where a copy of the defence lets the most harm through.
 
     The search knows nothing of how a defence decides. It asks a copy of it for the verdict on what would be sent, and
-    takes the harm to the *defended* result as its score: first the inner attack's messages at full and at halved
-    strengths, from every attacker and from one alone; then, as Square Attack does (Andriushchenko et al.,
-    arXiv 1912.00049), random squares of the maps whose share of the inner perturbation is drawn anew, smaller ones as
-    queries are used up. A change is kept where it does not lower the harm. What is not maps of one shape (lists of
-    boxes) is mixed by whole messages. Mixtures are within the budget, since both ends are.
+    takes the harm to the *defended* result as its score: first the inner attack's messages at full strength and at
+    lower ones, from every attacker and from one alone; then, as Square Attack does (Andriushchenko et al., arXiv
+    1912.00049), random squares of the maps whose share of the inner perturbation is drawn anew, smaller ones as
+    queries are used up. A change is kept where it stays in use and does not lower the harm. What is not maps of one
+    shape (lists of boxes) is mixed by whole messages. Mixtures are within the budget, since both ends are.
 
     The copy has the defence's memory and its next random numbers: it is the worst case, as `knows_seed` is. Without a
     defence the inner attack's messages are sent.
@@ -99,36 +100,41 @@ class _Search:
     ) -> None:
         self._of, self._air, self._clean, self._rng = of, air, clean, rng
         self._sent, self._asked = sent, 1
+        self._worst: list[Message] = []
+        self._most = 0.0
         self._alike = [m for m in sent if m.sender in air.honest and _mixable(air.honest[m.sender], m)]
 
     def best(self) -> list[Message]:
         """The most harmful messages that were asked for; the honest ones where none did any."""
         full = {k: np.float32(1.0) for k in range(len(self._sent))}
-        starts: list[Mapping[int, Any]] = [full]
-        starts += [{k: np.float32(strength) for k in full} for strength in (0.5, 0.25)]
+        starts: list[Mapping[int, Any]] = [{k: np.float32(strength) for k in full} for strength in STRENGTHS]
         starts += [{j: np.float32(j == k) for j in full} for k in full if len(full) > 1]
-        kept, most = dict.fromkeys(full, np.float32(0.0)), 0.0
+        kept, most = dict(full), (False, 0.0)
         for shares in starts:
             if self._asked >= self._of.queries:
                 break
-            found = self._harm(shares)
+            found = self._score(shares)
             if found > most:
                 kept, most = dict(shares), found
-        if not most:
-            kept = dict(full)  # nothing passed as it is: squares may
         kept = {k: self._spread(k, v) for k, v in kept.items()}
         while self._asked < self._of.queries and self._alike:
             tried = self._changed(kept)
-            found = self._harm(tried)
+            found = self._score(tried)
             if found >= most:
                 kept, most = tried, found
-        return self._mixed(kept) if most else [self._air.honest[i] for i in sorted(self._air.honest)]
+        return self._worst or [self._air.honest[i] for i in sorted(self._air.honest)]
 
-    def _harm(self, shares: Mapping[int, Any]) -> float:
+    def _score(self, shares: Mapping[int, Any]) -> tuple[bool, float]:
+        """Whether an attacker's message is in use, and the harm. A refusal is the same for all that is refused, so that
+        the search goes on from what is in use; sent is what harms most."""
         self._asked += 1
-        verdict: Verdict | None = self._air.simulate_defense(self._mixed(shares))
+        messages = self._mixed(shares)
+        verdict: Verdict | None = self._air.simulate_defense(messages)
         assert verdict is not None
-        return harm(self._clean, verdict.result)
+        done = harm(self._clean, verdict.result)
+        if done > self._most:
+            self._worst, self._most = messages, done
+        return bool(verdict.used & frozenset(self._air.own)), done
 
     def _mixed(self, shares: Mapping[int, Any]) -> list[Message]:
         return [mixed(self._air.honest.get(m.sender), m, shares[k]) for k, m in enumerate(self._sent)]
@@ -139,10 +145,10 @@ class _Search:
         return share if shape is None else np.full(shape, share, np.float32)
 
     def _changed(self, kept: Mapping[int, Any]) -> dict[int, Any]:
-        """One square of one message with another share: 0, 1/2 or 1."""
+        """One square of one message with another share."""
         k = self._sent.index(self._alike[int(self._rng.integers(len(self._alike)))])
         shape = _map_shape(self._sent[k])
-        share = np.float32(self._rng.choice([0.0, 0.5, 1.0]))
+        share = np.float32(self._rng.choice([0.0, *STRENGTHS]))
         if shape is None:
             return {**kept, k: share}
         left = 1.0 - self._asked / self._of.queries

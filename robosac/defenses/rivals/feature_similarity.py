@@ -23,23 +23,18 @@ from robosac.gate import Gate
 from robosac.types import BevGrid, Session, Subset, Trial, View
 
 
-def likeness(own: Shared, sent: Shared) -> tuple[float, float]:
+def likeness(own: Shared, sent: Shared, level: float = 0.15) -> tuple[float, float]:
     """Cosine and overlap, 0 where nothing is covered by both or the maps differ in shape."""
     if own.features.shape != sent.features.shape:
         return 0.0, 0.0
     both = own.valid & sent.valid
-    a, b = (_responds(s, both) for s in (own, sent))
-    either = a | b
-    if not either.any():
-        return 0.0, 0.0
-    x, y = (np.clip(s.features[:, either], -1e6, 1e6).astype(np.float64).ravel() for s in (own, sent))
+    x, y = (np.clip(s.features[:, both], -1e6, 1e6).astype(np.float64).ravel() for s in (own, sent))
     length = float(np.linalg.norm(x) * np.linalg.norm(y))
-    return float(x @ y) / length if length > 0 else 0.0, float((a & b).sum() / either.sum())
-
-
-def _responds(of: Shared, within: np.ndarray) -> np.ndarray:
-    level = np.clip(of.features, -1e6, 1e6).mean(axis=0)
-    return np.asarray(within & (level > (level[within].mean() if within.any() else 0.0)))
+    high = float(np.quantile(np.abs(own.features), 0.99)) or float(np.abs(own.features).max(initial=0.0))
+    a, b = np.abs(x) > level * high, np.abs(y) > level * high
+    if length <= 0 or not (a | b).any():
+        return 0.0, 0.0
+    return float(x @ y) / length, float((a & b).sum() / (a | b).sum())
 
 
 @dataclass(frozen=True)
@@ -47,17 +42,18 @@ class Likeness:
     """A `robosac.calibration.Statistic` of single teammates: the cosine (`of=0`) or the overlap (`of=1`)."""
 
     of: int
+    level: float = 0.15
 
     @property
     def name(self) -> str:
-        return f"feature-{('cosine', 'overlap')[self.of]}"
+        return "feature-cosine" if self.of == 0 else f"feature-overlap(level={self.level:g})"
 
     def scores(
         self, session: Session, ego: View, grid: BevGrid | None, subsets: Sequence[Subset]
     ) -> Sequence[float | None]:
         own = shared(session, None, grid or DEFAULT_GRID)
         sent = [shared(session, next(iter(s)), grid or DEFAULT_GRID) if len(s) == 1 else None for s in subsets]
-        return [None if own is None or m is None else likeness(own, m)[self.of] for m in sent]
+        return [None if own is None or m is None else likeness(own, m, self.level)[self.of] for m in sent]
 
 
 @dataclass(frozen=True, kw_only=True)

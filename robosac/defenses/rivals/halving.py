@@ -6,10 +6,12 @@ Sources: CP-Guard, arXiv 2412.12000 (PASAC and the collaborative consistency los
 Left open there, and chosen here. *The consistency loss*: theirs belongs to their heads (class maps of a
 segmentation or of anchors); ours is one less the overlap of the score maps, which every detector has, and which
 falls as theirs does. *PASAC's threshold*: that which 2 % of honest subsets of the same size stay below, by
-calibration. *The last fusion*: everybody who was in an accepted group; it is not verified again, in theirs neither.
-*The rule of the windows*, which is given by its constants only: one window holds the losses of what was accepted,
-one of what was refused. The threshold goes a share alpha towards the middle between both means, and where nobody
-was refused yet, towards the mean of the accepted plus as much again; it never moves by more than gamma a frame.
+calibration. *CP-uniGuard's start of 0.3*: it belongs to their loss; on ours it refuses honest teammates as well, so
+that the start is the calibrated threshold of singles, and a number can be set. *The last fusion*: everybody who was
+in an accepted group; it is not verified again, in theirs neither. *The rule of the windows*, which is given by its
+constants only: one window holds the losses of what was accepted, one of what was refused. The threshold goes a
+share alpha towards the middle between both means, and where nobody was refused yet, towards the mean of the
+accepted plus as much again; it never moves by more than gamma a frame.
 """
 
 from __future__ import annotations
@@ -69,30 +71,43 @@ class AdaptiveHalving:
 
     Attributes:
         agreement: one less the consistency loss.
-        start_loss: the first threshold on the loss.
+        start_loss: the first threshold on the loss; None takes the calibrated one of single teammates at `first_alpha`.
+        first_alpha: share of honest singles that it may refuse.
         alpha: share of the way towards the middle that it goes a frame; `gamma`: the most it moves by.
         window: losses that each window holds.
     """
 
     agreement: Agreement = field(default_factory=ScoreMapOverlap)
-    start_loss: float = 0.3
+    start_loss: float | None = None
+    first_alpha: float = 0.02
     alpha: float = 0.2
     gamma: float = 0.02
     window: int = 30
     gate: Gate = field(default_factory=Gate)
 
     def __post_init__(self) -> None:
-        check_shares(self, "start_loss", "alpha", "gamma")
+        check_shares(self, "first_alpha", "alpha", "gamma", *(() if self.start_loss is None else ("start_loss",)))
         if self.window < 1:
             raise InputError(f"expected window of AdaptiveHalving to be at least 1, got {self.window}")
 
     def start(self, scenario: str, calibration: Calibration | None, rng: np.random.Generator) -> Peer:
-        windows = Windows(self.start_loss, self.alpha, self.gamma, self.window)
-        return Peer(self.gate, _Windowed(self, windows, rng).decide)
+        return Peer(self.gate, _Windowed(self, calibration, rng).decide)
+
+    def statistics(self) -> tuple[WithEgo, ...]:
+        """The agreement, where the first threshold is read off it."""
+        return (WithEgo(self.agreement),) if self.start_loss is None else ()
+
+    def first(self, calibration: Calibration | None, detector: str) -> float:
+        """The first threshold on the loss."""
+        if self.start_loss is not None:
+            return self.start_loss
+        measure = known(calibration, detector, [self.agreement.name], "cp-uniguard").get(self.agreement.name)
+        return 1.0 - asked(measure, 1, self.first_alpha, self.agreement.default_threshold)
 
     def surrogate(self, calibration: Calibration | None, detector: str) -> OfGroups:
         """As of `Halving`, at the first threshold."""
-        return OfGroups(self.agreement, lambda size: 1.0 - self.start_loss)
+        first = self.first(calibration, detector)
+        return OfGroups(self.agreement, lambda size: 1.0 - first)
 
 
 class Windows:
@@ -133,11 +148,16 @@ class _Windowed:
     """One scenario of `AdaptiveHalving`."""
 
     of: AdaptiveHalving
-    windows: Windows
+    calibration: Calibration | None
     rng: np.random.Generator
+    windows: Windows | None = None
 
     def decide(self, look: Look) -> Choice:
-        found = halved(look, self.of.agreement, lambda size: 1.0 - self.windows.threshold, self.rng)
+        if self.windows is None:
+            first = self.of.first(self.calibration, look.detector.name)
+            self.windows = Windows(first, self.of.alpha, self.of.gamma, self.of.window)
+        allowed = self.windows.threshold
+        found = halved(look, self.of.agreement, lambda size: 1.0 - allowed, self.rng)
         self.windows.learn(found.trials)
         return found
 

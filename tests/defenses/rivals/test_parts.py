@@ -105,7 +105,7 @@ def test_windows_move_by_at_most_gamma_and_settle_between():
         assert abs(windows.threshold - before) <= 0.02 + 1e-12
         before = windows.threshold
     assert windows.threshold == pytest.approx(0.5, abs=0.01)  # the middle of .1 and .9
-    assert AdaptiveHalving().surrogate(None, "toy").threshold(3) == pytest.approx(0.7)
+    assert AdaptiveHalving(start_loss=0.3).surrogate(None, "toy").threshold(3) == pytest.approx(0.7)
 
 
 def test_bayes_by_hand():
