@@ -14,3 +14,6 @@ settings.load_profile("robosac")
 # this user's own thresholds are none of the tests' business, and those of the tests none of the user's
 _cache = tempfile.TemporaryDirectory(prefix="robosac-tests-")
 os.environ["ROBOSAC_CACHE"] = str(Path(_cache.name) / "cache")
+
+# what a test prints goes to no terminal: as wide as it is, also where the runner was told a width (xdist tells its own)
+os.environ.pop("COLUMNS", None)

@@ -18,7 +18,6 @@ from robosac.calibration import (
     Calibration,
     Malicious,
     Scores,
-    Thresholds,
     attacked_scores,
     fit,
     foreign,
@@ -26,6 +25,7 @@ from robosac.calibration import (
     merged,
 )
 from robosac.cli import completion
+from robosac.cli.calibrate_tables import guarantee, thresholds_table
 from robosac.cli.options import (
     ATTACK_HELP,
     DATA_HELP,
@@ -69,7 +69,6 @@ from robosac.registry.frames import (
 )
 from robosac.types import Detector, Frame, Id, InputError, Message, Request, keyed_rng
 
-CONFIDENCE: Final = 0.95
 USUAL_NOISE: Final = "0.2,0.2"  # metres and degrees, of the frames that are disturbed where nothing else is asked for
 FOREIGN: Final = "foreign"
 
@@ -312,26 +311,9 @@ def show(settings: Calibrate) -> None:
         measures = {name: {k: v for k, v in asdict(m).items() if k != "scores"} for name, m in made.measures.items()}
         print(dumps({"out": str(path), **asdict(made), "measures": measures}))
         return
-    from rich.table import Table
-
-    sizes = sorted({size for m in made.measures.values() for size in m.thresholds})
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("subset size", overflow="fold", max_width=46)  # names are long, numbers must stay whole
-    for size in sizes:
-        table.add_column(str(size), justify="right", no_wrap=True)
-
-    def row(title: str, values: Mapping[int, float], digits: int) -> None:
-        table.add_row(title, *(f"{values[s]:.{digits}f}" if s in values else "–" for s in sizes))
-
-    for name, measure in made.measures.items():
-        table.add_row(name, style="bold")
-        most = all(limit <= 0 for limit in measure.thresholds.values())  # of what is to be small, minus it is scored
-        shown = {size: abs(limit) for size, limit in measure.thresholds.items()}
-        row("  at most" if most else "  at least", shown, 3)
-        row(f"  accepted with an attacker ({measure.lie})", measure.lies_accepted, 3)
     to = console(markup=False)
     to.print(f"{made.detector}: {made.source['data']}")
-    show_table(table, to)
+    show_table(thresholds_table(made), to)
     to.print(guarantee(next(iter(made.measures.values()))))
     to.print(f"Written to {path}")
     if settings.out is None:
@@ -357,24 +339,6 @@ def added(made: Calibration, path: Path, beside: Path | None) -> Calibration:
     new = {name: m for name, m in made.measures.items() if name not in held.measures}
     said = f"added: {', '.join(sorted(new)) or 'nothing'}"
     return Calibration(held.detector, {**held.measures, **new}, {**held.source, said: made.source["command"]})
-
-
-def guarantee(measure: Thresholds) -> str:
-    """What the thresholds promise, and under which condition, in plain words."""
-    by_frames: dict[int, list[int]] = {}
-    for size, n in measure.frames.items():
-        by_frames.setdefault(n, []).append(size)
-    bounds = "; ".join(
-        f"size {', '.join(map(str, sizes))} ({n} frames): {measure.refusals(sizes[0], confidence=CONFIDENCE):.3f}"
-        for n, sizes in by_frames.items()
-    )
-    held = "on average over calibrations" if measure.confidence is None else f"with {measure.confidence:.0%} confidence"
-    return (
-        f"A random honest subset of a further frame like these is refused with probability at most {measure.alpha:g} "
-        f"({held}; conformal, each size by itself).\nWhat this one calibration may turn out to refuse, at most, with "
-        f"{CONFIDENCE:.0%} confidence: {bounds}.\nNothing is promised for other traffic, sensors or weights. "
-        "What attackers get accepted is measured for this attack and promised for none."
-    )
 
 
 calibrate = command_of(Calibrate, show)

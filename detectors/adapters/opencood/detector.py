@@ -146,19 +146,12 @@ class OpenCOODDetector:
         loaded = load_folder(folder, root=root, checkpoint=checkpoint, device=device)
         # those of the weights that the folder stands for, or of weights that were named beside them
         thresholds = CALIBRATION if loaded.usual else f"{loaded.checkpoint.stem}{OF_OTHERS}"
-        detector = OpenCOODDetector(
-            loaded.model,
-            loaded.hypes,
-            device=device,
-            dataset=dataset,
-            modalities=modalities,
-        )
+        detector = OpenCOODDetector(loaded.model, loaded.hypes, device=device, dataset=dataset, modalities=modalities)
         detector.root, detector.calibration_file = root, loaded.folder / thresholds
         places = [Path.cwd(), *([] if root is None else [Path(root)]), loaded.folder]
         assigned = read_assignment(loaded.hypes, detector.spec.modalities, places)
         if assigned is not None:
-            detector._assigned = assigned
-            detector._modalities = {**assigned.kinds, **detector._modalities}
+            detector._assigned, detector._modalities = assigned, {**assigned.kinds, **detector._modalities}
         elif len(detector.spec.modalities) > 1 and not modalities:
             warn(
                 f"agents are taken for {detector._modalities['']}: the file of heter.assignment_path, which says of "
@@ -295,9 +288,8 @@ class OpenCOODDetector:
     def own(self, batch: Mapping[str, Any], result: Any) -> tuple[Tensor | None, Tensor | None, Tensor]:
         """`(pred_box_tensor, pred_score, gt_box_tensor)`, as the user's own post-processing returns them.
 
-        `result` is a session's or a verdict's `result`, `batch` the batch it came from. Of one decode as it is (a
-        `RawDetections`) they are the user's own post-processing of the raw outputs. Where a defence composed, ranked or
-        dropped boxes they are that result's boxes, corners in OpenCOOD's order; no boxes are None, as there.
+        `result` is a session's or a verdict's, `batch` the batch it came from. One decode as it is (`RawDetections`) is
+        post-processed by the user's own; what a defence composed or ranked gives its boxes, None if there are none.
 
         Raises:
             InputError: if the detector was made without a dataset, or the result is none.
@@ -326,16 +318,16 @@ class OpenCOODDetector:
     def _cells(self, view: View, to: Request) -> Cells:
         """What the model reads of a view's points."""
         kind = self._modalities.get(view.id, self._modalities[""])
-        if view.id not in self._modalities and not isinstance(view, BatchView):
-            self._assigned.check(view.id)
-        if isinstance(view, BatchView):
+        if not isinstance(view, BatchView):
+            if view.id not in self._modalities:
+                self._assigned.check(view.id)
+            points = without_body(view.points)
+        else:
             ready = view.slice_for(to)
             if ready is not None:
                 return ready
             points = view.points  # the sensor's own vehicle is out of them already
             kind = view.source.cells[view.row].modality
-        else:
-            points = without_body(view.points)
         if self.projects_first:
             points = transform_points(invert_pose(to.world_T_ego) @ view.world_T_sensor, points)
         return cells_of(points, self.hypes, self.spec.cells, kind)
