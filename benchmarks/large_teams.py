@@ -90,7 +90,7 @@ def drawn(teammates: int, attackers: int, size: int, one: Errors, several: Error
 
 def large_frame(index: int, teammates: int) -> Moment:
     """The first frame of a validation scene, with the nearest so many teammates."""
-    config = replace(SimConfig.preset("mixed"), n_vehicles=2 * teammates, comm_range_m=RANGE_M)
+    config = replace(SimConfig.preset("mixed"), n_vehicles=teammates + 6, n_frames=1, comm_range_m=RANGE_M)
     made, truth = scenario("val", index, config=config).snapshot(0).frame()
     if len(made.others) < teammates:
         raise InputError(f"expected {teammates} teammates within {RANGE_M:g} m, got {len(made.others)}")

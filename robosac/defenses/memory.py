@@ -19,6 +19,7 @@ from robosac.types import EGO_ALONE, Id, Subset, Trial
 
 MOST: Final = 16  # fine frames in a row that are ever asked for
 KEPT: Final = 10  # frames of use that halve what is asked for
+NAMES: Final = 1000  # that are remembered; of more, those first met are forgotten, whoever is here now excepted
 
 
 @dataclass
@@ -102,6 +103,9 @@ class Memory:
                 standing.falls()
             elif i in before:
                 standing.fine = (standing.fine or 0) + 1
+        gone = [i for i in self._of if i not in ids]
+        for i in gone[: max(0, len(self._of) - NAMES)]:
+            del self._of[i]
         self.known = frozenset(ids)
         together = self.known - self.left_out(ids)
         self.settled = any(t.accepted and t.subset == together for t in joint)

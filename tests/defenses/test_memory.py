@@ -7,7 +7,7 @@ from itertools import groupby
 
 import pytest
 
-from robosac.defenses.memory import KEPT, MOST, Memory
+from robosac.defenses.memory import KEPT, MOST, NAMES, Memory
 from robosac.types import Detections, Subset, Trial
 from tests.defenses.test_audit import AUDITED, honest, play, union
 from tests.evidence.written import result
@@ -82,6 +82,13 @@ def test_a_frame_that_accepts_nothing_teaches_nothing_and_is_not_settled() -> No
     frame(memory)
     memory.learn(EVERYBODY, sorted(EVERYBODY), [trial("abc", False), trial("ab", False)])
     assert not memory.left_out(EVERYBODY) and not memory.settled
+
+
+def test_names_that_come_and_go_fill_no_memory() -> None:
+    memory = Memory()
+    for k in range(1300):
+        memory.learn({"a", f"x{k}"}, ["a"], [trial("a")])
+    assert len(memory._of) <= NAMES + 1 and "a" in memory._of and "x1299" in memory._of
 
 
 def test_who_was_not_tried_is_not_left_out() -> None:
