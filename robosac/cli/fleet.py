@@ -75,7 +75,7 @@ def run(asked: Asked) -> None:
         entries = run_study(study, asked.out, tell=tell)
     rows = table(entries)
     board = write_board(asked.out, entries, rows, study)
-    title = f"{len(study.base.vehicles)} vehicles, {study.base.rounds} rounds, {len(study.seeds)} seeds"
+    title = f"{len(study.base.vehicles)} vehicles, {study.base.rounds} rounds, seeds: {len(study.seeds)}"
     picture = save_png(fleet_figure(rows, title), asked.out / "fleet.png")
     if asked.json:
         print(dumps({"out": str(asked.out), "protocol": study.protocol, "rows": rows}))
@@ -100,7 +100,7 @@ def study_of(asked: Asked) -> Study:
     methods, attacks = listed(asked.method), listed(asked.attack)
     if asked.fast:
         base = replace(base, vehicles=vehicles_of("city:8,fog:2,sparse:4,bus:4"), frames=(4, 1, 3), rounds=4, steps=3)
-        attacks = ("sign-flip",) if attacks is None else attacks
+        attacks = ("scaling",) if attacks is None else attacks
         methods = ("base", "flexlora") if methods is None else methods
     if asked.vehicles is not None:
         given["vehicles"] = vehicles_of(asked.vehicles)

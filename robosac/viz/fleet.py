@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from matplotlib.figure import Figure
 
 from robosac.viz.canvas import ATTACKER, HIT, INK, MISTAKE, MUTED, new_figure, plain, style_axes
+
+_LEAST: Final = 10.0  # points that the axis of AP spans at least
 
 
 def fleet_figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
@@ -29,6 +31,10 @@ def fleet_figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
         if row["row"] == "base":
             left.axvline(mean, color=MUTED, linewidth=0.8, linestyle=":")
     left.set_yticks(list(places), [plain(row["row"]) for row in rows])
+    low = min(m - h for m, h in zip(means, halves, strict=True)) - 1
+    high = max(m + h for m, h in zip(means, halves, strict=True)) + 1
+    spare = max(0.0, _LEAST - (high - low)) / 2  # hardly any difference should look like one
+    left.set_xlim(low - spare, high + spare)
     left.set_ylim(len(rows) - 0.4, -0.6)
     left.set_xlabel("AP@0.7, all teammates, points", fontsize=7.5, color=INK)
     middle.barh(places, [row["MB a run"] for row in rows], height=0.55, color=MUTED)

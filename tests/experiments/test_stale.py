@@ -289,6 +289,7 @@ CHANGES = [
     {"dataset": ("sim:urban",)},
     {"titles": ("mine",)},
     {"trials": (3,)},
+    {"save_boxes": True},
 ]
 
 

@@ -165,8 +165,8 @@ def test_the_protocol_is_what_no_row_may_change() -> None:
     assert [r.title for r in study_of(Asked(fast=True)).rows] == [
         "base",
         "flexlora",
-        "flexlora, 1 x sign-flip",
-        "flexlora, 1 x sign-flip, consensus",
+        "flexlora, 1 x scaling",
+        "flexlora, 1 x scaling, consensus",
     ]
 
 
