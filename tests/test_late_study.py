@@ -7,14 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.late_study import EDITS, POLICIES, PROFILES, TABLES, auc, drawn, redrawn, weighted
+from benchmarks.late_study import (
+    COUNTS,
+    EDITS,
+    MOVED,
+    PROFILES,
+    TABLES,
+    auc,
+    drawn,
+    grid_of,
+    redrawn,
+    weighted,
+)
 from robosac.agreement import SeenScoreMap
 from robosac.air import Knowledge
 from robosac.boxes import iou_bev
 from robosac.detectors.fusion.late import LateFusion
 from robosac.evaluation.play import attacked_air
 from robosac.experiments.runner import open_experiment
-from robosac.experiments.settings import Grid
 from robosac.gate import Gate
 from robosac.registry.attacks import open_attack
 from robosac.score_maps import rasterise_boxes
@@ -76,7 +86,7 @@ def test_the_attacks_of_the_first_table_change_boxes_and_pass_the_gate(edit: str
 
 def test_moved_boxes_suppress_and_do_not_match() -> None:
     """What makes them removals: they overlap the real ones enough for NMS and too little to count as found."""
-    metres = open_attack(TABLES["late"][1][1]).metres
+    metres = open_attack(MOVED).metres
     boxes = boxes_about(np.random.default_rng(0), 50)
     moved = boxes.copy()
     moved[:, 0] += metres * np.cos(boxes[:, 6])
@@ -87,8 +97,6 @@ def test_moved_boxes_suppress_and_do_not_match() -> None:
 
 def test_every_table_can_be_planned(tmp_path: Path) -> None:
     for detector, strikes in TABLES.values():
-        experiment = open_experiment(
-            Grid(detector=(detector,), attack=strikes, defense=POLICIES, scenes=1, frames=1), tmp_path
-        )
-        assert len(experiment.blocks) == 1 + 2 * len(strikes)
+        experiment = open_experiment(grid_of(detector, strikes, "test", 1), tmp_path)
+        assert len(experiment.blocks) == 1 + (len(COUNTS) - 1) * len(strikes)
     assert weighted().merge == "wbf"
