@@ -92,7 +92,7 @@ def _texts(table: Table) -> list[list[str]]:
     from rich.text import Text
 
     def plain(cell: Any) -> str:
-        return " ".join((Text.from_markup(cell) if isinstance(cell, str) else cell).plain.split())
+        return " ".join((Text.from_markup(cell, emoji=False) if isinstance(cell, str) else cell).plain.split())
 
     headings = [plain(column.header) for column in table.columns]
     columns = (map(plain, column.cells) for column in table.columns)
@@ -105,7 +105,7 @@ def stacked(table: Table) -> Iterator[str]:
     from rich.text import Text
 
     if table.title is not None:
-        title = table.title if isinstance(table.title, Text) else Text.from_markup(str(table.title))
+        title = table.title if isinstance(table.title, Text) else Text.from_markup(str(table.title), emoji=False)
         yield f"[bold]{escape(title.plain)}[/bold]"
     headings, *rows = _texts(table)
     for first, *rest in rows:

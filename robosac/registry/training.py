@@ -185,7 +185,10 @@ def reader_sources() -> tuple[Path, ...]:
     import robosac.data
 
     home = Path(robosac.data.__file__).parent
-    below = (home.parent / f"{name}.py" for name in ("box_kernels", "boxes", "pcd", "plain_yaml", "types"))
+    below = (
+        home.parent / f"{name}.py"
+        for name in ("arrays", "bev_grid", "box_kernels", "boxes", "pcd", "plain_yaml", "types")
+    )
     return (*sorted(home.glob("*.py")), *below, Path(__file__))
 
 

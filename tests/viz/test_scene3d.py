@@ -80,7 +80,10 @@ def test_a_missing_library_is_named(monkeypatch, error, said):
     ("args", "said"),
     [
         (["--out", "x.jpg"], "--out to end in .png"),
-        (["nowhere"], "'simulated', sim:PRESET or the folder of a data set, got 'nowhere'"),
+        (
+            ["nowhere"],
+            "expected a data set like sim:PRESET, opv2v:PATH, v2xsim:PATH, dair:PATH, data:PATH; got",
+        ),
         (["--out", "file/x.png"], "it is a file"),
         (["--detector", "mena", "--out", "x.png"], "expected a shipped detector"),
     ],
