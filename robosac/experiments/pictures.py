@@ -84,10 +84,8 @@ def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str) -> Shot:
 def _note(p: Played) -> str:
     unit = "decode" if p.verdict.decodes == 1 else "decodes"
     found = int((p.record.matches.hits(0.5) == 1).sum())
-    boxes = f"{len(p.verdict.result)} boxes"
-    if p.verdict.support:
-        boxes += f" ({int((~p.verdict.corroborated).sum())} uncorroborated)"
-    return f"{found} of {p.record.matches.n_gt} found, {boxes}, {p.verdict.decodes} {unit}"
+    boxes = len(p.verdict.result)  # who shows which is drawn
+    return f"{found} of {p.record.matches.n_gt} found, {boxes} boxes, {p.verdict.decodes} {unit}"
 
 
 def _row(policy: str, verdict: Verdict) -> dict[str, str | int | float | None]:
