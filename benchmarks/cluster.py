@@ -140,6 +140,7 @@ def main(args: Sequence[str] | None = None) -> None:
     print(describe(machine(1)))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        cluster: Any
         if chosen.kills:
             cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
             killer, rounds, differing = survive(cluster, folder, kills=chosen.kills, rng=random.Random(chosen.seed))
