@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.machine import Option, first_frame, options
+from benchmarks.machine import Option, by_cell, first_frame, options
 from robosac import attacks
 from robosac.calibration import Calibration
 from robosac.defenses import Robosac
@@ -24,9 +24,7 @@ from robosac.defenses.limits import Limits
 from robosac.defenses.ranking import Ranking
 from robosac.evaluation.ap import FrameMatches, average_precision
 from robosac.evaluation.play import Policy, oracle, play
-from robosac.executors import make_executor
 from robosac.experiments.opened import DetectorRef, look_up
-from robosac.experiments.studies import study
 from robosac.registry.attacks import open_attack
 from robosac.registry.defenses import policy
 
@@ -117,9 +115,8 @@ def main() -> None:
     print(f"{'attack':<20}{'':<48}{'AP@.5':>6}{'AP@.7':>7}{'decodes':>9}{'less':>9}")
     for names, scenes in ((args.attacks, args.scenes), (args.adaptive, args.adaptive_scenes)):
         for name in names if scenes else ():
-            items = [(name, scene) for scene in range(scenes)]
-            found = study(work, items, args.out, make_executor(args.jobs))
-            print("\n".join(rows(f"{name}, {scenes}", found)), flush=True)
+            found = by_cell(work, [(name,)], scenes, args.out, args.jobs)
+            print("\n".join(rows(f"{name}, {scenes}", found[name,])), flush=True)
 
 
 if __name__ == "__main__":

@@ -22,14 +22,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.machine import Option, first_frame, options
+from benchmarks.machine import Option, by_cell, first_frame, options
 from robosac import attacks
 from robosac.agreement import BoxJaccard, ScoreMapOverlap, SeenScoreMap
 from robosac.evaluation.ap import FrameMatches, average_precision, match_truth
 from robosac.evaluation.play import Played, play, region_of
-from robosac.executors import make_executor
 from robosac.experiments.opened import DetectorRef, look_up
-from robosac.experiments.studies import study
 from robosac.registry.attacks import open_attack
 from robosac.registry.defenses import policy
 from robosac.subsets import draw
@@ -134,13 +132,10 @@ def main() -> None:
     if ref.calibration is None:
         raise SystemExit(f"expected thresholds beside the weights of {ref.called}; run `robosac calibrate`")
 
-    def measure(names: Sequence[str], counts: Sequence[int]) -> dict[tuple[str, int], list[dict[str, Any]]]:
-        items = list(product(names, counts, range(args.scenes)))
-        work = partial(attacked, ref=ref, seed=args.seed, defense=args.defense)
-        found: dict[tuple[str, int], list[dict[str, Any]]] = {}
-        for (name, m, _), made in zip(items, study(work, items, args.out, make_executor(args.jobs)), strict=True):
-            found.setdefault((name, m), []).append(made)
-        return found
+    work = partial(attacked, ref=ref, seed=args.seed, defense=args.defense)
+
+    def measure(names: Sequence[str], counts: Sequence[int]) -> dict[tuple[Any, ...], list[Any]]:
+        return by_cell(work, product(names, counts), args.scenes, args.out, args.jobs)
 
     print(
         f"{ref.called}, {args.defense}, {args.scenes} validation scenes, seed {args.seed}; share accepted of subsets "

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,6 +19,8 @@ import numpy as np
 from robosac import __version__
 from robosac.air import Attack
 from robosac.evaluation.play import Moment, Played, play
+from robosac.executors import make_executor
+from robosac.experiments.studies import study
 from robosac.registry.defenses import policy
 from robosac.simulation import scenario
 from robosac.types import Detector, InputError
@@ -147,3 +149,13 @@ def undefended(moment: Moment, detector: Detector, attack: Attack | None, attack
     """A frame under an attack where everybody who passes the gate is fused."""
     (played,) = play([moment], detector, attack, (attackers,), [policy("none")], seed=seed)
     return played
+
+
+def by_cell(
+    work: Callable[[Any], Any], cells: Iterable[tuple[Any, ...]], scenes: int, out: Path, jobs: int
+) -> dict[tuple[Any, ...], list[Any]]:
+    """What `work` makes of each scene of each cell, items `(*cell, scene)`; what is done is kept in `out`."""
+    asked = list(cells)
+    items = [(*cell, scene) for cell in asked for scene in range(scenes)]
+    made = iter(study(work, items, out, make_executor(jobs)))
+    return {cell: [next(made) for _ in range(scenes)] for cell in asked}

@@ -23,13 +23,11 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.attack_table import Noting, near
-from benchmarks.machine import Option, first_frame, options
+from benchmarks.machine import Option, by_cell, first_frame, options
 from robosac import attacks
 from robosac.boxes import iou_bev, reaches
 from robosac.evaluation.play import Played, oracle, play
-from robosac.executors import make_executor
 from robosac.experiments.opened import DetectorRef, look_up
-from robosac.experiments.studies import study
 from robosac.registry.attacks import open_attack
 from robosac.registry.defenses import policy
 from robosac.types import BevGrid, Bool, Detections, Truth, View
@@ -162,17 +160,14 @@ def main() -> None:
     ref = look_up(args.detector, "cpu", None)
     work = partial(judged, ref=ref, seed=args.seed, defense=args.defense)
 
-    def measure(names: Sequence[str]) -> dict[tuple[str, int], list[dict[str, Any]]]:
-        pairs = [(n, m) for n, m in product(names, args.attackers) if n != "none"]
-        pairs = [*([("none", 0)] if "none" in names else []), *pairs]
-        items = [(n, m, scene) for n, m in pairs for scene in range(args.scenes)]
-        found: dict[tuple[str, int], list[dict[str, Any]]] = {}
-        for (n, m, _), made in zip(items, study(work, items, args.out, make_executor(args.jobs)), strict=True):
-            found.setdefault((n, m), []).append(made)
-        return found
+    def measure(names: Sequence[str]) -> dict[tuple[Any, ...], list[Any]]:
+        cells = [("none", 0)] if "none" in names else []
+        cells += [(name, m) for name, m in product(names, args.attackers) if name != "none"]
+        return by_cell(work, cells, args.scenes, args.out, args.jobs)
 
     print(f"{ref.called}, {args.defense}, {args.scenes} test scenes, one frame each, seed {args.seed}")
-    print(f"{'attack':<18}{'m':>2}{'lost':>10}{'oracle':>10}{'false':>10}{'all':>8}{'accused':>11}{'out':>10}")
+    print(f"{'':<40}{'false boxes a frame':>20}{'honest ones':>18}")
+    print(f"{'attack':<18}{'m':>2}{'lost':>10}{'oracle':>10}{'corrob.':>10}{'all':>8}{'accused':>11}{'out':>10}")
     for (name, m), rows in measure(args.attacks).items():
         print(line(name, m, rows), flush=True)
     for (name, m), rows in measure(ONE).items():
