@@ -9,7 +9,7 @@ import pytest
 from robosac.cli import main
 from robosac.executors import Processes
 from robosac.experiments import work
-from robosac.experiments.demo import POLICIES, DemoSettings, blocks_of, run_demo
+from robosac.experiments.demo import POLICIES, DemoSettings, blocks_of, notes_of, run_demo
 from robosac.experiments.figures import demo_figures
 from robosac.experiments.provenance import environment
 from robosac.experiments.report import demo_page, write_demo
@@ -75,11 +75,18 @@ def test_rows_of_who_knows_the_defence(tmp_path):
     assert [(r.attackers, r.summary.policy) for r in found.knowing] == [(2, "ego only"), (2, "robosac, count unknown")]
     assert all(r.summary.frames == 2 for r in found.knowing)
     assert [len(rows) for rows in blocks_of(found).values()] == [3, 3, 3, 2]
-    assert heard[-1][0] == heard[-1][1] and sorted(d for d, _ in heard) == [d for d, _ in heard]
+    assert {total for _, total in heard} == {heard[-1][0]} and sorted(d for d, _ in heard) == [d for d, _ in heard]
     told = found.to_dict("robosac demo", environment(1, 1))
     assert len(told["knowing"]) == 2 and told["config"]["knowing"] == "noise"
     page = demo_page(found, demo_figures(found), told)
     assert any("Who knows every rule of the defence (noise, 2 attackers, 2 scenes)" in line for line in page.summary)
+
+
+def test_a_detector_that_such_an_attack_cannot_take_on_says_so(tmp_path):
+    settings = DemoSettings(scenes=1, frames=1, pictures=0, detector="late:mean", attack="box_spoof", knowing_scenes=1)
+    found = run_demo(settings, tmp_path, Processes(jobs=1, threads=1))
+    assert len(found.rows) == 3 * len(POLICIES) and not found.knowing and len(found.unplayed) == 1
+    assert "evasive_balanced, 2 attackers: " in found.unplayed[0] and found.unplayed[0] in notes_of(found, warned=False)
 
 
 @pytest.mark.parametrize("changes", [{"attackers": (0,)}, {"policies": {"paper": "paper"}}, {"knowing_scenes": 0}])

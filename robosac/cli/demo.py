@@ -24,8 +24,7 @@ from robosac.cli.options import (
 from robosac.cli.output import console, show_table
 from robosac.cli.progress import kept_on_stop, progress_bar
 from robosac.executors import default_jobs, make_executor
-from robosac.experiments.demo import LEGEND, DemoSettings, attack_in_words, rich_table, run_demo
-from robosac.experiments.notes import notes
+from robosac.experiments.demo import LEGEND, DemoSettings, attack_in_words, notes_of, rich_table, run_demo
 from robosac.experiments.provenance import command_line, environment
 from robosac.experiments.runner import open_experiment
 from robosac.experiments.settings import budget_of
@@ -87,7 +86,7 @@ def demo(
     )
     show_table(rich_table(result, title), to)
     to.print(LEGEND, style="dim")
-    for line in notes([r.entry for r in (*result.rows, *result.knowing)], warned=False):
+    for line in notes_of(result, warned=False):
         to.print(line, style="yellow", markup=False)
     to.print(f"\n{result.seconds:.0f} s. Look at it: {page}", markup=False)
 

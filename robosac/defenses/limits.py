@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, TypeAlias
 
 from robosac.calibration import Calibration, WithEgo
@@ -78,6 +79,7 @@ class Limits:
                 return lambda size: sign * usual[name]
             found = measures[name]
 
+            @cache  # asked for by every trial, and read off hundreds of scores
             def limit(size: int) -> float:
                 level = joint if size > 1 else of_one
                 return sign * (found.threshold(size) if level is None else found.threshold_near(size, level))

@@ -14,6 +14,7 @@ from robosac.evaluation.bootstrap import Estimate, recovered_share
 from robosac.evaluation.metrics import Summary, paired_ap
 from robosac.executors import Executor
 from robosac.experiments.entries import Entry
+from robosac.experiments.notes import notes
 from robosac.experiments.pictures import Shot, draw_scene
 from robosac.experiments.runner import (
     Experiment,
@@ -160,12 +161,14 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class DemoResult:
-    """What a run found: the table's rows, those of who knows the defence, and the first frames as pictures."""
+    """What a run found: the table's rows, those of who knows the defence (or why there are none), and the first frames
+    as pictures."""
 
     settings: DemoSettings
     experiment: Experiment
     rows: list[Row]
     knowing: list[Row]
+    unplayed: list[str]
     shots: list[Shot]
     seconds: float
 
@@ -206,35 +209,26 @@ def run_demo(
     experiment = open_experiment(settings.grid, out, calibration=calibration)
     grid = settings.knowing_grid
     also = None if grid is None else open_experiment(grid, out / KNOWING, calibration=calibration)
-    totals: dict[int, tuple[int, int]] = {}
-
-    def of(part: int) -> Tell:
-        def heard(done: int, total: int) -> None:
-            totals[part] = (done, total)
-            tell(sum(d for d, _ in totals.values()), sum(t for _, t in totals.values()))
-
-        return heard
-
-    # who knows the defence takes longest a frame: first, so that an estimate of what is left holds from the start
-    knowing = [] if also is None else tabulate(whole(run_experiment(also, executor, tell=of(0))), seed=settings.seed)
-    entries = whole(run_experiment(experiment, executor, tell=of(1)))
+    before = experiment.total
+    total = before + (0 if also is None else also.total)
+    entries = run_experiment(experiment, executor, tell=lambda done, _: tell(done, total))
+    if missing := unplayed(entries):
+        raise InputError(missing[0])
+    # a detector that such an attack does not know how to take on has no rows of it, and the table says so
+    known = [] if also is None else run_experiment(also, executor, tell=lambda done, _: tell(before + done, total))
     tasks = picture_tasks(experiment, settings.pictures)
     shots = dict(executor.run(draw_scene, tasks))
     rows = tabulate(entries, seed=settings.seed)
-    seconds = time.perf_counter() - start
-    return DemoResult(settings, experiment, rows, knowing, [shots[k] for k in range(len(tasks))], seconds)
+    missing = unplayed(known)
+    knowing = [] if missing else tabulate(known, seed=settings.seed)
+    pictures = [shots[k] for k in range(len(tasks))]
+    return DemoResult(settings, experiment, rows, knowing, missing, pictures, time.perf_counter() - start)
 
 
-def whole(entries: Sequence[Entry]) -> Sequence[Entry]:
-    """The entries, where every scene of each was played.
-
-    Raises:
-        InputError: one was not; the message says why.
-    """
-    for entry in entries:
-        if entry.left_out:
-            raise InputError(f"{entry.cell.attack_label}, {entry.cell.m} attackers: {'; '.join(entry.left_out)}")
-    return entries
+def unplayed(entries: Sequence[Entry]) -> list[str]:
+    """Why scenes of them were not played, each reason once; empty where all were."""
+    said = (f"{e.cell.attack_label}, {e.cell.m} attackers: {'; '.join(e.left_out)}" for e in entries if e.left_out)
+    return list(dict.fromkeys(said))
 
 
 def tabulate(entries: Sequence[Entry], *, seed: int) -> list[Row]:
@@ -291,6 +285,11 @@ _TERMINAL: Final[dict[str, Text]] = {
     "de-\ncodes": as_shown("decodes"),
     "ms": as_shown("ms"),
 }
+
+
+def notes_of(result: DemoResult, *, warned: bool) -> list[str]:
+    """What is to be said beside the figures."""
+    return [*notes([r.entry for r in (*result.rows, *result.knowing)], warned=warned), *result.unplayed]
 
 
 def blocks_of(result: DemoResult) -> dict[str, list[Row]]:

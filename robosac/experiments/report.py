@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from robosac.experiments.demo import DemoResult, Row, attack_in_words, blocks_of
+from robosac.experiments.demo import DemoResult, Row, attack_in_words, blocks_of, notes_of
 from robosac.experiments.entries import Entry
 from robosac.experiments.figures import DEFAULTS, demo_figures
 from robosac.experiments.notes import notes
@@ -97,7 +97,7 @@ def demo_page(result: DemoResult, pngs: dict[str, bytes], found: dict[str, Any])
             f"{s.scenes * s.frames} frames of {s.scenes} held-out simulated scenes, detector {s.detector}, "
             f"attack {attack_in_words(result)}"
         ),
-        summary=[*_demo_summary(result), *notes([r.entry for _, r in every])],
+        summary=[*_demo_summary(result), *notes_of(result, warned=True)],
         table=Table(
             columns=[*_columns(_DEMO_SHOWN), Column("recovered", "gap %", decimals=0)],
             rows=rows,

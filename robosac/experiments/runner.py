@@ -57,6 +57,11 @@ class Experiment:
         return Store(self.out / "shards")
 
     @property
+    def total(self) -> int:
+        """How many blocks there are to play: each of every scene under every detector."""
+        return len(self.blocks) * sum(len(self.scenes[dataset]) for _, dataset in self.combinations)
+
+    @property
     def combinations(self) -> Iterator[tuple[DetectorRef, str]]:
         """Detectors and data sets, in the grid's order."""
         return product(self.detectors.values(), self.scenes)
@@ -195,7 +200,7 @@ def _warn_of_defaults(experiment: Experiment) -> None:
 
 def _play(experiment: Experiment, executor: Executor, tell: Tell) -> None:
     todo = list(experiment.todo())
-    total = len(experiment.blocks) * sum(len(experiment.scenes[dataset]) for _, dataset in experiment.combinations)
+    total = experiment.total
     done = total - sum(len(task.wanted) for task, _ in todo)
     tell(done, total)
     try:
