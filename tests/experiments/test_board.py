@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -199,6 +201,9 @@ def test_the_page_asks_no_network_and_escapes_what_it_shows() -> None:
     reader = Reader()
     reader.feed(page)
     assert reader.asks == [] and "url(" not in page and "@import" not in page
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'\"" in page  # what is shown cannot run
     assert "<b>bad" not in page and "&lt;b&gt;bad" in page
     assert {link[1:] for link in reader.links if link.startswith("#")} <= set(reader.ids)
     assert {"attack-pgd", "words", "group"} <= set(reader.ids)
