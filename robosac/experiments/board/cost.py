@@ -8,7 +8,7 @@ kind. An attack made anew against a defence costs many times one that knows none
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -74,7 +74,7 @@ def cost_of(entries: Sequence[BoardEntry], protocol: Protocol, scenes: int | Non
             "played, got none; play a small slice: robosac leaderboard run --scenes 2"
         )
     rows = protocol.rows()
-    total, by_attack, unknown = Counter[str](), Counter[str](), Counter[str]()
+    total, by_attack, unknown = defaultdict[str, float](float), defaultdict[str, float](float), Counter[str]()
     taken = known = 0
     most = {k: min(protocol.scenes_of(k), scenes or protocol.scenes_of(k)) for k in KINDS}
     for detector, row, (attack, m) in product(protocol.detectors, rows, protocol.cells()):
