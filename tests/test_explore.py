@@ -14,7 +14,8 @@ import robosac
 from robosac.boxes import corners_bev
 from robosac.cli import main, run
 from robosac.cli.run_formats import as_nuscenes, corners
-from robosac.data.saved import read_boxes
+from robosac.data.saved import of_corners, read_boxes
+from robosac.evaluation.rescore import OURS, Boxes, figures
 from robosac.types import Frame, InputError
 from tests.toy import ToyDetector
 from tests.toy import frame as toy_frame
@@ -131,8 +132,9 @@ def test_a_grid_from_python(tmp_path: Path) -> None:
     found = robosac.evaluate(**asked, out=tmp_path)  # type: ignore[arg-type]
     assert len(found) == 1 and found.rows[0]["defense"] == "none" and "| none |" in str(found)
     (saved,) = read_boxes(sorted((tmp_path / "boxes").iterdir()))
-    frames = [(f.detections, f.objects, f.ignored) for f in saved.frames]
-    assert len(frames[0][0]) > 0 and len(frames[0][1]) > 0
+    frames = [Boxes(f.detections, f.objects, f.ignored) for f in saved.frames]
+    assert [f.name for f in saved.frames] == [f"{r.scenario}/{r.index}" for r in found.entries[0].records]
+    assert figures(frames, (0.5, 0.7))[OURS] == {t: found.rows[0][k] for t, k in ((0.5, "ap50"), (0.7, "ap70"))}
     assert found.to_csv(tmp_path / "t.csv") == (tmp_path / "t.csv").read_text()
 
 
@@ -163,7 +165,9 @@ def test_a_run_goes_on_where_it_was_stopped(
     monkeypatch.setattr(run, "_all", None)
     with pytest.raises(TypeError):
         ran(capsys, *args, "--out", str(tmp_path / "other"))
-    assert "expected" in str(ran(capsys, *args, *out, "--min-score", "0.5", code=2) or "expected")
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "--defense", "none", *args, *out, "--min-score", "0.5"])
+    assert "to be of a run with these settings, got others" in capsys.readouterr().err
 
 
 def two_frames() -> list[Frame]:
@@ -178,6 +182,7 @@ def test_boxes_in_other_layouts() -> None:
     assert found.shape == (8, 3) and found[:4, 2] == pytest.approx(-0.25) and found[4:, 2] == pytest.approx(1.25)
     flat, ours = found[:4, :2], corners_bev(np.array([box]))[0]
     np.testing.assert_allclose(flat[np.lexsort(flat.T)], ours[np.lexsort(ours.T)], atol=1e-5)
+    np.testing.assert_allclose(of_corners(found[None], Path("x")), [box], atol=1e-5)  # in the order that is read
     north = np.array([[0.0, -1, 0, 100], [1, 0, 0, 200], [0, 0, 1, 1], [0, 0, 0, 1]])
     held = {"scenario": "s", "ego": "e", "index": 3, "world_T_ego": north.tolist(), "boxes": [box], "scores": [0.5]}
     (one,) = as_nuscenes(held)

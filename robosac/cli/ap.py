@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from robosac.cli.options import Json, listed
+from robosac.cli.output import console, show_table
 from robosac.types import InputError
 
 if TYPE_CHECKING:
@@ -84,33 +85,32 @@ def _thresholds(text: str) -> tuple[float, ...]:
 
 
 def _print(saved: Saved, found: dict[str, Any], thresholds: tuple[float, ...]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from robosac.evaluation.rescore import CONVENTIONS
 
-    console = Console(highlight=False)
+    to = console(markup=False)
     counts = f"{found['frames']} frames, {found['detections']} detections, {found['objects']} objects"
-    console.print(f"{saved.source} ({saved.kind}): {counts}", markup=False, soft_wrap=True)
+    to.print(f"{saved.source} ({saved.kind}): {counts}")
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("counted as by", no_wrap=True)
     for t in thresholds:
         table.add_column(f"AP@{t:g}", justify="right", no_wrap=True)
-    table.add_column("")
+    table.add_column("counted how")
     for c in CONVENTIONS:
         aps = found["ap"][c.name]
         if isinstance(aps, str):
             table.add_row(c.name, *("–" for _ in thresholds), aps)
         else:
             table.add_row(c.name, *(_shown(aps[f"{t:g}"]) for t in thresholds), c.about)
-    console.print(table)
+    show_table(table, to)
     if not found["differences"]:
-        console.print("Nothing in these boxes makes the conventions differ.")
+        to.print("Nothing in these boxes makes the conventions differ.")
     for d in found["differences"]:
         moved = ", ".join(f"{_shown(c, '+.3f')} at {t}" for t, c in d["change"].items() if c is not None)
         line = f"- {d['name']} ({d['concerns']}): {d['count']} {d['of']}" + (f"; AP {moved}" if moved else "")
-        console.print(line, markup=False, soft_wrap=True)
-    console.print()
+        to.print(line)
+    to.print()
 
 
 def _shown(value: float | None, spec: str = ".3f") -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from robosac.cli import completion
-from robosac.cli.options import Address, ExecutorName, Jobs, Json, Root, Threads, listed, named
+from robosac.cli.options import Address, ExecutorName, Jobs, Json, Root, Threads, command_of, listed, named
 from robosac.cli.progress import kept_on_stop, progress_bar
-from robosac.executors import default_jobs, make_executor
+from robosac.executors import Executor, default_jobs, make_executor
 from robosac.types import InputError, RobosacError
 
 if TYPE_CHECKING:
@@ -83,8 +84,63 @@ def _render(
     print(f"{len(entries)} entries; look at them: {page}")
 
 
-@leaderboard.command()
-def run(
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """By which protocol, and where the work is done."""
+
+    attack: Attacks = None
+    attackers: Attackers = None
+    out: Kept = OUT
+    protocol: ProtocolFile = None
+    root: Root = None
+    jobs: Jobs = None
+    threads: Threads = 1
+    executor: ExecutorName = "processes"
+    address: Address = None
+    json: Json = False
+
+    def make_executor(self) -> Executor:
+        """Where work is done."""
+        return make_executor(self.jobs, threads=self.threads, name=self.executor, address=self.address)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Play(Work):
+    """A slice of the board."""
+
+    detector: Detectors = None
+    scenes: Scenes = None
+    step: Step = 10
+    results: Results = Path("results")
+
+    def slice(self, defenses: tuple[str, ...] | None) -> Slice:
+        """What is played, with these defences."""
+        from robosac.experiments.board.play import Slice
+
+        return Slice(
+            protocol=_protocol(self.protocol),
+            defenses=defenses,
+            detectors=listed(self.detector),
+            attacks=listed(self.attack),
+            attackers=_numbers(self.attackers),
+            scenes=self.scenes,
+        )
+
+    def command(self, defense: str) -> str:
+        """What to type for the entry of a defence."""
+        from robosac.experiments.provenance import command_line
+
+        named = {k: getattr(self, k) for k in ("detector", "attack", "attackers", "scenes", "protocol")}
+        options = {k: ",".join(v) if isinstance(v, list) else v for k, v in named.items()}
+        if ":" in defense:
+            return command_line("robosac leaderboard add", defense, **options)
+        return command_line("robosac leaderboard run", only=defense, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Play):
+    """Defences that have a name."""
+
     only: Annotated[
         list[str] | None,
         named(
@@ -92,91 +148,61 @@ def run(
             complete=completion.defenses,
             help="Defences; default: the protocol's. Reference rows are always played.",
         ),
-    ] = None,
-    detector: Detectors = None,
-    attack: Attacks = None,
-    attackers: Attackers = None,
-    scenes: Scenes = None,
-    step: Step = 10,
-    results: Results = Path("results"),
-    out: Kept = OUT,
-    protocol: ProtocolFile = None,
-    root: Root = None,
-    jobs: Jobs = None,
-    threads: Threads = 1,
-    executor: ExecutorName = "processes",
-    address: Address = None,
-    json: Json = False,
-) -> None:
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Add(Play):
+    """A defence of one's own."""
+
+    name: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="Your defence: a value, or what makes one.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(Work):
+    """An entry that is played again."""
+
+    entry: Annotated[Path, typer.Argument(metavar="ENTRY", help="A file of the folder of results.")]
+    scenes: Annotated[int, typer.Option("--scenes", "-n", min=1, help="Play the first so many again.")] = 2
+    tolerance: Annotated[float | None, typer.Option(help="Of AP@0.5; default: the protocol's.")] = None
+    out: Kept = Path("runs/board-check")
+
+
+def run(asked: Run) -> None:
     """Play the board, or a slice of it; entries are written as they grow.
 
     Every entry states its scenes. A run that is stopped goes on where it was; a slice that grows uses what is there.
     """
-    wanted = _slice(_protocol(protocol), only, detector, attack, attackers, scenes)
-    asked = {"detector": detector, "attack": attack, "attackers": attackers, "scenes": scenes, "protocol": protocol}
-    _play(wanted, results, out, step, (jobs, threads, executor, address), root, json, asked)
+    _play(asked, asked.slice(listed(asked.only)))
 
 
-@leaderboard.command()
-def add(
-    name: Annotated[str, typer.Argument(metavar="MODULE:NAME", help="Your defence: a value, or what makes one.")],
-    detector: Detectors = None,
-    attack: Attacks = None,
-    attackers: Attackers = None,
-    scenes: Scenes = None,
-    step: Step = 10,
-    results: Results = Path("results"),
-    out: Kept = OUT,
-    protocol: ProtocolFile = None,
-    root: Root = None,
-    jobs: Jobs = None,
-    threads: Threads = 1,
-    executor: ExecutorName = "processes",
-    address: Address = None,
-    json: Json = False,
-) -> None:
+def add(asked: Add) -> None:
     """Take a defence of your own through the whole protocol and put it on the board."""
-    if ":" not in name:
+    if ":" not in asked.name:
         raise InputError(
-            f"expected MODULE:NAME, got {name!r}; a preset is played by robosac leaderboard run --only {name}"
+            f"expected MODULE:NAME, got {asked.name!r}; a preset is played by robosac leaderboard run --only "
+            f"{asked.name}"
         )
-    wanted = _slice(_protocol(protocol), [name], detector, attack, attackers, scenes)
-    asked = {"detector": detector, "attack": attack, "attackers": attackers, "scenes": scenes, "protocol": protocol}
-    _play(wanted, results, out, step, (jobs, threads, executor, address), root, json, asked)
+    _play(asked, asked.slice((asked.name,)))
 
 
-@leaderboard.command()
-def check(
-    entry: Annotated[Path, typer.Argument(metavar="ENTRY", help="A file of the folder of results.")],
-    scenes: Annotated[int, typer.Option("--scenes", "-n", min=1, help="Play the first so many again.")] = 2,
-    attack: Attacks = None,
-    attackers: Attackers = None,
-    tolerance: Annotated[float | None, typer.Option(help="Of AP@0.5; default: the protocol's.")] = None,
-    out: Kept = Path("runs/board-check"),
-    protocol: ProtocolFile = None,
-    root: Root = None,
-    jobs: Jobs = None,
-    threads: Threads = 1,
-    executor: ExecutorName = "processes",
-    address: Address = None,
-    json: Json = False,
-) -> None:
+def check(asked: Check) -> None:
     """Play the first scenes of an entry again and compare; exit code 1 where a cell differs by more than tolerance."""
     from robosac.experiments.board.check import check_entry
     from robosac.experiments.board.entry import read_entry
 
-    told, frozen = read_entry(entry), _protocol(protocol)
-    limit = frozen.tolerance if tolerance is None else tolerance
-    chosen = make_executor(jobs, threads=threads, name=executor, address=address)
-    with kept_on_stop(out), progress_bar("attacks on scenes", quiet=json) as tell:
+    told, frozen = read_entry(asked.entry), _protocol(asked.protocol)
+    limit = frozen.tolerance if asked.tolerance is None else asked.tolerance
+    chosen = asked.make_executor()
+    with kept_on_stop(asked.out), progress_bar("attacks on scenes", quiet=asked.json) as tell:
         found = check_entry(
-            told, frozen, out, chosen, scenes=scenes, attacks=listed(attack), attackers=_numbers(attackers), root=root,
-            tell=tell,
+            told, frozen, asked.out, chosen, scenes=asked.scenes, attacks=listed(asked.attack),
+            attackers=_numbers(asked.attackers), root=asked.root, tell=tell,
         )  # fmt: skip
     differing = [c.title for c in found if not c.within(limit)]
-    if json:
+    if asked.json:
         cells = [{**vars(c), "within": c.within(limit)} for c in found]
-        print(dumps({"entry": str(entry), "tolerance": limit, "cells": cells}))
+        print(dumps({"entry": str(asked.entry), "tolerance": limit, "cells": cells}))
     else:
         for c in found:
             shown = " and ".join("–" if v is None else f"{v:.3f}" for v in (c.told, c.found))
@@ -184,7 +210,12 @@ def check(
             print(f"{c.title}: AP@0.5 {shown}, {c.same} of {c.scenes} scenes bit by bit: {verdict}")
     if differing or not found:
         what = ", ".join(differing) or "nothing to compare"
-        raise EntryDiffersError(f"expected {entry.name} to hold within {limit:g} of AP@0.5, got {what}")
+        raise EntryDiffersError(f"expected {asked.entry.name} to hold within {limit:g} of AP@0.5, got {what}")
+
+
+leaderboard.command("run")(command_of(Run, run))
+leaderboard.command("add")(command_of(Add, add))
+leaderboard.command("check")(command_of(Check, check))
 
 
 @leaderboard.command()
@@ -215,63 +246,30 @@ def _numbers(texts: list[str] | None) -> tuple[int, ...] | None:
         raise InputError(f"expected --attackers to be whole numbers like 0,1,2; got {', '.join(texts or [])}") from None
 
 
-def _slice(
-    protocol: Protocol,
-    only: list[str] | None,
-    detector: list[str] | None,
-    attack: list[str] | None,
-    attackers: list[str] | None,
-    scenes: int | None,
-) -> Slice:
-    from robosac.experiments.board.play import Slice
-
-    return Slice(
-        protocol=protocol,
-        defenses=listed(only),
-        detectors=listed(detector),
-        attacks=listed(attack),
-        attackers=_numbers(attackers),
-        scenes=scenes,
-    )
-
-
-def _play(
-    wanted: Slice,
-    results: Path,
-    out: Path,
-    step: int,
-    work: tuple[int | None, int, str, str | None],  # jobs, threads, executor, its address
-    root: Path | None,
-    json: bool,
-    asked: dict[str, Any],
-) -> None:
+def _play(asked: Play, wanted: Slice) -> None:
     from robosac.experiments.board.play import play_slices
-    from robosac.experiments.provenance import command_line, environment
+    from robosac.experiments.provenance import environment
     from robosac.files import check_writable
 
-    check_writable(results)
-    jobs, threads, executor, address = work
-    used = default_jobs() if jobs is None else jobs
-    chosen = make_executor(jobs, threads=threads, name=executor, address=address)
-    options = {k: ",".join(v) if isinstance(v, list) else v for k, v in asked.items()}
-    machine = {k: v for k, v in environment(used, threads).items() if k != "versions"}
+    check_writable(asked.results)
+    chosen = asked.make_executor()
+    used = default_jobs() if asked.jobs is None else asked.jobs
+    machine = {k: v for k, v in environment(used, asked.threads).items() if k != "versions"}
     written: dict[str, BoardEntry] = {}
 
-    def command(defense: str) -> str:
-        if ":" in defense:
-            return command_line("robosac leaderboard add", defense, **options)
-        return command_line("robosac leaderboard run", only=defense, **options)
-
     def wrote(path: Path, entry: BoardEntry) -> None:
-        if not json and str(path) not in written:
+        if not asked.json and str(path) not in written:
             print(f"{path}: {entry.defense} on {entry.detector}", flush=True)
         written[str(path)] = entry
 
-    with kept_on_stop(out), progress_bar("attacks on scenes", quiet=json) as tell:
+    with kept_on_stop(asked.out), progress_bar("attacks on scenes", quiet=asked.json) as tell:
         play_slices(
-            wanted, out, results, chosen, step=step, command=command, run=machine, root=root, tell=tell, wrote=wrote
-        )
-    if json:
+            wanted, asked.out, asked.results, chosen, step=asked.step, command=asked.command, run=machine,
+            root=asked.root, tell=tell, wrote=wrote,
+        )  # fmt: skip
+    if asked.json:
         print(dumps({"entries": list(written)}))
     else:
-        print(f"{len(written)} entries in {results}; render them with robosac leaderboard --results {results}")
+        print(
+            f"{len(written)} entries in {asked.results}; render them with robosac leaderboard --results {asked.results}"
+        )

@@ -288,11 +288,10 @@ def _of_scene(asked: Run, detector: Any, scene: Any) -> Iterator[Line]:
 
     path = asked.calibration
     calibration = saved_calibration(detector) if path is None else loaded_calibration(path, detector)
-    first = [Moment(*scene.makers[0]()).frame]
     played = play(
         frames,
         detector,
-        fitted(open_attack(asked.attack), detector, lambda: first),
+        fitted(open_attack(asked.attack), detector, lambda: [Moment(*scene.makers[0]()).frame]),
         (asked.n_attackers,),
         [policy(asked.defense)],
         seed=asked.seed,

@@ -8,12 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from robosac.boxes import corners_bev
 from robosac.types import Array, Float32, Frame, Verdict
 
 FORMATS: Final = ("json", "nuscenes", "opencood")
-_CORNERS: Final = np.array(  # OpenCOOD's order: below, front right first; then the same above
-    [[1, -1, -1], [1, 1, -1], [-1, 1, -1], [-1, -1, -1], [1, -1, 1], [1, 1, 1], [-1, 1, 1], [-1, -1, 1]]
-)
 
 
 def as_json(frame: Frame, verdict: Verdict, *, attackers: frozenset[str] | None = None) -> dict[str, Any]:
@@ -90,12 +88,11 @@ def quaternion(rotation: Array) -> Array:
 def corners(boxes: Array) -> Float32:
     """`(N, 8, 3)` of boxes `(N, 7)`, in OpenCOOD's order, ego frame."""
     boxes = np.asarray(boxes, np.float64).reshape(-1, 7)
-    local = _CORNERS[None] * boxes[:, None, 3:6] / 2
-    c, s = np.cos(boxes[:, 6])[:, None], np.sin(boxes[:, 6])[:, None]
-    x = local[..., 0] * c - local[..., 1] * s
-    y = local[..., 0] * s + local[..., 1] * c
-    turned = np.stack([x, y, local[..., 2]], axis=-1) + boxes[:, None, :3]
-    return turned.astype(np.float32)
+    found = np.empty((len(boxes), 8, 3), np.float32)
+    # below, front right first, and the same above; `corners_bev` begins front left
+    found[:, :4, :2] = found[:, 4:, :2] = corners_bev(boxes)[:, [3, 0, 1, 2]]
+    found[:, :4, 2], found[:, 4:, 2] = ((boxes[:, 2] + side * boxes[:, 5] / 2)[:, None] for side in (-1, 1))
+    return found
 
 
 def npy_bytes(array: Array) -> bytes:

@@ -1,6 +1,6 @@
 """Boxes that somebody saved: detections and objects, frame by frame, from files of three kinds.
 
-`robosac-boxes` JSON, ours (`write_boxes` makes it):
+`robosac-boxes` JSON, ours (`robosac evaluate --save-boxes` and `write_boxes` make it):
 
     {"format": "robosac-boxes", "frames": [
         {"name": "scene-0/12", "boxes": [[x, y, z, l, w, h, yaw], ...], "scores": [...],
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -53,6 +53,12 @@ class SavedFrame:
     objects: Array
     ignored: Array
 
+    def to_dict(self) -> dict[str, Any]:
+        """As in our JSON; float32 values come back bit by bit."""
+        d = self.detections
+        held = {"boxes": d.boxes, "scores": d.scores, "objects": self.objects, "ignored": self.ignored}
+        return {"name": self.name, **{k: np.asarray(v, np.float64).tolist() for k, v in held.items()}}
+
 
 @dataclass(frozen=True, eq=False)
 class Saved:
@@ -71,19 +77,10 @@ class Saved:
     local: bool = True
 
 
-def write_boxes(path: Path, frames: Sequence[SavedFrame]) -> None:
-    """Write frames as our JSON; float32 values come back bit by bit."""
-    held = [
-        {
-            "name": f.name,
-            "boxes": np.asarray(f.detections.boxes, np.float64).tolist(),
-            "scores": np.asarray(f.detections.scores, np.float64).tolist(),
-            "objects": np.asarray(f.objects, np.float64).tolist(),
-            "ignored": np.asarray(f.ignored, np.float64).tolist(),
-        }
-        for f in frames
-    ]
-    write_whole(path, (json.dumps({"format": FORMAT, "frames": held}, allow_nan=False) + "\n").encode())
+def write_boxes(path: Path, frames: Iterable[Mapping[str, Any]]) -> None:
+    """Write frames (`SavedFrame.to_dict`) as our JSON."""
+    held = {"format": FORMAT, "frames": list(frames)}
+    write_whole(path, (json.dumps(held, allow_nan=False) + "\n").encode())
 
 
 def read_boxes(
@@ -183,8 +180,8 @@ def _json(path: Path, truth: Path | None, classes: Sequence[str] | None) -> Save
         return _nuscenes(path, held, truth, classes)
     if "per_frame" in held:
         raise InputError(
-            f"expected boxes, got {path}, an entry of robosac evaluate, which holds what was matched and no boxes; save"
-            " boxes with robosac.data.saved.write_boxes"
+            f"expected boxes, got {path}, an entry of robosac evaluate, which holds what was matched and no boxes; "
+            "robosac evaluate --save-boxes keeps them in OUT/boxes"
         )
     keys = ", ".join(map(str, held))[:80]
     raise InputError(f'expected {path} to have "format": "{FORMAT}" or nuScenes\' "results", got keys {keys}')

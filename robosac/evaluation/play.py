@@ -100,13 +100,15 @@ def encode_frames(frames: Iterable[Playable], detector: Detector) -> Iterator[En
 
 @dataclass(frozen=True, eq=False)
 class Played:
-    """One policy's verdict on one frame of one cell, with what it received and everything a picture of it needs."""
+    """One policy's verdict on one frame of one cell, with what it received and everything a picture of it needs;
+    `judged` is the verdict's result as it was scored, finite in any case."""
 
     policy: str
     n_attackers: int
     frame: Frame
     truth: Truth
     verdict: Verdict
+    judged: Detections
     record: FrameRecord
     inbox: Sequence[Received]
 
@@ -187,7 +189,7 @@ def play(
                     found=found_objects(judged, s.truth, region, agents=agents),
                 )
                 truth = replace(s.truth, attackers=attacking)
-                yield Played(p.name, m, s.frame, truth, verdict, record, inbox)
+                yield Played(p.name, m, s.frame, truth, verdict, judged, record, inbox)
 
 
 class _Cell:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Final
 
 from robosac.errors import InputError, did_you_mean
@@ -18,13 +18,39 @@ from robosac.executors.local import Executor, Processes, Serial, default_jobs, s
 from robosac.executors.on_ray import OnRay
 
 __all__ = [
-    "EXECUTORS", "Executor", "OnRay", "Processes", "Serial", "default_jobs", "make_executor", "set_threads",
+    "EXECUTORS", "Executor", "OnRay", "Processes", "Serial", "Wanted", "default_jobs", "make_executor", "set_threads",
 ]  # fmt: skip
 
-EXECUTORS: Final[Mapping[str, Callable[[int, int | None], Executor]]] = {
-    "serial": lambda jobs, threads: Serial(threads=threads),
-    "processes": lambda jobs, threads: Processes(jobs=jobs, threads=threads),
-    "ray": lambda jobs, threads: OnRay(jobs=jobs, threads=threads),
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is asked of an executor, as in `make_executor`; None where nobody said."""
+
+    jobs: int | None = None
+    threads: int | None = None
+    address: str | None = None
+    device: str = "cpu"
+
+    @property
+    def jobs_here(self) -> int:
+        """At once on this machine."""
+        return default_jobs() if self.jobs is None else self.jobs
+
+
+def _on_ray(wanted: Wanted) -> OnRay:
+    if importlib.util.find_spec("ray") is None:
+        raise InputError(
+            "expected the package ray for --executor ray, found none; install it: pip install 'robosac[ray]'"
+        )
+    jobs = wanted.jobs_here if wanted.address is None else wanted.jobs
+    gpus = float(wanted.device.startswith("cuda"))
+    return OnRay(jobs=jobs, threads=wanted.threads, address=wanted.address, gpus=gpus)
+
+
+EXECUTORS: Final[Mapping[str, Callable[[Wanted], Executor]]] = {
+    "serial": lambda wanted: Serial(threads=wanted.threads),
+    "processes": lambda wanted: Processes(jobs=wanted.jobs_here, threads=wanted.threads),
+    "ray": _on_ray,
 }
 
 
@@ -52,14 +78,7 @@ def make_executor(
         raise InputError(
             f"expected an executor, one of {', '.join(EXECUTORS)}; got {name!r}{did_you_mean(name, EXECUTORS)}"
         )
-    found = EXECUTORS[name](default_jobs() if jobs is None else jobs, threads)
-    if isinstance(found, OnRay):
-        if importlib.util.find_spec("ray") is None:
-            raise InputError(
-                "expected the package ray for --executor ray, found none; install it: pip install 'robosac[ray]'"
-            )
-        most = None if address is not None and jobs is None else found.jobs
-        return replace(found, jobs=most, address=address, gpus=float(device.startswith("cuda")))
-    if address is not None:
+    found = EXECUTORS[name](Wanted(jobs=jobs, threads=threads, address=address, device=device))
+    if address is not None and not hasattr(found, "address"):
         raise InputError(f"expected --executor ray beside --address, got {name}; leave --address out")
     return found

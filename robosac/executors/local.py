@@ -39,7 +39,7 @@ class Serial:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        _at_least_one("threads", self.threads)
+        at_least_one(threads=self.threads)
 
     def run(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
         set_threads(self.threads)
@@ -60,8 +60,7 @@ class Processes:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        _at_least_one("jobs", self.jobs)
-        _at_least_one("threads", self.threads)
+        at_least_one(jobs=self.jobs, threads=self.threads)
 
     def run(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
         """As `Executor.run`.
@@ -154,6 +153,8 @@ def _ctrl_c_for_this_process_alone() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _at_least_one(name: str, value: int | None) -> None:
-    if value is not None and value < 1:
-        raise InputError(f"expected {name} >= 1, got {value}")
+def at_least_one(**numbers: int | None) -> None:
+    """InputError where one of these is below 1; None is nobody's choice."""
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise InputError(f"expected {name} >= 1, got {value}")

@@ -18,7 +18,7 @@ from threading import Thread
 from typing import Any, Final, TypeVar
 
 from robosac.errors import InputError, RobosacError, RobosacWarning
-from robosac.executors.local import set_threads
+from robosac.executors.local import at_least_one, set_threads
 from robosac.executors.parcels import at_hand, parcels_of
 
 T = TypeVar("T")
@@ -61,9 +61,7 @@ class OnRay:
     versions: str = VERSIONS
 
     def __post_init__(self) -> None:
-        for name, value in (("jobs", self.jobs), ("threads", self.threads)):
-            if value is not None and value < 1:
-                raise InputError(f"expected {name} >= 1, got {value}")
+        at_least_one(jobs=self.jobs, threads=self.threads)
 
     def run(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[int, R]]:
         """As `Executor.run`.

@@ -5,7 +5,6 @@ Tasks go out to an executor and results come back; this process alone reads and 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from robosac.data.dataset import EACH
+from robosac.data.saved import write_boxes
 from robosac.defenses import Robosac, RobosacAgreement
 from robosac.errors import warn
 from robosac.executors import Executor
@@ -256,8 +256,7 @@ def write_saved(experiment: Experiment, entries: Sequence[Entry]) -> list[Path]:
     """The boxes of each entry in the folder `boxes`, as `robosac ap` reads them."""
     paths = []
     for entry in entries:
-        if any(r.saved is not None for r in entry.records):
-            frames = [{"name": f"{r.scenario}/{r.index}", **(r.saved or {})} for r in entry.records]
+        if saved := [r.saved for r in entry.records if r.saved is not None]:
             paths.append(experiment.out / "boxes" / entry.cell.file_name(experiment.grid))
-            write_whole(paths[-1], json.dumps({"format": "robosac-boxes", "frames": frames}).encode())
+            write_boxes(paths[-1], saved)
     return paths

@@ -13,6 +13,7 @@ from functools import cached_property, lru_cache, partial
 from typing import Any, Final
 
 from robosac import progress
+from robosac.data.saved import SavedFrame
 from robosac.errors import heard
 from robosac.evaluation.ap import Region, counted
 from robosac.evaluation.metrics import FrameRecord
@@ -182,11 +183,10 @@ def _attempt(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[De
 
 def with_boxes(played: Played, region: Region) -> FrameRecord:
     """The record of a frame with what `robosac ap` scores again."""
-    result, truth, frame = played.verdict.result, played.truth, played.frame
+    truth, frame = played.truth, played.frame
     seen = counted(truth, region, agents=(frame.ego.id, *frame.others))
-    held = {"boxes": result.boxes, "objects": truth.boxes[seen], "ignored": truth.boxes[~seen]}
-    saved: dict[str, Any] = {name: [[float(v) for v in box] for box in boxes] for name, boxes in held.items()}
-    return replace(played.record, saved={**saved, "scores": [float(v) for v in result.scores]})
+    saved = SavedFrame(f"{frame.scenario}/{frame.index}", played.judged, truth.boxes[seen], truth.boxes[~seen])
+    return replace(played.record, saved=saved.to_dict())
 
 
 def _played(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[DefenseSpec]) -> Iterator[Played]:

@@ -5,16 +5,15 @@ The page is whole without its script: rows stand in their order and every detail
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any, Final
 
 from robosac.files import write_whole
+from robosac.viz.page import escaped as _text
+from robosac.viz.page import filled
 
 ABSENT: Final = "–"
 _SHADES: Final = 10
@@ -93,24 +92,19 @@ def write_board(path: Path, page: BoardPage) -> Path:
 
 def render(page: BoardPage) -> str:
     """The page as HTML."""
-    template = Template((resources.files("robosac.viz") / "board.html").read_text(encoding="utf-8"))
     head = "".join(_heading(k, c) for k, c in enumerate(page.columns, start=1))
     groups = list(dict.fromkeys(r.group for r in page.rows))
-    return template.substitute(
+    return filled(
+        "board.html",
         title=_text(page.title),
         summary="\n".join(f"<p>{_text(line)}</p>" for line in page.summary),
         groups="".join(f'<option value="{_text(g)}">{_text(g)}</option>' for g in groups),
         head=head,
-        span=len(page.columns) + 1,
         body="\n".join(_row(k, r, page.columns) for k, r in enumerate(page.rows)),
         legend="".join(f"<dt>{_text(c.label)}</dt><dd>{_text(c.about)}</dd>" for c in page.columns),
         attacks="\n".join(_attack(name, facts) for name, facts in page.attacks.items()),
         command=_text(page.command),
     )
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value), quote=True)
 
 
 def _heading(k: int, column: BoardColumn) -> str:

@@ -7,17 +7,15 @@ is escaped: an agent may call itself `<script>`.
 from __future__ import annotations
 
 import base64
-import hashlib
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import TypeAlias
 
 from robosac.files import write_whole
 from robosac.types import InputError
+from robosac.viz.page import escaped as _text
+from robosac.viz.page import filled
 
 Cell: TypeAlias = str | int | float | None
 ABSENT = "–"
@@ -123,9 +121,6 @@ def write_report(path: str | Path, report: ReportData) -> Path:
 
 def render(report: ReportData) -> str:
     """The page as HTML."""
-    page = (resources.files("robosac.viz") / "report.html").read_text(encoding="utf-8")
-    script = page.partition("<script>")[2].partition("</script>")[0]  # the only one that a browser may run
-    template = Template(page)
     parts: dict[str, Iterable[str]] = {"Results": [_table(report.table)]}
     if report.charts:
         parts["Charts"] = map(_image, report.charts)
@@ -134,8 +129,8 @@ def render(report: ReportData) -> str:
     if report.budget is not None:
         parts["How many trials"] = [_image(report.budget)]
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
-    return template.substitute(
-        script=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+    return filled(
+        "report.html",
         title=_text(report.title),
         subtitle=_paragraph(report.subtitle, "subtitle"),
         summary="\n".join(_paragraph(p) for p in report.summary),
@@ -145,10 +140,6 @@ def render(report: ReportData) -> str:
         versions=_paragraph(versions, "note"),
         config=_text(report.config),
     )
-
-
-def _text(value: str) -> str:
-    return html.escape(value, quote=True)
 
 
 def _paragraph(value: str, kind: str = "") -> str:

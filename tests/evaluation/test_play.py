@@ -248,7 +248,8 @@ def test_what_an_attack_breaks_is_judged():
     for array, found in (("boxes", 0), ("scores", 0), ("score_map", hits)):
         detector = Broken(array=array, bears=9)
         (p,) = play(scene(1), detector, Inventor(), (1,), POLICIES[1:2], seed=0)
-        assert len(p.record.matches.scores) == len(p.verdict.result) > 9
+        assert len(p.record.matches.scores) == len(p.verdict.result) == len(p.judged) > 9
+        assert np.isfinite(p.judged.boxes).all() and np.isfinite(p.judged.scores).all()  # as `--save-boxes` keeps them
         assert (p.record.matches.hits(0.5) == 1).sum() == found
         assert (p.record.matches.hits(0.5) == 0).sum() == len(p.verdict.result) - found
 

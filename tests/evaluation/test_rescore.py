@@ -140,9 +140,8 @@ def corners(boxes: Array) -> Array:
 
 
 def ours(folder: Path) -> list[Path]:
-    write_boxes(
-        folder / "ours.json", [SavedFrame(str(k), f.detections, f.objects, f.ignored) for k, f in enumerate(SCENE)]
-    )
+    frames = [SavedFrame(str(k), f.detections, f.objects, f.ignored) for k, f in enumerate(SCENE)]
+    write_boxes(folder / "ours.json", [f.to_dict() for f in frames])
     return [folder / "ours.json"]
 
 
@@ -208,7 +207,7 @@ def test_our_json_comes_back_bit_by_bit(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     boxes = rng.normal(size=(5, 7)).astype(np.float32)
     given = SavedFrame("a", Detections(boxes, rng.random(5).astype(np.float32)), boxes[:2], boxes[2:])
-    write_boxes(tmp_path / "b.json", [given])
+    write_boxes(tmp_path / "b.json", [given.to_dict()])
     (back,) = read_boxes([tmp_path / "b.json"])[0].frames
     assert back.name == "a"
     for one, two in (

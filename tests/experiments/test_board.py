@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -18,11 +20,11 @@ from robosac.evaluation.ap import FP, TP, FrameMatches, found_objects
 from robosac.evaluation.metrics import FrameRecord
 from robosac.experiments.board.cells import CellResult, Figure, SceneCheck, against
 from robosac.experiments.board.check import compared
-from robosac.experiments.board.cost import cost_of
+from robosac.experiments.board.cost import cost_of, in_words
 from robosac.experiments.board.entry import BoardEntry, Link, merged, read_entries, read_entry, write_entry
 from robosac.experiments.board.page import board_page
 from robosac.experiments.board.play import Slice
-from robosac.experiments.board.protocol import OBLIGATORY, SHIPPED, Protocol, read_protocol
+from robosac.experiments.board.protocol import OBLIGATORY, Protocol, read_protocol
 from robosac.experiments.board.table import coverage, ranking, rows, to_markdown
 from robosac.registry.attacks import described
 from robosac.types import Detections, InputError, Truth
@@ -199,6 +201,9 @@ def test_the_page_asks_no_network_and_escapes_what_it_shows() -> None:
     reader = Reader()
     reader.feed(page)
     assert reader.asks == [] and "url(" not in page and "@import" not in page
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'\"" in page  # what is shown cannot run
     assert "<b>bad" not in page and "&lt;b&gt;bad" in page
     assert {link[1:] for link in reader.links if link.startswith("#")} <= set(reader.ids)
     assert {"attack-pgd", "words", "group"} <= set(reader.ids)
@@ -283,9 +288,13 @@ def test_the_cost_is_that_of_the_cells_and_grows_with_scenes() -> None:
     hash_of = {"name": p.name, "version": p.version, "hash": p.hash}
     known = entry("none", cell("drop", 0.5, scenes=60), protocol=hash_of, detector=p.detectors[0])
     found = cost_of([known], p)
-    # four rows under three ignorant cells of two scenes, and `none` under one adaptive cell of one: all as the known
-    assert found.core_s == {"ignorant": pytest.approx(4 * 3 * 2 * 2.0), "adaptive": pytest.approx(1 * 2.0)}
-    assert (found.known, found.taken) == (1, 12)
+    # four rows under three ignorant cells of two scenes, all as the known; of `none` under an adaptive attack nothing
+    assert found.core_s == {"ignorant": pytest.approx(4 * 3 * 2 * 2.0)}
+    assert (found.known, found.taken, found.unknown) == (1, 11, {"adaptive": 1})
+    assert "adaptive: not measured" in in_words(found)
+    hard = entry("none", cell("frame_up", 0.5, scenes=10), protocol=hash_of, detector=p.detectors[0])
+    both = cost_of([known, hard.model_copy(update={"cells": (*known.cells, *hard.cells)})], p)
+    assert both.core_s["adaptive"] == pytest.approx(12.0) and not both.unknown
     assert found.hours[64] == pytest.approx(sum(found.core_s.values()) / 3600 / 64)
     assert cost_of([known], p, 1).core_s["ignorant"] == pytest.approx(4 * 3 * 2.0)
     with pytest.raises(InputError, match="play a small slice"):
@@ -372,13 +381,7 @@ OF_THE_BOARD = [RESULTS / f"mean_{name}.json" for name in ("robosac", "made", "p
 
 @pytest.mark.parametrize("path", OF_THE_BOARD, ids=lambda p: p.stem)
 def test_entries_of_the_board_hold(path: Path, tmp_path: Path) -> None:
-    if not path.is_file():
-        pytest.skip(f"no entry {path.name} yet")
     known = {c.key for c in read_entry(path).played}
     assert {("", 0), ("noise", 1)} <= known
     slice_of = ("--scenes", "1", "--attack", "noise", "--attackers", "0,1", "--jobs", "1")
     command("check", str(path), *slice_of, "--out", str(tmp_path))
-
-
-def test_the_shipped_file_is_where_commands_look() -> None:
-    assert SHIPPED.is_file()

@@ -53,7 +53,7 @@ def evaluate(out, *args, code=0):
 
 
 def test_an_executor_is_a_class_and_a_line(tmp_path, monkeypatch):
-    monkeypatch.setitem(EXECUTORS, "threads", lambda jobs, threads: Threads(jobs))
+    monkeypatch.setitem(EXECUTORS, "threads", lambda wanted: Threads(wanted.jobs_here))
     found = evaluate(tmp_path / "threads", "--executor", "threads")
     assert len(found) == 10 and found == evaluate(tmp_path / "serial", "--executor", "serial")
 

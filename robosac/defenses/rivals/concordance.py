@@ -19,17 +19,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from robosac.agreement import DEFAULT_GRID, ScoreMapOverlap
+from robosac.agreement import DEFAULT_GRID
 from robosac.boxes import iou_bev
 from robosac.calibration import Calibration
 from robosac.defenses.rivals.before import Before
-from robosac.defenses.rivals.frame import Choice, Look, Peer, asked, check_shares, known, of_each, p_value
-from robosac.defenses.rivals.learned import FLOW, learned
+from robosac.defenses.rivals.frame import Choice, Look, Peer, check_shares, known, of_each, p_value, scores_of_singles
+from robosac.defenses.rivals.learned import FLOW, learned, p_of_loss
 from robosac.defenses.rivals.made import refused_by
 from robosac.defenses.rivals.matching import match_loss
-from robosac.defenses.rivals.surrogates import OfSingles
+from robosac.defenses.rivals.surrogates import OfSingles, by_score_maps
 from robosac.gate import Gate
-from robosac.types import EGO_ALONE, Array, BevGrid, Detections, Float64, Id, Session, Subset, Trial, View
+from robosac.types import Array, BevGrid, Detections, Float64, Id, Session, Subset, Trial, View
 from robosac.visibility import seen_cells
 
 _REACH_M = 4.0  # between two frames an object is looked for within this
@@ -64,9 +64,9 @@ class Concordance:
     def scores(
         self, session: Session, ego: View, grid: BevGrid | None, subsets: Sequence[Subset]
     ) -> Sequence[float | None]:
-        own, *results = session.detect([EGO_ALONE, *(s if len(s) == 1 else EGO_ALONE for s in subsets)])
-        found = self.of(ego, grid or DEFAULT_GRID, own, results)
-        return [f if len(s) == 1 else None for s, f in zip(subsets, found, strict=True)]
+        return scores_of_singles(
+            session, subsets, lambda own, results: self.of(ego, grid or DEFAULT_GRID, own, results)
+        )
 
 
 @dataclass
@@ -138,9 +138,7 @@ class SpatialTemporal:
 
     def surrogate(self, calibration: Calibration | None, detector: str) -> OfSingles:
         """The overlap of score maps in place of the concordance; the flow is not in it."""
-        agreement = ScoreMapOverlap()
-        held = calibration.measures.get(agreement.name) if calibration and calibration.detector == detector else None
-        return OfSingles(agreement, asked(held, 1, self.level, agreement.default_threshold))
+        return by_score_maps(calibration, detector, self.level)
 
 
 @dataclass
@@ -162,7 +160,7 @@ class _Flowing:
         if predicted is not None and honest is not None:
             for i, r in singles.items():
                 loss = flow_loss(look, predicted, own, r, of.score)
-                temporal[i] = (1 + int((honest >= loss).sum())) / (len(honest) + 1)
+                temporal[i] = p_of_loss(honest, loss)
         joint = {i: min(1.0, 2 * min(p[i], temporal[i])) if i in temporal else p[i] for i in p}
         refused = refused_by(joint, of.level)
         trials = (

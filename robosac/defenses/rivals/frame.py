@@ -214,6 +214,16 @@ def of_each(trials: Iterable[Trial], suspicion: Mapping[Id, float] | None = None
     return Choice(passed, reason, refused, suspicion or {}, judged)
 
 
+def scores_of_singles(
+    session: Session, subsets: Sequence[Subset], score: Callable[[Detections, list[Detections]], Sequence[float]]
+) -> list[float | None]:
+    """As of a `robosac.calibration.Statistic`: what `score` says of the ego's result and of singles, None of others."""
+    singles = [s for s in subsets if len(s) == 1]
+    own, *results = session.detect([EGO_ALONE, *singles])
+    found = dict(zip(singles, score(own, results), strict=True))
+    return [found.get(s) for s in subsets]
+
+
 def known(calibration: Calibration | None, detector: str, names: Collection[str], rival: str) -> dict[str, Thresholds]:
     """What honest frames of this detector said about these statistics; a warning where some are missing."""
     fits = calibration is not None and calibration.detector == detector

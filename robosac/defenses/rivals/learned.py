@@ -95,6 +95,11 @@ def learned(detector: str) -> Mapping[str, Array]:
         raise InputError(f"expected {path} to hold safetensors, got {error}; run `robosac train-rivals`") from error
 
 
+def p_of_loss(honest: Array, loss: float) -> float:
+    """The conformal p-value of a loss among honest ones that were kept."""
+    return (1 + int((honest >= loss).sum())) / (len(honest) + 1)
+
+
 def patches(own: Shared, sent: Shared) -> Float32:
     """Residual patches `(N, C * PATCH^2)`, what was sent less the ego's own, where both hold something."""
     if own.features.shape != sent.features.shape:

@@ -18,14 +18,23 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from robosac.agreement import ScoreMapOverlap
 from robosac.calibration import Calibration, Statistic
-from robosac.defenses.rivals.frame import Choice, Look, Peer, Shared, asked, check_shares, known, of_each, p_value
-from robosac.defenses.rivals.learned import AUTOENCODER, Network, learned, patches
+from robosac.defenses.rivals.frame import (
+    Choice,
+    Look,
+    Peer,
+    Shared,
+    check_shares,
+    known,
+    of_each,
+    p_value,
+    scores_of_singles,
+)
+from robosac.defenses.rivals.learned import AUTOENCODER, Network, learned, p_of_loss, patches
 from robosac.defenses.rivals.matching import match_loss
-from robosac.defenses.rivals.surrogates import OfSingles
+from robosac.defenses.rivals.surrogates import OfSingles, by_score_maps
 from robosac.gate import Gate
-from robosac.types import EGO_ALONE, BevGrid, Id, InputError, Session, Subset, Trial, View
+from robosac.types import BevGrid, Id, InputError, Session, Subset, Trial, View
 
 
 @dataclass(frozen=True)
@@ -37,8 +46,7 @@ class MatchLoss:
     def scores(
         self, session: Session, ego: View, grid: BevGrid | None, subsets: Sequence[Subset]
     ) -> Sequence[float | None]:
-        own, *results = session.detect([EGO_ALONE, *(s if len(s) == 1 else EGO_ALONE for s in subsets)])
-        return [-match_loss(own, r) if len(s) == 1 else None for s, r in zip(subsets, results, strict=True)]
+        return scores_of_singles(session, subsets, lambda own, results: [-match_loss(own, r) for r in results])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +99,7 @@ class Made:
     def surrogate(self, calibration: Calibration | None, detector: str) -> OfSingles:
         """The overlap of score maps in place of the match loss, which has no useful gradient; the autoencoder's test is
         not in it."""
-        agreement = ScoreMapOverlap()
-        held = calibration.measures.get(agreement.name) if calibration and calibration.detector == detector else None
-        return OfSingles(agreement, asked(held, 1, self.level, agreement.default_threshold))
+        return by_score_maps(calibration, detector, self.level)
 
 
 def reconstruction_p(look: Look) -> dict[Id, float]:
@@ -106,7 +112,7 @@ def reconstruction_p(look: Look) -> dict[Id, float]:
         if network is not None and honest is not None and own is not None and sent is not None:
             loss = reconstruction(network, own, sent)
             if loss is not None:
-                found[i] = (1 + int((honest >= loss).sum())) / (len(honest) + 1)
+                found[i] = p_of_loss(honest, loss)
     return found
 
 

@@ -20,11 +20,11 @@ import numpy as np
 
 from robosac.boxes import iou_bev
 from robosac.calibration import Calibration
-from robosac.defenses.rivals.frame import Choice, Look, Peer, asked, check_shares, known, of_each
+from robosac.defenses.rivals.frame import Choice, Look, Peer, asked, check_shares, known, of_each, scores_of_singles
 from robosac.gate import Gate
 from robosac.poses import FreeGround
 from robosac.poses.objects import Objects
-from robosac.types import EGO_ALONE, Array, BevGrid, Detections, Float32, Float64, Session, Subset, Trial, View
+from robosac.types import Array, BevGrid, Detections, Float32, Float64, Session, Subset, Trial, View
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,7 @@ class Conflicts:
     def scores(
         self, session: Session, ego: View, grid: BevGrid | None, subsets: Sequence[Subset]
     ) -> Sequence[float | None]:
-        own, *results = session.detect([EGO_ALONE, *(s if len(s) == 1 else EGO_ALONE for s in subsets)])
-        return [-c if len(s) == 1 else None for s, c in zip(subsets, self.of(ego, own, results), strict=True)]
+        return scores_of_singles(session, subsets, lambda own, results: [-c for c in self.of(ego, own, results)])
 
 
 def points_inside(points: Float32, boxes: Array) -> Float64:

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from robosac.agreement import Agreement
+from robosac.agreement import Agreement, ScoreMapOverlap
+from robosac.calibration import Calibration
 from robosac.defenses.plans import Unknown
+from robosac.defenses.rivals.frame import asked
 from robosac.defenses.surrogate import RobosacSurrogate
 from robosac.types import BevGrid, Id, Subset, View
 
@@ -71,3 +73,11 @@ class OfSingles:
     def draw(self, ids: Sequence[Id], count: int, rng: np.random.Generator) -> list[Subset]:
         """Everybody and each single: all are decoded in every frame, so that `count` is not asked for."""
         return list(dict.fromkeys([frozenset(ids), *(frozenset({i}) for i in ids)]))
+
+
+def by_score_maps(calibration: Calibration | None, detector: str, level: float) -> OfSingles:
+    """The overlap of score maps with the threshold that a share `level` of honest singles stay below, in place of a
+    measure without a useful gradient."""
+    agreement = ScoreMapOverlap()
+    held = calibration.measures.get(agreement.name) if calibration and calibration.detector == detector else None
+    return OfSingles(agreement, asked(held, 1, level, agreement.default_threshold))

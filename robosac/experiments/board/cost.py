@@ -2,18 +2,21 @@
 
 A cell's `cpu_s` is what its own frames took; an attack that all rows meet together is counted in the first, which is
 the ego alone, whose own frames cost next to nothing. Cells that nobody played yet are taken to cost what the same row
-did with other attackers, or on another detector, or else what other defences did under the same attack.
+did with other attackers, or on another detector, or else what other defences did under the same attack or one of its
+kind. An attack made anew against a defence costs many times one that knows none: neither stands in for the other.
 """
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from statistics import mean
 from typing import Any, Final
 
 from robosac.experiments.board.entry import BoardEntry
-from robosac.experiments.board.protocol import Protocol
+from robosac.experiments.board.protocol import KINDS, Protocol
 from robosac.types import InputError
 
 CORES: Final = (2, 64)
@@ -28,6 +31,7 @@ class Cost:
     Attributes:
         rows: rows of a detector, the reference included; detectors; scenes: of ignorant attacks.
         known, taken: cells that were measured, and that are taken to cost what others do.
+        unknown: kind of attack -> cells, where none of the kind was played: nothing is known, nothing is in the sums.
         core_s: kind of attack -> seconds of a core, all detectors.
         a_scene: attack -> seconds of a core a scene, all rows and numbers of attackers of one detector, mean of
             detectors.
@@ -38,6 +42,7 @@ class Cost:
     scenes: int
     known: int
     taken: int
+    unknown: dict[str, int]
     core_s: dict[str, float]
     a_scene: dict[str, float]
 
@@ -68,29 +73,33 @@ def cost_of(entries: Sequence[BoardEntry], protocol: Protocol, scenes: int | Non
             f"expected entries of protocol {protocol.name} {protocol.version} ({protocol.hash}) with cells that were "
             "played, got none; play a small slice: robosac leaderboard run --scenes 2"
         )
-    rows = tuple(dict.fromkeys((*protocol.reference, *protocol.defenses)))
-    total, by_attack, taken = {"ignorant": 0.0, "adaptive": 0.0}, dict[str, float](), 0
-    asked = [(d, r, a, m) for d in protocol.detectors for r in rows for a, m in protocol.cells()]
-    asked = [x for x in asked if _is_played(protocol, *x[1:])]
-    most = {k: min(protocol.scenes_of(k), scenes or protocol.scenes_of(k)) for k in ("ignorant", "adaptive")}
-    for cell in asked:
-        _, _, attack, _ = cell
-        kind = protocol.kind_of(attack)
+    rows = protocol.rows()
+    total, by_attack, unknown = defaultdict[str, float](float), defaultdict[str, float](float), Counter[str]()
+    taken = known = 0
+    most = {k: min(protocol.scenes_of(k), scenes or protocol.scenes_of(k)) for k in KINDS}
+    for detector, row, (attack, m) in product(protocol.detectors, rows, protocol.cells()):
+        kind, cell = protocol.kind_of(attack), (detector, row, attack, m)
+        if not protocol.meets(row, kind):
+            continue
         seconds = measured.get(cell)
+        known += seconds is not None
         if seconds is None:
-            taken += 1
             seconds = _like(measured, protocol, cell)
+            taken += seconds is not None
+        if seconds is None:
+            unknown[kind] += 1
+            continue
         total[kind] += seconds * most[kind]
-        by_attack[attack] = by_attack.get(attack, 0.0) + seconds / len(protocol.detectors)
-    return Cost(len(rows), len(protocol.detectors), most["ignorant"], len(asked) - taken, taken, total, by_attack)
+        by_attack[attack] += seconds / len(protocol.detectors)
+    return Cost(
+        len(rows), len(protocol.detectors), most["ignorant"], known, taken, dict(unknown), dict(total), dict(by_attack)
+    )
 
 
-def _is_played(p: Protocol, row: str, attack: str, m: int) -> bool:
-    return p.kind_of(attack) == "ignorant" or row not in p.reference or row == "none"
-
-
-def _like(measured: Measured, p: Protocol, cell: Key) -> float:
-    """What a cell is taken to cost: the mean of those that are most like it, by the first of these that has any."""
+def _like(measured: Measured, p: Protocol, cell: Key) -> float | None:
+    """What a cell is taken to cost: the mean of those that are most like it, by the first of these that has any; None
+    where nothing of its kind was played.
+    """
     detector, row, attack, m = cell
     kind = p.kind_of(attack)
     alike: tuple[Callable[[Key], bool], ...] = (
@@ -100,11 +109,12 @@ def _like(measured: Measured, p: Protocol, cell: Key) -> float:
         lambda k: (k[0], *k[2:]) == (detector, attack, m) and k[1] not in p.reference,
         lambda k: k[2] == attack and k[1] not in p.reference,
         lambda k: p.kind_of(k[2]) == kind and k[1] not in p.reference,
+        lambda k: p.kind_of(k[2]) == kind,
     )
     for like in alike:
         if found := [s for k, s in measured.items() if like(k)]:
             return mean(found)
-    return mean(measured.values())
+    return None
 
 
 def in_words(cost: Cost) -> str:
@@ -118,6 +128,7 @@ def in_words(cost: Cost) -> str:
         *(f"| {name or 'nobody attacks'} | {s:.1f} |" for name, s in cost.a_scene.items()),
         "",
         *(f"{kind}: {s / 3600:.1f} core hours" for kind, s in cost.core_s.items()),
+        *(f"{kind}: not measured, and not in the sum: no cell of {n} was played" for kind, n in cost.unknown.items()),
         *(f"{n} cores: {h:.1f} hours" for n, h in cost.hours.items()),
     ]
     return "\n".join(lines)

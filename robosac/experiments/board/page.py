@@ -27,8 +27,9 @@ def _summary(entries: Sequence[BoardEntry]) -> list[str]:
         "Each row is a defence on a detector, ranked by the attack that hurts it most, not by the mean: an attacker "
         "chooses. Open a row for every cell, its settings, what breaks it, and the command that makes or checks it."
     ]
+    ranked = ranking(entries)
     for detector in dict.fromkeys(e.detector for e in entries):
-        first = next((r.entry for r in ranking(entries) if r.rank == 1 and r.entry.detector == detector), None)
+        first = next((r.entry for r in ranked if r.rank == 1 and r.entry.detector == detector), None)
         if first is not None and first.worst is not None and first.worst.ap50 is not None:
             cell, figure = first.worst, first.worst.ap50
             lines.append(

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from robosac.executors import Executor
 from robosac.experiments import provenance
 from robosac.experiments.axes import DefenseSpec
 from robosac.experiments.board.cells import Alone, CellResult, cell_of
 from robosac.experiments.board.entry import BoardEntry, merged, read_entry, write_entry
-from robosac.experiments.board.protocol import EGO_ONLY, UNDEFENDED, Kind, Protocol
+from robosac.experiments.board.protocol import EGO_ONLY, KINDS, Kind, Protocol
 from robosac.experiments.entries import Entry
 from robosac.experiments.opened import DetectorRef
 from robosac.experiments.runner import Experiment, open_experiment, run_experiment, settings_of
@@ -28,7 +28,6 @@ from robosac.registry.defenses import named_defense
 from robosac.registry.settings import plain
 from robosac.types import InputError
 
-KINDS: Final[tuple[Kind, ...]] = ("ignorant", "adaptive")
 Tell = Callable[[int, int], None]
 
 
@@ -69,9 +68,7 @@ class Slice:
     @property
     def rows(self) -> tuple[str, ...]:
         """Every row that is played: the reference first."""
-        p = self.protocol
-        own = p.defenses if self.defenses is None else self.defenses
-        return tuple(dict.fromkeys((*p.reference, *own)))
+        return self.protocol.rows(self.defenses)
 
     def grid(self, kind: Kind, detector: str) -> Grid | None:
         """The experiment of one kind of attacks; None where nothing of it is asked for."""
@@ -81,8 +78,7 @@ class Slice:
         counts = [m for m in (p.attackers if self.attackers is None else self.attackers) if m]
         if kind == "adaptive" and not (wanted and counts and p.adaptive_scenes):
             return None
-        # a row that no attack moves is not attacked anew: only who defends, and who trusts everybody
-        rows = [r for r in self.rows if kind == "ignorant" or r not in p.reference or r == UNDEFENDED]
+        rows = [r for r in self.rows if p.meets(r, kind)]
         ms = (0, *counts) if kind == "ignorant" else tuple(counts)
         ms = ms if wanted else (0,)
         return p.grid(kind, detector, rows, scenes=self.scenes, attacks=wanted, attackers=ms)

@@ -23,6 +23,7 @@ ALL_HONEST: Final = "all-honest"
 OBLIGATORY: Final = (EGO_ONLY, UNDEFENDED, "oracle", ALL_HONEST)
 HASH_DIGITS: Final = 12
 Kind = Literal["ignorant", "adaptive"]
+KINDS: Final[tuple[Kind, ...]] = ("ignorant", "adaptive")
 
 
 class Protocol(BaseModel):
@@ -76,6 +77,15 @@ class Protocol(BaseModel):
     def kind_of(self, attack: str) -> Kind:
         """Which kind an attack is of."""
         return "adaptive" if attack in self.adaptive else "ignorant"
+
+    def rows(self, defenses: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Every row that is played beside these defences (None: all of the board's): the reference first."""
+        return tuple(dict.fromkeys((*self.reference, *(self.defenses if defenses is None else defenses))))
+
+    def meets(self, row: str, kind: Kind) -> bool:
+        """Whether a row is played under attacks of this kind: one that no attack moves is not attacked anew, only who
+        defends, and who trusts everybody."""
+        return kind == "ignorant" or row not in self.reference or row == UNDEFENDED
 
     def cells(self) -> list[tuple[str, int]]:
         """Every (attack, attackers) of a complete entry; the one without attackers has no attack."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from robosac.experiments.board.cells import CellResult, Figure
 from robosac.experiments.board.entry import BoardEntry
-from robosac.experiments.board.protocol import ALL_HONEST, EGO_ONLY, UNDEFENDED, read_protocol
+from robosac.experiments.board.protocol import ALL_HONEST, EGO_ONLY, KINDS, UNDEFENDED, read_protocol
 from robosac.viz.board import ABSENT, BoardColumn, BoardRow, Shown
 
 LOWEST, HIGHEST = "lowest", "highest"
@@ -114,7 +114,7 @@ def _row(r: Ranked, undefended: BoardEntry | None, honest: BoardEntry | None, eg
     own = None if benign is None else benign.ap50
     base = None if undefended is None or undefended.benign is None else undefended.benign.ms
     alone = None if ego is None or ego.benign is None else ego.benign.ap50
-    counts = {kind: sorted({c.scenes for c in e.played if c.kind == kind}) for kind in ("ignorant", "adaptive")}
+    counts = {kind: sorted({c.scenes for c in e.played if c.kind == kind}) for kind in KINDS}
     scenes = " / ".join("–".join(map(str, n)) or "0" for n in counts.values())
     shown: dict[str, Shown] = {
         "rank": Shown(ABSENT if r.rank is None else str(r.rank), r.rank, r.why),
@@ -243,7 +243,8 @@ def to_markdown(entries: Sequence[BoardEntry]) -> str:
             cells = [_in_markdown(r.cells[c.key], c) for c in columns]
             lines.append(f"| {r.title} | " + " | ".join(cells) + " |")
         lines.append("")
-    lines += [*coverage(entries), ""] if coverage(entries) else []
+    if played := coverage(entries):
+        lines += [*played, ""]
     lines += [f"- {c.label}: {c.about}" for c in columns]
     return "\n".join(lines) + "\n"
 
