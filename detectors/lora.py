@@ -143,13 +143,17 @@ def load_peft(folder: Path, model: nn.Module) -> dict[str, LowRankUpdate]:
     """Read an adapter that `save_peft` or peft wrote for a model like this one.
 
     Raises:
-        InputError: there is none, it is broken, or of another model.
+        InputError: there is none, it is broken, of another model, or holds more than low-rank factors.
     """
     try:
         config = json.loads((folder / "adapter_config.json").read_text())
         tensors = load_file(folder / "adapter_model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"expected adapter_config.json and adapter_model.safetensors in {folder}: {error}") from error
+    more = [name for name in ("use_rslora", "use_dora") if config.get(name)]
+    more += sorted(k for k in tensors if not k.endswith((".lora_A.weight", ".lora_B.weight")))[:3]
+    if more:
+        raise InputError(f"expected plain low-rank factors in {folder}, got {', '.join(more)}")
     known, adapter = layers(model), {}
     for key in (k for k in tensors if k.endswith(".lora_A.weight")):
         name = key.removeprefix(PEFT).removesuffix(".lora_A.weight")

@@ -10,6 +10,7 @@ import numpy as np
 
 from robosac.calibration import Calibration
 from robosac.capabilities import Solo
+from robosac.defenses.memory import forgotten
 from robosac.errors import warn
 from robosac.poses import FreeGround, JointCheck, PoseGain, PoseVerdict, mended
 from robosac.poses.check import ELSEWHERE_LIMIT, SHIFT_LIMIT, Kind
@@ -165,6 +166,9 @@ class PosesSoFar:
         kinds = {i: v.kind for i, v in verdicts.items()}
         self.odd = any(self.said.get(i) != kind for i, kind in kinds.items())
         self.said |= kinds
+        for i in forgotten(self.said, ids):
+            del self.said[i]
+            self.fine, self.off = self.fine - {i}, self.off - {i}
         return verdicts
 
 

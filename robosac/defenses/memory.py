@@ -75,11 +75,16 @@ class Memory:
 
     def first(self, fine: Collection[Id]) -> tuple[Subset, ...]:
         """Which subsets of those who are fine by themselves are tried before any others, and stand alone where they are
-        accepted: all but those who have to wait, then all but those who were left out. None where nobody was."""
+        accepted: all but those who have to wait; if none of these had to, then all but those who were left out. None
+        where nobody was. Whoever had to wait and is refused again is searched for in full: the others may be to blame.
+        """
         every, out = frozenset(fine), self.left_out(self.known)
         as_before = bool(out) and self.settled and self.known - out <= every
-        tried = dict.fromkeys((every - self.waiting(fine), every - out)) if as_before or out & every else {}
-        return tuple(tried)
+        if not (as_before or out & every):
+            return ()
+        waiting = self.waiting(fine)
+        had_to_wait = any(self._of[i].asked > 1 for i in out & every - waiting)
+        return tuple(dict.fromkeys((every - waiting,) if had_to_wait else (every - waiting, every - out)))
 
     def learn(self, ids: Collection[Id], fine: Collection[Id], joint: Sequence[Trial]) -> Subset | None:
         """Keep what a frame showed. Returns all who are not left out, if they were accepted together.
@@ -103,10 +108,15 @@ class Memory:
                 standing.falls()
             elif i in before:
                 standing.fine = (standing.fine or 0) + 1
-        gone = [i for i in self._of if i not in ids]
-        for i in gone[: max(0, len(self._of) - NAMES)]:
+        for i in forgotten(self._of, ids):
             del self._of[i]
         self.known = frozenset(ids)
         together = self.known - self.left_out(ids)
         self.settled = any(t.accepted and t.subset == together for t in joint)
         return together if self.settled else None
+
+
+def forgotten(known: Collection[Id], here: Collection[Id]) -> list[Id]:
+    """Whom to forget of those who are `known`, first met first: what is beyond `NAMES`, nobody who is `here`."""
+    gone = [i for i in known if i not in here]
+    return gone[: max(0, len(known) - NAMES)]

@@ -18,6 +18,7 @@ from robosac.evidence.shown import Showing
 from robosac.types import Detections, Float32, Float64, Id, Int64, Subset
 
 _OVERLAP: Final = 0.15  # boxes of two cars overlap by no more
+_QUARTER: Final = np.pi / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,13 +88,21 @@ def middle(boxes: Float32, like: Float32) -> Float64:
     """The median `(7,)` of boxes `(N, 7)` of one car, number by number, its heading and its sides as `like` has them.
 
     A rectangle that is turned by half a turn is the same one, and so is one turned by a quarter with its sides
-    exchanged.
+    exchanged. Headings are counted from the one that is nearest to all others: from `like`'s own, who is half of a
+    quarter off would part the others in two.
     """
     b = np.asarray(boxes, np.float64)
-    quarters = np.round((b[:, 6] - float(like[6])) / (np.pi / 2))
+    apart = np.abs(_within_quarter(b[:, None, 6] - b[None, :, 6])).sum(axis=1)
+    heading = float(like[6]) + _within_quarter(b[apart.argmin(), 6] - float(like[6]))
+    quarters = np.round((b[:, 6] - heading) / _QUARTER)
     across = quarters % 2 != 0
     b[across] = b[across][:, [0, 1, 2, 4, 3, 5, 6]]
-    b[:, 6] -= quarters * (np.pi / 2)
+    b[:, 6] -= quarters * _QUARTER
     found = np.median(b, axis=0)
     found[6] = float(wrap_angle(np.asarray(found[6])))
     return np.asarray(found)
+
+
+def _within_quarter(angles: Float64) -> Float64:
+    """Differences of headings as those of rectangles' sides, from minus to plus half of a quarter turn."""
+    return np.asarray(angles - np.round(angles / _QUARTER) * _QUARTER)

@@ -18,6 +18,7 @@ Shapes: TypeAlias = Mapping[str, tuple[int, int]]
 """Layer -> `(m, n)` of its weights."""
 
 ALPHA = 16.0
+LARGEST = 1e30  # whatever is cut from an adapter of numbers up to here fits float32
 
 
 def layer_rank(rank: int, shape: tuple[int, int]) -> int:
@@ -71,6 +72,14 @@ def truncated(x: Adapter, rank: int, *, alpha: float = ALPHA) -> dict[str, LowRa
 def gram(adapters: Sequence[Adapter]) -> NDArray[np.float64]:
     """Inner products `(K, K)` of the products of all layers together."""
     return np.asarray(sum(lowrank.gram([a[layer] for a in adapters]) for layer in adapters[0]))
+
+
+def sendable(x: Adapter) -> bool:
+    """Whether clients can be sent it, in float32."""
+    return all(
+        u.finite and max(np.abs(u.scale * u.b).max(initial=0), np.abs(u.a).max(initial=0)) <= LARGEST
+        for u in x.values()
+    )
 
 
 def parameters(x: Adapter) -> int:

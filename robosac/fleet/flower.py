@@ -97,16 +97,19 @@ class FleetStrategy(Strategy):  # type: ignore[misc]
         """Which node is which client.
 
         Raises:
-            InputError: no node answered.
+            InputError: no node answered, or two say they are the same client.
         """
         wanted, until = len(self.fleet.clients), time.monotonic() + _WAIT_S
         while len(nodes := list(grid.get_node_ids())) < wanted and time.monotonic() < until:
             time.sleep(0.2)
         asked = [Message(RecordDict(), node, "query") for node in nodes]
-        found = {}
+        found: dict[Id, int] = {}
         for reply in grid.send_and_receive(asked, timeout=_WAIT_S):
-            if not reply.has_error():
-                found[str(reply.content[WHO]["id"])] = reply.metadata.src_node_id
+            if not reply.has_error() and WHO in reply.content:
+                name = str(reply.content[WHO].get("id"))
+                if name in found:
+                    raise InputError(f"expected nodes of different names, got two that say they are {name!r}")
+                found[name] = reply.metadata.src_node_id
         if not found:
             raise InputError(f"expected {wanted} nodes of the fleet, got no answer from any of {len(nodes)}")
         return found

@@ -19,7 +19,7 @@ from safetensors.numpy import save as to_bytes
 from robosac.errors import InputError
 from robosac.files import write_whole
 from robosac.fingerprint import fingerprint
-from robosac.fleet.adapters import ALPHA, Adapter, Shapes, blank, cut, gram, merge, minus, moved
+from robosac.fleet.adapters import ALPHA, Adapter, Shapes, blank, cut, gram, merge, minus, moved, sendable
 from robosac.fleet.aggregation import Aggregation, FlexLora
 from robosac.fleet.attackers import Poison
 from robosac.fleet.consensus import Verified, Verify, agreed
@@ -186,7 +186,8 @@ class Fleet:
     def aggregate(
         self, merged: Adapter, given: Mapping[Id, Adapter], entered: Mapping[Id, Adapter], index: int
     ) -> tuple[dict[str, LowRankUpdate], dict[Id, float], int]:
-        """What the server makes of the adapters that entered: the next one, weights, trials. Nobody: it stays."""
+        """What the server makes of the adapters that entered: the next one, weights, trials. Where nobody entered, or
+        what is made cannot be sent, the model stays."""
         plan, ids = self.plan, sorted(entered)
         total = sum(self.agreed[i].samples for i in ids)
         if not ids or total == 0:
@@ -209,6 +210,8 @@ class Fleet:
         if not kept:
             return dict(merged), {}, trials
         after = merge(plan.rule, [a for a, _ in kept], [w for _, w in kept])
+        if not sendable(after):
+            return dict(merged), {}, trials
         return after, dict(zip(ids, trust.weights, strict=True)), trials
 
     # ------------------------------------------------------------------------------------------------ its clients

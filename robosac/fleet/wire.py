@@ -69,7 +69,7 @@ def unpack(data: bytes, agreed: Agreed, *, sender: str, round: int) -> dict[str,
         tensors = load(data)
         size = int.from_bytes(data[:8], "little")
         head = json.loads(json.loads(data[8 : 8 + size]).get("__metadata__", {}).get(_HEAD, "{}"))
-    except (SafetensorError, ValueError, KeyError, OverflowError) as error:
+    except (SafetensorError, ValueError, KeyError, OverflowError, AttributeError, RecursionError) as error:
         raise RefusedError(f"not a message: {type(error).__name__}") from error
     if not isinstance(head, dict) or head.get("sender") != sender or head.get("round") != round:
         raise RefusedError(f"expected a message of {sender} in round {round}, got {head}")

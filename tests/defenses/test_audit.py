@@ -34,9 +34,9 @@ def honest(frame: int, subset: Subset) -> Detections:
 
 
 def play(script: Script, frames: int, *, ids: Callable[[int], str] = lambda k: "abcde", defense: Robosac = AUDITED,
-         seed: int = 0) -> list[Verdict]:  # fmt: skip
+         seed: int = 0, claims: float = 3) -> list[Verdict]:  # fmt: skip
     """Frames of one scenario, by a script of frame and subset; the ego's own scan proves nothing."""
-    allowed = allowing(defense, detector="scripted", agreement=0.3, claims=3, together=2, strain=1.0)
+    allowed = allowing(defense, detector="scripted", agreement=0.3, claims=claims, together=2, strain=1.0)
     defender = defense.start("s", allowed, keyed_rng(seed))
     detector = ByScript(honest.__get__(0))
     verdicts = []

@@ -7,10 +7,12 @@ from itertools import groupby
 
 import pytest
 
+from robosac.defenses.claimed_poses import PosesSoFar
 from robosac.defenses.memory import KEPT, MOST, NAMES, Memory
+from robosac.poses import PoseVerdict
 from robosac.types import Detections, Subset, Trial
 from tests.defenses.test_audit import AUDITED, honest, play, union
-from tests.evidence.written import result
+from tests.evidence.written import places, result
 
 WHOLE = replace(AUDITED, audit=1.0)
 EVERYBODY = frozenset("abc")
@@ -89,6 +91,10 @@ def test_names_that_come_and_go_fill_no_memory() -> None:
     for k in range(1300):
         memory.learn({"a", f"x{k}"}, ["a"], [trial("a")])
     assert len(memory._of) <= NAMES + 1 and "a" in memory._of and "x1299" in memory._of
+    poses = PosesSoFar()
+    for k in range(1300):
+        poses.ask(["a", f"x{k}"], ["a", f"x{k}"], lambda ids: {i: PoseVerdict("fine", 0, "") for i in ids})
+    assert len(poses.said) == len(poses.fine) <= NAMES + 1 and {"a", "x1299"} <= poses.fine
 
 
 def test_who_was_not_tried_is_not_left_out() -> None:
@@ -123,6 +129,24 @@ def test_whom_memory_leaves_out_wrongly_is_searched_for_when_the_rest_does_not_h
 
     verdicts = play(script, 5, defense=WHOLE)
     assert "a" not in verdicts[3].used and {"a", "b", "c"} <= verdicts[4].used
+
+
+@pytest.mark.parametrize("audit", [1.0, 0.2])
+def test_two_who_hide_what_one_shows_keep_that_one_out_for_a_few_frames_at_most(audit: float) -> None:
+    """`d` and `e` hide all that only `c` shows, so that nothing large holds with `c` in it and all others hold without.
+    In frame 1 honest ones alone are refused by chance, and `c` is left out."""
+    seen_by_c = [(30.0, 0.0), (30.0, 10.0), (-30.0, -5.0), (-30.0, 5.0), (0.0, 30.0)]
+
+    def script(frame: int, subset: Subset) -> Detections:
+        if frame == 1 and subset == frozenset("abc"):
+            return result(*union(frozenset()))
+        hidden = "c" not in subset or (len(subset) > 1 and subset & set("de"))
+        return result(*union(subset), *([] if hidden else seen_by_c))
+
+    verdicts = play(script, 30, defense=replace(AUDITED, audit=audit), claims=8)
+    used = ["c" in v.used for v in verdicts]
+    assert used[0] and not used[1] and sum(used) >= 26
+    assert all(set(seen_by_c) <= set(places(v.result)) for v in verdicts[5:])
 
 
 def test_the_cost_of_an_attacker_that_stays_falls() -> None:

@@ -91,6 +91,24 @@ def test_shapes_and_files_are_pefts(tmp_path: Path) -> None:
         lora.load_peft(tmp_path / "nowhere", model)
 
 
+@pytest.mark.parametrize("more", ["use_rslora", "lora_magnitude_vector", "modules_to_save"])
+def test_an_adapter_that_is_more_than_factors_is_not_read_as_if_it_were_not(more: str, tmp_path: Path) -> None:
+    import json
+
+    from safetensors.numpy import load_file, save_file
+
+    model = Odd()
+    lora.save_peft(tmp_path, drawn(model), model)
+    if more.startswith("use_"):
+        path = tmp_path / "adapter_config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), more: True}))
+    else:
+        path = tmp_path / "adapter_model.safetensors"
+        save_file({**load_file(path), f"base_model.model.last.{more}": np.ones(5, np.float32)}, path)
+    with pytest.raises(InputError, match=f"expected plain low-rank factors in .*{more}"):
+        lora.load_peft(tmp_path, model)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     model, wrong = Odd(), {"first": LowRankUpdate(np.zeros((6, 1)), np.zeros((1, 35)))}
     for use in (lora.attach, lora.merged):

@@ -63,6 +63,19 @@ def test_m_of_2m_and_1_who_show_a_car_cannot_move_it_beyond_the_others(seed: int
     assert len(found) == 1 and ((found.boxes[0, :2] >= low) & (found.boxes[0, :2] <= high)).all()
 
 
+@given(st.integers(0, 2**32 - 1), st.floats(-np.pi, np.pi))
+def test_one_of_five_cannot_turn_a_car(seed: int, turned: float) -> None:
+    """Neither who is surest nor who stands between two ways to write the others' rectangles."""
+    rng = np.random.default_rng(seed)
+    box = np.array([0, 0, 0, 4.5, 1.9, 1.5, 0], np.float32)
+    honest = np.repeat(box[None], 4, axis=0)
+    honest[:, 6] = rng.uniform(-0.05, 0.05, 4)
+    sent = box.copy()
+    sent[6] = turned
+    found = middle(np.concatenate([honest, sent[None]]), sent)
+    assert iou_bev(found[None], box[None])[0, 0] > 0.9
+
+
 def test_numbers_that_are_none_count_for_nothing() -> None:
     broken: Any = result((0, 0), (10, 0))
     broken.boxes[1] = np.nan

@@ -111,6 +111,13 @@ def test_weiszfeld_on_the_gram_matrix_finds_the_geometric_median() -> None:
     assert np.linalg.norm(found - [1, 0]) < 0.12
 
 
+@pytest.mark.parametrize("times", [1e3, 1e10, 1e30])
+def test_one_of_six_moves_the_geometric_median_no_further_however_long_its_step_is(times: float) -> None:
+    points = POINTS * np.array([[1], [1], [1], [1], [1], [times]])
+    found = np.array(GeometricMedian().trust(points @ points.T, SHARES).weights) @ points
+    assert np.linalg.norm(found - [1, 0]) < 0.2
+
+
 @pytest.mark.parametrize("rule", ROBUST.values(), ids=ROBUST)
 def test_equal_steps_are_all_trusted_alike(rule: object) -> None:
     step = stacked(updates((10, 12)), WEIGHTS)

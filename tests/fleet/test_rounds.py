@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from robosac.fleet.adapters import Adapter, cut, gram, minus
 from robosac.fleet.aggregation import AGGREGATIONS, FedAvgFactors, FlexLora
@@ -17,7 +18,7 @@ from robosac.fleet.consensus import Verified
 from robosac.fleet.lowrank import LowRankUpdate
 from robosac.fleet.robust import MultiKrum
 from robosac.fleet.rounds import Fleet, Plan
-from robosac.fleet.wire import Agreed, RefusedError, pack, unpack
+from robosac.fleet.wire import Agreed, RefusedError, pack, tensors_of, unpack
 from robosac.types import InputError
 from tests.fleet.toy import SHAPES, Learner, verify
 
@@ -104,6 +105,23 @@ def test_a_client_that_sends_something_else_is_left_out_and_the_round_goes_on(wo
         assert sum(report.weights.values()) == pytest.approx(1)
 
 
+@dataclass(frozen=True)
+class Enormous:
+    """Every number is finite, and the largest that can be sent."""
+
+    def poison(self, given: Adapter, own: Adapter, honest: object, rng: object) -> Adapter:
+        most = np.finfo(np.float32).max
+        return {k: replace(u, b=np.full(u.b.shape, most), a=np.full(u.a.shape, most)) for k, u in own.items()}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("rule", ["flexlora", "hetlora", "rank-weighted"])
+def test_what_cannot_be_sent_on_changes_nothing_and_the_run_goes_on(rule: str, tmp_path: Path) -> None:
+    merged, reports = fleet(tmp_path, replace(PLAN, rule=AGGREGATIONS[rule]), poisons={"car-5": Enormous()}).run()
+    assert len(reports) == 3 and not dense(merged).any()
+    assert all(r.weights["car-5"] == 0 and not r.refused for r in reports)
+
+
 def test_who_fails_or_is_late_is_left_out(tmp_path: Path) -> None:
     some = [*members()[:5], Learner("car-5", 8, fails=(1,))]
     _, reports = fleet(tmp_path, clients=some).run()
@@ -121,7 +139,10 @@ def test_messages_of_others_and_of_other_rounds_do_not_enter() -> None:
     data = pack(adapter, sender="a", round=3)
     held = unpack(data, agreed, sender="a", round=3)
     assert np.allclose(dense(held), dense(adapter)) and held["first"].samples == 5
-    for broken in (b"", data[:-9], b"\xff" * 40, data.replace(b"F32", b"I32")):
+    head = b'{"__metadata__":null}'
+    deep = save(dict(tensors_of(adapter)), metadata={"robosac": "[" * 200_000})
+    for broken in (b"", data[:-9], b"\xff" * 40, data.replace(b"F32", b"I32"), bytes(deep),
+                   len(head).to_bytes(8, "little") + head):  # fmt: skip
         with pytest.raises(RefusedError):
             unpack(broken, agreed, sender="a", round=3)
     for sender, turn in (("b", 3), ("a", 2)):
