@@ -138,6 +138,7 @@ class PosesSoFar:
         fine: whose was fine then.
         off: whose was off when it could last be told.
         leaning: whose the ego could not tell and others mended, and on whose word; these are asked with it.
+        here: who was, when anybody was last asked.
         odd: whether anybody's is not what it was when asked before.
     """
 
@@ -145,13 +146,15 @@ class PosesSoFar:
     fine: Subset = EGO_ALONE
     off: Subset = EGO_ALONE
     leaning: Mapping[Id, Subset] = field(default_factory=dict)
+    here: Subset = EGO_ALONE
     odd: bool = False
 
     def doubtful(self, ids: Sequence[Id], rng: np.random.Generator) -> Subset:
-        """Whose pose was not fine, and one more, drawn at random."""
-        fine = [i for i in ids if i in self.fine]
+        """Whose pose was not fine, who was away meanwhile, and one more, drawn at random."""
+        known = self.fine & self.here
+        fine = [i for i in ids if i in known]
         drawn = {fine[int(rng.integers(len(fine)))]} if fine else set()
-        return frozenset(ids) - self.fine | drawn
+        return frozenset(ids) - known | drawn
 
     def ask(self, ids: Sequence[Id], again: Collection[Id], judge: Judge) -> dict[Id, PoseVerdict]:
         """Verdicts on whom to ask `again` and on who leans on the word of others, and on everybody where one of these
@@ -171,6 +174,7 @@ class PosesSoFar:
         kinds = {i: v.kind for i, v in verdicts.items()}
         self.odd = any(self.said.get(i) != kind for i, kind in kinds.items())
         self.said |= kinds
+        self.here = frozenset(ids)
         for i in forgotten(self.said, ids):
             del self.said[i]
             self.fine, self.off = self.fine - {i}, self.off - {i}

@@ -12,8 +12,9 @@ import pytest
 
 from robosac.boxes import nudge_pose
 from robosac.defenses import Robosac
-from robosac.defenses.claimed_poses import ClaimedPoses
+from robosac.defenses.claimed_poses import ClaimedPoses, PosesSoFar
 from robosac.defenses.memory import NAMES, Memory
+from robosac.poses import PoseVerdict
 from robosac.poses.joint import JointCheck
 from robosac.types import EGO_ALONE, Detections, Received, Request, Subset, Trial, Verdict, View, keyed_rng
 from tests.defenses import test_pose_checked as seen_by_all
@@ -134,6 +135,19 @@ def test_who_leans_on_others_is_asked_with_them_and_all_are_where_they_no_longer
     assert all(len(asked) == 1 and frozenset("abc") <= asked[0] < everybody for asked in judge.asked[1:3])
     assert [frozenset("abc") <= a for a in judge.asked[3]] == [True, True] and judge.asked[3][1] == everybody
     assert len(judge.asked[4]) == 1 and len(judge.asked[4][0]) == 2  # nobody leans on anybody now
+
+
+def test_who_comes_back_is_asked_again_and_may_not_live_on_what_was_fine_before() -> None:
+    poses, rng = PosesSoFar(), keyed_rng(0)
+
+    def asked(ids: str) -> Subset:
+        again = poses.doubtful(ids, rng)
+        poses.ask(ids, again, lambda some: {i: PoseVerdict("fine", 5, "fits") for i in some})
+        return again
+
+    assert asked("abcdef") == frozenset("abcdef")
+    assert all(len(asked("bcdef")) == 1 for _ in range(3))
+    assert "a" in asked("abcdef") and len(asked("abcdef")) == 1
 
 
 GHOST = (0.0, 30.0)
