@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,14 @@ def test_agreement_is_the_overlap_of_probabilities() -> None:
     assert one.agreement(OnItems(1.0, (np.array([np.nan, 0.5]), np.array([1.0, 0.0])))) == 0.0
 
 
+def test_without_the_extra_the_error_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from robosac.language.hub import open_hub
+
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(InputError, match=r"pip install robosac\[llm\]"):
+        open_hub(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
@@ -242,6 +251,7 @@ def test_agreement_is_the_overlap_of_probabilities() -> None:
         ({"model": "tiny-lm", "vehicles": "city:2"}, "expected DOMAIN:RANK of arithmetic"),
         ({"model": "tiny-lm", "attack": ["backdoor"]}, "expected what a language model has, got backdoor"),
         ({"model": "tiny-lm", "method": ["batch-norm"]}, "expected what a language model has, got batch-norm"),
+        ({"model": "hf:moon", "method": ["full"]}, "expected tiny-lm with the method full"),
         ({"model": "tiny-lm", "data": Path("none")}, "expected DOMAIN.jsonl files in none"),
         ({"data": Path("none")}, "expected --model beside --data"),
     ],

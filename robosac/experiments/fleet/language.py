@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from robosac.experiments.fleet.settings import HUB, TINY, FleetSettings, attackers_of, ids_of
+from robosac.experiments.fleet.settings import HUB, FleetSettings, attackers_of, ids_of
 from robosac.experiments.fleet.world import Weights
 from robosac.fleet.adapters import Adapter, Shapes
 from robosac.fleet.consensus import Shown
@@ -139,16 +139,10 @@ class LanguageWorld:
         return {}
 
     def weights(self, norms_only: bool) -> Weights:
-        """All of the tiny model's.
+        """All of the tiny model's."""
+        from robosac.language.models import weights_of
 
-        Raises:
-            InputError: of another model, or norms alone.
-        """
-        from robosac.language.models import TinyModel, weights_of
-
-        if not isinstance(self.model, TinyModel) or norms_only:
-            raise InputError(f"expected {TINY} with the method full, got {self.settings.language}")
-        return weights_of(self.model.network)
+        return weights_of(self._network)
 
     def learnt(self, client: Reader, weights: Weights, index: int, norms_only: bool) -> Weights:
         """A client's weights after its steps from these."""
@@ -174,7 +168,7 @@ class LanguageWorld:
     def _network(self) -> Any:
         from robosac.language.models import TinyModel
 
-        assert isinstance(self.model, TinyModel)
+        assert isinstance(self.model, TinyModel)  # settings see to that
         return self.model.network
 
     @property

@@ -93,6 +93,8 @@ class FleetSettings:
                 raise InputError(f"expected DOMAIN:RANK of {', '.join(known)} and rank >= 1, got {domain}:{rank}")
         if self.language and (self.attack == "backdoor" or self.method == "batch-norm"):
             raise InputError(f"expected what a language model has, got {self.attack or self.method}")
+        if self.language.startswith(HUB) and self.method in DENSE:
+            raise InputError(f"expected {TINY} with the method {self.method}, got {self.language}")
         if min(self.frames) < 1 or self.rounds < 1 or self.steps < 1 or not self.lr > 0 or self.seed < 0:
             raise InputError("expected frames, rounds and steps >= 1, lr > 0 and a seed >= 0")
         if self.method not in LORA and (self.attack or self.defense != "none"):
