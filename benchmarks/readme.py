@@ -66,7 +66,7 @@ def main() -> None:
     args = options(
         __doc__,
         run=Option(ROOT / "runs" / "demo", "folder of a finished `robosac demo`"),
-        frame=Option(0, "which drawn frame becomes the picture"),
+        frame=Option(2, "which drawn frame becomes the picture; the last is the typical one"),
     )
     result = json.loads((args.run / "result.json").read_text()) | json.loads((args.run / "frames.json").read_text())
     readme = ROOT / "README.md"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from robosac.certificates import withstands
-from robosac.evaluation.ap import counted
+from robosac.evaluation.ap import average_precision, counted
 from robosac.evaluation.play import Played
 from robosac.experiments.scenes import scene
-from robosac.experiments.work import SceneTask, play_frame
+from robosac.experiments.work import SceneTask, play_frames
 from robosac.types import BevGrid, Verdict
 
 STRIP: Final = ("ego only", "no defence", "robosac, count unknown")
@@ -28,14 +28,31 @@ class Shot:
     rows: list[dict[str, str | int | float | None]]  # policy -> who was used, accused, and why
 
 
-def draw_scene(task: SceneTask) -> Shot:
-    """Play and draw the first frame of a scene, in whichever process: only PNG bytes travel."""
-    played = play_frame(task)
-    return shoot(played, task.detector.open().grid, scene(task.ref, task.grid).kind)
+@dataclass(frozen=True)
+class PictureTask:
+    """A scene of which some frames are drawn; `why` says what each is, by its place in the scene."""
+
+    task: SceneTask
+    why: Mapping[int, str]
+
+    def parcels(self) -> dict[str, Callable[[], Any]]:
+        """What another machine may lack."""
+        return self.task.parcels()
 
 
-def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str) -> Shot:
-    """Draw one frame under every policy."""
+def draw_frames(asked: PictureTask) -> dict[int, Shot]:
+    """Play a scene and draw frames of it, in whichever process: only PNG bytes travel."""
+    task, grid = asked.task, asked.task.detector.open().grid
+    kind = scene(task.ref, task.grid).kind
+    attack = task.wanted[0].block.title
+    return {
+        at: shoot(played, grid, kind, text=f"{asked.why[at]}, under {attack}." if asked.why[at] else "")
+        for at, played in play_frames(task, asked.why).items()
+    }
+
+
+def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str, *, text: str = "") -> Shot:
+    """Draw one frame under every policy; `text` says first what it is."""
     from robosac.viz.bev import Picture, panel_figure
     from robosac.viz.canvas import png_bytes
     from robosac.viz.charts import agreement_figure
@@ -66,6 +83,7 @@ def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str) -> Shot:
         )
         return png_bytes(figure)
 
+    attack = f"{_names(attackers)} of {len(frame.others)} teammates {'attacks' if len(attackers) == 1 else 'attack'}"
     trials = {
         p.policy: png_bytes(agreement_figure(p.verdict.trials, attackers=attackers, title=p.policy))
         for p in played
@@ -73,11 +91,11 @@ def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str) -> Shot:
     }
     return Shot(
         title=f"{frame.scenario}, frame {frame.index} ({kind})",
-        text=f"{_names(attackers)} of {len(frame.others)} teammates attack; {int(seen.sum())} objects count as truth.",
+        text=f"{text} {attack}; {int(seen.sum())} objects count as truth.".strip(),
         panels=panels(pictures),
         strip=panels([p for p in pictures if p.title in STRIP] or pictures),
         trials=trials,
-        rows=[_row(p.policy, p.verdict) for p in played],
+        rows=[_row(p) for p in played],
     )
 
 
@@ -88,9 +106,11 @@ def _note(p: Played) -> str:
     return f"{found} of {p.record.matches.n_gt} found, {boxes} boxes, {p.verdict.decodes} {unit}"
 
 
-def _row(policy: str, verdict: Verdict) -> dict[str, str | int | float | None]:
+def _row(p: Played) -> dict[str, str | int | float | None]:
+    verdict = p.verdict
     return {
-        "policy": policy,
+        "policy": p.policy,
+        "ap50": average_precision([p.record.matches])[0.5],
         "used": _names(verdict.used),
         "accused": _names(verdict.accused),
         "trials": len(verdict.trials),
