@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from robosac.certificates import withstands
 from robosac.evaluation.ap import average_precision, counted
 from robosac.evaluation.play import Played
 from robosac.experiments.scenes import scene
 from robosac.experiments.work import SceneTask, play_frames
-from robosac.types import BevGrid, Verdict
+from robosac.types import BevGrid, Subset, Verdict
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+REGION_M: Final = 40.0  # drawn around the ego where a detector has no grid
 STRIP: Final = ("ego only", "no defence", "robosac, count unknown")
 
 
@@ -53,14 +57,34 @@ def draw_frames(asked: PictureTask) -> dict[int, Shot]:
 
 def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str, *, text: str = "") -> Shot:
     """Draw one frame under every policy; `text` says first what it is."""
-    from robosac.viz.bev import Picture, panel_figure
     from robosac.viz.canvas import png_bytes
     from robosac.viz.charts import agreement_figure
 
-    frame = played[0].frame
-    region = grid or 40.0
-    attackers = max((p.truth.attackers for p in played), key=len)
-    truth = played[0].truth
+    frame, attackers = played[0].frame, _attackers(played)
+    seen = int(counted(played[0].truth, grid or REGION_M, agents=(frame.ego.id, *frame.others)).sum())
+    attack = f"{_names(attackers)} of {len(frame.others)} teammates {'attacks' if len(attackers) == 1 else 'attack'}"
+    trials = {
+        p.policy: png_bytes(agreement_figure(p.verdict.trials, attackers=attackers, title=p.policy))
+        for p in played
+        if p.verdict.trials
+    }
+    strip = [p for p in played if p.policy in STRIP] or played
+    return Shot(
+        title=f"{frame.scenario}, frame {frame.index} ({kind})",
+        text=f"{text} {attack}; {seen} objects count as truth.".strip(),
+        panels=png_bytes(frame_figure(played, grid)),
+        strip=png_bytes(frame_figure(strip, grid)),
+        trials=trials,
+        rows=[_row(p) for p in played],
+    )
+
+
+def frame_figure(played: Sequence[Played], grid: BevGrid | None) -> Figure:
+    """One frame from above, one policy beside another."""
+    from robosac.viz.bev import Picture, panel_figure
+
+    frame, truth, attackers = played[0].frame, played[0].truth, _attackers(played)
+    region = grid or REGION_M
     seen = counted(truth, region, agents=(frame.ego.id, *frame.others))
     pictures = [
         Picture(
@@ -76,27 +100,11 @@ def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str, *, text: st
         for p in played
         if p.truth.attackers == attackers  # where nobody attacks, the picture would mark honest teammates as attackers
     ]
+    return panel_figure(frame, pictures, truth_boxes=truth.boxes[seen], attackers=attackers, region=region, columns=3)
 
-    def panels(shown: Sequence[Picture]) -> bytes:
-        figure = panel_figure(
-            frame, shown, truth_boxes=truth.boxes[seen], attackers=attackers, region=region, columns=3
-        )
-        return png_bytes(figure)
 
-    attack = f"{_names(attackers)} of {len(frame.others)} teammates {'attacks' if len(attackers) == 1 else 'attack'}"
-    trials = {
-        p.policy: png_bytes(agreement_figure(p.verdict.trials, attackers=attackers, title=p.policy))
-        for p in played
-        if p.verdict.trials
-    }
-    return Shot(
-        title=f"{frame.scenario}, frame {frame.index} ({kind})",
-        text=f"{text} {attack}; {int(seen.sum())} objects count as truth.".strip(),
-        panels=panels(pictures),
-        strip=panels([p for p in pictures if p.title in STRIP] or pictures),
-        trials=trials,
-        rows=[_row(p) for p in played],
-    )
+def _attackers(played: Sequence[Played]) -> Subset:
+    return max((p.truth.attackers for p in played), key=len)
 
 
 def _note(p: Played) -> str:
