@@ -67,6 +67,7 @@ setup(
         "fleet": ["flwr[simulation]>=1.42"],
         "sumo": ["libsumo>=1.28"],
         "ray": ["ray>=2.40"],
+        "rosbag": ["rosbags>=0.10"],
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
         "test": [
             "pytest>=8",
