@@ -7,7 +7,8 @@ other is to blame and is halved at once, else the other half is tried as well. W
 
 What is assumed: an attacker shows in the joint result of its group. In a group of g it is one of g + 1 voices, so that
 groups are small; what it does only in larger company shows in the joint results that follow, which are held against
-what every unit shows. Nobody is accused for its group. Who is left out with its unit is decoded alone in the next frame.
+what every unit shows. Nobody is accused for its group; who is left out with its unit is decoded alone in the next
+frame.
 """
 
 from __future__ import annotations

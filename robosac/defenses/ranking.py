@@ -12,7 +12,7 @@ from robosac.boxes import nms_bev
 from robosac.evidence import Pooled, Shown
 from robosac.poses import FreeGround
 from robosac.poses.objects import Objects
-from robosac.types import EGO_ALONE, Array, Bool, Detections, Float32, Float64, Id, InputError, Int64, Subset
+from robosac.types import EGO_ALONE, Array, Bool, Detections, Float32, Id, InputError, Int64, Subset
 
 _OVERLAP: Final = 0.3  # a box that overlaps a better ranked one by more is the same object
 
@@ -87,7 +87,8 @@ class Ranking:
         if not members:  # the ego's own result stands as it is
             return Ranked(own, (EGO_ALONE,) * len(own), tuple(_names(row, ids) for row in by))
         witnesses = _witnesses(by, ids, apart)
-        weight = self._weights(by, witnesses)
+        weight = np.array([self.nobody, self.one, self.two, 1.0])[np.minimum(witnesses, 3)]
+        weight[by[:, 0]] = 1.0
         stays = np.ones(len(found), np.bool_)
         if self.drop_free and free is not None:
             refuted = ~by[:, 0] & _on_free_ground(found.boxes, free)
@@ -109,11 +110,6 @@ class Ranking:
         as_it_was = len(kept) == len(found) and (kept < len(found)).all() and np.array_equal(scores[kept], found.scores)
         result = found if as_it_was else Detections(boxes[kept], scores[kept], found.score_map)
         return Ranked(result, tuple(rests_on[k] for k in kept), tuple(_names(support[k], ids) for k in kept))
-
-    def _weights(self, by: Bool, witnesses: Int64) -> Float64:
-        weight = np.array([self.nobody, self.one, self.two, 1.0])[np.minimum(witnesses, 3)]
-        weight[by[:, 0]] = 1.0
-        return np.asarray(weight)
 
     def _of_ego(self, own: Detections, sources: int) -> _Part:
         """What the ego is sure of."""

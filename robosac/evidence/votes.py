@@ -13,9 +13,9 @@ from typing import Final
 
 import numpy as np
 
-from robosac.boxes import iou_bev, reaches, wrap_angle
+from robosac.boxes import iou_bev, nms_bev, reaches, wrap_angle
 from robosac.evidence.shown import Showing
-from robosac.types import Detections, Float32, Float64, Id, Int64, Subset
+from robosac.types import Bool, Detections, Float32, Float64, Id, Int64, Subset
 
 _OVERLAP: Final = 0.15  # boxes of two cars overlap by no more
 _QUARTER: Final = np.pi / 2
@@ -44,9 +44,12 @@ class Votes:
 
     @staticmethod
     def of(own: Detections, sent: Mapping[Id, Detections], showing: Showing) -> Votes:
-        """Of what the ego found and what teammates sent, in the ego's frame. What is not finite counts for nothing."""
+        """Of what the ego found and what teammates sent, in the ego's frame.
+
+        A message with a number that is not finite counts for nothing, and so does a box without sides.
+        """
         parts = [own, *sent.values()]
-        kept = [np.full(len(p), p.finite) for p in parts]
+        kept = [(p.boxes[:, 3:5] > 0).all(axis=1) & p.finite for p in parts]
         boxes = np.concatenate([p.boxes[k] for p, k in zip(parts, kept, strict=True)])
         scores = np.concatenate([p.scores[k] for p, k in zip(parts, kept, strict=True)])
         source = np.repeat(np.arange(len(parts)), [int(k.sum()) for k in kept])
@@ -63,44 +66,46 @@ class Votes:
     def result(self, members: Subset) -> Detections:
         """The boxes of the ego and these teammates: one a car, its score the best of those who show it."""
         present = [0, *(k for k, i in enumerate(self.ids, start=1) if i in members)]
-        partner = self.partner[:, present]
-        found = partner >= 0
-        score = np.where(found, self.scores[partner], 0.0)  # (N, members)
+        rows = np.flatnonzero(np.isin(self.source, present))
+        partner = self.partner[rows][:, present]
+        shown_by = partner >= 0
+        score = np.where(shown_by, self.scores[partner], 0.0)  # (N, members)
         votes = (score >= self.showing.score).sum(axis=1)
-        alive = np.isin(self.source, present)
-        boxes, scores = [], []
-        for b in np.lexsort((-self.scores, -votes)):
-            if not alive[b]:
-                continue
-            alive[self.overlaps[b] > _OVERLAP] = alive[b] = False
-            theirs = partner[b][found[b]]
-            if len(theirs) == 2 and found[b, 0]:
-                theirs = theirs[:1]  # of two, the ego's
-            boxes.append(middle(self.boxes[theirs], self.boxes[b]))
-            scores.append(score[b].max())
-        order = np.argsort(-np.array(scores), kind="stable")
-        return Detections(
-            np.array(boxes, np.float32).reshape(-1, 7)[order], np.array(scores, np.float32).reshape(-1)[order]
-        )
+        order = np.lexsort((-self.scores[rows], -votes))
+        first = order[nms_bev(self.boxes[rows[order]], -np.arange(len(order), dtype=np.float64), _OVERLAP)]
+        shown_by = shown_by[first]
+        of_two = shown_by[:, 0] & (shown_by.sum(axis=1) == 2)
+        shown_by[of_two, 1:] = False  # of two, the ego's
+        boxes = middle(self.boxes[partner[first]], shown_by, self.boxes[rows[first]])
+        best = score[first].max(axis=1)
+        order = np.argsort(-best, kind="stable")
+        return Detections(boxes[order].astype(np.float32), best[order].astype(np.float32))
 
 
-def middle(boxes: Float32, like: Float32) -> Float64:
-    """The median `(7,)` of boxes `(N, 7)` of one car, number by number, its heading and its sides as `like` has them.
+def middle(boxes: Float32, there: Bool, like: Float32) -> Float64:
+    """The medians `(N, 7)` of boxes of N cars, number by number, with the heading and sides of `like` `(N, 7)`.
 
     A rectangle that is turned by half a turn is the same one, and so is one turned by a quarter with its sides
     exchanged. Headings are counted from the one that is nearest to all others: from `like`'s own, who is half of a
     quarter off would part the others in two.
+
+    Args:
+        boxes: `(N, S, 7)`, of each car the box of each source; `there` `(N, S)`: which of them there are. A car of
+            which there is none is where `like` is.
     """
-    b = np.asarray(boxes, np.float64)
-    apart = np.abs(_within_quarter(b[:, None, 6] - b[None, :, 6])).sum(axis=1)
-    heading = float(like[6]) + _within_quarter(b[apart.argmin(), 6] - float(like[6]))
-    quarters = np.round((b[:, 6] - heading) / _QUARTER)
+    b = np.where(there[..., None], boxes, like[:, None]).astype(np.float64)
+    apart = np.abs(_within_quarter(b[:, :, None, 6] - b[:, None, :, 6]))
+    apart = np.where(there, (apart * there[:, None]).sum(axis=2), np.inf)
+    own = like[:, 6].astype(np.float64)
+    heading = own + _within_quarter(b[np.arange(len(b)), apart.argmin(axis=1), 6] - own)
+    quarters = np.round((b[:, :, 6] - heading[:, None]) / _QUARTER)
     across = quarters % 2 != 0
     b[across] = b[across][:, [0, 1, 2, 4, 3, 5, 6]]
-    b[:, 6] -= quarters * _QUARTER
-    found = np.median(b, axis=0)
-    found[6] = float(wrap_angle(np.asarray(found[6])))
-    return np.asarray(found)
+    b[:, :, 6] -= quarters * _QUARTER
+    counts = there | ~there.any(axis=1, keepdims=True)
+    found = np.asarray(np.nanmedian(np.where(counts[..., None], b, np.nan), axis=1))
+    found[:, 6] = wrap_angle(found[:, 6])
+    return found
 
 
 def _within_quarter(angles: Float64) -> Float64:

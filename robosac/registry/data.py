@@ -41,8 +41,8 @@ def split_name(name: str) -> tuple[str, str]:
     found = kind_and_rest(name)
     if found is None and name.startswith("bag:"):
         raise InputError(
-            f"expected a data set with truth, like {', '.join(KINDS)}; got {name}, whose frames have none; robosac run, "
-            "calibrate and check-detector take it"
+            f"expected a data set with truth, like {', '.join(KINDS)}; got {name}, whose frames have none; "
+            "robosac run, calibrate and check-detector take it"
         )
     if found is None:
         from robosac.simulation.config import PRESETS

@@ -20,6 +20,11 @@ def votes(own: Detections, /, **sent: Detections) -> Votes:
     return Votes.of(own, sent, Showing())
 
 
+def middle_of(boxes: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Of one car that everybody shows."""
+    return np.asarray(middle(boxes[None], np.ones((1, len(boxes)), np.bool_), like[None])[0])
+
+
 def test_the_ego_alone_has_its_own() -> None:
     own = result((0, 0, 0.9), (20, 0, 0.2))
     found = votes(own, a=result((0.5, 0))).result(EGO_ALONE)
@@ -72,7 +77,7 @@ def test_one_of_five_cannot_turn_a_car(seed: int, turned: float) -> None:
     honest[:, 6] = rng.uniform(-0.05, 0.05, 4)
     sent = box.copy()
     sent[6] = turned
-    found = middle(np.concatenate([honest, sent[None]]), sent)
+    found = middle_of(np.concatenate([honest, sent[None]]), sent)
     assert iou_bev(found[None], box[None])[0, 0] > 0.9
 
 
@@ -83,10 +88,27 @@ def test_numbers_that_are_none_count_for_nothing() -> None:
     assert places(found) == [(0, 0), (30, 0)] and found.scores.max() == pytest.approx(0.9)
 
 
+def test_each_car_has_the_middle_of_who_shows_it() -> None:
+    rng = np.random.default_rng(0)
+    boxes = rng.normal(0, 0.2, (5, 4, 7)).astype(np.float32) + np.array([0, 0, 0, 4.5, 1.9, 1.5, 0], np.float32)
+    there = np.array([[1, 1, 1, 1], [0, 1, 1, 1], [1, 0, 0, 0], [1, 0, 1, 1], [0, 0, 0, 0]], np.bool_)
+    found = middle(boxes, there, boxes[:, 3])
+    for k in range(4):
+        assert found[k] == pytest.approx(middle_of(boxes[k][there[k]], boxes[k, 3]))
+        assert found[k, :3] == pytest.approx(np.median(boxes[k][there[k]], axis=0)[:3])
+    assert found[4] == pytest.approx(boxes[4, 3])
+
+
+def test_a_box_without_sides_counts_for_nothing() -> None:
+    flat = Detections(np.array([[0, 0, 0, 0, 2, 1.5, 0], [9, 9, 0, 0, 0, 0, 0]], np.float32), np.ones(2, np.float32))
+    found = votes(result((0, 0, 0.5)), a=flat).result(frozenset("a"))
+    assert places(found) == [(0, 0)]
+
+
 @given(st.floats(-3, 3), st.lists(st.integers(-3, 3), min_size=1, max_size=4))
 def test_rectangles_written_another_way_are_the_same(yaw: float, quarters: list[int]) -> None:
     box = np.array([3, -2, 0.5, 4.4, 1.9, 1.5, yaw])
     ways = np.array([[*box[:3], *(box[[4, 3]] if q % 2 else box[3:5]), 1.5, yaw + q * np.pi / 2] for q in quarters])
-    found = middle(ways.astype(np.float32), box.astype(np.float32))
+    found = middle_of(ways.astype(np.float32), box.astype(np.float32))
     assert iou_bev(found[None], box[None])[0, 0] > 0.999
     assert abs(np.sin((found[6] - yaw) / 2)) < 1e-5  # it looks the same way
