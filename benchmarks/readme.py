@@ -84,12 +84,8 @@ def main() -> None:
     args = options(
         __doc__,
         run=Option(ROOT / "runs" / "demo", "folder of a finished `robosac demo`"),
-<<<<<<< HEAD
         frame=Option(2, "which drawn frame becomes the picture; the last is the typical one"),
-=======
-        frame=Option(0, "which drawn frame becomes the picture"),
         board=Option(False, "the board's tables instead, from results/"),
->>>>>>> main
     )
     if args.board:
         for name, keys in PAGES.items():
