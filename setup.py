@@ -69,6 +69,7 @@ setup(
         "llm": ["transformers>=4.56", "peft>=0.17"],
         "sumo": ["libsumo>=1.28"],
         "ray": ["ray>=2.40"],
+        "rosbag": ["rosbags>=0.10"],
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
         "test": [
             "pytest>=8",

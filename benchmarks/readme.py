@@ -84,7 +84,7 @@ def main() -> None:
     args = options(
         __doc__,
         run=Option(ROOT / "runs" / "demo", "folder of a finished `robosac demo`"),
-        frame=Option(0, "which drawn frame becomes the picture"),
+        frame=Option(2, "which drawn frame becomes the picture; the last is the typical one"),
         board=Option(False, "the board's tables instead, from results/"),
     )
     if args.board:

@@ -20,7 +20,7 @@ ARGS = ("--attack", "gps_offset", "--defense", "none", "--jobs", "1")
 
 def evaluate(out, *args, code=0):
     with pytest.raises(SystemExit) as stop:
-        main(["evaluate", *args, *ARGS, "--out", str(out)])
+        main(["evaluate", "--pictures", "0", *args, *ARGS, "--out", str(out)])
         raise SystemExit(0)
     assert (stop.value.code or 0) == code
     return read(out)
