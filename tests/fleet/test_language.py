@@ -253,7 +253,7 @@ def test_without_the_extra_the_error_says_which(tmp_path: Path, monkeypatch: pyt
         ({"model": "tiny-lm", "method": ["batch-norm"]}, "expected what a language model has, got batch-norm"),
         ({"model": "hf:moon", "method": ["full"]}, "expected tiny-lm with the method full"),
         ({"model": "tiny-lm", "data": Path("none")}, "expected DOMAIN.jsonl files in none"),
-        ({"data": Path("none")}, "expected --model beside --data"),
+        ({"data": Path("none")}, "expected a folder of data sets"),
     ],
 )
 def test_what_cannot_be_run_is_refused(asked: dict[str, Any], words: str) -> None:
