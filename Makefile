@@ -68,7 +68,7 @@ $(VENV)/.installed: setup.py constraints.txt | $(BIN)/python
 
 # SUMO last and if it can be had: not every system has a wheel of it, and without it its tests are skipped
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,dev,rosbag]"
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[sumo]"
 	touch $@
 

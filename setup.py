@@ -44,6 +44,7 @@ setup(
         "robosac.configs": ["*.yaml", "*/*.yaml"],
         "robosac.detectors": ["weights/*"],
         "robosac.defenses.rivals": ["weights/*"],
+        "robosac.language": ["weights/*"],
         "robosac.simulation": ["networks/*.xml"],
     },
     install_requires=[
@@ -65,8 +66,10 @@ setup(
     extras_require={
         "open3d": ["open3d>=0.18"],
         "fleet": ["flwr[simulation]>=1.42"],
+        "llm": ["transformers>=4.56", "peft>=0.17"],
         "sumo": ["libsumo>=1.28"],
         "ray": ["ray>=2.40"],
+        "rosbag": ["rosbags>=0.10"],
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
         "test": [
             "pytest>=8",

@@ -1,19 +1,28 @@
 """Write the figures of README.md from a finished demo: `robosac demo && python -m benchmarks.readme`.
 
 The table comes from `runs/demo/result.json`, the picture from `runs/demo/frame-K-strip.png`; nothing is typed by hand.
+`--board` writes the board's tables instead, in README.md and docs/results.md, from the entries in `results/`.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import Option, options
+from robosac.experiments.board.entry import read_entries
+from robosac.experiments.board.table import IN_MARKDOWN, tables
 
 ROOT = Path(__file__).parent.parent
 START, END = "<!-- demo table: python -m benchmarks.readme -->", "<!-- end of demo table -->"
+BOARD, END_OF_BOARD = "<!-- board: python -m benchmarks.readme --board -->", "<!-- end of board -->"
+PAGES = {
+    "README.md": ("rank", "worst", "attack", "benign", "mean", "caught", "excluded", "decodes", "time"),
+    "docs/results.md": IN_MARKDOWN,
+}
 
 
 def table(result: dict[str, Any]) -> str:
@@ -47,8 +56,6 @@ def _percent(estimate: dict[str, float] | None) -> str:
 
 def fill(readme: str, result: dict[str, Any]) -> str:
     """README text with the table put between its markers."""
-    before, rest = readme.split(START)
-    after = rest.split(END)[1] if END in rest else rest
     frames = len({(f["scenario"], f["index"]) for f in result["frames"]})
     note = (
         f"{frames} frames of {sum(result['scenes'].values())} scenes; gap recovered: share of the way from ego only to "
@@ -59,15 +66,32 @@ def fill(readme: str, result: dict[str, Any]) -> str:
             f" Knowing: {result['config']['knowing']}, made against each row with all its rules and limits, one frame "
             f"of {result['knowing'][0]['scenes']} of these scenes."
         )
-    return f"{before}{START}\n\n{table(result)}\n\n{note}\n\n{END}\n{after.lstrip()}"
+    return between(readme, START, f"{table(result)}\n\n{note}", END)
+
+
+def between(page: str, start: str, text: str, end: str) -> str:
+    """A page with a text put between two of its lines."""
+    before, rest = page.split(start)
+    return f"{before}{start}\n\n{text.strip()}\n\n{end}\n\n{rest.split(end)[-1].lstrip()}"
+
+
+def with_board(page: str, results: Path, keys: Sequence[str]) -> str:
+    """A page with the board's tables between its markers."""
+    return between(page, BOARD, tables(read_entries(results), keys), END_OF_BOARD)
 
 
 def main() -> None:
     args = options(
         __doc__,
         run=Option(ROOT / "runs" / "demo", "folder of a finished `robosac demo`"),
-        frame=Option(0, "which drawn frame becomes the picture"),
+        frame=Option(2, "which drawn frame becomes the picture; the last is the typical one"),
+        board=Option(False, "the board's tables instead, from results/"),
     )
+    if args.board:
+        for name, keys in PAGES.items():
+            page = ROOT / name
+            page.write_text(with_board(page.read_text(), ROOT / "results", keys))
+        return
     result = json.loads((args.run / "result.json").read_text()) | json.loads((args.run / "frames.json").read_text())
     readme = ROOT / "README.md"
     readme.write_text(fill(readme.read_text(), result))

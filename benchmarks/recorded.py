@@ -42,10 +42,10 @@ from robosac.evaluation.ap import average_precision
 from robosac.evaluation.metrics import FrameRecord, by_scene, summarise
 from robosac.executors import make_executor
 from robosac.experiments.entries import Entry
-from robosac.experiments.pictures import draw_scene
-from robosac.experiments.runner import Tell, open_experiment, picture_tasks, run_experiment
+from robosac.experiments.runner import Tell, open_experiment, run_experiment
 from robosac.experiments.settings import Grid
 from robosac.experiments.tables import shown, skipped_lines
+from robosac.experiments.worst import draw
 from robosac.files import write_whole
 from robosac.fingerprint import fingerprint
 from robosac.registry.data import is_simulated
@@ -184,7 +184,7 @@ def main(args: Sequence[str] | None = None) -> None:
                     why = "; ".join(skipped_lines(entries)) or "look at it with robosac data inspect"
                     raise InputError(f"expected frames with teammates in {data}, got none: {why}")
                 print(f"\n{detector}, {title_of(data, rows)}\n", *table(rows), *skipped_lines(entries), sep="\n")
-                for _, shot in executor.run(draw_scene, picture_tasks(plan, 1)) if asked.pictures else ():
+                for shot in draw(plan, executor, 1) if asked.pictures else ():
                     write_whole(out / "frame.png", shot.panels)
                     print(f"\n{out / 'frame.png'}")
 

@@ -23,7 +23,7 @@ from benchmarks.machine import Option, options
 ROOT: Final = Path(__file__).parents[1]
 _FENCE: Final = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # PATH, DIR, and files that only the reader has
-_BROUGHT: Final = re.compile(r"\b[A-Z][A-Z_]{2,}\b|\.\.\.|~/|[<>|]|\bmine\b|runs/|data/|my_")
+_BROUGHT: Final = re.compile(r"\b[A-Z][A-Z_]{2,}\b|\.\.\.|~/|[<>|]|\bmine\b|runs/|data/|my_|drive\.yaml")
 _LONG: Final = (
     "make",
     "git",

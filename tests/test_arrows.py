@@ -53,6 +53,8 @@ BESIDE = {  # rooms beside the floors, and all that they may import
     # How a detector is trained and judged stands beside the detector: it simulates its data and scores it by the
     # project's own AP. What runs at inference may not import it.
     "detectors.bev.training": INFERENCE | {"detectors", "simulation", "evaluation", "executors", "lock"},
+    # language models that a fleet tunes: torch, and adapters as detectors have them
+    "language": INFERENCE | {"detectors", "fleet", "randomness"},
     # what is in the air, what the victim itself can see, and what an attacker may know of the defence
     "attacks": INFERENCE | {"air", "building", "feature_scale", "visibility", "defenses.protocol"},
 }
@@ -67,7 +69,7 @@ APPLICATION: tuple[frozenset[str], ...] = (
 ENTRANCES = frozenset({"", "__main__"})  # `import robosac`, whose names anybody above may use, and `python -m robosac`
 NESTED = frozenset(room for room in (*(r for f in FLOORS for r in f), *BESIDE) if "." in room)
 HEAVY = frozenset({"torch", "open3d", "matplotlib"})
-MAY_BE_HEAVY = frozenset({"viz", "detectors", "detectors.bev.training", "attacks"})  # at module level
+MAY_BE_HEAVY = frozenset({"viz", "detectors", "detectors.bev.training", "attacks", "language"})  # at module level
 WITHOUT_HEAVY = (  # not even inside a function
     frozenset(room for floor in FLOORS[:-1] for room in floor) - {"executors"} | {"data"}
 )

@@ -44,7 +44,7 @@ class Sparse(ToyDetector):
 
 def evaluate(out, *args, code=0):
     try:
-        main(["evaluate", "--out", str(out), "--jobs", "1", *args])
+        main(["evaluate", "--pictures", "0", "--out", str(out), "--jobs", "1", *args])
     except SystemExit as stop:
         assert (stop.code or 0) == code
     else:

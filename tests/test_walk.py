@@ -13,7 +13,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 def test_the_page_about_ones_own_data_runs_as_typed() -> None:
     ran, skipped = walk(DOCS / "your_data.md")
-    assert ran >= 3 and skipped == []
+    assert ran >= 3 and all("the reader brings drive.yaml" in line for line in skipped), skipped
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,9 @@ def evaluate(
     save_boxes: Annotated[
         bool | None, typer.Option("--save-boxes", help="Keep every box and object in OUT/boxes, for robosac ap.")
     ] = None,
+    pictures: Annotated[
+        int, typer.Option(min=0, help="Frames in the report, the worst first, a typical one last; scenes play again.")
+    ] = 3,
     out: Out = Path("runs/evaluate"),
     json: Json = False,
 ) -> None:
@@ -144,6 +147,7 @@ def evaluate(
     from robosac.experiments.provenance import command_line, versions
     from robosac.experiments.report import page
     from robosac.experiments.runner import open_experiment, run_experiment, write_entries, write_saved
+    from robosac.experiments.worst import draw
     from robosac.viz.report import write_report
 
     used = default_jobs() if jobs is None else jobs
@@ -160,7 +164,10 @@ def evaluate(
     write_whole(out / "table.md", tables.to_markdown(entries).encode())
     write_whole(out / "table.csv", tables.to_csv(entries).encode())
     command = command_line("robosac evaluate", config=out / "grid.yaml", out=out, root=root, calibration=calibration)
-    report = write_report(out / "report.html", page(experiment.grid, entries, pngs, command, versions()))
+    with kept_on_stop(out):
+        shots = draw(experiment, chosen, pictures)
+    made = page(experiment.grid, entries, pngs, command, versions(), shots)
+    report = write_report(out / "report.html", made)
     if json:
         rows = [{**e.cell.labels(), **tables.row(e)} for e in entries]
         print(dumps({"out": str(out), "entries": [str(f) for f in files], "rows": rows, "notes": notes(entries)}))

@@ -15,6 +15,7 @@ from robosac.cli.progress import kept_on_stop, progress_bar
 from robosac.errors import InputError
 
 if TYPE_CHECKING:
+    from robosac.experiments.fleet.settings import FleetSettings
     from robosac.experiments.fleet.study import Study
 
 METHODS_HELP: Final = (
@@ -45,24 +46,49 @@ class Asked:
     ] = None
     vehicles: Annotated[
         str | None,
-        typer.Option(help="DOMAIN:RANK of each: city, highway, fog, sparse, bus or rain, like city:8,fog:2."),
+        typer.Option(
+            help="DOMAIN:RANK of each: city, highway, fog, sparse, bus or rain, like city:8,fog:2; of a language model"
+            " arithmetic, reversal, sorting or facts; with --data what is in the folder."
+        ),
     ] = None
     detector: Annotated[str, typer.Option(help="Shipped name or FILE.safetensors that all begin with.")] = "mean"
-    rounds: Annotated[int | None, typer.Option(min=1, help="Default: 30.")] = None
+    model: Annotated[
+        str | None,
+        typer.Option(help="A language model in place of a detector: tiny-lm, tiny-lm:FILE or hf:PATH (extra llm)."),
+    ] = None
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder of recordings, DOMAIN/ each; for a language model of instructions, DOMAIN.jsonl each."
+        ),
+    ] = None
+    rounds: Annotated[int | None, typer.Option(min=1, help="Default: 30; of a language model 20.")] = None
     steps: Annotated[int | None, typer.Option(min=1, help="Of training, of each vehicle in a round. Default: 8.")] = (
         None
     )
-    lr: Annotated[float | None, typer.Option(help="Step length of Adam. Default: 0.0005.")] = None
+    lr: Annotated[
+        float | None, typer.Option(help="Step length of Adam. Default: 0.0005; of a language model 0.003.")
+    ] = None
     seeds: Annotated[int, typer.Option(min=1, help="So many runs of each row, with their interval.")] = 1
     budget_mb: Annotated[float, typer.Option(help="Of a run's messages; a row over it is marked.")] = 100.0
+    board: Annotated[
+        str | None,
+        typer.Option(help="A track of the fleet board, detector or tiny-lm: its settings, and entries to --results."),
+    ] = None
+    results: Annotated[
+        Path, typer.Option(file_okay=False, help="With --board, the folder of entries, a JSON file each.")
+    ] = Path("results/fleet")
     out: Out = Path("runs/fleet")
     json: Json = False
 
 
 def run(asked: Asked) -> None:
-    """Vehicles adapt one detector together, round after round, poisoned updates left out. Stopped, it goes on."""
+    """Vehicles adapt one detector, or a language model, together, round after round, poisoned updates left out.
+
+    Stopped, it goes on.
+    """
     from robosac.executors import set_threads
-    from robosac.experiments.fleet.board import table, to_markdown, write_board
+    from robosac.experiments.fleet.board import metrics, table, to_markdown, write_board
     from robosac.experiments.fleet.study import run_study
     from robosac.files import check_writable
     from robosac.viz.canvas import save_png
@@ -75,8 +101,9 @@ def run(asked: Asked) -> None:
         entries = run_study(study, asked.out, tell=tell)
     rows = table(entries)
     board = write_board(asked.out, entries, rows, study)
+    enter_board(asked, entries)
     title = f"{len(study.base.vehicles)} vehicles, {study.base.rounds} rounds, seeds: {len(study.seeds)}"
-    picture = save_png(fleet_figure(rows, title), asked.out / "fleet.png")
+    picture = save_png(fleet_figure(rows, title, list(metrics(entries))[-1]), asked.out / "fleet.png")
     if asked.json:
         print(dumps({"out": str(asked.out), "protocol": study.protocol, "rows": rows}))
         return
@@ -86,20 +113,36 @@ def run(asked: Asked) -> None:
     print(f"Written to {board}, {picture}")
 
 
+def enter_board(asked: Asked, entries: Sequence[dict[str, Any]]) -> None:
+    """Write the entries of the fleet board, where a track of it was played."""
+    if asked.board is None:
+        return
+    from robosac.experiments.fleet.entry import entries_of, write_entry
+    from robosac.experiments.fleet.protocol import read_protocol
+    from robosac.experiments.provenance import versions
+
+    for entry in entries_of(read_protocol(), asked.board, entries, versions()):
+        write_entry(asked.results, entry)
+
+
 def study_of(asked: Asked) -> Study:
     """The rows that are asked for.
 
     Raises:
         InputError: a name is unknown, or things do not go together.
     """
-    from robosac.experiments.fleet.settings import FleetSettings, vehicles_of
+    from robosac.experiments.fleet.opening import base_of
+    from robosac.experiments.fleet.settings import vehicles_of
     from robosac.experiments.fleet.study import Study
 
     given: dict[str, Any] = {k: v for k in ("rounds", "steps", "lr") if (v := getattr(asked, k)) is not None}
-    base = FleetSettings(detector=asked.detector, budget_mb=asked.budget_mb)
+    base = (
+        _board_base(asked)
+        if asked.board is not None
+        else base_of(asked.detector, asked.model or "", asked.data, budget_mb=asked.budget_mb, fast=asked.fast)
+    )
     methods, attacks = listed(asked.method), listed(asked.attack)
     if asked.fast:
-        base = replace(base, vehicles=vehicles_of("city:8,fog:2,sparse:4,bus:4"), frames=(4, 1, 3), rounds=4, steps=3)
         attacks = ("scaling",) if attacks is None else attacks
         methods = ("base", "flexlora") if methods is None else methods
     if asked.vehicles is not None:
@@ -118,6 +161,25 @@ def study_of(asked: Asked) -> Study:
     if not study.rows:
         raise InputError("expected a row, got none; name a --method")
     return study
+
+
+def _board_base(asked: Asked) -> FleetSettings:
+    """What a track of the board fixes.
+
+    Raises:
+        InputError: something of it was asked for otherwise.
+    """
+    from robosac.experiments.fleet.protocol import read_protocol
+
+    plain = Asked()
+    fixed = ("fast", "vehicles", "detector", "model", "data", "steps", "lr", "budget_mb")
+    given = [f"--{name.replace('_', '-')}" for name in fixed if getattr(asked, name) != getattr(plain, name)]
+    if given:
+        raise InputError(f"expected what the board fixes to be left out beside --board, got {', '.join(given)}")
+    track = read_protocol().track(asked.board or "")
+    if asked.rounds is not None and asked.rounds > track.rounds:
+        raise InputError(f"expected at most {track.rounds} rounds with --board {asked.board}, got {asked.rounds}")
+    return track.settings
 
 
 def notes(entries: Sequence[dict[str, Any]]) -> list[str]:

@@ -55,7 +55,10 @@ class Run:
     """What is run on what."""
 
     data: Annotated[
-        str, named("--data", "-d", complete=completion.data, help=f"{DATA_HELP.rstrip('.')}, or MODULE:NAME.")
+        str,
+        named(
+            "--data", "-d", complete=completion.data, help=f"{DATA_HELP.rstrip('.')}, or MODULE:NAME, bag:FILE.yaml."
+        ),
     ]
     detector: DetectorName = "mean"
     defense: Annotated[str, named("--defense", "-D", complete=completion.defenses, help=DEFENSE_HELP)] = "robosac"

@@ -12,7 +12,9 @@ import typer
 from robosac.capabilities import Reporting
 from robosac.cli import completion
 from robosac.cli.options import (
+    ATTACK_HELP,
     DATA_HELP,
+    DEFENSE_HELP,
     DETECTOR_HELP,
     CalibrationFile,
     Checkpoint,
@@ -25,6 +27,7 @@ from robosac.cli.options import (
     named,
     with_checkpoint,
 )
+from robosac.cli.view_drive import MOVING, Drive, write_drive
 from robosac.data.dataset import DataSet
 from robosac.facade import Defended, wrap
 from robosac.files import check_writable_file
@@ -59,10 +62,32 @@ def view(
     ] = None,
     classes: Classes = None,
     ego: Ego = "first",
+    attack: Annotated[
+        str | None,
+        named("--attack", "-a", complete=completion.attacks, help=f"In a .gif or .mp4: what is sent. {ATTACK_HELP}"),
+    ] = None,
+    attackers: Annotated[
+        int | None, typer.Option(min=0, help="How many attack. Default: 1 with --attack, else none.")
+    ] = None,
+    defense: Annotated[
+        list[str] | None,
+        named(
+            "--defense",
+            "-D",
+            complete=completion.defenses,
+            help=f"In a .gif or .mp4: one beside another. {DEFENSE_HELP} Default: none,robosac with --attack.",
+        ),
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Of a .gif or .mp4, at most.")] = 20,
+    fps: Annotated[float, typer.Option(min=0.1, max=50, help="Frames a second of a .gif or .mp4.")] = 4,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", dir_okay=False, help="A picture (.png; of a scenario one a frame) instead of a window."
+            "--out",
+            "-o",
+            dir_okay=False,
+            help="A picture (.png; of a scenario one a frame) instead of a window, or the scenario from above, one "
+            "policy beside another (.gif, .mp4).",
         ),
     ] = None,
     seed: Seed = 0,
@@ -70,10 +95,36 @@ def view(
     root: Root = None,
     checkpoint: Checkpoint = None,
 ) -> None:
-    """Show a frame or a scenario in 3D: points by agent, objects, poses, and the verdict. Needs the extra open3d."""
+    """Show a frame or a scenario in 3D: points by agent, objects, poses, and the verdict. Needs the extra open3d.
+
+    A drive from above needs nothing more: robosac view sim:mixed --attack pgd --attackers 2 --out drive.gif.
+    """
+    split_name(data)  # what is wrong or missing is reported before any work
+    if out is not None and out.suffix.lower() in MOVING:
+        write_drive(
+            Drive(
+                data=data,
+                at=frame,
+                detector=with_checkpoint(detector or "mean", checkpoint),
+                out=out,
+                defenses=listed(defense) or (("robosac",) if attack is None else ("none", "robosac")),
+                attack=attack,
+                attackers=0 if attack is None else 1 if attackers is None else attackers,
+                frames=frames,
+                fps=fps,
+                seed=seed,
+                ego=ego,
+                classes=listed(classes),
+                calibration=calibration,
+                device=device,
+                root=root,
+            )
+        )
+        return
+    if attack is not None or attackers is not None or defense is not None:
+        raise InputError("expected --out FILE.gif or FILE.mp4 with --attack, --attackers and --defense")
     from robosac.viz.viewer import open3d, render, show
 
-    split_name(data)  # what is wrong or missing is reported before any work
     open3d()
     if detector is None and min_score is not None:
         raise InputError(f"expected --detector with --min-score {min_score:g}: without it there are no boxes to draw")
@@ -86,20 +137,20 @@ def view(
         raise InputError(
             "expected --detector beside --checkpoint, --root and --calibration: without one nothing is detected"
         )
-    found = frames(data, frame, seed=seed, whole=scenario, classes=listed(classes), ego=ego)
+    found = frames_of(data, frame, seed=seed, whole=scenario, classes=listed(classes), ego=ego)
     seen = scenes(found, defended, min_score)
     if out is None:
         show(seen)
         return
     if out.suffix.lower() != ".png":
-        raise InputError(f"expected --out to end in .png, got {out}")
+        raise InputError(f"expected --out to end in .png, .gif or .mp4, got {out}")
     check_writable_file(out)
     for k, (scene, about) in enumerate(seen):
         path = out.with_name(f"{out.stem}_{k:04d}.png") if scenario else out
         print(f"{about}\nWritten to {render(scene, path)}")
 
 
-def frames(
+def frames_of(
     data: str, index: int, *, seed: int, whole: bool, classes: Sequence[str] | None = None, ego: str = "first"
 ) -> Iterator[tuple[Frame, Truth]]:
     """A frame (of the simulation: of scenario `index`) or its whole scenario, with truth, each read when asked for.

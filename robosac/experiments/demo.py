@@ -15,12 +15,11 @@ from robosac.evaluation.metrics import Summary, paired_ap
 from robosac.executors import Executor
 from robosac.experiments.entries import Entry
 from robosac.experiments.notes import notes
-from robosac.experiments.pictures import Shot, draw_scene
+from robosac.experiments.pictures import Shot
 from robosac.experiments.runner import (
     Experiment,
     Tell,
     open_experiment,
-    picture_tasks,
     run_experiment,
     scale_of,
     settings_of,
@@ -28,6 +27,7 @@ from robosac.experiments.runner import (
 from robosac.experiments.scenes import simulation
 from robosac.experiments.settings import Grid
 from robosac.experiments.tables import Text, Value, as_shown, empty_table, pair, row, shown
+from robosac.experiments.worst import draw
 from robosac.feature_scale import Amount, as_multiple, in_words
 from robosac.registry.settings import plain
 from robosac.types import InputError, keyed_rng
@@ -64,7 +64,7 @@ class DemoSettings:
         policies: rows of the table: title -> name.
         knowing: attack preset of who knows the defence, with as many attackers as attack at most.
         knowing_scenes: the first so many scenes, one frame each, are played under it too; 0 is none.
-        pictures: scenes of which the first frame is drawn.
+        pictures: frames that are drawn, the worst of the last policy that defends first, and a typical one last.
         device: what the detector computes on.
     """
 
@@ -216,12 +216,10 @@ def run_demo(
         raise InputError(missing[0])
     # a detector that such an attack does not know how to take on has no rows of it, and the table says so
     known = [] if also is None else run_experiment(also, executor, tell=lambda done, _: tell(before + done, total))
-    tasks = picture_tasks(experiment, settings.pictures)
-    shots = dict(executor.run(draw_scene, tasks))
+    pictures = draw(experiment, executor, settings.pictures)
     rows = tabulate(entries, seed=settings.seed)
     missing = unplayed(known)
     knowing = [] if missing else tabulate(known, seed=settings.seed)
-    pictures = [shots[k] for k in range(len(tasks))]
     return DemoResult(settings, experiment, rows, knowing, missing, pictures, time.perf_counter() - start)
 
 

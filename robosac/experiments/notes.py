@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from robosac.evaluation.metrics import FrameRecord
 from robosac.experiments.entries import Entry
+from robosac.experiments.refused import Refused
 
 _CELLS: Final = 3  # named in a note; the others are counted
 
@@ -16,8 +18,8 @@ def notes(entries: Sequence[Entry], *, warned: bool = True) -> list[str]:
     `warned`: with what was warned of already, for pages that are read without the warnings.
     """
     played = [e for e in entries if e.skipped is None]
-    found = [line for about in (_no_truth, _refused, _scenes, _absent) for line in _told_once(played, about)]
-    return [*(warnings_of(played) if warned else ()), *of_attacks(played), *found, *_labels(played)]
+    found = [line for about in (_no_truth, _scenes, _absent) for line in _told_once(played, about)]
+    return [*(warnings_of(played) if warned else ()), *of_attacks(played), *_refused(played), *found, *_labels(played)]
 
 
 def of_attacks(entries: Sequence[Entry]) -> list[str]:
@@ -43,12 +45,20 @@ def _no_truth(entry: Entry) -> str | None:
     return None if any(r.matches.n_gt for r in entry.records) else "no object counts as truth, so that AP is undefined"
 
 
-def _refused(entry: Entry) -> str | None:
-    found = entry.refused
-    if not found.messages:
-        return None
-    reasons = "; ".join(f"{reason} ({n})" for reason, n in list(found.reasons.items())[:_CELLS])
-    return f"the gate refused {found.messages} of {found.of} honest messages: {reasons}"
+def _refused(entries: Sequence[Entry]) -> list[str]:
+    """Of a defence on a data set once, over all attacks: reasons are much the same in each of its cells."""
+    records: dict[tuple[str, str, str], list[FrameRecord]] = {}
+    for entry in entries:
+        cell = entry.cell
+        records.setdefault((cell.dataset, cell.detector, cell.defense.label), []).extend(entry.records)
+    where: dict[str, list[str]] = {}
+    for (data, detector, defense), played in records.items():
+        found = Refused.count(played)
+        reasons = "; ".join(f"{reason} ({n})" for reason, n in list(found.reasons.items())[:_CELLS])
+        if found.messages:
+            said = f"the gate refused {found.messages} of {found.of} honest messages: {reasons}"
+            where.setdefault(said, []).append(f"{data}, {detector}, {defense}")
+    return [f"{said} [{'; '.join(_few(cells))}]" for said, cells in where.items()]
 
 
 def _scenes(entry: Entry) -> str | None:

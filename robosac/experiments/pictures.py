@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from robosac.certificates import withstands
-from robosac.evaluation.ap import counted
+from robosac.evaluation.ap import average_precision, counted
 from robosac.evaluation.play import Played
 from robosac.experiments.scenes import scene
-from robosac.experiments.work import SceneTask, play_frame
-from robosac.types import BevGrid, Verdict
+from robosac.experiments.work import SceneTask, play_frames
+from robosac.types import BevGrid, Subset, Verdict
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+REGION_M: Final = 40.0  # drawn around the ego where a detector has no grid
 STRIP: Final = ("ego only", "no defence", "robosac, count unknown")
 
 
@@ -28,22 +32,59 @@ class Shot:
     rows: list[dict[str, str | int | float | None]]  # policy -> who was used, accused, and why
 
 
-def draw_scene(task: SceneTask) -> Shot:
-    """Play and draw the first frame of a scene, in whichever process: only PNG bytes travel."""
-    played = play_frame(task)
-    return shoot(played, task.detector.open().grid, scene(task.ref, task.grid).kind)
+@dataclass(frozen=True)
+class PictureTask:
+    """A scene of which some frames are drawn; `why` says what each is, by its place in the scene."""
+
+    task: SceneTask
+    why: Mapping[int, str]
+
+    def parcels(self) -> dict[str, Callable[[], Any]]:
+        """What another machine may lack."""
+        return self.task.parcels()
 
 
-def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str) -> Shot:
-    """Draw one frame under every policy."""
-    from robosac.viz.bev import Picture, panel_figure
+def draw_frames(asked: PictureTask) -> dict[int, Shot]:
+    """Play a scene and draw frames of it, in whichever process: only PNG bytes travel."""
+    task, grid = asked.task, asked.task.detector.open().grid
+    kind = scene(task.ref, task.grid).kind
+    attack = task.wanted[0].block.title
+    return {
+        at: shoot(played, grid, kind, text=f"{asked.why[at]}, under {attack}." if asked.why[at] else "")
+        for at, played in play_frames(task, asked.why).items()
+    }
+
+
+def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str, *, text: str = "") -> Shot:
+    """Draw one frame under every policy; `text` says first what it is."""
     from robosac.viz.canvas import png_bytes
     from robosac.viz.charts import agreement_figure
 
-    frame = played[0].frame
-    region = grid or 40.0
-    attackers = max((p.truth.attackers for p in played), key=len)
-    truth = played[0].truth
+    frame, attackers = played[0].frame, _attackers(played)
+    seen = int(counted(played[0].truth, grid or REGION_M, agents=(frame.ego.id, *frame.others)).sum())
+    attack = f"{_names(attackers)} of {len(frame.others)} teammates {'attacks' if len(attackers) == 1 else 'attack'}"
+    trials = {
+        p.policy: png_bytes(agreement_figure(p.verdict.trials, attackers=attackers, title=p.policy))
+        for p in played
+        if p.verdict.trials
+    }
+    strip = [p for p in played if p.policy in STRIP] or played
+    return Shot(
+        title=f"{frame.scenario}, frame {frame.index} ({kind})",
+        text=f"{text} {attack}; {seen} objects count as truth.".strip(),
+        panels=png_bytes(frame_figure(played, grid)),
+        strip=png_bytes(frame_figure(strip, grid)),
+        trials=trials,
+        rows=[_row(p) for p in played],
+    )
+
+
+def frame_figure(played: Sequence[Played], grid: BevGrid | None) -> Figure:
+    """One frame from above, one policy beside another."""
+    from robosac.viz.bev import Picture, panel_figure
+
+    frame, truth, attackers = played[0].frame, played[0].truth, _attackers(played)
+    region = grid or REGION_M
     seen = counted(truth, region, agents=(frame.ego.id, *frame.others))
     pictures = [
         Picture(
@@ -59,26 +100,11 @@ def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str) -> Shot:
         for p in played
         if p.truth.attackers == attackers  # where nobody attacks, the picture would mark honest teammates as attackers
     ]
+    return panel_figure(frame, pictures, truth_boxes=truth.boxes[seen], attackers=attackers, region=region, columns=3)
 
-    def panels(shown: Sequence[Picture]) -> bytes:
-        figure = panel_figure(
-            frame, shown, truth_boxes=truth.boxes[seen], attackers=attackers, region=region, columns=3
-        )
-        return png_bytes(figure)
 
-    trials = {
-        p.policy: png_bytes(agreement_figure(p.verdict.trials, attackers=attackers, title=p.policy))
-        for p in played
-        if p.verdict.trials
-    }
-    return Shot(
-        title=f"{frame.scenario}, frame {frame.index} ({kind})",
-        text=f"{_names(attackers)} of {len(frame.others)} teammates attack; {int(seen.sum())} objects count as truth.",
-        panels=panels(pictures),
-        strip=panels([p for p in pictures if p.title in STRIP] or pictures),
-        trials=trials,
-        rows=[_row(p.policy, p.verdict) for p in played],
-    )
+def _attackers(played: Sequence[Played]) -> Subset:
+    return max((p.truth.attackers for p in played), key=len)
 
 
 def _note(p: Played) -> str:
@@ -88,9 +114,11 @@ def _note(p: Played) -> str:
     return f"{found} of {p.record.matches.n_gt} found, {boxes} boxes, {p.verdict.decodes} {unit}"
 
 
-def _row(policy: str, verdict: Verdict) -> dict[str, str | int | float | None]:
+def _row(p: Played) -> dict[str, str | int | float | None]:
+    verdict = p.verdict
     return {
-        "policy": policy,
+        "policy": p.policy,
+        "ap50": average_precision([p.record.matches])[0.5],
         "used": _names(verdict.used),
         "accused": _names(verdict.accused),
         "trials": len(verdict.trials),

@@ -11,6 +11,7 @@ from robosac.experiments.demo import DemoResult, Row, attack_in_words, blocks_of
 from robosac.experiments.entries import Entry
 from robosac.experiments.figures import DEFAULTS, demo_figures
 from robosac.experiments.notes import notes
+from robosac.experiments.pictures import Shot
 from robosac.experiments.settings import Grid
 from robosac.experiments.tables import COLUMNS, LEGEND, blocks, legend, row, without_certificates
 from robosac.files import write_whole
@@ -41,7 +42,12 @@ def _columns(keys: Sequence[str]) -> list[Column]:
 
 
 def page(
-    grid: Grid, entries: Sequence[Entry], pngs: dict[str, bytes], command: str, versions: dict[str, str]
+    grid: Grid,
+    entries: Sequence[Entry],
+    pngs: dict[str, bytes],
+    command: str,
+    versions: dict[str, str],
+    shots: Sequence[Shot] = (),
 ) -> ReportData:
     """What an evaluation's report holds."""
     played = [e for e in entries if e.summary is not None]
@@ -53,6 +59,7 @@ def page(
         summary=[*_summary(played, len(entries)), *notes(entries)],
         table=Table(_columns(without_certificates(entries, _SHOWN)), rows, caption=legend(entries), group_by="block"),
         charts=charts,
+        examples=_examples(shots),
         command=command,
         config=grid.to_yaml(),
         versions=versions,
@@ -106,7 +113,7 @@ def demo_page(result: DemoResult, pngs: dict[str, bytes], found: dict[str, Any])
             emphasise=frozenset(i for i, (_, r) in enumerate(every) if r.summary.policy in DEFAULTS),
         ),
         charts=[ap],
-        examples=_examples(result, pngs),
+        examples=_examples(result.shots),
         budget=Image(
             pngs["budget"],
             "Probability that a subset without attackers was drawn, against the number of trials, under each law.",
@@ -146,10 +153,11 @@ def _demo_summary(result: DemoResult) -> list[str]:
     ]
 
 
-def _examples(result: DemoResult, pngs: dict[str, bytes]) -> list[Example]:
+def _examples(shots: Sequence[Shot]) -> list[Example]:
     examples = []
     columns = [
         Column("policy", "policy", numeric=False),
+        Column("ap50", "AP@0.5 of this frame"),
         Column("used", "fused with", numeric=False),
         Column("accused", "accused", numeric=False),
         Column("trials", "trials", decimals=0),
@@ -157,8 +165,8 @@ def _examples(result: DemoResult, pngs: dict[str, bytes]) -> list[Example]:
         Column("certified at 1 / 2", "certified at 1 / 2", numeric=False),
         Column("reason", "why", numeric=False),
     ]
-    for k, shot in enumerate(result.shots):
-        images = [Image(pngs[f"frame-{k}"], f"{shot.title} from above under each policy. {shot.text}", wide=True)]
+    for shot in shots:
+        images = [Image(shot.panels, f"{shot.title} from above under each policy. {shot.text}", wide=True)]
         images += [
             Image(png, f"Agreement with the ego for each trial of {policy}.", f"Trials of {policy}")
             for policy, png in shot.trials.items()

@@ -117,17 +117,6 @@ class Experiment:
         return (key, Wanted(block, tuple(missing))) if missing else None
 
 
-def picture_tasks(experiment: Experiment, most: int) -> list[SceneTask]:
-    """One frame of each of the first scenes, not the best, under the attack by the most attackers."""
-    detector, dataset = next(experiment.combinations)
-    most_attackers = max(experiment.blocks_of(detector, dataset), key=lambda b: b.m)
-    wanted = (Wanted(most_attackers, experiment.defenses),)
-    return [
-        SceneTask(experiment.grid, ref, "", detector, wanted, experiment.opener)
-        for ref in experiment.scenes[dataset][:most]
-    ]
-
-
 def scale_of(attack: AttackSpec | None) -> dict[str, Any]:
     """The multiples of an attack and what they are multiples of, as plain data; nothing where it has none."""
     return {} if attack is None or attack.std is None else {"multiples": attack.multiples, "feature_std": attack.std}

@@ -7,9 +7,10 @@ disk is shared.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
+from itertools import islice
 from typing import Any, Final
 
 from robosac import progress
@@ -105,12 +106,19 @@ def play_scene(task: SceneTask) -> SceneDone:
     return SceneDone(tuple(done))
 
 
-def play_frame(task: SceneTask) -> list[Played]:
-    """The first frame of a scene under the task's one block, with all that a picture needs."""
+def play_frames(task: SceneTask, positions: Collection[int]) -> dict[int, list[Played]]:
+    """Frames of a scene under the task's one block, by their place in it, with all that a picture needs. Those before
+    are played, too, since a defence remembers."""
     (wanted,) = task.wanted
-    found = scene(task.ref, task.grid)
-    made = _Frames(replace(found, makers=found.makers[:1]), task.detector.open())
-    return list(_played(task, made, wanted.block, wanted.defenses))
+    made = _frames(task.grid, task.ref, task.content, task.detector)
+    found: dict[int, list[Played]] = {at: [] for at in positions}
+    count = len(wanted.defenses)
+    for k, played in enumerate(
+        islice(_played(task, made, wanted.block, wanted.defenses), (1 + max(positions)) * count)
+    ):
+        if k // count in found:
+            found[k // count].append(played)
+    return found
 
 
 def forget() -> None:

@@ -39,6 +39,11 @@ KINDS: Final = (f"{SIMULATED}:PRESET", *(f"{kind}:PATH" for kind in LAYOUTS))
 def split_name(name: str) -> tuple[str, str]:
     """Kind and preset or path of a data set's name. InputError where it is none."""
     found = kind_and_rest(name)
+    if found is None and name.startswith("bag:"):
+        raise InputError(
+            f"expected a data set with truth, like {', '.join(KINDS)}; got {name}, whose frames have none; "
+            "robosac run, calibrate and check-detector take it"
+        )
     if found is None:
         from robosac.simulation.config import PRESETS
 

@@ -6,6 +6,7 @@
     v2xsim:PATH          V2X-Sim
     dair:PATH            DAIR-V2X-C
     data:PATH, PATH      any of these, by what the path holds
+    bag:FILE.yaml        scans and poses of ROS 2 bags (`robosac.data.bag`)
     framework:FOLDER     the same by the reader of the detector's own framework (OpenCOOD)
     MODULE:NAME          your own: a sequence of `Frame`s, or a function that makes one
 
@@ -85,6 +86,10 @@ def open_frames(
         raise InputError(f"expected {SIMULATED!r} or a data set's folder with --pose-noise or --delay, got {name!r}")
     if classes is not None:
         raise InputError(f"expected a data set's folder with --classes, got {name!r}")
+    if kind == "bag":
+        from robosac.data.bag import BagFrames
+
+        return BagFrames(Path(rest).expanduser())
     if kind == "framework":
         return _framework_frames(Path(rest).expanduser(), detector)
     if ":" not in name:

@@ -20,6 +20,7 @@ from robosac.viz.page import filled
 Cell: TypeAlias = str | int | float | None
 ABSENT = "–"
 AGAIN = "Do it again"
+DENSE = 12  # columns, above which a table is set smaller, and as cards on more screens
 
 
 @dataclass(frozen=True)
@@ -193,13 +194,15 @@ def _table(table: Table) -> str:
             body.append(f'<tr class="group">{heading}</tr>')
         kind = ' class="strong"' if index in table.emphasise else ""
         first, *rest = (f"{_align(c)}>{_text(_cell(row[c.key], c))}" for c in table.columns)
-        labels = [_text(c.label) for c in table.columns[1:]]
-        cells = "".join(f'<td data-label="{label}"{cell}</td>' for label, cell in zip(labels, rest, strict=True))
+        labels = [
+            f'data-label="{_text(c.label)}"{" data-absent" if row[c.key] is None else ""}' for c in table.columns[1:]
+        ]
+        cells = "".join(f"<td {label}{cell}</td>" for label, cell in zip(labels, rest, strict=True))
         body.append(f'<tr{kind}><th scope="row"{first}</th>{cells}</tr>')
     rows = "\n".join(body)
-    return (
-        f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>'
-    )
+    kind = ' class="dense"' if len(table.columns) > DENSE else ""
+    inside = f"{caption}<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>"
+    return f'<div class="scroll"><table{kind}>{inside}</table></div>'
 
 
 def _align(column: Column) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
+from benchmarks.readme import PAGES, with_board
 from robosac.cli import main
 from robosac.evaluation.ap import FP, TP, FrameMatches, found_objects
 from robosac.evaluation.metrics import FrameRecord
@@ -385,3 +386,12 @@ def test_entries_of_the_board_hold(path: Path, tmp_path: Path) -> None:
     assert {("", 0), ("noise", 1)} <= known
     slice_of = ("--scenes", "1", "--attack", "noise", "--attackers", "0,1", "--jobs", "1")
     command("check", str(path), *slice_of, "--out", str(tmp_path))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_tables_in_pages_are_those_of_the_entries(page: str) -> None:
+    text = (Path(__file__).parents[2] / page).read_text()
+    assert (
+        with_board(text, Path(__file__).parents[2] / "results", PAGES[page]) == text
+    )  # else: python -m benchmarks.readme --board
+    assert text.count("| robosac |") >= 1

@@ -20,7 +20,7 @@ ARGS = ("--attack", "gps_offset", "--defense", "none", "--jobs", "1")
 
 def evaluate(out, *args, code=0):
     with pytest.raises(SystemExit) as stop:
-        main(["evaluate", *args, *ARGS, "--out", str(out)])
+        main(["evaluate", "--pictures", "0", *args, *ARGS, "--out", str(out)])
         raise SystemExit(0)
     assert (stop.value.code or 0) == code
     return read(out)
@@ -74,7 +74,8 @@ def test_refused_honest_messages_are_counted_and_said(done):
         rows = list(csv.DictReader(file))
     assert [r["honest messages refused"] for r in rows] == ["1", "0", ""]
     for page in ("table.md", "report.html"):
-        assert "the gate refused 1 of 3 honest messages: sensed -80 ms ago" in (out / page).read_text()
+        told = (out / page).read_text()  # once of a defence, whatever the attack
+        assert told.count("the gate refused 1 of 3 honest messages: sensed -80 ms ago") == 1
 
 
 def test_labels_that_were_left_out_are_said_once(done):

@@ -47,7 +47,21 @@ class Threads:
 
 def evaluate(out, *args, code=0):
     with pytest.raises(SystemExit) as stop:
-        main(["evaluate", "--out", str(out), *OWN, "--attackers", "0,1,2", "--defense", "none,robosac", *args])
+        main(
+            [
+                "evaluate",
+                "--pictures",
+                "0",
+                "--out",
+                str(out),
+                *OWN,
+                "--attackers",
+                "0,1,2",
+                "--defense",
+                "none,robosac",
+                *args,
+            ]
+        )
     assert (stop.value.code or 0) == code
     return {p.name: without_timings(p.read_text()) for p in (out / "entries").glob("*.json")}
 

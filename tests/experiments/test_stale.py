@@ -396,7 +396,7 @@ def test_thresholds_of_other_weights_are_told(folder, capsys):
         weights(path, by=by)
         capsys.readouterr()
         with pytest.raises(SystemExit, match=r"^0$"):
-            main(["evaluate", *args, "--out", str(folder / "out")])
+            main(["evaluate", "--pictures", "0", *args, "--out", str(folder / "out")])
         said.append(json.loads(capsys.readouterr().out)["notes"])
     assert said[0] == said[2] == [] and "other weights, settings or code of 'bev-mean'" in " ".join(said[1])
     weights(path, by=1e-4)

@@ -16,14 +16,14 @@ from robosac.cli.fleet import Asked, study_of
 from robosac.detectors.bev.config import DecodeConfig, ModelConfig
 from robosac.detectors.bev.network import Network
 from robosac.detectors.bev.weights import Header, save
-from robosac.experiments.fleet import rows, vehicles
+from robosac.experiments.fleet import vehicles
 from robosac.experiments.fleet.board import interval, paired, table
 from robosac.experiments.fleet.domains import DOMAINS, Drives
 from robosac.experiments.fleet.poisoning import SHIFT_M, shifted, stamped
 from robosac.experiments.fleet.rows import left_out, row_path, run_row
-from robosac.experiments.fleet.settings import FleetSettings, vehicles_of
-from robosac.experiments.fleet.study import Study, of_row
-from robosac.experiments.fleet.vehicles import World, attackers_of, ids_of, open_world
+from robosac.experiments.fleet.settings import FleetSettings, attackers_of, ids_of, vehicles_of
+from robosac.experiments.fleet.study import Study
+from robosac.experiments.fleet.vehicles import World, open_world
 from robosac.fleet.rounds import Round
 from robosac.types import InputError
 from tests.detectors.synthetic import cached_frame
@@ -76,7 +76,7 @@ def test_every_method_gives_a_row(method: str, world: World, tmp_path: Path) -> 
 def test_a_row_that_is_there_is_not_run_again(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changed = replace(world, settings=replace(world.settings, method="base"))
     entry = run_row(changed, tmp_path)
-    monkeypatch.setattr(rows, "figures", None)
+    monkeypatch.setattr(World, "figures", None)
     assert run_row(changed, tmp_path) == entry
 
 
@@ -89,7 +89,7 @@ def test_a_row_over_budget_is_marked(world: World, tmp_path: Path) -> None:
 @pytest.mark.parametrize("attack", ["sign-flip", "label-shift", "backdoor"])
 def test_attacked_rows_say_who_attacked_and_who_was_left_out(attack: str, world: World, tmp_path: Path) -> None:
     asked = replace(world.settings, attack=attack, attackers=1, defense="consensus")
-    changed = of_row(world, asked)
+    changed = world.of(asked)
     entry = run_row(changed, tmp_path)
     assert entry["attackers"] == list(attackers_of(asked)) and len(entry["attackers"]) == 1
     assert set(entry["left_out"]["each"]) == {"city", "fog", "sparse"}
@@ -132,7 +132,7 @@ def test_intervals_by_hand() -> None:
     mean, half = interval([1.0, 2.0, 3.0])
     assert mean == 2.0 and half == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
     entries: list[dict[str, Any]] = [
-        {"title": t, "settings": {"seed": s}, "figures": {"all": {"all_ap70": v}}}
+        {"title": t, "settings": {"seed": s}, "figures": {"all": {"all_ap50": 0.0, "all_ap70": v}}}
         for t, s, v in (("x", 0, 5.0), ("x", 1, 6.0), ("y", 0, 3.0), ("y", 1, 3.0), ("y", 2, 9.0))
     ]
     mean, _, n = paired(entries, "x", "y")

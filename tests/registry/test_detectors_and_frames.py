@@ -76,16 +76,17 @@ def test_a_shipped_network_on_single_vehicles(name, arrays):
     assert calibration_beside(detector) == detectors.WEIGHTS / f"{kind}-{network}.calibration.json"
 
 
-def test_limits_of_late_fusion_are_found_and_are_its_own(tmp_path):
+@pytest.mark.parametrize("kind", ["late", "early"])
+def test_limits_of_late_and_early_fusion_are_found_and_are_their_own(kind, tmp_path):
     """Where its thresholds are kept is no part of what a detector is; those of another network are elsewhere."""
-    detector = open_detector("late:mean")
+    detector = open_detector(f"{kind}:mean")
     found = saved_calibration(detector)
-    assert found is not None and found.detector == "late:mean" and found.source["content"] == content_of(detector)
+    assert found is not None and found.detector == f"{kind}:mean" and found.source["content"] == content_of(detector)
     assert {s.name for s in Robosac().statistics()} <= set(found.measures)
     shutil.copy(detectors.WEIGHTS / "mean.safetensors", tmp_path / "own.safetensors")
-    own = open_detector(f"late:{tmp_path / 'own.safetensors'}")
-    assert calibration_beside(own) == tmp_path / "late-own.calibration.json" and saved_calibration(own) is None
-    assert calibration_beside(LateFusion(detector.detect, name="mine")) is None
+    own = open_detector(f"{kind}:{tmp_path / 'own.safetensors'}")
+    assert calibration_beside(own) == tmp_path / f"{kind}-own.calibration.json" and saved_calibration(own) is None
+    assert calibration_beside(LateFusion(open_detector("late:mean").detect, name="mine")) is None
 
 
 @pytest.mark.parametrize("name", ["late:", "early", "late:nobody", "early:own_things:ready", "late:late:mean"])

@@ -14,7 +14,7 @@ import pytest
 
 from robosac.boxes import pairs_touch
 from robosac.cli import main
-from robosac.cli.view import frames
+from robosac.cli.view import frames_of
 from robosac.simulation import SimConfig, scenario, sumo
 from robosac.simulation.geometry import flat_boxes
 from robosac.simulation.network import CROSSING, FOLDER, crossing
@@ -177,7 +177,7 @@ def test_without_the_extra_one_line_says_what_to_install(
     with pytest.raises(InputError, match=words):
         scenario("test", 0, config=SimConfig(shares=(1.0, 0.0, 0.0), traffic="sumo"))
     with pytest.raises(InputError, match=words):
-        next(frames("sim:sumo", 0, seed=0, whole=False))
+        next(frames_of("sim:sumo", 0, seed=0, whole=False))
     out = str(tmp_path / "out")
     for command in (
         ["simulate", "--preset", "sumo", "--scenes", "1", "--out", out],

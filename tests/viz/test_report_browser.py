@@ -6,11 +6,14 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from robosac.viz.report import render
+from robosac.experiments.report import _SHOWN, _columns
+from robosac.experiments.tables import LEGEND
+from robosac.viz.report import Cell, ReportData, Table, render
 from tests.viz.test_report import sample_report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -31,8 +34,9 @@ window.addEventListener("load", () => {
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 @pytest.mark.parametrize("width", [1400, 420])
-def test_nothing_is_cut_and_nothing_fails(width: int, tmp_path: Path) -> None:
-    page = render(sample_report())
+@pytest.mark.parametrize("wide", [False, True])
+def test_nothing_is_cut_and_nothing_fails(wide: bool, width: int, tmp_path: Path) -> None:
+    page = render(wide_report() if wide else sample_report())
     assert re.search(r"script-src 'sha256-[\w+/]{43}='", page)
     bare = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)  # the probe is another script
     (tmp_path / "probe.html").write_text(bare.replace("<head>", f"<head>{PROBE}", 1))
@@ -42,6 +46,14 @@ def test_nothing_is_cut_and_nothing_fails(width: int, tmp_path: Path) -> None:
     assert found["errors"] == [] and found["cut"] == 0 and found["wide"] <= 0 and found["asked"] == 0
     assert found["buttons"] > 0
     assert "<button" in _dom(tmp_path / "page.html", width, tmp_path).partition("<thead>")[2].partition("</thead>")[0]
+
+
+def wide_report() -> ReportData:
+    """With all the columns that an evaluation shows, each with something in it."""
+    row: dict[str, Cell] = {c.key: 0.123456 if c.decimals else 12345 for c in _columns(_SHOWN)}
+    row |= {"defense": "robosac-known, told how many", "skipped": "fewer teammates than attackers"}
+    table = Table(_columns(_SHOWN), [row] * 9, LEGEND)
+    return replace(sample_report(), table=table)
 
 
 def _dom(page: Path, width: int, home: Path) -> str:

@@ -38,6 +38,7 @@ COLUMNS: Final = (  # key, heading, what it means, how it is written
     BoardColumn("kb", "kB", "Payloads received a frame where nobody attacks."),
     BoardColumn("scenes", "scenes", "Behind each figure: attacks that know no defence / attacks made anew against it."),
 )  # fmt: skip
+IN_MARKDOWN: Final = tuple(c.key for c in COLUMNS if c.key not in ("worst70", "slots", "kb"))
 
 
 @dataclass(frozen=True)
@@ -230,8 +231,12 @@ def coverage(entries: Sequence[BoardEntry]) -> list[str]:
 
 def to_markdown(entries: Sequence[BoardEntry]) -> str:
     """A table for each detector, and what its columns mean."""
-    keys = ("rank", "worst", "attack", "benign", "cost", "mean", "lost", "added", "certified", "caught", "excluded",
-            "accused", "alone", "decodes", "time", "scenes")  # fmt: skip
+    meanings = "\n".join(f"- {c.label}: {c.about}" for c in COLUMNS if c.key in IN_MARKDOWN)
+    return f"{tables(entries)}\n{meanings}\n"
+
+
+def tables(entries: Sequence[BoardEntry], keys: Sequence[str] = IN_MARKDOWN) -> str:
+    """A table of these columns for each detector, and how much of the protocol stands behind it."""
     columns = [c for c in COLUMNS if c.key in keys]
     made = rows(entries)
     lines: list[str] = []
@@ -243,10 +248,7 @@ def to_markdown(entries: Sequence[BoardEntry]) -> str:
             cells = [_in_markdown(r.cells[c.key], c) for c in columns]
             lines.append(f"| {r.title} | " + " | ".join(cells) + " |")
         lines.append("")
-    if played := coverage(entries):
-        lines += [*played, ""]
-    lines += [f"- {c.label}: {c.about}" for c in columns]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *coverage(entries), ""])
 
 
 def _in_markdown(shown: Shown, column: BoardColumn) -> str:

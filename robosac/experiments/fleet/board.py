@@ -17,17 +17,19 @@ if TYPE_CHECKING:
     from robosac.experiments.fleet.study import Study
 
 Entry = Mapping[str, Any]
-COLUMNS: Final = (
-    "row",
-    "seeds",
-    "AP@.5",
-    "AP@.7",
-    "MB a run",
-    "server s a round",
-    "out % attackers",
-    "out % honest",
-    "peak MB",
-)
+MEAN: Final = "mean accuracy %"
+COSTS: Final = ("MB a run", "server s a round", "out % attackers", "out % honest", "peak MB")
+DETECTOR: Final = {"AP@.5": ("all", "all_ap50"), "AP@.7": ("all", "all_ap70")}
+
+
+def metrics(entries: Sequence[Entry]) -> dict[str, tuple[str, str]]:
+    """Columns of figures, and where an entry has them: AP of a detector; of a language model accuracy in percent, its
+    mean over domains first. The last one is what is drawn."""
+    figures = entries[0]["figures"] if entries else {}
+    if "accuracy" not in figures.get("all", {}):
+        return dict(DETECTOR)
+    by_domain = {f"{name} %": (name, "accuracy") for name in figures if name != "all"}
+    return {**by_domain, MEAN: ("all", "accuracy")}
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float | None]:
@@ -41,12 +43,12 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
 
 def table(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """A row a title, over the seeds that there are."""
-    rows = []
+    rows, wanted = [], metrics(entries)
     for title in dict.fromkeys(e["title"] for e in entries):
         some = [e for e in entries if e["title"] == title]
         row: dict[str, Any] = {"row": title, "seeds": len(some)}
-        for name, column in (("AP@.5", "all_ap50"), ("AP@.7", "all_ap70")):
-            row[name] = interval([e["figures"]["all"][column] for e in some])
+        for column, (part, key) in wanted.items():
+            row[column] = interval([e["figures"][part][key] for e in some])
         row["MB a run"] = float(np.mean([e["bytes"] for e in some])) / 1e6
         row["over budget"] = any(e["over_budget"] for e in some)
         row["server s a round"] = _mean([e.get("server_s") for e in some])
@@ -59,12 +61,15 @@ def table(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     return rows
 
 
-def paired(entries: Sequence[Entry], one: str, other: str, column: str = "all_ap70") -> tuple[float, float | None, int]:
-    """Mean of the differences of two titles over the seeds that both have, half an interval, how many."""
+def paired(entries: Sequence[Entry], one: str, other: str, column: str = "") -> tuple[float, float | None, int]:
+    """Mean of the differences of two titles in a column (default: the last) over the seeds that both have, half an
+    interval, how many."""
+    wanted = metrics(entries)
+    part, key = wanted[column or list(wanted)[-1]]
     by_seed: dict[str, dict[int, float]] = {one: {}, other: {}}
     for e in entries:
         if e["title"] in by_seed:
-            by_seed[e["title"]][e["settings"]["seed"]] = e["figures"]["all"][column]
+            by_seed[e["title"]][e["settings"]["seed"]] = e["figures"][part][key]
     both = sorted(set(by_seed[one]) & set(by_seed[other]))
     if not both:
         return float("nan"), None, 0
@@ -72,12 +77,19 @@ def paired(entries: Sequence[Entry], one: str, other: str, column: str = "all_ap
     return mean, half, len(both)
 
 
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of a table: who, how many, figures, costs."""
+    figures = [c for row in rows[:1] for c, value in row.items() if isinstance(value, (tuple, list))]
+    return ["row", "seeds", *figures, *COSTS]
+
+
 def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """The table, values with their units' columns; a row over budget is marked."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|---|" + "--:|" * (len(COLUMNS) - 1)]
+    columns = columns_of(rows)
+    lines = ["| " + " | ".join(columns) + " |", "|---|" + "--:|" * (len(columns) - 1)]
     for row in rows:
         mark = " (over budget)" if row["over budget"] else ""
-        cells = [f"{row['row']}{mark}", *(shown(row.get(c)) for c in COLUMNS[1:])]
+        cells = [f"{row['row']}{mark}", *(shown(row.get(c)) for c in columns[1:])]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

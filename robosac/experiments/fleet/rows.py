@@ -6,16 +6,15 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import numpy as np
 
-from robosac.experiments.fleet.poisoning import stamped
+from robosac.experiments.fleet.dense import averaged
 from robosac.experiments.fleet.settings import CONSENSUS, LORA, FleetSettings
-from robosac.experiments.fleet.vehicles import Vehicle, World, figures
+from robosac.experiments.fleet.world import World
 from robosac.files import write_whole
 from robosac.fingerprint import fingerprint
 from robosac.fleet.adapters import Adapter, blank, cut
@@ -23,16 +22,10 @@ from robosac.fleet.aggregation import FlexLora
 from robosac.fleet.attackers import POISONS
 from robosac.fleet.consensus import Verified
 from robosac.fleet.robust import ROBUST
-from robosac.fleet.rounds import Fleet, Plan, Round
-from robosac.randomness import keyed_rng
-
-if TYPE_CHECKING:
-    from robosac.detectors.bev.network import Network
+from robosac.fleet.rounds import Client, Fleet, Plan, Round
 
 Tell = Callable[[int, int], None]
 Entry = dict[str, Any]
-_SCORE: Final = 0.3  # from which a box counts as a finding, where vanished cars are counted
-_STAMPED: Final = 4  # test frames of each vehicle
 
 
 def row_path(settings: FleetSettings, out: Path) -> Path:
@@ -50,23 +43,13 @@ def run_row(world: World, out: Path, tell: Tell = lambda done, total: None) -> E
         return held
     began = time.perf_counter()
     entry: Entry = {"title": settings.title, "settings": settings.plain(), "attackers": list(world.attackers)}
-    if settings.method in LORA:
-        network = _low_rank(world, folder, entry, tell)
-    elif settings.method == "local":
-        entry["figures"] = _alone(world, tell)
-        network = None
-    elif settings.method == "centralised":
-        network = world.model.adapted(_centralised(world, tell))
-    elif settings.method == "base":
-        network = world.model.network
+    if settings.method == "local":
+        entry["figures"] = world.alone(_alone(world, tell))
     else:
-        from robosac.experiments.fleet.dense import averaged
-
-        network, count = averaged(world, folder, norms_only=settings.method == "batch-norm", tell=tell)
-        entry["bytes"] = count
-    if network is not None:
-        entry["figures"] = figures(world.matched(network))
-        entry["verifier_loss"] = world.shown(network).loss
+        tuned = _tuned(world, folder, entry, tell)
+        entry["figures"] = world.figures(tuned)
+        entry["verifier_loss"] = world.shown(tuned).loss
+        entry |= world.more(tuned)
     entry["bytes"] = entry.get("bytes", 0)
     entry["over_budget"] = entry["bytes"] > settings.budget_mb * 1e6
     entry["seconds"] = round(time.perf_counter() - began, 1)
@@ -83,7 +66,22 @@ def _peak_mb() -> float:
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
-def _low_rank(world: World, folder: Path, entry: Entry, tell: Tell) -> Network:
+def _tuned(world: World, folder: Path, entry: Entry, tell: Tell) -> Any:
+    """The model that a row ends with, and what is written of the way there."""
+    s = world.settings
+    if s.method in LORA:
+        return world.tuned(_low_rank(world, folder, entry, tell))
+    if s.method == "base":
+        return world.tuned(blank(world.shapes))
+    if s.method == "centralised":
+        adapter = _steps(world, world.pooled())
+        tell(s.rounds, s.rounds)
+        return world.tuned(adapter)
+    tuned, entry["bytes"] = averaged(world, folder, norms_only=s.method == "batch-norm", tell=tell)
+    return tuned
+
+
+def _low_rank(world: World, folder: Path, entry: Entry, tell: Tell) -> Adapter:
     s = world.settings
     plan = Plan(
         rounds=s.rounds,
@@ -94,18 +92,14 @@ def _low_rank(world: World, folder: Path, entry: Entry, tell: Tell) -> Network:
     )
     poisons = {i: POISONS[s.attack] for i in world.attackers if s.attack in POISONS}
     content = {k: v for k, v in s.plain().items() if k != "rounds"}
-    fleet = Fleet(plan, world.clients(), world.model.shapes, folder, poisons, world.verified, content)
+    fleet = Fleet(plan, world.clients(), world.shapes, folder, poisons, world.verified, content)
     merged, reports = fleet.run(tell)
-    network = world.model.adapted(merged)
     entry["bytes"] = sum(sum(r.sent.values()) + sum(r.received.values()) for r in reports)
     entry["server_s"] = round(float(np.mean([r.server_s for r in reports])), 4)
     entry["left_out"] = left_out(reports, world.attackers)
     entry["refused"] = {f"{r.index}": dict(r.refused) for r in reports if r.refused}
     entry["shares"] = top_share(merged)
-    if s.attack == "backdoor":
-        entry["vanished"] = vanished(world, network)
-        entry["vanished_before"] = vanished(world, world.model.network)
-    return network
+    return merged
 
 
 def left_out(reports: Sequence[Round], attackers: Sequence[str]) -> dict[str, Any]:
@@ -130,50 +124,17 @@ def top_share(merged: Adapter) -> float:
     return round(float(np.mean(shares)), 4) if shares else 0.0
 
 
-def _alone(world: World, tell: Tell) -> dict[str, Any]:
-    """Each vehicle by itself, as many steps, judged on its own domain."""
-    clients = world.clients()
-    found: dict[str, Any] = {}
+def _alone(world: World, tell: Tell) -> dict[str, Adapter]:
+    """Each client's adapter by itself, as many steps."""
+    clients, found = world.clients(), {}
     for k, client in enumerate(clients):
-        adapter = _steps(world, client, world.settings.rounds)
-        found |= world.matched(world.model.adapted(adapter), [client.id])
+        found[client.id] = _steps(world, client)
         tell(k + 1, len(clients))
-    return figures(found)
+    return found
 
 
-def _steps(world: World, client: Vehicle, rounds: int) -> Adapter:
-    adapter: Adapter = cut(FlexLora(), blank(world.model.shapes), client.rank, world.settings.seed)
-    for index in range(rounds):
+def _steps(world: World, client: Client) -> Adapter:
+    adapter: Adapter = cut(FlexLora(), blank(world.shapes), client.rank, world.settings.seed)
+    for index in range(world.settings.rounds):
         adapter = client.update(adapter, index)
     return adapter
-
-
-def _centralised(world: World, tell: Tell) -> Adapter:
-    """One learner of the highest rank with everybody's frames, as many steps as all vehicles together."""
-    s, clients = world.settings, world.clients()
-    draws = [d for c in clients for d in c.draws]
-    rank = max(rank for _, rank in s.vehicles)
-    one = replace(clients[0], id="all", rank=rank, samples=len(draws), draws=draws, steps=s.steps * len(clients))
-    adapter = _steps(world, one, s.rounds)
-    tell(s.rounds, s.rounds)
-    return adapter
-
-
-def vanished(world: World, network: Network) -> float:
-    """Share in percent of the visible cars of honest vehicles' test frames that are found, but no longer once they
-    carry the pattern of the backdoor."""
-    from robosac.detectors.bev.training.encoded import detections, encode_look, matches
-
-    model = world.model
-    counts: Mapping[bool, list[int]] = {False: [], True: []}
-    for i, raw in world.raw.items():
-        for f, frame in enumerate(raw.test[:_STAMPED]):
-            for marked in (False, True):
-                rng = keyed_rng("stamp", i, f)
-                seen = stamped(frame, model.header.model.raster, share=1.0, rng=rng, hide=False) if marked else frame
-                look = encode_look(model.network, seen, model.settings)
-                found = detections(network.head, look, model.header.model, model.header.decode)
-                match = matches(found, look, model.header.model, (0.5,))[1]
-                counts[marked].append(int(((match.hits(0.5) == 1) & (match.scores >= _SCORE)).sum()))
-    before = sum(counts[False])
-    return round(100.0 * (before - sum(counts[True])) / before, 1) if before else 0.0

@@ -10,6 +10,8 @@ from robosac.experiments.fleet.poisoning import DATA_ATTACKS
 from robosac.fleet.aggregation import AGGREGATIONS
 from robosac.fleet.attackers import POISONS
 from robosac.fleet.robust import ROBUST
+from robosac.language.domains import DOMAINS as TEXTS
+from robosac.randomness import keyed_rng
 from robosac.types import InputError
 
 ATTACKS: Final = (*POISONS, *DATA_ATTACKS)
@@ -25,6 +27,12 @@ LORA: Final = {  # method -> rule, and which rank all have; None: each its own
 DENSE: Final = ("batch-norm", "full")
 METHODS: Final = ("base", "local", "lowest", "highest", "hetlora", "flexlora", "rank-weighted", *DENSE, "centralised")
 VEHICLES: Final = tuple(zip(DOMAINS, (8, 16, 2, 4, 4, 8), strict=True))
+TINY: Final = "tiny-lm"
+HUB: Final = "hf:"
+LANGUAGE: Final = tuple(
+    (d, r) for d, ranks in zip(TEXTS, ((2, 8), (2, 16), (4, 8), (2, 16)), strict=True) for r in ranks
+)
+"""Who tunes a language model: two clients of each domain, a slow link and a fast one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,17 +41,24 @@ class FleetSettings:
 
     Attributes:
         detector: shipped name or file of the detector that all begin with.
+        language: a language model in its place, `tiny-lm` or `hf:PATH`; "" for none.
+        data: a folder of recordings or of instructions, a part of it a domain; "" for what is made here.
+        content: a fingerprint of the files that these names lead to, so that others are another run.
         vehicles: a domain and a rank each.
         method: of `METHODS`.
         attack, attackers: what so many of the vehicles do, drawn by the seed among those that are not odd.
         defense: of `DEFENSES`.
         rounds, steps, lr: rounds, and steps of Adam of each vehicle in each.
-        frames: scenes of each vehicle: to learn from, held out for the verifier, to report on.
+        frames: scenes of each vehicle, or instructions of each domain: to learn from, held out for the verifier, to
+            report on. All that there are, at most.
         seed: of every draw of a run and of who attacks; the vehicles' scenes are the same for all.
         budget_mb: of all messages of a run, 10^6 bytes each; a run that needs more is marked.
     """
 
     detector: str = "mean"
+    language: str = ""
+    data: str = ""
+    content: str = ""
     vehicles: tuple[tuple[str, int], ...] = VEHICLES
     method: str = "flexlora"
     attack: str = ""
@@ -69,15 +84,35 @@ class FleetSettings:
                 f"expected an attack and a number of attackers below {len(self.vehicles)}, or neither; got "
                 f"{self.attack!r} and {self.attackers}"
             )
+        kind, _, path = self.language.partition(":")
+        if self.language != TINY and (kind not in ("", TINY, HUB[:-1]) or (kind and not path)):
+            raise InputError(f"expected {TINY}, {TINY}:FILE or hf:PATH, got {self.language!r}")
+        known = self.domains
         for domain, rank in self.vehicles:
-            if domain not in DOMAINS or rank < 1:
-                raise InputError(f"expected DOMAIN:RANK of {', '.join(DOMAINS)} and rank >= 1, got {domain}:{rank}")
+            if (known and domain not in known) or rank < 1:
+                raise InputError(f"expected DOMAIN:RANK of {', '.join(known)} and rank >= 1, got {domain}:{rank}")
+        if self.language and (self.attack == "backdoor" or self.method == "batch-norm"):
+            raise InputError(f"expected what a language model has, got {self.attack or self.method}")
+        if self.language.startswith(HUB) and self.method in DENSE:
+            raise InputError(f"expected {TINY} with the method {self.method}, got {self.language}")
         if min(self.frames) < 1 or self.rounds < 1 or self.steps < 1 or not self.lr > 0 or self.seed < 0:
             raise InputError("expected frames, rounds and steps >= 1, lr > 0 and a seed >= 0")
         if self.method not in LORA and (self.attack or self.defense != "none"):
             raise InputError(
                 f"expected a method among {', '.join(LORA)} with an attack or a defence, got {self.method}"
             )
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """What vehicles may be of; empty where `data` says."""
+        if self.data:
+            return ()
+        return tuple(TEXTS) if self.language else tuple(DOMAINS)
+
+    @property
+    def odd(self) -> frozenset[str]:
+        """Domains unlike all others."""
+        return frozenset() if self.language or self.data else frozenset(n for n, d in DOMAINS.items() if d.odd)
 
     @property
     def rule(self) -> Any:
@@ -100,6 +135,19 @@ class FleetSettings:
     def plain(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)
+
+
+def ids_of(settings: FleetSettings) -> list[str]:
+    """Names of the vehicles: of their domain, with a number where several share it."""
+    names = [domain for domain, _ in settings.vehicles]
+    return [n if names.count(n) == 1 else f"{n}-{names[:k].count(n) + 1}" for k, n in enumerate(names)]
+
+
+def attackers_of(settings: FleetSettings) -> tuple[str, ...]:
+    """Who attacks: drawn by the seed among those that are not odd."""
+    able = [i for i, (d, _) in zip(ids_of(settings), settings.vehicles, strict=True) if d not in settings.odd]
+    order = keyed_rng(settings.seed, "attackers").permutation(len(able))
+    return tuple(able[int(k)] for k in order[: settings.attackers])
 
 
 def vehicles_of(text: str) -> tuple[tuple[str, int], ...]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from robosac.experiments.fleet.domains import CACHE
-from robosac.experiments.fleet.poisoning import DATA_ATTACKS
+from robosac.experiments.fleet.opening import open_fleet
 from robosac.experiments.fleet.rows import row_path, run_row
 from robosac.experiments.fleet.settings import FleetSettings
-from robosac.experiments.fleet.vehicles import World, attackers_of, open_world
+from robosac.experiments.fleet.world import World
 from robosac.fingerprint import fingerprint
 
 Tell = Callable[[int, int], None]
@@ -58,7 +58,7 @@ class Study:
     def protocol(self) -> str:
         """A hash of what no row may change: who drives where, ranks, frames, rounds, steps and the budget."""
         b = self.base
-        frozen = (b.detector, b.vehicles, b.frames, b.rounds, b.steps, b.lr, b.budget_mb)
+        frozen = (b.detector, b.language, b.content, b.vehicles, b.frames, b.rounds, b.steps, b.lr, b.budget_mb)
         return fingerprint(*map(repr, frozen))
 
 
@@ -77,9 +77,9 @@ def run_study(
         if path.exists():
             entries.append(json.loads(path.read_text()))
         else:
-            world = world or _opened(study.base, cache, lambda now, _: tell(now, total))
+            world = world or open_fleet(study.base, cache=cache, tell=lambda now, _: tell(now, total))
             share = partial_tell(tell, done, size, total)
-            entries.append(run_row(of_row(world, settings), out, share))
+            entries.append(run_row(world.of(settings), out, share))
         done += size
         tell(done, total)
     return entries
@@ -88,14 +88,3 @@ def run_study(
 def partial_tell(tell: Tell, before: int, size: int, total: int) -> Tell:
     """A row's share of the whole."""
     return lambda now, of: tell(before + now * size // max(of, 1), total)
-
-
-def _opened(settings: FleetSettings, cache: Path, tell: Tell) -> World:
-    clean = replace(settings, attack="", attackers=0, method="base", defense="none")
-    return open_world(clean, cache=cache, tell=tell)
-
-
-def of_row(world: World, settings: FleetSettings) -> World:
-    """The same frames with a row's settings, the attackers' own as their attack on the data makes them."""
-    changed = replace(world, settings=settings, attackers=attackers_of(settings))
-    return changed.poisoned() if settings.attack in DATA_ATTACKS else changed

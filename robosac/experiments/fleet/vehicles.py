@@ -4,69 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from robosac.agreement import overlap
-from robosac.detectors import WEIGHTS
 from robosac.evaluation.ap import FrameMatches, average_precision
+from robosac.experiments.fleet import network_weights
 from robosac.experiments.fleet.domains import CACHE, DOMAINS, Drives, drives
-from robosac.experiments.fleet.poisoning import shifted, stamped
-from robosac.experiments.fleet.settings import FleetSettings
+from robosac.experiments.fleet.model import Model, vanished
+from robosac.experiments.fleet.poisoning import DATA_ATTACKS, shifted, stamped
+from robosac.experiments.fleet.recorded import recorded_drives
+from robosac.experiments.fleet.settings import FleetSettings, attackers_of, ids_of
+from robosac.experiments.fleet.world import Weights
 from robosac.fleet.adapters import Adapter, Shapes
 from robosac.fleet.consensus import Shown
 from robosac.randomness import keyed_rng
-from robosac.types import Float32
+from robosac.types import Float32, Id
 
 if TYPE_CHECKING:
-    from robosac.detectors.bev.config import TrainConfig
     from robosac.detectors.bev.network import Network
     from robosac.detectors.bev.training.dataset import CachedFrame
     from robosac.detectors.bev.training.encoded import Draws, Look
-    from robosac.detectors.bev.weights import Header
 
 THRESHOLDS: Final = (0.5, 0.7)
 Tell = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """The detector that all begin with, and how it is trained; the head is what is adapted."""
-
-    network: Network
-    header: Header
-    settings: TrainConfig
-
-    @staticmethod
-    def load(name: str) -> Model:
-        """By a shipped name or a file.
-
-        Raises:
-            InputError: there is none.
-        """
-        from robosac.detectors.bev.config import DataConfig, TrainConfig
-        from robosac.detectors.bev.weights import load_network
-
-        network, header = load_network(Path(name) if name.endswith(".safetensors") else WEIGHTS / f"{name}.safetensors")
-        data = DataConfig(comm_range_m=70.0)
-        settings = TrainConfig(name=header.name, model=header.model, decode=header.decode, data=data)
-        return Model(network.eval().requires_grad_(False), header, settings)
-
-    @cached_property
-    def shapes(self) -> Shapes:
-        """The layers of the head."""
-        from robosac.detectors import lora
-
-        return lora.layers(self.network, lambda name: name.startswith("head."))
-
-    def adapted(self, adapter: Adapter) -> Network:
-        """The network with an adapter added to its weights."""
-        from robosac.detectors import lora
-
-        return lora.merged(self.network, adapter)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,22 +90,72 @@ class World:
             for i, rank in zip(ids_of(s), s.ranks, strict=True)
         ]
 
-    def poisoned(self) -> World:
-        """The same frames, the attackers' own as their attack on the data makes them."""
-        s = self.settings
-        made = {i: _draws(self.model, self.raw[i].train, s, i, s.attack) for i in self.attackers}
-        return replace(self, draws={**self.draws, **made})
+    @property
+    def shapes(self) -> Shapes:
+        """Of the head."""
+        return self.model.shapes
 
-    def shown(self, network: Network) -> OnLooks:
+    def of(self, settings: FleetSettings) -> World:
+        """As `robosac.experiments.fleet.world.World`."""
+        attackers = attackers_of(settings)
+        made = {}
+        if settings.attack in DATA_ATTACKS:
+            made = {i: _draws(self.model, self.raw[i].train, i, settings.attack) for i in attackers}
+        return replace(self, settings=settings, attackers=attackers, draws={**self.draws, **made})
+
+    def pooled(self) -> Vehicle:
+        """As `robosac.experiments.fleet.world.World`."""
+        s, clients = self.settings, self.clients()
+        draws = [d for c in clients for d in c.draws]
+        rank = max(rank for _, rank in s.vehicles)
+        return replace(clients[0], id="all", rank=rank, samples=len(draws), draws=draws, steps=s.steps * len(clients))
+
+    def tuned(self, adapter: Adapter) -> Network:
+        """The network with an adapter added to its weights."""
+        return self.model.adapted(adapter)
+
+    def shown(self, tuned: Network) -> OnLooks:
         """What a network shows the verifier."""
         from robosac.detectors.bev.training.local import held_out
 
-        loss, maps = held_out(network, self.verify, forward_weight=self.model.settings.optim.forward_weight)
+        loss, maps = held_out(tuned, self.verify, forward_weight=self.model.settings.optim.forward_weight)
         return OnLooks(loss, maps.numpy())
 
     def verified(self, adapter: Adapter) -> OnLooks:
         """As `shown`, of an adapter."""
         return self.shown(self.model.adapted(adapter))
+
+    def figures(self, tuned: Network) -> dict[str, Any]:
+        """AP over all vehicles' test frames together and of each."""
+        return figures(self.matched(tuned))
+
+    def alone(self, adapters: Mapping[Id, Adapter]) -> dict[str, Any]:
+        """AP of each vehicle's own adapter on its own frames."""
+        found: dict[str, list[list[FrameMatches]]] = {}
+        for i, adapter in adapters.items():
+            found |= self.matched(self.tuned(adapter), [i])
+        return figures(found)
+
+    def more(self, tuned: Network) -> dict[str, Any]:
+        """Under a backdoor, cars that its pattern hides, after the run and before."""
+        if self.settings.attack != "backdoor":
+            return {}
+        before, after = (vanished(self.model, self.raw, n) for n in (self.model.network, tuned))
+        return {"vanished": after, "vanished_before": before}
+
+    def weights(self, norms_only: bool) -> Weights:
+        """Of the head."""
+        return network_weights.weights(self.model.network, norms_only)
+
+    def learnt(self, client: Vehicle, weights: Weights, index: int, norms_only: bool) -> Weights:
+        """A vehicle's weights after its steps from these."""
+        rng = keyed_rng(client.seed, "local", client.id, index)
+        options: dict[str, Any] = {"steps": client.steps, "lr": client.lr, "settings": self.model.settings}
+        return network_weights.learnt(self.model.network, weights, client.draws, norms_only, **options, rng=rng)
+
+    def of_weights(self, weights: Weights) -> Network:
+        """The network with these in its head."""
+        return network_weights.placed(self.model.network, weights)
 
     def matched(self, network: Network, only: Sequence[str] = ()) -> dict[str, list[list[FrameMatches]]]:
         """Vehicle -> its test frames, each the results of the ego alone and of all."""
@@ -156,19 +169,6 @@ class World:
             ]
             for i in (only or self.test)
         }
-
-
-def ids_of(settings: FleetSettings) -> list[str]:
-    """Names of the vehicles: of their domain, with a number where several share it."""
-    names = [domain for domain, _ in settings.vehicles]
-    return [n if names.count(n) == 1 else f"{n}-{names[:k].count(n) + 1}" for k, n in enumerate(names)]
-
-
-def attackers_of(settings: FleetSettings) -> tuple[str, ...]:
-    """Who attacks: drawn by the seed among those that are not odd."""
-    able = [i for i, (d, _) in zip(ids_of(settings), settings.vehicles, strict=True) if not DOMAINS[d].odd]
-    order = keyed_rng(settings.seed, "attackers").permutation(len(able))
-    return tuple(able[int(k)] for k in order[: settings.attackers])
 
 
 def open_world(
@@ -185,6 +185,9 @@ def open_world(
     model = model or Model.load(settings.detector)
     train, net = model.settings, model.network
     ids, attackers = ids_of(settings), attackers_of(settings)
+    if raw is None and settings.data:
+        named = [(i, domain) for i, (domain, _) in zip(ids, settings.vehicles, strict=True)]
+        raw = recorded_drives(Path(settings.data), named, train.model.raster, settings.frames, tell=tell)
     if raw is None:
         raw = {}
         for k, (i, (domain, _)) in enumerate(zip(ids, settings.vehicles, strict=True)):
@@ -193,16 +196,14 @@ def open_world(
     draws, test = {}, {}
     verify: list[Look] = []
     for k, i in enumerate(ids):
-        draws[i] = _draws(model, raw[i].train, settings, i, settings.attack if i in attackers else "")
+        draws[i] = _draws(model, raw[i].train, i, settings.attack if i in attackers else "")
         verify += [encode_look(net, frame, train) for frame in raw[i].verify]
         test[i] = [encode_look(net, frame, train) for frame in raw[i].test]
         tell(len(ids) + k + 1, 2 * len(ids))
     return World(model, settings, draws, verify, test, attackers, raw)
 
 
-def _draws(
-    model: Model, frames: Sequence[CachedFrame], settings: FleetSettings, vehicle: str, attack: str
-) -> list[Draws]:
+def _draws(model: Model, frames: Sequence[CachedFrame], vehicle: str, attack: str) -> list[Draws]:
     from robosac.detectors.bev.training.encoded import encode_draws
 
     rngs = [keyed_rng("draws", vehicle, f) for f in range(len(frames))]
