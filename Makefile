@@ -49,9 +49,10 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# site/index.html; warnings are errors
-docs: $(DOCS)/.installed
+# site/index.html; warnings are errors. Every page is opened in Chromium where there is one
+docs: $(DOCS)/.installed $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	$(BIN)/python -m pytest tests/viz/test_site_browser.py
 
 # ONLY='robosac.gate.*' tests the mutants of one module
 mutants: $(VENV)/.installed-dev

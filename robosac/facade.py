@@ -1,8 +1,8 @@
 """Three lines from a detector and a frame to a verdict.
 
-detector = robosac.load_detector("mean")
-defended = robosac.wrap(detector)
-verdict = defended(frame)
+    detector = robosac.load_detector("mean")
+    defended = robosac.wrap(detector)
+    verdict = defended(frame)
 """
 
 from __future__ import annotations
