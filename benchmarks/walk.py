@@ -1,7 +1,7 @@
 """Walk pages block by block, as somebody who types what they say: the first block that does not run is an error.
 
-`python -m benchmarks.walk` types the blocks of the README and of every page in `docs/`, in an empty folder. Python blocks
-of a page share one namespace. PATH is a small recording in OpenCOOD's layout, which is made first. What takes longer
+`python -m benchmarks.walk` types the blocks of the README and of every page in `docs/`, in an empty folder. The Python
+of a page shares one namespace. PATH is a small recording in OpenCOOD's layout, which is made first. What takes longer
 than `--patience` seconds is stopped by Ctrl-C and must end as it promises: in one line and with exit code 130. What the
 reader alone can bring (MODEL_DIR, a checkout to clone, a cluster) or what makes the environment is named and left out.
 
@@ -30,7 +30,9 @@ ROOT: Final = Path(__file__).parents[1]
 ELSEWHERE: Final = ("frameworks.md", "cluster.md")  # of frameworks' copies (tests/adapters types it), of a cluster
 _FENCE: Final = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # what only the reader has: names in capitals but PATH and the like, and files that no page makes
-_BROUGHT: Final = re.compile(r"\b[A-Z][A-Z_]{2,}\b|\.\.\.|~/|[<>|]|\bmy_|\bdrive\.yaml|\bmine\.|\.json\b.*--truth|logs/")
+_BROUGHT: Final = re.compile(
+    r"\b[A-Z][A-Z_]{2,}\b|\.\.\.|~/|[<>|]|\bmy_|\bdrive\.yaml|\bmine\.|\.json\b.*--truth|logs/"
+)
 _PREPARES: Final = ("make", "git", "pip", "python3", "source", "ray", "srun", "head=", "sleep", "robosac --install")
 _CHECKOUT: Final = ("python -m benchmarks", "robosac train-rivals", "robosac leaderboard")
 _NEEDS: Final = {"sumo": "libsumo", "robosac view": "open3d", "--executor ray": "ray"}  # words -> a package for them
@@ -99,7 +101,7 @@ def typed_lines(block: Block, recording: Path | None) -> Iterator[str]:
             yield re.sub(r"\bDETECTOR\b", "mean", re.sub(r"\bDIR\b", "made", typed))
 
 
-def walk(page: Path, typist: Typist = Typist()) -> tuple[list[str], list[str]]:  # noqa: B008
+def walk(page: Path, typist: Typist = Typist()) -> tuple[list[str], list[str]]:
     """Run a page's blocks in an empty folder. What ran and how long it took, and what was left out and why.
 
     Raises:
