@@ -147,6 +147,8 @@ def _plain(typist: Typist) -> dict[str, str]:
 
 def _type(where: str, line: str, folder: Path, typist: Typist) -> str:
     program, *words = shlex.split(line, comments=True)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background; who is started would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     start = time.perf_counter()
     asked = [*typist.program(program), *words]
     pipe = subprocess.PIPE
