@@ -15,6 +15,7 @@ from robosac.cli.progress import kept_on_stop, progress_bar
 from robosac.errors import InputError
 
 if TYPE_CHECKING:
+    from robosac.experiments.fleet.settings import FleetSettings
     from robosac.experiments.fleet.study import Study
 
 METHODS_HELP: Final = (
@@ -57,7 +58,9 @@ class Asked:
     ] = None
     data: Annotated[
         Path | None,
-        typer.Option(help="A folder of DOMAIN.jsonl files of instructions, for a language model."),
+        typer.Option(
+            help="A folder of recordings, DOMAIN/ each; for a language model of instructions, DOMAIN.jsonl each."
+        ),
     ] = None
     rounds: Annotated[int | None, typer.Option(min=1, help="Default: 30; of a language model 20.")] = None
     steps: Annotated[int | None, typer.Option(min=1, help="Of training, of each vehicle in a round. Default: 8.")] = (
@@ -68,6 +71,13 @@ class Asked:
     ] = None
     seeds: Annotated[int, typer.Option(min=1, help="So many runs of each row, with their interval.")] = 1
     budget_mb: Annotated[float, typer.Option(help="Of a run's messages; a row over it is marked.")] = 100.0
+    board: Annotated[
+        str | None,
+        typer.Option(help="A track of the fleet board, detector or tiny-lm: its settings, and entries to --results."),
+    ] = None
+    results: Annotated[
+        Path, typer.Option(file_okay=False, help="With --board, the folder of entries, a JSON file each.")
+    ] = Path("results/fleet")
     out: Out = Path("runs/fleet")
     json: Json = False
 
@@ -86,11 +96,14 @@ def run(asked: Asked) -> None:
 
     study = study_of(asked)
     check_writable(asked.out)
+    if asked.board is not None:
+        check_writable(asked.results)
     set_threads(1)
     with kept_on_stop(asked.out), progress_bar("rounds", quiet=asked.json) as tell:
         entries = run_study(study, asked.out, tell=tell)
     rows = table(entries)
     board = write_board(asked.out, entries, rows, study)
+    enter_board(asked, entries)
     title = f"{len(study.base.vehicles)} vehicles, {study.base.rounds} rounds, seeds: {len(study.seeds)}"
     picture = save_png(fleet_figure(rows, title, list(metrics(entries))[-1]), asked.out / "fleet.png")
     if asked.json:
@@ -100,6 +113,18 @@ def run(asked: Asked) -> None:
     for line in notes(entries):
         print(line)
     print(f"Written to {board}, {picture}")
+
+
+def enter_board(asked: Asked, entries: Sequence[dict[str, Any]]) -> None:
+    """Write the entries of the fleet board, where a track of it was played."""
+    if asked.board is None:
+        return
+    from robosac.experiments.fleet.entry import entries_of, write_entry
+    from robosac.experiments.fleet.protocol import read_protocol
+    from robosac.experiments.provenance import versions
+
+    for entry in entries_of(read_protocol(), asked.board, entries, versions()):
+        write_entry(asked.results, entry)
 
 
 def study_of(asked: Asked) -> Study:
@@ -113,7 +138,11 @@ def study_of(asked: Asked) -> Study:
     from robosac.experiments.fleet.study import Study
 
     given: dict[str, Any] = {k: v for k in ("rounds", "steps", "lr") if (v := getattr(asked, k)) is not None}
-    base = base_of(asked.detector, asked.model or "", asked.data, budget_mb=asked.budget_mb, fast=asked.fast)
+    base = (
+        _board_base(asked)
+        if asked.board is not None
+        else base_of(asked.detector, asked.model or "", asked.data, budget_mb=asked.budget_mb, fast=asked.fast)
+    )
     methods, attacks = listed(asked.method), listed(asked.attack)
     if asked.fast:
         attacks = ("scaling",) if attacks is None else attacks
@@ -134,6 +163,25 @@ def study_of(asked: Asked) -> Study:
     if not study.rows:
         raise InputError("expected a row, got none; name a --method")
     return study
+
+
+def _board_base(asked: Asked) -> FleetSettings:
+    """What a track of the board fixes.
+
+    Raises:
+        InputError: something of it was asked for otherwise.
+    """
+    from robosac.experiments.fleet.protocol import read_protocol
+
+    plain = Asked()
+    fixed = ("fast", "vehicles", "detector", "model", "data", "steps", "lr", "budget_mb")
+    given = [f"--{name.replace('_', '-')}" for name in fixed if getattr(asked, name) != getattr(plain, name)]
+    if given:
+        raise InputError(f"expected what the board fixes to be left out beside --board, got {', '.join(given)}")
+    track = read_protocol().track(asked.board or "")
+    if asked.rounds is not None and asked.rounds > track.rounds:
+        raise InputError(f"expected at most {track.rounds} rounds with --board {asked.board}, got {asked.rounds}")
+    return track.settings
 
 
 def notes(entries: Sequence[dict[str, Any]]) -> list[str]:

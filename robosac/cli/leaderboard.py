@@ -60,13 +60,16 @@ def _render(
 ) -> None:
     """The board: defences ranked by the worst attack, as Markdown and as one HTML page.
 
-    Without a command, the entries in the folder of results are rendered.
+    Without a command, the entries in the folder of results are rendered; those of the fleet board, in its folder fleet,
+    on a page of their own.
     """
     if context.invoked_subcommand is not None:
         return
     from robosac.experiments.board.entry import read_entries
     from robosac.experiments.board.page import board_page
     from robosac.experiments.board.table import rows, to_markdown
+    from robosac.experiments.fleet import entry as fleet
+    from robosac.experiments.fleet import page as fleet_board
     from robosac.files import write_whole
     from robosac.viz.board import write_board
 
@@ -74,14 +77,26 @@ def _render(
     text = to_markdown(entries)
     write_whole(out / "leaderboard.md", text.encode())
     page = write_board(out / "leaderboard.html", board_page(entries, results))
+    fleets = fleet.read_entries(results / "fleet")
+    fleet_text = fleet_board.to_markdown(fleets)
+    if fleets:
+        write_whole(out / "fleet.md", fleet_text.encode())
+        write_board(out / "fleet.html", fleet_board.fleet_page(fleets, results))
     if json:
         found = [
             {"defense": r.title, "detector": r.group, **{k: v.sort for k, v in r.cells.items()}} for r in rows(entries)
         ]
-        print(dumps({"out": str(out), "rows": found}))
+        learnt = [
+            {"row": r.title, "track": r.group, **{k: v.sort for k, v in r.cells.items()}}
+            for r in fleet_board.rows(fleets)
+        ]
+        print(dumps({"out": str(out), "rows": found, "fleet": learnt}))
         return
     print(text)
+    print(fleet_text)
     print(f"{len(entries)} entries; look at them: {page}")
+    if fleets:
+        print(f"{len(fleets)} entries of fleets: {out / 'fleet.html'}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
+from robosac.experiments.fleet.recorded import recorded_domains
 from robosac.experiments.fleet.settings import LANGUAGE, FleetSettings, vehicles_of
 from robosac.experiments.fleet.world import World
 from robosac.fingerprint import fingerprint
@@ -25,10 +26,15 @@ def base_of(detector: str, language: str, data: Path | None, *, budget_mb: float
         InputError: things do not go together, or the folder holds nothing.
     """
     if not language:
-        if data is not None:
-            raise InputError("expected --model beside --data, like tiny-lm or hf:PATH, got none")
-        base = FleetSettings(detector=detector, budget_mb=budget_mb, content=_content(detector))
+        base = FleetSettings(
+            detector=detector,
+            budget_mb=budget_mb,
+            content=_content(detector if detector.endswith(".safetensors") else "", data),
+        )
         small = vehicles_of("city:8,fog:2,sparse:4,bus:4")
+        if data is not None:
+            small = _ranked(recorded_domains(data))
+            base = replace(base, data=str(data), vehicles=small)
         return replace(base, vehicles=small, frames=(4, 1, 3), **_FAST) if fast else base
     if detector != "mean":
         raise InputError(f"expected --detector or --model, got {detector} and {language}")
@@ -50,14 +56,17 @@ def _of_folder(folder: Path) -> tuple[tuple[str, int], ...]:
     """Two clients of each domain, a slow link and a fast one."""
     from robosac.language.items import read_folder
 
-    ranks = cycle(_RANKS)
-    return tuple((name, next(ranks)) for name in read_folder(folder) for _ in range(2))
+    return _ranked([name for name in read_folder(folder) for _ in range(2)])
+
+
+def _ranked(domains: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    return tuple(zip(domains, cycle(_RANKS)))
 
 
 def _content(*places: object) -> str:
     """Of files that are named; nothing for what is shipped."""
-    paths = [Path(str(place)).expanduser() for place in places if place]
-    return fingerprint(*paths) if all(p.exists() for p in paths) and paths else ""
+    paths = [path for place in places if place and (path := Path(str(place)).expanduser()).exists()]
+    return fingerprint(*paths) if paths else ""
 
 
 def open_fleet(settings: FleetSettings, *, cache: Path, tell: Tell) -> World:

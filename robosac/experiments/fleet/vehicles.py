@@ -15,6 +15,7 @@ from robosac.experiments.fleet import network_weights
 from robosac.experiments.fleet.domains import CACHE, DOMAINS, Drives, drives
 from robosac.experiments.fleet.model import Model, vanished
 from robosac.experiments.fleet.poisoning import DATA_ATTACKS, shifted, stamped
+from robosac.experiments.fleet.recorded import recorded_drives
 from robosac.experiments.fleet.settings import FleetSettings, attackers_of, ids_of
 from robosac.experiments.fleet.world import Weights
 from robosac.fleet.adapters import Adapter, Shapes
@@ -184,6 +185,9 @@ def open_world(
     model = model or Model.load(settings.detector)
     train, net = model.settings, model.network
     ids, attackers = ids_of(settings), attackers_of(settings)
+    if raw is None and settings.data:
+        named = [(i, domain) for i, (domain, _) in zip(ids, settings.vehicles, strict=True)]
+        raw = recorded_drives(Path(settings.data), named, train.model.raster, settings.frames, tell=tell)
     if raw is None:
         raw = {}
         for k, (i, (domain, _)) in enumerate(zip(ids, settings.vehicles, strict=True)):
