@@ -49,9 +49,11 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# site/index.html; warnings are errors
-docs: $(DOCS)/.installed
+# site/index.html; warnings are errors. Every page is opened in Chromium where there is one
+docs: $(DOCS)/.installed $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.tutorials
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	$(BIN)/python -m pytest tests/viz/test_site_browser.py
 
 # ONLY='robosac.gate.*' tests the mutants of one module
 mutants: $(VENV)/.installed-dev
@@ -104,4 +106,4 @@ $(FLEET)/.installed: setup.py constraints-fleet.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(ADAPTERS) $(OPEN3D) $(FLEET) $(DOCS) site runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache mutants
+	rm -rf $(VENV) docs/tutorials $(ADAPTERS) $(OPEN3D) $(FLEET) $(DOCS) site runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache mutants

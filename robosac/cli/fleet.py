@@ -96,6 +96,8 @@ def run(asked: Asked) -> None:
 
     study = study_of(asked)
     check_writable(asked.out)
+    if asked.board is not None:
+        check_writable(asked.results)
     set_threads(1)
     with kept_on_stop(asked.out), progress_bar("rounds", quiet=asked.json) as tell:
         entries = run_study(study, asked.out, tell=tell)

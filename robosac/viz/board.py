@@ -74,7 +74,7 @@ class BoardRow:
 
 @dataclass(frozen=True)
 class BoardPage:
-    """Everything on the page. `attacks`: name -> facts, label -> text."""
+    """Everything on the page. `attacks`: name -> facts, label -> text; `row`, `group`: what a row and its group are."""
 
     title: str
     summary: Sequence[str]
@@ -82,6 +82,8 @@ class BoardPage:
     rows: Sequence[BoardRow]
     attacks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     command: str = ""
+    row: str = "defence"
+    group: str = "detector"
 
 
 def write_board(path: Path, page: BoardPage) -> Path:
@@ -97,6 +99,9 @@ def render(page: BoardPage) -> str:
     return filled(
         "board.html",
         title=_text(page.title),
+        row=_text(page.row),
+        group=_text(page.group),
+        words=_text(f"{page.row}, {page.group}, attack".capitalize()),
         summary="\n".join(f"<p>{_text(line)}</p>" for line in page.summary),
         groups="".join(f'<option value="{_text(g)}">{_text(g)}</option>' for g in groups),
         head=head,

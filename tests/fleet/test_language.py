@@ -261,6 +261,26 @@ def test_what_cannot_be_run_is_refused(asked: dict[str, Any], words: str) -> Non
         study_of(Asked(**asked))
 
 
+@pytest.mark.parametrize("long", ["prompt", "choice"])
+def test_what_a_model_cannot_see_is_said_before_anything_is_run(
+    long: str, settings: FleetSettings, tmp_path: Path
+) -> None:
+    lines = [{"prompt": f"p{k}", "choices": ["a", "b"], "answer": 0} for k in range(20)]
+    lines[7] |= {"prompt": "p" * 70} if long == "prompt" else {"choices": ["a", "b" * 70]}
+    (tmp_path / "moon.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(InputError, match=r"at most 64 tokens, got 7\d; moon: 'p"):
+        open_language(replace(settings, data=str(tmp_path), vehicles=(("moon", 2),)))
+
+
+def test_a_run_that_diverges_is_a_row_with_everybody_refused(settings: FleetSettings, tmp_path: Path) -> None:
+    entry = run_row(open_language(replace(settings, lr=1e30, steps=3)), tmp_path)
+    assert all(len(who) == 4 for who in entry["refused"].values()) and len(entry["refused"]) == 2
+    base = run_row(open_language(replace(settings, method="base")), tmp_path)
+    assert entry["figures"] == base["figures"]
+    full = run_row(open_language(replace(settings, method="full", lr=1e30, steps=3)), tmp_path)
+    assert full["verifier_loss"] is None and full["figures"]["all"]["accuracy"] == 0.0
+
+
 def test_other_files_under_the_same_names_are_another_run(tmp_path: Path) -> None:
     protocols = []
     for right in (0, 1):

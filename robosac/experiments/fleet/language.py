@@ -201,8 +201,29 @@ def open_language(settings: FleetSettings, *, tell: Tell = lambda done, total: N
             raise InputError(f"expected {name}.jsonl in {settings.data}, got {', '.join(domains)}")
         if not settings.data:
             domains[name] = domain(name, settings.frames)
+        check_lengths(model, name, domains[name])
     tell(2, 2)
     return LanguageWorld(model, settings, domains, attackers_of(settings))
+
+
+def check_lengths(model: LanguageModel, name: str, items: Split) -> None:
+    """Everything fits what the model can see: a client that cannot read its own instructions would be left out of every
+    round, and nothing learnt.
+
+    Raises:
+        InputError: something does not; says what.
+    """
+    for item in (*items.train, *items.verify, *items.test):
+        _check_length(model, name, item)
+
+
+def _check_length(model: LanguageModel, name: str, item: Item) -> None:
+    from robosac.language.tuning import padded
+
+    try:
+        padded([model.tokens.encode(item.prompt, choice) for choice in item.choices], model.tokens.context)
+    except InputError as error:
+        raise InputError(f"{error}; {name}: {item.prompt[:60]!r}") from None
 
 
 def open_model(name: str) -> LanguageModel:
@@ -215,7 +236,7 @@ def open_model(name: str) -> LanguageModel:
     from robosac.language.tiny import SHIPPED, load
 
     _, _, path = name.partition(":")
-    return TinyModel(load(Path(path) if path else SHIPPED))
+    return TinyModel(load(Path(path).expanduser() if path else SHIPPED))
 
 
 def read_domains(folder: Path, counts: Sequence[int]) -> dict[str, Split]:

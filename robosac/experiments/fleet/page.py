@@ -203,6 +203,8 @@ def fleet_page(entries: Sequence[FleetEntry], results: Path, protocol: FleetProt
         rows=made,
         attacks=_attacks(entries),
         command=f"robosac leaderboard --results {results}",
+        row="row",
+        group="track",
     )
 
 

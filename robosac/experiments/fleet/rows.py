@@ -48,7 +48,8 @@ def run_row(world: World, out: Path, tell: Tell = lambda done, total: None) -> E
     else:
         tuned = _tuned(world, folder, entry, tell)
         entry["figures"] = world.figures(tuned)
-        entry["verifier_loss"] = world.shown(tuned).loss
+        loss = world.shown(tuned).loss
+        entry["verifier_loss"] = loss if np.isfinite(loss) else None
         entry |= world.more(tuned)
     entry["bytes"] = entry.get("bytes", 0)
     entry["over_budget"] = entry["bytes"] > settings.budget_mb * 1e6
