@@ -31,7 +31,7 @@ ELSEWHERE: Final = ("frameworks.md", "cluster.md")  # of frameworks' copies (tes
 _FENCE: Final = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # what only the reader has: names in capitals but PATH and the like, and files that no page makes
 _BROUGHT: Final = re.compile(
-    r"\b[A-Z][A-Z_]{2,}\b|\.\.\.|~/|[<>|]|\bmy_|\bdrive\.yaml|\bmine\.|\.json\b.*--truth|logs/"
+    r"\b[A-Z][A-Z_]{2,}\b|\.\.\.|~/|[<>|]|\bmy_|\bdrive\.yaml|\bmine\.|\.json\b.*--truth|logs/|\*"
 )
 _PREPARES: Final = ("make", "git", "pip", "python3", "source", "ray", "srun", "head=", "sleep", "robosac --install")
 _CHECKOUT: Final = ("python -m benchmarks", "robosac train-rivals", "robosac leaderboard")
