@@ -96,7 +96,7 @@ class Memory:
         used = EGO_ALONE.union(*(t.subset for t in joint if t.accepted))
         tried = EGO_ALONE.union(*(t.subset for t in joint))
         before = self.left_out(ids)
-        for i in ids:
+        for i in sorted(ids):  # who was first met does not hang on the order of a set
             standing = self._of.setdefault(i, Standing())
             if i in used:
                 standing.recovers()

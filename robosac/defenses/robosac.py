@@ -210,7 +210,7 @@ class RobosacDefender:
             rejected={**admitted.rejected, **checked.refused},
             told=checked.reason,
             decodes=len(verdicts) + checked.changed,  # opened again, the ego's own is decoded again
-            excused=frozenset(i for i, v in verdicts.items() if v.kind == "corrected" and v.witnesses),
+            leaning={i: v.witnesses for i, v in verdicts.items() if v.kind == "corrected" and v.witnesses},
         )
 
     def _audited(self, frame: OpenFrame, turn: Subset) -> Verdict | None:
@@ -272,7 +272,7 @@ class RobosacDefender:
         with frame.stages.measure("agree"):
             compare = defense.agreement.against(own, frame.ego, frame.detector.grid)
             seen = Singles.of(own, singles, compare, limits, defense.showing, defense.accuse_beyond, units.of)
-        seen = replace(seen, accused=seen.accused - frame.heard.excused)
+        seen = replace(seen, accused=seen.accused.difference(frame.heard.leaning))
         return JointResults(seen, compare, limits, defense.consistency)
 
     def _search(self, frame: OpenFrame, judge: JointResults, units: Units) -> Consensus[Detections]:
@@ -322,7 +322,9 @@ class RobosacDefender:
                 kept = {subset: votes.result(subset) for subset in kept}
             pool = pooled(kept or {EGO_ALONE: own})
             ranked = ranking.of(pool, seen.shown, used, seen.apart, own, frame.ground() if kept else None)
-            witnesses = Witnesses.of(ranked.result.boxes, decoded, ids, Overlap(iou=defense.showing.same))
+            anybody = sorted(heard.answering(frozenset(ids)))
+            witnesses = Witnesses.of(ranked.result.boxes, decoded, anybody, Overlap(iou=defense.showing.same))
+            witnesses = replace(witnesses, subsets=tuple(map(heard.answering, witnesses.subsets)))
             alone = {t.subset for t in seen.trials}
             suspicion = defense.belief.suspicion(ids, [*seen.trials, *joint], at_most=defense.attackers)
         return Verdict(
