@@ -92,15 +92,13 @@ class Votes:
         there = partner >= 0
         apart = self.overlaps[partner[:, :, None], partner[:, None, :]] <= _OVERLAP
         apart &= there[:, :, None] & there[:, None, :]
-        several = np.flatnonzero(apart.any(axis=(1, 2)))
-        for row in several:  # seldom any
-            with_it = there[row] & ~apart[row]
-            votes = (with_it & (score[row] >= self.showing.score)).sum(axis=1)
-            votes[own[row]] = -1  # it is near to all of them
-            one = with_it[int(np.where(there[row], votes, -1).argmax())]
-            there[row] = one
-            there[row, own[row]] = True
-        return np.asarray(there)
+        with_it = there[:, None, :] & ~apart  # (N, members, members): who shows the car of this one
+        votes = (with_it & (score >= self.showing.score)[:, None, :]).sum(axis=2)
+        rows = np.arange(len(own))
+        votes[rows, own] = -1  # it is near to all of them
+        one = with_it[rows, np.where(there, votes, -1).argmax(axis=1)]
+        one[rows, own] = True
+        return np.where(np.asarray(apart.any(axis=(1, 2)))[:, None], one, there)
 
 
 def middle(boxes: Float32, there: Bool, like: Float32) -> Float64:
