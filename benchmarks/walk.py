@@ -31,7 +31,7 @@ ELSEWHERE: Final = ("frameworks.md", "cluster.md")  # of frameworks' copies (tes
 _FENCE: Final = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # what only the reader has: names in capitals but PATH and the like, and files that no page makes
 _BROUGHT: Final = re.compile(
-    r"\b[A-Z][A-Z_]{2,}\b|\.\.\.|~/|[<>|]|\bmy_|\bdrive\.yaml|\bmine\.|\.json\b.*--truth|logs/"
+    r"\b[A-Z][A-Z_]{2,}\b|\.\.\.|~/|[<>|]|\bmy_|\bdrive\.yaml|\bmine\.|\.json\b.*--truth|logs/|\*"
 )
 _PREPARES: Final = ("make", "git", "pip", "python3", "source", "ray", "srun", "head=", "sleep", "robosac --install")
 _CHECKOUT: Final = ("python -m benchmarks", "robosac train-rivals", "robosac leaderboard")
@@ -116,8 +116,10 @@ def walk(page: Path, typist: Typist = Typist()) -> tuple[list[str], list[str]]:
             if block.language == "python":
                 python.append((where, block.text))
             elif block.language in ("sh", "bash", "shell"):
+                lacking = ""
                 for typed in typed_lines(block, typist.recording):
-                    if why := left_out(typed) or _lacks(typed, typist):
+                    lacking = lacking or _lacks(typed, typist)
+                    if why := left_out(typed) or _lacks(typed, typist) or (lacking if " made" in typed else ""):
                         skipped.append(f"{where}: {typed}: {why}")
                     else:
                         ran.append(f"{where}: {typed}: {_type(where, typed, Path(folder), typist)}")
@@ -132,11 +134,11 @@ def walk(page: Path, typist: Typist = Typist()) -> tuple[list[str], list[str]]:
     return ran, skipped
 
 
-def _lacks(line: str, typist: Typist) -> str | None:
+def _lacks(line: str, typist: Typist) -> str:
     for words, package in _NEEDS.items():
         if words in line and ".gif" not in line and not typist.has(package):
             return f"{package} is not installed"
-    return None
+    return ""
 
 
 def _plain(typist: Typist) -> dict[str, str]:

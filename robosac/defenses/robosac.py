@@ -33,7 +33,7 @@ from robosac.defenses.audit import Audit, Expected, Rotation, for_some, unranked
 from robosac.defenses.by_agreement import RobosacAgreement
 from robosac.defenses.claimed_poses import ClaimedPoses, PosesSoFar
 from robosac.defenses.groups import GroupTests, Units, dealt, sorted_out
-from robosac.defenses.joint import JointResults, clearly, in_words, second_look
+from robosac.defenses.joint import JointResults, clearly, in_words, nearly, second_look
 from robosac.defenses.limits import Limits
 from robosac.defenses.memory import Memory
 from robosac.defenses.opening import Decoding, Heard, OpenFrame, opened
@@ -245,7 +245,8 @@ class RobosacDefender:
         decoded = {EGO_ALONE: own, **dict(zip(units.of.values(), shown, strict=True))}
         decoded |= {t.subset: r for t, r in zip(found.trials, found.results, strict=True)}
         trusted = units.whole(judge.seen.trusted)
-        together = self._memory.learn(frame.heard.admitted, trusted, found.trials)
+        spared = nearly(found.trials, judge.limits, self._defense.pool)
+        together = self._memory.learn(frame.heard.admitted, trusted, found.trials, spared)
         if self._audit is not None and together is not None:
             self._audit.expected = Expected.of(decoded[together], frame.to)
         said = in_words(found, len(trusted), len(frame.ids))
