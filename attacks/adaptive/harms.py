@@ -18,6 +18,7 @@ from robosac.attacks.features.labels import logit
 from robosac.attacks.features.objectives import BalancedInvertedBce, Objective
 from robosac.attacks.registry import register
 from robosac.attacks.settings import Settings, choice, number, part
+from robosac.types import InputError
 
 HarmLoss: TypeAlias = Callable[[Look], Tensor]  # a look -> scalar
 
@@ -62,6 +63,10 @@ class Reranked(Harm):
     sure: float = number(0.5, low=1e-6, high=1 - 1e-6)
     least: float = number(0.08, low=1e-6, high=1 - 1e-6)
     most: float = number(0.45, low=1e-6, high=1 - 1e-6)
+
+    def __post_init__(self) -> None:
+        if not self.least < self.most <= self.sure:
+            raise InputError(f"expected least < most <= sure, got {self.least}, {self.most}, {self.sure}")
 
     def make_harm(self, evidence: Evidence) -> HarmLoss:
         n, alone = len(evidence.joints), evidence.frame.alone
