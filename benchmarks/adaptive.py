@@ -44,6 +44,7 @@ NAMES: Final = (
     "frame_up",
     "evasive_balanced",
     "evasive_hide",
+    "evasive_rerank",
     "evasive_geometry",
     "evasive_geometry_fine",
     "evasive_ghosts",

@@ -18,6 +18,7 @@ from robosac.attacks.features.labels import logit
 from robosac.attacks.features.objectives import BalancedInvertedBce, Objective
 from robosac.attacks.registry import register
 from robosac.attacks.settings import Settings, choice, number, part
+from robosac.types import InputError
 
 HarmLoss: TypeAlias = Callable[[Look], Tensor]  # a look -> scalar
 
@@ -45,6 +46,45 @@ class OnScores(Harm):
     def make_harm(self, evidence: Evidence) -> HarmLoss:
         loss, n = self.objective.make_loss(evidence.joint_frame), len(evidence.joints)
         return lambda look: loss(look.logits[:n])
+
+
+@register("reranked")
+@dataclass(frozen=True, kw_only=True)
+class Reranked(Harm):
+    """What joint results surely show sinks below what they, or the ego, show faintly: the order, not any one box.
+
+    Faint places have true evidence, so that raising them takes little, and nothing need vanish or move.
+
+    Attributes:
+        sure: score of a clean joint result from which an object is to sink.
+        least, most: scores between which something is faint.
+    """
+
+    sure: float = number(0.5, low=1e-6, high=1 - 1e-6)
+    least: float = number(0.08, low=1e-6, high=1 - 1e-6)
+    most: float = number(0.45, low=1e-6, high=1 - 1e-6)
+
+    def __post_init__(self) -> None:
+        if not self.least < self.most <= self.sure:
+            raise InputError(f"expected least < most <= sure, got {self.least}, {self.most}, {self.sure}")
+
+    def make_harm(self, evidence: Evidence) -> HarmLoss:
+        n, alone = len(evidence.joints), evidence.frame.alone
+        assert alone is not None  # each frame's problem looks at it
+        clean = evidence.clean.logits[:n]
+        sure, faint = Objects.marked(clean, self.sure), Objects.marked(clean, self.least) & (clean < logit(self.most))
+        own = Objects.marked(alone[None], 0.15) & (alone[None] < logit(self.sure))
+        faint = faint | (own & (_widened(clean, 5) < logit(self.sure)))
+
+        def harm(look: Look) -> Tensor:
+            total = 0.0 * look.logits.sum()
+            for k in range(n):
+                high, low = look.logits[k][sure[k]], look.logits[k][faint[k]]
+                if len(high) and len(low):
+                    total = total + F.softplus(high[:, None] - low[None]).mean()
+            return total / n
+
+        return harm
 
 
 @register("hide_unseen")

@@ -20,6 +20,7 @@ from robosac.attacks import (
     Pgd,
     PosePert,
     PretendBenign,
+    Reranked,
     Shifted,
 )
 from tests.attacks.cases import FEW, Case
@@ -36,6 +37,7 @@ ADAPTIVE = [
     PosePert(steps=5, bearing_deg=0.0, radius_m=0.7),
     Evasive(steps=4, epsilon=0.5, restarts=1),
     Evasive(steps=3, harm=HideUnseen()),
+    Evasive(steps=3, harm=Reranked()),
     Evasive(steps=3, harm=Shifted(way="bearing", metres=0.5), subsets=LargestSubsets()),
     Evasive(steps=3, harm=Ghosts(count=2, single=0.15), checks=()),
     Evasive(steps=3, harm=Framed(), subsets=LargestSubsets()),

@@ -24,6 +24,7 @@ from robosac.attacks import (
     Ghosts,
     HonestSingles,
     LargestSubsets,
+    Reranked,
     Shifted,
     SteadySolos,
 )
@@ -177,6 +178,27 @@ def test_nobody_is_asked_for_more_than_the_honest_messages_have() -> None:
     assert float(Claims(spare=0.5).make_excess(evidence)(look).max()) <= 0
 
 
+def test_the_order_of_what_is_sure_and_what_is_faint_is_what_counts() -> None:
+    """Neither what is between nor what nobody shows; and all of it, the ego's own faint objects among it."""
+    clean, boxes = maps({(2, 2): (0.9, 0), (2, 8): (0.2, 0), (8, 2): (0.48, 0)})
+    ego, _ = maps({(14, 14): (0.3, 0)})
+    nobody = Objects.of(clean[:0], boxes[:0])
+    evidence = SimpleNamespace(joints=[0], clean=Look(clean, boxes, nobody, 1), frame=SimpleNamespace(alone=ego[0]))
+    harm = Reranked().make_harm(cast(Evidence, evidence))
+
+    def loss(**moved: float) -> float:
+        at = {"sure": (2, 2), "faint": (2, 8), "between": (8, 2), "of_ego": (14, 14), "nothing": (20, 20)}
+        logits = clean.clone()
+        for name, by in moved.items():
+            logits[0][at[name]] += by
+        return float(harm(Look(logits, boxes, nobody, 1)))
+
+    assert loss(between=-3) == loss(nothing=8) == loss()
+    assert loss(sure=-3) < loss(sure=-1) < loss() and loss(faint=2) < loss() and loss(of_ego=9) < loss()
+    with pytest.raises(InputError, match="expected least < most <= sure"):
+        Reranked(most=0.6)
+
+
 # ------------------------------------------------------------------------------------------------------- search
 def test_what_is_sent_is_accepted_and_does_harm() -> None:
     for index in range(3):
@@ -229,5 +251,5 @@ def test_wrong_settings_and_detectors_say_what_was_expected() -> None:
 
 def test_presets_are_one_class() -> None:
     presets = [attacks.load(name) for name in attacks.names() if name.startswith("evasive_")]
-    assert len(presets) == 7 and all(isinstance(p, Evasive) for p in presets)
+    assert len(presets) == 8 and all(isinstance(p, Evasive) for p in presets)
     assert any(isinstance(p.harm, Framed) for p in presets if isinstance(p, Evasive))
