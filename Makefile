@@ -16,7 +16,7 @@ FLEET := .venv-fleet
 # The site: MkDocs reads docs/ and the docstrings, and imports nothing of ours.
 DOCS := .venv-docs
 
-.PHONY: demo test test-ray test-adapters test-open3d test-fleet check format docs mutants clean
+.PHONY: demo test test-ray test-adapters test-open3d test-fleet check format docs walk mutants clean
 demo: $(VENV)/.installed
 	$(BIN)/robosac demo
 
@@ -49,9 +49,16 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# site/index.html; warnings are errors
-docs: $(DOCS)/.installed
+# site/index.html; warnings are errors. Every page is opened in Chromium where there is one
+docs: $(DOCS)/.installed $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.tutorials
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	$(BIN)/python -m pytest tests/viz/test_site_browser.py
+
+# what the README and every page say, typed in new environments: as a wheel, and in editable form
+walk: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.walk --fresh wheel --patience 10
+	$(BIN)/python -m benchmarks.walk --fresh editable --patience 10 --pages README.md docs/first_hour.md docs/your_data.md
 
 # ONLY='robosac.gate.*' tests the mutants of one module
 mutants: $(VENV)/.installed-dev
@@ -104,4 +111,4 @@ $(FLEET)/.installed: setup.py constraints-fleet.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(ADAPTERS) $(OPEN3D) $(FLEET) $(DOCS) site runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache mutants
+	rm -rf $(VENV) docs/tutorials $(ADAPTERS) $(OPEN3D) $(FLEET) $(DOCS) site runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache mutants

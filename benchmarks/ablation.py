@@ -2,7 +2,9 @@
 
 One frame of each of the first validation scenes (nothing here is read off the test scenes), two of five teammates
 attacking, or none. In each row one part is left out; attacks that know the defence are made anew against what is left.
-Printed are AP at IoU 0.5 and 0.7, and how far below the whole defence that is. Stopped, it goes on where it was.
+Printed are AP at IoU 0.5 and 0.7, and how far below the whole defence that is. An attack made against less is not
+always the worse one, since less tells it less of what to keep to: `--transferred` plays the one that was made against
+the whole defence to all rows. Stopped, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import numpy as np
 
 from benchmarks.machine import Option, by_cell, first_frame, options
 from robosac import attacks
+from robosac.air import Air, Attack, Knowledge
 from robosac.calibration import Calibration
 from robosac.defenses import Robosac
 from robosac.defenses.limits import Limits
@@ -27,8 +30,10 @@ from robosac.evaluation.play import Policy, oracle, play
 from robosac.experiments.opened import DetectorRef, look_up
 from robosac.registry.attacks import open_attack
 from robosac.registry.defenses import policy
+from robosac.types import Message, Subset
 
 WHOLE: Final = "whole"
+TRANSFERRED: Final = " of the whole"  # behind the name of an attack: made against the whole defence, played to all rows
 Item = tuple[str, int]  # attack, scene
 
 
@@ -67,13 +72,30 @@ VARIANTS: Final[Mapping[str, Robosac]] = {
 def judged(item: Item, *, ref: DetectorRef, seed: int) -> dict[str, Any]:
     """One frame by each variant, by the ego alone and by the oracle, as plain data."""
     name, scene = item
-    attack = None if name == "none" else open_attack(name)
+    attack: Attack | None = None if name == "none" else open_attack(name.removesuffix(TRANSFERRED))
     variants = [Policy(key, partial(_given, defense)) for key, defense in VARIANTS.items()]
     policies = [*variants, policy("ego-only"), oracle()]
     count = (0,) if attack is None else (2,)
     moment = first_frame("val", scene)
+    if name.endswith(TRANSFERRED):
+        (whole,) = play([moment], ref.open(), attack, count, variants[:1], seed=seed, calibration=ref.calibration)
+        attack = Made(tuple(r.message for r in whole.inbox if r.link in whole.truth.attackers))
     found = play([moment], ref.open(), attack, count, policies, seed=seed, calibration=ref.calibration)
     return {p.policy: {"matches": p.record.matches.to_dict(), "decodes": p.verdict.decodes} for p in found}
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What was sent once, sent again to whoever defends."""
+
+    messages: tuple[Message, ...]
+    knowledge: Knowledge = Knowledge.NONE
+
+    def start(self, scenario: str, attackers: Subset, rng: np.random.Generator) -> Made:
+        return self
+
+    def send(self, air: Air) -> Sequence[Message]:
+        return self.messages
 
 
 def _given(defense: Robosac, attackers: int) -> Robosac:
@@ -93,7 +115,7 @@ def rows(name: str, found: Sequence[Mapping[str, Any]]) -> list[str]:
         at, decodes = ap(key), float(np.mean([f[key]["decodes"] for f in found]))
         less = "" if key == WHOLE else f"{at[0] - whole[0]:>+9.3f}{at[1] - whole[1]:>+8.3f}"
         called = key if key == WHOLE or key not in VARIANTS else f"without {key}"
-        lines.append(f"{name:<20}{called:<48}{at[0]:>6.3f}{at[1]:>7.3f}{decodes:>9.1f}{less}")
+        lines.append(f"{name:<34}{called:<48}{at[0]:>6.3f}{at[1]:>7.3f}{decodes:>9.1f}{less}")
     return lines
 
 
@@ -106,14 +128,16 @@ def main() -> None:
         seed=0,
         attacks=Option(("none", "pgd", "pretend_benign", "gps_offset"), choices=("none", *attacks.names())),
         adaptive=Option(("evasive_balanced", "evasive_hide", "evasive_geometry"), choices=tuple(attacks.names())),
+        transferred=Option(False, "these also as they are made against the whole defence, by all rows"),
         jobs=1,
         out=Path("runs/ablation"),
     )
     ref = look_up(args.detector, "cpu", None)
     work = partial(judged, ref=ref, seed=args.seed)
     print(f"{ref.called}, validation scenes, seed {args.seed}; two of five attack")
-    print(f"{'attack':<20}{'':<48}{'AP@.5':>6}{'AP@.7':>7}{'decodes':>9}{'less':>9}")
-    for names, scenes in ((args.attacks, args.scenes), (args.adaptive, args.adaptive_scenes)):
+    print(f"{'attack':<34}{'':<48}{'AP@.5':>6}{'AP@.7':>7}{'decodes':>9}{'less':>9}")
+    transferred = [name + TRANSFERRED for name in args.adaptive] if args.transferred else []
+    for names, scenes in ((args.attacks, args.scenes), ((*args.adaptive, *transferred), args.adaptive_scenes)):
         for name in names if scenes else ():
             found = by_cell(work, [(name,)], scenes, args.out, args.jobs)
             print("\n".join(rows(f"{name}, {scenes}", found[name,])), flush=True)

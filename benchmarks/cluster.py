@@ -31,7 +31,7 @@ VICTIMS: Final = ("node", "worker", "driver")
 
 def driver(settings: Sequence[str], out: Path, address: str) -> subprocess.Popen[bytes]:
     """`robosac evaluate` on the cluster, in a process group of its own."""
-    command = [sys.executable, "-m", "robosac", "evaluate", *settings, "--out", str(out), "--json"]
+    command = [sys.executable, "-m", "robosac", "evaluate", "--pictures", "0", *settings, "--out", str(out), "--json"]
     command += ["--executor", "ray", "--address", address]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 

@@ -57,7 +57,20 @@ def entries(out: Path) -> dict[str, str]:
 
 def start(settings: Sequence[str], out: Path, jobs: int) -> subprocess.Popen[bytes]:
     """`robosac evaluate` in a session, and so a process group, of its own."""
-    command = [sys.executable, "-m", "robosac", "evaluate", *settings, "--jobs", str(jobs), "--out", str(out), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "robosac",
+        "evaluate",
+        "--pictures",
+        "0",
+        *settings,
+        "--jobs",
+        str(jobs),
+        "--out",
+        str(out),
+        "--json",
+    ]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
 

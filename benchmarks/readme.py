@@ -1,6 +1,7 @@
 """Write the figures of README.md from a finished demo: `robosac demo && python -m benchmarks.readme`.
 
 The table comes from `runs/demo/result.json`, the picture from `runs/demo/frame-K-strip.png`; nothing is typed by hand.
+What the table is made of is kept in `docs/figures/demo.json`, so that a test holds the page against it.
 `--board` writes the board's tables instead, in README.md and docs/results.md, from the entries in `results/`.
 """
 
@@ -23,6 +24,12 @@ PAGES = {
     "README.md": ("rank", "worst", "attack", "benign", "mean", "caught", "excluded", "decodes", "time"),
     "docs/results.md": IN_MARKDOWN,
 }
+
+RECORD = ROOT / "docs" / "figures" / "demo.json"
+_USED = (
+    "attackers", "policy", "frames", "scenes", "ap", "recovered", "tpr_excluded", "fpr_excluded", "tpr_accused",
+    "fpr_accused", "decodes", "ms",
+)  # fmt: skip
 
 
 def table(result: dict[str, Any]) -> str:
@@ -80,6 +87,19 @@ def with_board(page: str, results: Path, keys: Sequence[str]) -> str:
     return between(page, BOARD, tables(read_entries(results), keys), END_OF_BOARD)
 
 
+def kept(result: dict[str, Any]) -> dict[str, Any]:
+    """What of a demo's record the table is made of."""
+    frames = sorted({(f["scenario"], f["index"]) for f in result["frames"]})
+    return {
+        "command": result["command"],
+        "versions": result["environment"]["versions"],
+        "config": {"knowing": result["config"]["knowing"]},
+        "scenes": result["scenes"],
+        "frames": [{"scenario": scenario, "index": index} for scenario, index in frames],
+        **{part: [{k: row[k] for k in _USED} for row in result.get(part, ())] for part in ("rows", "knowing")},
+    }
+
+
 def main() -> None:
     args = options(
         __doc__,
@@ -93,6 +113,8 @@ def main() -> None:
             page.write_text(with_board(page.read_text(), ROOT / "results", keys))
         return
     result = json.loads((args.run / "result.json").read_text()) | json.loads((args.run / "frames.json").read_text())
+    RECORD.parent.mkdir(parents=True, exist_ok=True)
+    RECORD.write_text(json.dumps(kept(result), indent=1) + "\n")
     readme = ROOT / "README.md"
     readme.write_text(fill(readme.read_text(), result))
     picture = ROOT / "docs" / "images" / "one-of-them-lies.png"

@@ -75,20 +75,21 @@ class Attacked:
 def attack(
     frame: Frame,
     detector: Detector | str,
-    name: str = "pgd",
+    name: str | Any = "pgd",
     *,
     attackers: int | Iterable[Id] = 1,
     seed: int = 0,
 ) -> Attacked:
-    """One frame attacked by a preset, like `pgd` or `pgd:steps=5`: how many teammates attack, drawn by `seed`, or who.
+    """One frame attacked by a preset, like `pgd` or `pgd:steps=5`, or by an attack of one's own: how many teammates
+    attack, drawn by `seed`, or who.
 
     Raises:
         InputError: an unknown attack, more attackers than teammates, or an attack that needs more than one frame holds.
     """
     opened = open_detector(detector) if isinstance(detector, str) else detector
-    asked: Any = fitted(open_attack(name), opened, lambda: [frame])
+    asked: Any = fitted(open_attack(name) if isinstance(name, str) else name, opened, lambda: [frame])
     if Knowledge.DEFENSE in asked.knowledge or getattr(asked, "needs_ego_frame", False):
-        raise InputError(f"expected an attack that one frame is enough for, got {name!r}; robosac.evaluate plays it")
+        raise InputError(f"expected an attack that one frame is enough for, got {name}; robosac.evaluate plays it")
     others = list(frame.others)
     if isinstance(attackers, int):
         chosen = choose_attackers(seed, frame.scenario, others, attackers)

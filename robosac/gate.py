@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import TypeVar
 
 import numpy as np
@@ -71,11 +72,12 @@ class Gate:
             if len(group) > 1:
                 rejected[link] = f"{len(group)} messages on one link in one frame"
                 continue
-            why = self.refusal(to, codec, group[0])
+            one = _as_usual(group[0])
+            why = self.refusal(to, codec, one)
             if why is None and len(passed) >= most:
                 why = f"more than {most} teammates"
             if why is None:
-                passed.append(group[0].message)
+                passed.append(one.message)
             else:
                 rejected[link] = why
         return Inbox(tuple(passed), rejected)
@@ -89,6 +91,9 @@ class Gate:
 
     def _refusal(self, to: Request, codec: Codec, received: Received) -> str | None:
         m = received.message
+        for what, of in ((m, Message), (m.sensed_ns, Real)):  # whatever is on the air need not be what it is said to be
+            if not isinstance(what, of):
+                return f"malformed message ({type(what).__name__} in place of {of.__name__})"
         if received.link == to.ego:
             return "claims the ego's own link"
         if m.sender != received.link:
@@ -106,6 +111,8 @@ class Gate:
         return self._pose_refusal(to, m) or _payload_refusal(codec, m)
 
     def _pose_refusal(self, to: Request, m: Message) -> str | None:
+        if np.iscomplexobj(m.world_T_payload):
+            return "pose is not real"
         pose = np.asarray(m.world_T_payload, dtype=np.float64)
         if pose.shape != (4, 4) or not np.isfinite(pose).all():
             return "pose is not a finite (4, 4) matrix"
@@ -130,6 +137,23 @@ def for_clocks(defense: T, ahead_ms: float | None) -> T:
         return defense
     other: T = replace(defense, gate=replace(gate, max_ahead_ms=ahead_ms))  # type: ignore[type-var]
     return other
+
+
+def _as_usual(received: Received) -> Received:
+    """The same with the claimed pose as an array of its own, float64: what was checked is what goes on.
+
+    Anything that numpy can make numbers of passes for a pose; what comes after the gate may count on an array. What
+    can be none is left to be refused.
+    """
+    m = received.message
+    try:
+        if type(m.world_T_payload) is np.ndarray and m.world_T_payload.dtype == np.float64:
+            return received
+        if np.iscomplexobj(m.world_T_payload):
+            return received
+        return replace(received, message=replace(m, world_T_payload=np.array(m.world_T_payload, np.float64)))
+    except Exception:  # untrusted objects can fail in any way
+        return received
 
 
 def _payload_refusal(codec: Codec, m: Message) -> str | None:

@@ -82,7 +82,8 @@ class ShownVerdict(Verdict):
         png = base64.b64encode(png_bytes(self.plot())).decode("ascii")
         text = html.escape(str(self))
         source = f"data:image/png;base64,{png}"
-        return f'<img alt="the frame from above" style="max-width:40rem" src="{source}"><pre>{text}</pre>'
+        picture = f'<img alt="the frame from above" style="width:40rem;max-width:100%" src="{source}">'
+        return f'{picture}<pre style="overflow-x:auto">{text}</pre>'
 
 
 def _names(ids: frozenset[Id]) -> str:

@@ -14,6 +14,7 @@ from benchmarks.machine import by_cell
 from robosac.calibration import Calibration
 from robosac.defenses import Robosac
 from robosac.evaluation.ap import FrameMatches
+from robosac.experiments.opened import look_up
 from robosac.types import EGO_ALONE, BevGrid, Detections
 from tests.defenses.honest import allowing
 from tests.evidence.written import result
@@ -139,6 +140,14 @@ def test_a_limit_that_is_left_out_limits_nothing() -> None:
         gone = {n for n, v in values.items() if v != getattr(whole, n)(3)}
         assert gone == set(getattr(variant, "without", ())), name
     assert len(set(map(repr, ablation.VARIANTS.values()))) == len(ablation.VARIANTS)
+
+
+def test_an_attack_is_sent_again_as_it_was_made() -> None:
+    """So that all rows meet the same one; it knows nothing, and asks for nothing."""
+    ref = look_up("mean", "cpu", None)
+    found = ablation.judged(("frame_up:steps=1" + ablation.TRANSFERRED, 0), ref=ref, seed=0)
+    anew = ablation.judged(("frame_up:steps=1", 0), ref=ref, seed=0)
+    assert found[ablation.WHOLE] == anew[ablation.WHOLE] and found["oracle"] == anew["oracle"]
 
 
 def _said(item: tuple[str, int, int]) -> list[Any]:

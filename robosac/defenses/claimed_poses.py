@@ -13,7 +13,7 @@ from robosac.capabilities import Solo
 from robosac.defenses.memory import forgotten
 from robosac.errors import warn
 from robosac.poses import FreeGround, JointCheck, PoseGain, PoseVerdict, mended
-from robosac.poses.check import ELSEWHERE_LIMIT, SHIFT_LIMIT, Kind
+from robosac.poses.check import ELSEWHERE_LIMIT, SHIFT_LIMIT, TOLD, Kind
 from robosac.types import EGO_ALONE, Id, InputError, Message, Request, Subset
 
 
@@ -137,26 +137,34 @@ class PosesSoFar:
         said: what was, when each was last asked.
         fine: whose was fine then.
         off: whose was off when it could last be told.
+        leaning: whose the ego could not tell and others mended, and on whose word; these are asked with it.
+        here: who was, when anybody was last asked.
         odd: whether anybody's is not what it was when asked before.
     """
 
     said: dict[Id, Kind] = field(default_factory=dict)
     fine: Subset = EGO_ALONE
     off: Subset = EGO_ALONE
+    leaning: Mapping[Id, Subset] = field(default_factory=dict)
+    here: Subset = EGO_ALONE
     odd: bool = False
 
     def doubtful(self, ids: Sequence[Id], rng: np.random.Generator) -> Subset:
-        """Whose pose was not fine, and one more, drawn at random."""
-        fine = [i for i in ids if i in self.fine]
+        """Whose pose was not fine, who was away meanwhile, and one more, drawn at random."""
+        known = self.fine & self.here
+        fine = [i for i in ids if i in known]
         drawn = {fine[int(rng.integers(len(fine)))]} if fine else set()
-        return frozenset(ids) - self.fine | drawn
+        return frozenset(ids) - known | drawn
 
     def ask(self, ids: Sequence[Id], again: Collection[Id], judge: Judge) -> dict[Id, PoseVerdict]:
-        """Verdicts on whom to ask `again`, and on everybody where one of these is not fine any more. Whose pose the
-        ego saw to be off is not trusted again before it is fine."""
-        found = judge([i for i in ids if i in again])
-        if any(i in self.fine and v.kind != "fine" for i, v in found.items()):
+        """Verdicts on whom to ask `again` and on who leans on the word of others, and on everybody where one of these
+        is not fine, or mended, any more. Whose pose the ego saw to be off is not trusted again before it is fine."""
+        leaning = {i: by for i, by in self.leaning.items() if i in ids}
+        found = judge([i for i in ids if i in frozenset(again).union(leaning, *leaning.values())])
+        not_fine = {i for i, v in found.items() if v.kind != "fine"}
+        if not_fine & self.fine or any(found[i].kind not in TOLD for i in leaning):
             found = judge(ids)
+        self.leaning = {i: v.witnesses for i, v in found.items() if v.kind == "corrected" and v.hearsay}
         self.fine -= frozenset(found)
         self.fine |= {i for i, v in found.items() if v.kind == "fine"}
         doubted = {i: v for i, v in found.items() if v.kind == "unknown" and i in self.off}
@@ -166,6 +174,7 @@ class PosesSoFar:
         kinds = {i: v.kind for i, v in verdicts.items()}
         self.odd = any(self.said.get(i) != kind for i, kind in kinds.items())
         self.said |= kinds
+        self.here = frozenset(ids)
         for i in forgotten(self.said, ids):
             del self.said[i]
             self.fine, self.off = self.fine - {i}, self.off - {i}

@@ -60,6 +60,16 @@ def second_look(trials: Sequence[Trial], limits: Limits, pool: int) -> tuple[Tri
     return tuple(replace(t, accepted=t.accepted and len(t.subset) > largest - pool) for t in again)
 
 
+def nearly(trials: Sequence[Trial], limits: Limits, pool: int) -> Subset:
+    """Who is in a joint result that honest ones are like, if not as a rule, and that would have been pooled.
+
+    Whom attackers spoil every joint result for but that of the honest is refused where that one is, by chance.
+    """
+    largest = max((len(t.subset) for t in trials if t.accepted), default=0)
+    close = [t.subset for t in trials if len(t.subset) > largest - pool and _within_all(t, limits).accepted]
+    return EGO_ALONE.union(*close)
+
+
 def _within_all(trial: Trial, limits: Limits) -> Trial:
     """The trial by `strain_at_most` in place of `strain`."""
     size, scores = len(trial.subset), trial.scores

@@ -86,17 +86,20 @@ class Memory:
         had_to_wait = any(self._of[i].asked > 1 for i in out & every - waiting)
         return tuple(dict.fromkeys((every - waiting,) if had_to_wait else (every - waiting, every - out)))
 
-    def learn(self, ids: Collection[Id], fine: Collection[Id], joint: Sequence[Trial]) -> Subset | None:
+    def learn(
+        self, ids: Collection[Id], fine: Collection[Id], joint: Sequence[Trial], spared: Subset = EGO_ALONE
+    ) -> Subset | None:
         """Keep what a frame showed. Returns all who are not left out, if they were accepted together.
 
         Args:
             fine: who was, by itself.
             joint: the trials of several together.
+            spared: whom none of them accepted, and who stays what it was: it may be chance.
         """
         used = EGO_ALONE.union(*(t.subset for t in joint if t.accepted))
         tried = EGO_ALONE.union(*(t.subset for t in joint))
         before = self.left_out(ids)
-        for i in ids:
+        for i in sorted(ids):  # who was first met does not hang on the order of a set
             standing = self._of.setdefault(i, Standing())
             if i in used:
                 standing.recovers()
@@ -104,7 +107,7 @@ class Memory:
                 standing.fine = 0 if i in before else standing.fine
                 if i not in before:
                     standing.falls()
-            elif used and i in tried:  # a frame that accepts nothing says nothing about anybody
+            elif used and i in tried and i not in spared:  # a frame that accepts nothing says nothing about anybody
                 standing.falls()
             elif i in before:
                 standing.fine = (standing.fine or 0) + 1

@@ -34,7 +34,8 @@ class Heard:
         nobody: why nobody passed the gate; None where somebody did.
         told: what was mended and refused, in words.
         decodes: that the check of poses took.
-        excused: whose pose was mended on the word of others, who may be wrong: what such a one shows is not its own.
+        leaning: whose pose was mended on the word of others, and whose, who may be wrong: what such a one shows is not
+            its own alone.
     """
 
     session: Session
@@ -43,7 +44,12 @@ class Heard:
     nobody: str | None
     told: str = ""
     decodes: int = 0
-    excused: Subset = EGO_ALONE
+    leaning: Mapping[Id, Subset] = field(default_factory=dict)
+
+    def answering(self, subset: Subset) -> Subset:
+        """A subset, with all on whose word the poses in it rest."""
+        more = subset.union(*(self.leaning.get(i, EGO_ALONE) for i in subset))
+        return subset if more == subset else self.answering(more)
 
 
 @dataclass(eq=False)

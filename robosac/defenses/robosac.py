@@ -33,7 +33,7 @@ from robosac.defenses.audit import Audit, Expected, Rotation, for_some, unranked
 from robosac.defenses.by_agreement import RobosacAgreement
 from robosac.defenses.claimed_poses import ClaimedPoses, PosesSoFar
 from robosac.defenses.groups import GroupTests, Units, dealt, sorted_out
-from robosac.defenses.joint import JointResults, clearly, in_words, second_look
+from robosac.defenses.joint import JointResults, clearly, in_words, nearly, second_look
 from robosac.defenses.limits import Limits
 from robosac.defenses.memory import Memory
 from robosac.defenses.opening import Decoding, Heard, OpenFrame, opened
@@ -210,7 +210,7 @@ class RobosacDefender:
             rejected={**admitted.rejected, **checked.refused},
             told=checked.reason,
             decodes=len(verdicts) + checked.changed,  # opened again, the ego's own is decoded again
-            excused=frozenset(i for i, v in verdicts.items() if v.kind == "corrected" and v.witnesses),
+            leaning={i: v.witnesses for i, v in verdicts.items() if v.kind == "corrected" and v.witnesses},
         )
 
     def _audited(self, frame: OpenFrame, turn: Subset) -> Verdict | None:
@@ -245,7 +245,8 @@ class RobosacDefender:
         decoded = {EGO_ALONE: own, **dict(zip(units.of.values(), shown, strict=True))}
         decoded |= {t.subset: r for t, r in zip(found.trials, found.results, strict=True)}
         trusted = units.whole(judge.seen.trusted)
-        together = self._memory.learn(frame.heard.admitted, trusted, found.trials)
+        spared = nearly(found.trials, judge.limits, self._defense.pool)
+        together = self._memory.learn(frame.heard.admitted, trusted, found.trials, spared)
         if self._audit is not None and together is not None:
             self._audit.expected = Expected.of(decoded[together], frame.to)
         said = in_words(found, len(trusted), len(frame.ids))
@@ -272,7 +273,7 @@ class RobosacDefender:
         with frame.stages.measure("agree"):
             compare = defense.agreement.against(own, frame.ego, frame.detector.grid)
             seen = Singles.of(own, singles, compare, limits, defense.showing, defense.accuse_beyond, units.of)
-        seen = replace(seen, accused=seen.accused - frame.heard.excused)
+        seen = replace(seen, accused=seen.accused.difference(frame.heard.leaning))
         return JointResults(seen, compare, limits, defense.consistency)
 
     def _search(self, frame: OpenFrame, judge: JointResults, units: Units) -> Consensus[Detections]:
@@ -322,7 +323,9 @@ class RobosacDefender:
                 kept = {subset: votes.result(subset) for subset in kept}
             pool = pooled(kept or {EGO_ALONE: own})
             ranked = ranking.of(pool, seen.shown, used, seen.apart, own, frame.ground() if kept else None)
-            witnesses = Witnesses.of(ranked.result.boxes, decoded, ids, Overlap(iou=defense.showing.same))
+            anybody = sorted(heard.answering(frozenset(ids)))
+            witnesses = Witnesses.of(ranked.result.boxes, decoded, anybody, Overlap(iou=defense.showing.same))
+            witnesses = replace(witnesses, subsets=tuple(map(heard.answering, witnesses.subsets)))
             alone = {t.subset for t in seen.trials}
             suspicion = defense.belief.suspicion(ids, [*seen.trials, *joint], at_most=defense.attackers)
         return Verdict(

@@ -68,10 +68,12 @@ class Votes:
         present = [0, *(k for k, i in enumerate(self.ids, start=1) if i in members)]
         rows = np.flatnonzero(np.isin(self.source, present))
         partner = self.partner[rows][:, present]
-        shown_by = partner >= 0
-        score = np.where(shown_by, self.scores[partner], 0.0)  # (N, members)
+        score = np.where(partner >= 0, self.scores[partner], 0.0)  # (N, members)
+        shown_by = self._of_one_car(partner, score, np.searchsorted(present, self.source[rows]))
+        score = np.where(shown_by, score, 0.0)
         votes = (score >= self.showing.score).sum(axis=1)
-        order = np.lexsort((-self.scores[rows], -votes))
+        spans = (shown_by != (partner >= 0)).any(axis=1)
+        order = np.lexsort((-self.scores[rows], spans, -votes))
         first = order[nms_bev(self.boxes[rows[order]], -np.arange(len(order), dtype=np.float64), _OVERLAP)]
         shown_by = shown_by[first]
         of_two = shown_by[:, 0] & (shown_by.sum(axis=1) == 2)
@@ -80,6 +82,23 @@ class Votes:
         best = score[first].max(axis=1)
         order = np.argsort(-best, kind="stable")
         return Detections(boxes[order].astype(np.float32), best[order].astype(np.float32))
+
+    def _of_one_car(self, partner: Int64, score: Float64, own: Int64) -> Bool:
+        """Which of a box's partners `(N, members)` show one car with it: all of them, unless they show several.
+
+        A long or a wide box is a partner of two cars at once, and would have the votes of both. It has those of the
+        car that more sources show, and its own; `own` `(N,)` is the column of its own source.
+        """
+        there = partner >= 0
+        apart = self.overlaps[partner[:, :, None], partner[:, None, :]] <= _OVERLAP
+        apart &= there[:, :, None] & there[:, None, :]
+        with_it = there[:, None, :] & ~apart  # (N, members, members): who shows the car of this one
+        votes = (with_it & (score >= self.showing.score)[:, None, :]).sum(axis=2)
+        rows = np.arange(len(own))
+        votes[rows, own] = -1  # it is near to all of them
+        one = with_it[rows, np.where(there, votes, -1).argmax(axis=1)]
+        one[rows, own] = True
+        return np.where(np.asarray(apart.any(axis=(1, 2)))[:, None], one, there)
 
 
 def middle(boxes: Float32, there: Bool, like: Float32) -> Float64:

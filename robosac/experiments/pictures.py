@@ -62,7 +62,7 @@ def shoot(played: Sequence[Played], grid: BevGrid | None, kind: str, *, text: st
 
     frame, attackers = played[0].frame, _attackers(played)
     seen = int(counted(played[0].truth, grid or REGION_M, agents=(frame.ego.id, *frame.others)).sum())
-    attack = f"{_names(attackers)} of {len(frame.others)} teammates {'attacks' if len(attackers) == 1 else 'attack'}"
+    attack = f"Of {len(frame.others)} teammates {_names(attackers)} {'attack' if len(attackers) > 1 else 'attacks'}"
     trials = {
         p.policy: png_bytes(agreement_figure(p.verdict.trials, attackers=attackers, title=p.policy))
         for p in played

@@ -20,6 +20,7 @@ from robosac.poses.refining import Fit, Problem
 from robosac.types import EGO_ALONE, Detections, InputError, Subset
 
 Kind = Literal["fine", "corrected", "refused", "unknown"]
+TOLD: Final = ("fine", "corrected")  # a pose is known, and goes on
 SHIFT_LIMIT, ELSEWHERE_LIMIT = 12.0, 20.0
 """For a detector that is not calibrated. With noise and delay a few per cent of honest teammates exceed them; these are
 mended or unknown, and seldom refused (docs/poses.md)."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from robosac.capabilities import Claim
-from robosac.poses.check import Kind, PoseCheck, PoseVerdict
+from robosac.poses.check import TOLD, Kind, PoseCheck, PoseVerdict
 from robosac.poses.free import FreeGround
 from robosac.poses.graph import Agent, Placed, solve
 from robosac.poses.objects import Objects
@@ -25,7 +25,6 @@ from robosac.poses.refining import sigma_of
 from robosac.types import Detections, Id, InputError
 
 _AGREE_M = 0.5  # witnesses say the same where their motions differ by less
-_TRUSTED = ("fine", "corrected")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +60,7 @@ class JointCheck:
         limits = (shift_limit, elsewhere_limit)
         said = self.alone.looks([(own, shown[i], claims[i], ground) for i in shown])
         alone = {i: self.alone.judge(found, shown[i], *limits) for i, found in zip(shown, said, strict=True)}
-        trusted = {i: v for i, v in alone.items() if v.kind in _TRUSTED}
+        trusted = {i: v for i, v in alone.items() if v.kind in TOLD}
         asked = {i for i, v in alone.items() if v.kind == "unknown" and len(shown[i])}
         witnessed: dict[Id, PoseVerdict] = {}
         if asked and self.witnesses and len(trusted) >= self.witnesses:
@@ -83,7 +82,7 @@ class JointCheck:
         looks = self.alone.looks([(placed[j], shown[who], claims[who], None) for who, j in pairs])
         for (who, j), found in zip(pairs, looks, strict=True):
             said = self.alone.judge(found, shown[who], *limits)
-            if said.kind in _TRUSTED:
+            if said.kind in TOLD:
                 told[who][j] = said
         agreed = {who: self._agreed(told[who], shown[who]) for who in asked}
         return {who: verdict for who, verdict in agreed.items() if verdict is not None}
@@ -134,9 +133,9 @@ class JointCheck:
         pulled = _apart_m(after, before, places)
         if pulled > self.deviations * verdict.sigma_m * math.sqrt(2) or sigma > self.alone.mend_sigma_m:
             return verdict  # the others pull it away from what the ego's own objects say, or it is not known any better
-        if verdict.kind == "corrected":
-            return replace(verdict, offset=after)
         others = frozenset(placed.shares) - {""}
+        if verdict.kind == "corrected":
+            return replace(verdict, offset=after, witnesses=verdict.witnesses | others)
         why = f"off by {after.metres:.2f} m (+- {sigma:.2f} m) with what {', '.join(sorted(others)) or 'the ego'} show"
         return replace(verdict, kind="corrected", offset=after, sigma_m=sigma, why=why, witnesses=others)
 

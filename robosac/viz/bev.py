@@ -81,11 +81,13 @@ def panel_figure(
     rows = math.ceil(len(pictures) / columns)
     side = 6.4 if columns == 1 else 4.3
     legend_in = 1.3 if columns < 3 else 1.12
-    height = rows * (side + 0.42) + legend_in
+    x0, x1, y0, y1 = _extent(region)
+    tall = side * min(1.5, max(0.4, (y1 - y0 + 2 * MARGIN_M) / (x1 - x0 + 2 * MARGIN_M)))  # a road is wide
+    height = rows * (tall + 0.42) + legend_in
     figure = new_figure(columns * side + 0.3, height)
     grid = figure.add_gridspec(
         rows, columns, left=0.01, right=0.99, top=1 - 0.42 / height, bottom=legend_in / height, wspace=0.03,
-        hspace=0.45 / side,
+        hspace=0.45 / tall,
     )  # fmt: skip
     points = points_by_agent(frame, region)
     for k, picture in enumerate(pictures):

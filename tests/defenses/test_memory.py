@@ -10,7 +10,9 @@ import pytest
 from robosac.defenses.claimed_poses import PosesSoFar
 from robosac.defenses.memory import KEPT, MOST, NAMES, Memory
 from robosac.poses import PoseVerdict
-from robosac.types import Detections, Subset, Trial
+from robosac.types import Detections, Subset, Trial, keyed_rng
+from tests.defenses.honest import allowing
+from tests.defenses.scripted import BLIND, TO, ByScript, sent
 from tests.defenses.test_audit import AUDITED, honest, play, union
 from tests.evidence.written import places, result
 
@@ -157,3 +159,27 @@ def test_the_cost_of_an_attacker_that_stays_falls() -> None:
     cheap = [k for k, n in enumerate(decodes) if n == 7]
     assert len(cheap) >= 15 and max(len(list(g)) for same, g in groupby(decodes) if same == 7) >= 7
     assert all(v.decodes == 7 for v in play(honest, 3, defense=WHOLE))
+
+
+def test_whom_two_spoil_every_joint_result_for_is_out_no_more_often_than_chance_has_it() -> None:
+    """`d` and `e` hide what only `c` shows; the three honest ones are refused in a fifth of the frames, narrowly."""
+    seen_by_c = [(30.0, 0.0), (30.0, 10.0), (-30.0, -5.0), (-30.0, 5.0), (0.0, 30.0)]
+    refused = keyed_rng(1).random(60) < 0.2
+
+    def script(frame: int, subset: Subset) -> Detections:
+        hidden = "c" not in subset or (len(subset) > 1 and subset & set("de"))
+        narrowly = subset == frozenset("abc") and refused[frame]
+        return result(*union(subset), *([] if hidden else seen_by_c[2:] if narrowly else seen_by_c))
+
+    allowed = allowing(WHOLE, detector="scripted", agreement=0.3, claims=8, together=2, strain=0.6)
+    lax = {
+        k: replace(m, thresholds=dict.fromkeys(m.thresholds, -1.5))
+        for k, m in allowed.measures.items()
+        if "consist" in k
+    }
+    defender = WHOLE.start("s", replace(allowed, measures={**allowed.measures, **lax}), keyed_rng(0))
+    out = []
+    for k in range(60):
+        detector = ByScript(lambda s, k=k: script(k, s))  # type: ignore[misc]
+        out.append("c" not in defender.step(detector, BLIND, TO, sent("abcde")).used)
+    assert 0 < sum(out) <= refused.sum() + 1

@@ -54,6 +54,15 @@ def test_one_who_covers_two_cars_hides_neither_of_them() -> None:
     assert places(found)[:2] == [(0, -2), (0, 2)]
 
 
+@pytest.mark.parametrize("score", [0.1, 0.24, 0.3, 0.9, 1.0])
+def test_one_who_spans_two_cars_that_different_agents_show_has_the_votes_of_one(score: float) -> None:
+    """Fainter than all it spans it loses every suppression, so that no joint result and no single shows it."""
+    span = Detections(np.array([[0, 1.75, 0, 4, 5.5, 1.5, 0]], np.float32), np.array([score], np.float32))
+    one, other = result((0, 0, 0.8)), result((0, 3.5, 0.8))
+    found = votes(one, a=one, b=other, c=other, z=span).result(frozenset("abcz"))
+    assert places(found) == [(0, 0), (0, 3.5)]
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(1, 2))
 def test_m_of_2m_and_1_who_show_a_car_cannot_move_it_beyond_the_others(seed: int, m: int) -> None:
     rng = np.random.default_rng(seed)

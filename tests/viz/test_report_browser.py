@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +12,9 @@ import pytest
 from robosac.experiments.report import _SHOWN, _columns
 from robosac.experiments.tables import LEGEND
 from robosac.viz.report import Cell, ReportData, Table, render
+from tests.viz.browser import needs_chromium, opened
 from tests.viz.test_report import sample_report
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PROBE = """<script>
 const errors = [];
 window.addEventListener("error", (e) => errors.push(String(e.message)));
@@ -32,7 +30,7 @@ window.addEventListener("load", () => {
 </script>"""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@needs_chromium
 @pytest.mark.parametrize("width", [1400, 420])
 @pytest.mark.parametrize("wide", [False, True])
 def test_nothing_is_cut_and_nothing_fails(wide: bool, width: int, tmp_path: Path) -> None:
@@ -41,11 +39,12 @@ def test_nothing_is_cut_and_nothing_fails(wide: bool, width: int, tmp_path: Path
     bare = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)  # the probe is another script
     (tmp_path / "probe.html").write_text(bare.replace("<head>", f"<head>{PROBE}", 1))
     (tmp_path / "page.html").write_text(page)
-    dom = _dom(tmp_path / "probe.html", width, tmp_path)
+    dom, console = opened((tmp_path / "probe.html").as_uri(), width, tmp_path)
     found = json.loads(re.search(r'data-found="([^"]*)"', dom)[1].replace("&quot;", '"'))  # type: ignore[index]
     assert found["errors"] == [] and found["cut"] == 0 and found["wide"] <= 0 and found["asked"] == 0
-    assert found["buttons"] > 0
-    assert "<button" in _dom(tmp_path / "page.html", width, tmp_path).partition("<thead>")[2].partition("</thead>")[0]
+    assert found["buttons"] > 0 and console == []
+    dom, console = opened((tmp_path / "page.html").as_uri(), width, tmp_path)
+    assert console == [] and "<button" in dom.partition("<thead>")[2].partition("</thead>")[0]
 
 
 def wide_report() -> ReportData:
@@ -54,11 +53,3 @@ def wide_report() -> ReportData:
     row |= {"defense": "robosac-known, told how many", "skipped": "fewer teammates than attackers"}
     table = Table(_columns(_SHOWN), [row] * 9, LEGEND)
     return replace(sample_report(), table=table)
-
-
-def _dom(page: Path, width: int, home: Path) -> str:
-    """What the page is once its script has run."""
-    assert CHROMIUM is not None
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={home / 'chromium'}"]
-    asked = [CHROMIUM, *flags, f"--window-size={width},900", "--virtual-time-budget=2000", "--dump-dom", page.as_uri()]
-    return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=120).stdout
