@@ -88,7 +88,7 @@ def run(asked: Asked) -> None:
     Stopped, it goes on.
     """
     from robosac.executors import set_threads
-    from robosac.experiments.fleet.board import metrics, table, to_markdown, write_board
+    from robosac.experiments.fleet.board import differences, metrics, table, to_markdown, write_board
     from robosac.experiments.fleet.study import run_study
     from robosac.files import check_writable
     from robosac.viz.canvas import save_png
@@ -110,7 +110,7 @@ def run(asked: Asked) -> None:
         print(dumps({"out": str(asked.out), "protocol": study.protocol, "rows": rows}))
         return
     print(to_markdown(rows))
-    for line in notes(entries):
+    for line in (*differences(entries), *notes(entries)):
         print(line)
     print(f"Written to {board}, {picture}")
 

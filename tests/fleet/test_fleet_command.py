@@ -17,7 +17,7 @@ from robosac.detectors.bev.config import DecodeConfig, ModelConfig
 from robosac.detectors.bev.network import Network
 from robosac.detectors.bev.weights import Header, save
 from robosac.experiments.fleet import vehicles
-from robosac.experiments.fleet.board import interval, paired, table
+from robosac.experiments.fleet.board import differences, interval, paired, table
 from robosac.experiments.fleet.domains import DOMAINS, Drives
 from robosac.experiments.fleet.poisoning import SHIFT_M, shifted, stamped
 from robosac.experiments.fleet.rows import left_out, row_path, run_row
@@ -137,6 +137,8 @@ def test_intervals_by_hand() -> None:
     ]
     mean, _, n = paired(entries, "x", "y")
     assert (mean, n) == (2.5, 2)
+    plain = [{**e, "settings": {**e["settings"], "attack": ""}} for e in entries]
+    assert differences(plain, "x") == ["x - y: +2.5 ± 6.4 (2 seeds)"] and differences(plain, "z") == []
 
 
 @pytest.mark.parametrize(

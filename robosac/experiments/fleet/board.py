@@ -77,6 +77,17 @@ def paired(entries: Sequence[Entry], one: str, other: str, column: str = "") -> 
     return mean, half, len(both)
 
 
+def differences(entries: Sequence[Entry], of: str = "flexlora") -> list[str]:
+    """A line for each row without attackers that shares seeds with one of them: the difference, seed by seed."""
+    found = []
+    for other in dict.fromkeys(e["title"] for e in entries if not e["settings"]["attack"]):
+        mean, half, seeds = paired(entries, of, other)
+        if other != of and seeds:
+            within = "" if half is None else f" ± {half:.1f}"
+            found.append(f"{of} - {other}: {mean:+.1f}{within} ({seeds} seed{'s' if seeds > 1 else ''})")
+    return found
+
+
 def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Of a table: who, how many, figures, costs."""
     figures = [c for row in rows[:1] for c, value in row.items() if isinstance(value, (tuple, list))]
