@@ -139,8 +139,13 @@ def load_data(
 
     `name` is `sim:PRESET`, `opv2v:PATH`, `v2xsim:PATH`, `dair:PATH` or `data:PATH`. `ego` and `classes` are a
     recording's, as in `robosac.data.dataset.DataSet`; `scenes`, `frames` (of each), `split` and `seed` a simulation's.
+
+    Raises:
+        InputError: the name means nothing, or there are no scenes or frames to make.
     """
     if is_simulated(name):
+        if scenes < 1 or frames < 1:
+            raise InputError(f"expected scenes and frames >= 1, got {scenes} and {frames}")
         return SimulatedData(split_name(name)[1], scenes=scenes, frames=frames, split=split, seed=seed)
     from robosac.data.dataset import DataSet
 
@@ -216,6 +221,9 @@ def wrap(
 
     `calibration` is a `Calibration`, a file of one, or None for the one beside the detector's weights; a detector
     without any works with the measure's stated default threshold and a warning.
+
+    Raises:
+        InputError: a name means nothing, this is no detector or no defence, or thresholds are of another detector.
     """
     if isinstance(detector, str):
         detector = open_detector(detector)
@@ -223,6 +231,10 @@ def wrap(
         defense = open_defense(defense, attackers=attackers)
     elif attackers is not None:
         raise InputError(f"expected the name of a defence that is told the attackers, got attackers={attackers} alone")
+    if not (callable(getattr(detector, "encode", None)) and callable(getattr(detector, "open", None))):
+        raise InputError(f"expected a detector (docs/own_detector.md) or the name of one, got {detector!r}")
+    if not (defense is None or callable(getattr(defense, "start", None))):
+        raise InputError(f"expected a defence (anything with start) or the name of one, got {defense!r}")
     if isinstance(calibration, (str, Path)):
         calibration = loaded_calibration(Path(calibration), detector)
     elif calibration is None:

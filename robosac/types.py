@@ -98,6 +98,9 @@ class Frame:
         _expect(chosen in names, "ego", f"one of {', '.join(names)}", repr(chosen))
         times = t_ns if isinstance(t_ns, Mapping) else dict.fromkeys(points, t_ns)
         stands = {str(name) for name in roadside}
+        _expect(stands <= set(names), "roadside", f"names of {', '.join(names)}", ", ".join(sorted(stands)))
+        for name, t in times.items():
+            _expect(isinstance(t, (int, np.integer)), f"t_ns of {name}", "whole nanoseconds", repr(t))
         views = {
             str(name): View(
                 str(name), "roadside" if str(name) in stands else "vehicle", int(times[name]),

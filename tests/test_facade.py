@@ -14,6 +14,7 @@ import pytest
 import robosac
 from robosac.data.dataset import DataSet
 from robosac.data.layout import recognise
+from robosac.data.write_opv2v import write_frame
 from robosac.defenses import EgoOnly, NoDefense, Robosac
 from robosac.errors import RobosacWarning
 from robosac.gate import Gate, for_clocks
@@ -22,6 +23,7 @@ from robosac.simulation import SimConfig, scenario
 from robosac.types import Detector, InputError, Request, Verdict
 from tests import toy
 from tests.data.dair import write_dair
+from tests.data.members import members_of
 from tests.data.memory import Simulated
 from tests.toy import ToyDetector, received
 from tests.toy import frame as toy_frame
@@ -160,3 +162,37 @@ def test_a_script_prints_it_once(tmp_path):
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, env=here)
     first, *echo = done.stderr.splitlines()
     assert first.startswith(f"{script}:6: RobosacWarning: ") and echo == ["  defended(frame)"]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda d: robosac.wrap(None), "expected a detector .* got None"),
+        (lambda d: robosac.wrap(d, 3), "expected a defence .* got 3"),
+        (lambda d: robosac.load_data("sim:mixed", scenes=-1), "expected scenes and frames >= 1, got -1 and 2"),
+    ],
+)
+def test_what_is_wrong_is_said_where_it_is_given(detector, call, said):
+    with pytest.raises(InputError, match=said):
+        call(detector)
+
+
+def test_a_missing_scan_is_said_and_the_frame_is_played(tmp_path):
+    """Who is absent for it would read like a weaker detector."""
+    from robosac.experiments.scenes import forget, scenes
+    from robosac.experiments.settings import make_grid
+
+    root = tmp_path / "drive"
+    for k in (0, 1):
+        seen, truth = scenario("test", 0).snapshot(k).frame()
+        names = {name: str(100 + n) for n, name in enumerate((seen.ego.id, *seen.others))}
+        write_frame(root / "test" / "2021_01_01", f"{k:06d}", members_of(seen, truth, names))
+    grid = make_grid(None, {"dataset": [f"opv2v:{root}"]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(scenes(grid, f"opv2v:{root}")) == 1
+    lost = sorted(root.rglob("*.pcd"))[-1]
+    lost.unlink()
+    forget()
+    with pytest.warns(UserWarning, match=rf"{lost.name}.*absent there \(robosac inspect .* lists all\)"):
+        assert len(scenes(grid, f"opv2v:{root}")) == 1

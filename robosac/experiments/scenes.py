@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from robosac.data.dataset import EACH, FIRST, DataSet, FrameRef
 from robosac.data.labels import spelled
+from robosac.data.layout import Reports
 from robosac.data.noise import Disturbance, Gaussian
+from robosac.data.recording import Recording
 from robosac.evaluation.play import Moment
 from robosac.experiments.settings import Grid
 from robosac.fingerprint import file_fingerprint
@@ -67,8 +70,20 @@ def scenes(grid: Grid, dataset: str) -> list[SceneRef]:
         names = list(dict.fromkeys(_scene_of(e, grid) for e in recorded(dataset, grid, grid.seed).entries))[:most]
         if not names:
             path = split_name(dataset)[1]
-            raise InputError(f"expected frames in {path}, got none; look at it with robosac data inspect {path}")
+            raise InputError(f"expected frames in {path}, got none; look at it with robosac inspect {path}")
+        _say_what_is_missing(dataset, recorded(dataset, grid, grid.seed).recording)
     return [SceneRef(dataset, seed, name) for seed in grid.every_seed for name in names]
+
+
+def _say_what_is_missing(dataset: str, recording: Recording) -> None:
+    """An agent whose scan is missing is absent from that frame, which reads like a weaker detector."""
+    found = list(recording.problems()) if isinstance(recording, Reports) else []
+    if found:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        warnings.warn(
+            f"{found[0]}{more}; whose that is is absent there (robosac inspect {split_name(dataset)[1]} lists all)",
+            stacklevel=2,
+        )
 
 
 def extent(grid: Grid, dataset: str) -> tuple[int | None, int | None, int]:

@@ -155,7 +155,8 @@ def read_entry(path: Path) -> BoardEntry:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise InputError(f"expected {path} to be an entry of the board; {where}: {first['msg']}") from None
+        said = f"{where}: {first['msg']}" if where else first["msg"]
+        raise InputError(f"expected {path} to be an entry of the board; {said}") from None
     if found.format != FORMAT:
         raise InputError(f"expected an entry of format {FORMAT} in {path}, got {found.format}; play it again")
     return found
@@ -170,5 +171,8 @@ def read_entries(folder: Path) -> list[BoardEntry]:
     paths: Iterable[Path] = sorted(folder.glob("*.json")) if folder.is_dir() else ()
     found = [read_entry(p) for p in paths]
     if not found:
-        raise InputError(f"expected entries in {folder}, got none; make some with robosac leaderboard run")
+        raise InputError(
+            f"expected entries in {folder}, got none; name the folder of a checkout by --results, or "
+            "make some with robosac leaderboard run"
+        )
     return found
