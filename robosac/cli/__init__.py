@@ -21,7 +21,7 @@ COMMANDS: Final = {  # with the first sentence of each help, so that listing the
     "demo": "Simulate traffic, let teammates attack, defend, and show the result.",
     "run": "Defend every frame of a data set: boxes, support, who is accused and why, one JSON a frame.",
     "evaluate": "Play every attack against every defence: the whole grid of what is named.",
-    "fleet": "Vehicles adapt one detector together, round after round, poisoned updates left out.",
+    "fleet": "Vehicles adapt one detector or language model together, round after round, poisoned updates left out.",
     "leaderboard": "The board: defences ranked by the worst attack, as Markdown and as one HTML page.",
     "ap": "Score saved boxes again under every convention of AP, and say what makes the figures differ.",
     "budget": "How many random subsets to try, and how large they may be.",

@@ -83,7 +83,7 @@ class Asked:
 
 
 def run(asked: Asked) -> None:
-    """Vehicles adapt one detector, or a language model, together, round after round, poisoned updates left out.
+    """Vehicles adapt one detector or language model together, round after round, poisoned updates left out.
 
     Stopped, it goes on.
     """
