@@ -57,8 +57,8 @@ docs: $(DOCS)/.installed $(VENV)/.installed-dev
 
 # what the README and every page say, typed in new environments: as a wheel, and in editable form
 walk: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.walk --fresh wheel --patience 5
-	$(BIN)/python -m benchmarks.walk --fresh editable --patience 5 --pages README.md docs/first_hour.md docs/your_data.md
+	$(BIN)/python -m benchmarks.walk --fresh wheel --patience 10
+	$(BIN)/python -m benchmarks.walk --fresh editable --patience 10 --pages README.md docs/first_hour.md docs/your_data.md
 
 # ONLY='robosac.gate.*' tests the mutants of one module
 mutants: $(VENV)/.installed-dev

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -148,6 +148,13 @@ def _plain(typist: Typist) -> dict[str, str]:
 
 
 def _type(where: str, line: str, folder: Path, typist: Typist) -> str:
+    try:
+        return _typed(where, line, folder, typist)
+    except InterruptedError:  # Ctrl-C met it while it was leaving: it is given the time to end
+        return _typed(where, line, folder, replace(typist, patience=3 * typist.patience))
+
+
+def _typed(where: str, line: str, folder: Path, typist: Typist) -> str:
     program, *words = shlex.split(line, comments=True)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background; who is started would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -166,6 +173,8 @@ def _type(where: str, line: str, folder: Path, typist: Typist) -> str:
         except subprocess.TimeoutExpired:
             running.kill()
             raise RuntimeError(f"{where}: {line}: expected Ctrl-C to end it, it goes on") from None
+    if expected == 130 and running.returncode == -signal.SIGINT:
+        raise InterruptedError(f"{where}: {line}: expected exit code 130 after Ctrl-C, got {running.returncode}")
     if running.returncode not in (0, expected):
         raise RuntimeError(f"{where}: {line}: exit code {running.returncode}: {err.strip()[-300:]}")
     return ended.format(time.perf_counter() - start)
