@@ -33,9 +33,9 @@ setup(
     ],
     license="MIT",
     python_requires=">=3.10",
-    # src holds one link, to robosac, which holds links to detectors, attacks and configs. So these are installed and
-    # imported as robosac.detectors, robosac.attacks and robosac.configs, and an editable install puts on the path a
-    # folder that holds nothing but robosac: no user's detectors or attacks folder shadows ours, nor ours theirs
+    # src holds one link, to robosac, which holds links to detectors, attacks, language and configs. So these are
+    # installed and imported as robosac.detectors, robosac.attacks and so on, and an editable install puts on the path
+    # a folder that holds nothing but robosac: no user's detectors or attacks folder shadows ours, nor ours theirs
     packages=[*find_packages("src"), "robosac.configs"],
     package_dir={"": "src"},
     package_data={

@@ -97,17 +97,15 @@ class Frame:
         chosen = names[0] if ego is None else str(ego)
         _expect(chosen in names, "ego", f"one of {', '.join(names)}", repr(chosen))
         times = t_ns if isinstance(t_ns, Mapping) else dict.fromkeys(points, t_ns)
-        stands = {str(name) for name in roadside}
-        _expect(stands <= set(names), "roadside", f"names of {', '.join(names)}", ", ".join(sorted(stands)))
-        for name, t in times.items():
-            _expect(isinstance(t, (int, np.integer)), f"t_ns of {name}", "whole nanoseconds", repr(t))
-        views = {
-            str(name): View(
-                str(name), "roadside" if str(name) in stands else "vehicle", int(times[name]),
-                checked_points(str(name), points[name]), checked_pose(str(name), poses[name]),
-            )
-            for name in points
-        }  # fmt: skip
+        stands = set(map(str, roadside))
+        _expect(stands <= set(names), "roadside", f"names of {names}", sorted(stands))
+        whole = all(isinstance(times.get(name), (int, np.integer)) for name in points)
+        _expect(whole, "t_ns", "whole nanoseconds of every agent", repr(t_ns))
+        views = {}
+        for name in points:
+            i, kind = str(name), "roadside" if str(name) in stands else "vehicle"
+            scan, pose = checked_points(i, points[name]), checked_pose(i, poses[name])
+            views[i] = View(i, kind, int(times[name]), scan, pose)
         return Frame(scenario, index, views.pop(chosen), views)
 
 

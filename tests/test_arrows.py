@@ -20,7 +20,12 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = {"robosac": "robosac", "robosac.detectors": "detectors", "robosac.attacks": "attacks"}
+FOLDERS = {
+    "robosac": "robosac",
+    "robosac.detectors": "detectors",
+    "robosac.attacks": "attacks",
+    "robosac.language": "language",
+}
 When = Literal["import", "call", "typing"]  # when an import happens
 
 # ------------------------------------------------------------------------------------------------ the rules, as data

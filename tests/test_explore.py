@@ -65,9 +65,10 @@ WRONG = [
     ({"poses": {"a": np.diag([2.0, 2, 2, 1])}}, "take scale and shear out"),
     ({"poses": {"a": np.diag([1.0, -1, 1, 1])}}, "left-handed one; from CARLA or Unreal, mirror y"),
     ({"poses": {"a": np.diag([1.0, -1, -1, 1])}}, "a sensor upside down"),
-    ({"roadside": ["pole"]}, "expected roadside to be names of a, got pole"),
-    ({"t_ns": "now"}, "expected t_ns of a to be whole nanoseconds, got .now."),
-    ({"t_ns": -1.5}, "whole nanoseconds, got -1.5"),
+    ({"roadside": ["pole"]}, "expected roadside to be names of .*a.*, got .*pole"),
+    ({"t_ns": "now"}, "expected t_ns to be whole nanoseconds of every agent, got .now."),
+    ({"t_ns": -1.5}, "whole nanoseconds of every agent, got -1.5"),
+    ({"t_ns": {}}, "whole nanoseconds of every agent, got {}"),
 ]
 
 
