@@ -12,7 +12,7 @@ to the weights and is done.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Final, TypeVar, cast
@@ -32,6 +32,18 @@ from robosac.types import InputError
 M = TypeVar("M", bound=nn.Module)
 PEFT: Final = "base_model.model."
 _KINDS = (nn.Conv2d, nn.Linear)
+
+
+def descend(trained: Sequence[Tensor], loss: Callable[[], Tensor], *, steps: int, lr: float, clip: float) -> None:
+    """Steps of Adam on `trained`, in place, down a loss that is drawn anew in each; `clip` is a gradient's largest norm."""
+    parameters = list(trained)
+    optimiser = torch.optim.Adam(parameters, lr=lr)
+    for _ in range(steps):
+        drawn = loss()
+        optimiser.zero_grad(set_to_none=True)
+        drawn.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, clip)
+        optimiser.step()
 
 
 class LowRankWeight(nn.Module):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robosac.detectors.lora import descend
 from robosac.fleet.adapters import Adapter, Shapes
 from robosac.fleet.lowrank import LowRankUpdate
 from robosac.language.items import Item
@@ -167,15 +168,12 @@ def train(
     rng: np.random.Generator,
 ) -> None:
     """Steps of Adam on some of a model's parameters, in place."""
-    optimiser = torch.optim.Adam(list(trained), lr=lr)
-    for _ in range(steps):
-        drawn = [items[int(k)] for k in rng.integers(len(items), size=batch)]
-        ids, wanted = batch_of(drawn, tokens)
-        loss = loss_of(forward(ids), ids, wanted)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(list(trained), _CLIP)
-        optimiser.step()
+
+    def drawn() -> Tensor:
+        ids, wanted = batch_of([items[int(k)] for k in rng.integers(len(items), size=batch)], tokens)
+        return loss_of(forward(ids), ids, wanted)
+
+    descend(trained, drawn, steps=steps, lr=lr, clip=_CLIP)
 
 
 def accuracy(forward: Forward, items: Sequence[Item], tokens: Tokens) -> float:

@@ -73,15 +73,13 @@ def train(
     rng: np.random.Generator,
 ) -> None:
     """Steps of Adam on some of a network's parameters, in place."""
-    optimiser = torch.optim.Adam(list(trained), lr=lr)
-    for _ in range(steps):
+
+    def drawn() -> Tensor:
         with parametrize.cached():
             output, targets = _drawn(net, frames, settings, rng)
-        total = loss(output, targets, settings.optim.forward_weight)["total"]
-        optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(list(trained), _CLIP)
-        optimiser.step()
+        return loss(output, targets, settings.optim.forward_weight)["total"]
+
+    lora.descend(trained, drawn, steps=steps, lr=lr, clip=_CLIP)
 
 
 def _drawn(
