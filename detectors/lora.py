@@ -35,7 +35,7 @@ _KINDS = (nn.Conv2d, nn.Linear)
 
 
 def descend(trained: Sequence[Tensor], loss: Callable[[], Tensor], *, steps: int, lr: float, clip: float) -> None:
-    """Steps of Adam on `trained`, in place, down a loss that is drawn anew in each; `clip` is a gradient's largest norm."""
+    """Steps of Adam on `trained`, in place, down a loss drawn anew in each; `clip`: the largest norm of a gradient."""
     parameters = list(trained)
     optimiser = torch.optim.Adam(parameters, lr=lr)
     for _ in range(steps):
