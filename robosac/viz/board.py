@@ -86,6 +86,29 @@ class BoardPage:
     group: str = "detector"
 
 
+def in_markdown(rows: Sequence[BoardRow], columns: Sequence[BoardColumn], *, row: str = "defence") -> str:
+    """The same as Markdown: a table for each group."""
+    lines: list[str] = []
+    for group in dict.fromkeys((r.group, r.protocol) for r in rows):
+        lines += [f"### {group[0]} (protocol {group[1]})", ""]
+        lines.append(f"| {row} | " + " | ".join(c.label for c in columns) + " |")
+        lines.append("|---|" + "|".join("--:" if c.numeric else "---" for c in columns) + "|")
+        for r in (r for r in rows if (r.group, r.protocol) == group):
+            lines.append(f"| {r.title} | " + " | ".join(_markdown_cell(r.cells[c.key], c) for c in columns) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def meanings(columns: Sequence[BoardColumn]) -> str:
+    """What columns mean, a line each, as Markdown."""
+    return "\n".join(f"- {c.label}: {c.about}" for c in columns)
+
+
+def _markdown_cell(shown: Shown, column: BoardColumn) -> str:
+    beside = f" ({shown.beside})" if shown.beside and column.key != "rank" else ""
+    return (shown.text + beside).replace("|", "\\|")
+
+
 def write_board(path: Path, page: BoardPage) -> Path:
     """Write the page; it appears whole or not at all."""
     write_whole(path, render(page).encode())

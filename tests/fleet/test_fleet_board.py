@@ -180,7 +180,8 @@ def test_the_page_says_what_it_must_and_every_text_is_escaped() -> None:
     ):
         assert words in page
     table = to_markdown(made, P)
-    assert "### Fleet: tiny-lm" in table and "| flexlora, 1 x noise |" in table
+    assert table.startswith("## Fleets\n\n### ") and "\n### tiny-lm (protocol" in table
+    assert "| flexlora, 1 x noise |" in table and "\n- gain: The figure less that of the model before tuning" in table
 
 
 def test_the_shipped_entries_are_of_the_protocol_and_render(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

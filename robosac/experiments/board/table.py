@@ -14,7 +14,7 @@ from typing import Any, Final
 from robosac.experiments.board.cells import CellResult, Figure
 from robosac.experiments.board.entry import BoardEntry
 from robosac.experiments.board.protocol import ALL_HONEST, EGO_ONLY, KINDS, UNDEFENDED, read_protocol
-from robosac.viz.board import ABSENT, BoardColumn, BoardRow, Shown
+from robosac.viz.board import ABSENT, BoardColumn, BoardRow, Shown, in_markdown, meanings
 
 LOWEST, HIGHEST = "lowest", "highest"
 COLUMNS: Final = (  # key, heading, what it means, how it is written
@@ -231,29 +231,13 @@ def coverage(entries: Sequence[BoardEntry]) -> list[str]:
 
 def to_markdown(entries: Sequence[BoardEntry]) -> str:
     """A table for each detector, and what its columns mean."""
-    meanings = "\n".join(f"- {c.label}: {c.about}" for c in COLUMNS if c.key in IN_MARKDOWN)
-    return f"{tables(entries)}\n{meanings}\n"
+    return f"{tables(entries)}\n{meanings([c for c in COLUMNS if c.key in IN_MARKDOWN])}\n"
 
 
 def tables(entries: Sequence[BoardEntry], keys: Sequence[str] = IN_MARKDOWN) -> str:
     """A table of these columns for each detector, and how much of the protocol stands behind it."""
-    columns = [c for c in COLUMNS if c.key in keys]
-    made = rows(entries)
-    lines: list[str] = []
-    for group in dict.fromkeys((r.group, r.protocol) for r in made):
-        lines += [f"### {group[0]} (protocol {group[1]})", ""]
-        lines.append("| defence | " + " | ".join(c.label for c in columns) + " |")
-        lines.append("|---|" + "|".join("--:" if c.numeric else "---" for c in columns) + "|")
-        for r in (r for r in made if (r.group, r.protocol) == group):
-            cells = [_in_markdown(r.cells[c.key], c) for c in columns]
-            lines.append(f"| {r.title} | " + " | ".join(cells) + " |")
-        lines.append("")
-    return "\n".join([*lines, *coverage(entries), ""])
-
-
-def _in_markdown(shown: Shown, column: BoardColumn) -> str:
-    beside = f" ({shown.beside})" if shown.beside and column.key != "rank" else ""
-    return (shown.text + beside).replace("|", "\\|")
+    made = in_markdown(rows(entries), [c for c in COLUMNS if c.key in keys])
+    return "\n".join([made, *coverage(entries), ""])
 
 
 def legend(entries: Sequence[BoardEntry]) -> dict[str, Any]:

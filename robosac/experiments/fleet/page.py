@@ -15,7 +15,7 @@ import numpy as np
 from robosac.experiments.fleet.board import interval
 from robosac.experiments.fleet.entry import FleetEntry
 from robosac.experiments.fleet.protocol import FleetProtocol, read_protocol
-from robosac.viz.board import ABSENT, BoardColumn, BoardPage, BoardRow, Shown
+from robosac.viz.board import ABSENT, BoardColumn, BoardPage, BoardRow, Shown, in_markdown, meanings
 
 REFERENCE: Final = ("base", "local", "centralised")
 COLUMNS: Final = (
@@ -164,21 +164,10 @@ def _plain(values: Sequence[float | None], spec: str) -> Shown:
 
 
 def to_markdown(entries: Sequence[FleetEntry], protocol: FleetProtocol | None = None) -> str:
-    """A table for each track."""
-    made, lines = rows(entries, protocol), list[str]()
-    for group in dict.fromkeys((r.group, r.protocol) for r in made):
-        lines += [f"### Fleet: {group[0]} (protocol {group[1]})", ""]
-        lines.append("| row | " + " | ".join(c.label for c in COLUMNS) + " |")
-        lines.append("|---|" + "|".join("--:" if c.numeric else "---" for c in COLUMNS) + "|")
-        for r in (r for r in made if (r.group, r.protocol) == group):
-            cells = [_cell(r.cells[c.key], c.key) for c in COLUMNS]
-            lines.append(f"| {r.title} | " + " | ".join(cells) + " |")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _cell(shown: Shown, key: str) -> str:
-    return shown.text + (f" {shown.beside}" if shown.beside and key != "rank" else "")
+    """A table for each track, and what its columns mean; nothing where there are no entries."""
+    if not entries:
+        return ""
+    return f"## Fleets\n\n{in_markdown(rows(entries, protocol), COLUMNS, row='row')}\n{meanings(COLUMNS)}\n"
 
 
 def fleet_page(entries: Sequence[FleetEntry], results: Path, protocol: FleetProtocol | None = None) -> BoardPage:
