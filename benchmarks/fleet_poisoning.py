@@ -69,7 +69,12 @@ class Learner:
 class Seen:
     """Mean squared error on what the verifier knows."""
 
-    loss: float
+    losses: tuple[float, ...]
+
+    @property
+    def loss(self) -> float:
+        """Of all clients' matrices."""
+        return float(np.mean(self.losses))
 
     def agreement(self, reference: object) -> float:
         """No detections: nothing to disagree on."""
@@ -95,8 +100,8 @@ class Task:
         ]
         return Task(common, clients, seed)
 
-    def verify(self, adapter: Adapter) -> Seen:
-        """On fresh noisy samples of every client's matrix, the same each time."""
+    def verified(self, adapter: Adapter) -> Seen:
+        """On noisy samples of every client's matrix, the same each time."""
         rng = np.random.default_rng([self.seed, 99])
         dense = adapter[LAYER].dense
         losses = []
@@ -104,7 +109,17 @@ class Task:
             inputs = rng.normal(size=(SIZE, 20))
             seen = client.goal @ inputs + client.noise * rng.normal(size=(SIZE, 20))
             losses.append(float(np.mean((dense @ inputs - seen) ** 2)))
-        return Seen(float(np.mean(losses)))
+        return Seen(tuple(losses))
+
+    def practised(self, given: Sequence[Adapter], round: int) -> dict[str, list[Adapter]]:
+        """What the verifier learns of each client's matrix from its own samples, ten for each of two starts."""
+        return {
+            c.id: [
+                replace(c, id=f"verifier-{k}", seed=self.seed * 10 + 1000 * (k + 1) + n, samples=10).update(start, 0)
+                for k, start in enumerate(given)
+            ]
+            for n, c in enumerate(self.clients)
+        }
 
     def run(
         self, rounds: int, defense: str, attack: str, attackers: int, rule: str = "flexlora"
@@ -120,7 +135,7 @@ class Task:
         plan = replace(plan, verified=Verified() if defense == CONSENSUS else None)
         poisons = dict.fromkeys(chosen, POISONS[attack]) if chosen else {}
         with tempfile.TemporaryDirectory() as folder:
-            fleet = Fleet(plan, self.clients, {LAYER: (SIZE, SIZE)}, Path(folder), poisons, self.verify)
+            fleet = Fleet(plan, self.clients, {LAYER: (SIZE, SIZE)}, Path(folder), poisons, self)
             merged, reports = fleet.run()
         error = np.linalg.norm(merged[LAYER].dense - self.common) / np.linalg.norm(self.common)
         return float(error), left_out(reports, chosen)

@@ -1,15 +1,19 @@
 """Consensus on what was learnt: the same search as for frames.
 
 A subset of clients takes the place of a subset of teammates, merging their adapters that of fusing their messages, and
-the verifier's own held-out frames that of the ego's frame: the model as it stands is the ego's own result. A subset is
+the verifier's own held-out data that of the ego's frame: the model as it stands is the ego's own result. A subset is
 accepted where
 
 1. the merged model's detections agree with those of the model as it stands,
-2. its loss on these frames is not worse, and
-3. neither is that of the model as it stands with the step of any one member.
+2. its loss on this data is not worse, and
+3. no member's step alone is unlike what the verifier itself learns.
 
 The third is what finds a poisoned update among many: merged with five honest ones, it hides in their gain. It looks at
 steps, what came back less what was sent, since an honest client of a small rank cannot hold the whole model.
+
+What an honest step may do is not a number that somebody chose: in every round the verifier learns from its own data,
+a part of it at a time, and those steps are the measure. So an odd honest client is not blamed for what every step in
+its world does, and another model brings its own measure.
 """
 
 from __future__ import annotations
@@ -23,15 +27,21 @@ import numpy as np
 from robosac.consensus import Consensus, search
 from robosac.fleet.adapters import Adapter, merge, minus, moved
 from robosac.fleet.aggregation import Aggregation
+from robosac.fleet.steps import Effect, away, effect, rise, size, summed
 from robosac.types import EGO_ALONE, Id, Subset, Trial
 
 
 class Shown(Protocol):
-    """What a model does on the verifier's frames."""
+    """What a model does on the verifier's data."""
+
+    @property
+    def losses(self) -> Sequence[float]:
+        """Of each part of it, a domain say; above 0, and not finite where the model is broken."""
+        ...
 
     @property
     def loss(self) -> float:
-        """Mean over the frames; not finite where the model is broken."""
+        """Their mean."""
         ...
 
     def agreement(self, reference: Shown) -> float:
@@ -39,41 +49,128 @@ class Shown(Protocol):
         ...
 
 
-Verify = Callable[[Adapter], Shown]
+class Verifier(Protocol):
+    """Who holds out data, and could learn from it as a client does."""
+
+    def verified(self, adapter: Adapter) -> Shown:
+        """What a model shows on all of it."""
+        ...
+
+    def practised(self, given: Sequence[Adapter], round: int) -> Mapping[str, Sequence[Adapter]]:
+        """Part -> what is learnt from a half of its data, starting from each of two adapters, by a client's training.
+        The same arguments, the same result."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """What the verifier asks for. A few steps of training are noisy, so a little is allowed for.
+    """What the verifier asks for.
 
     Attributes:
         agreement: least agreement with the model as it stands.
-        worse: share by which the loss of a merged subset may rise.
-        alone: share by which that of one member alone may.
+        worse: share by which the loss of a merged subset may rise, and one step's in any case.
+        slack: times the largest rise of the verifier's own steps, which one step may raise the loss by.
+        beside: degrees by which the effects of all a client's rounds may be further from those of the verifier's own
+            than these are from each other.
+        turned: the same of one round's effect, which is noisier; who behaved for long is still not free to turn.
+        small: length of an effect below which its direction says nothing: no part's loss differs by more than about
+            so much between the step and its reversal.
         budget: subsets that are tried.
     """
 
     agreement: float = 0.3
     worse: float = 0.02
-    alone: float = 0.1
+    slack: float = 1.25
+    beside: float = 15.0
+    turned: float = 45.0
+    small: float = 0.1
     budget: int = 12
 
-    def judge(self, alone: Mapping[Id, Shown]) -> Callable[[Shown, Subset, Shown], Trial]:
-        """The judge of a round, given what each client's adapter shows alone."""
 
-        def judged(reference: Shown, subset: Subset, shown: Shown) -> Trial:
-            same = shown.agreement(reference)
-            gains = {i: _rise(alone[i].loss, reference.loss) for i in subset}
-            scores = {"loss": shown.loss, **{f"alone:{i}": gain for i, gain in gains.items()}}
-            fine = _rise(shown.loss, reference.loss) <= self.worse and all(g <= self.alone for g in gains.values())
-            return Trial(subset, same, bool(fine and same >= self.agreement), self.agreement, scores)
+@dataclass(frozen=True)
+class Effects:
+    """What the steps of one round did: of clients, and of the verifier's own, by part."""
 
-        return judged
+    clients: Mapping[Id, Effect] = field(default_factory=dict)
+    own: Mapping[str, Sequence[Effect]] = field(default_factory=dict)
 
 
-def _rise(loss: float, reference: float) -> float:
-    """By which share a loss is above another; what is not finite is above everything."""
-    return (loss - reference) / max(abs(reference), 1e-12) if np.isfinite(loss) else float("inf")
+@dataclass(frozen=True)
+class Compared:
+    """One round's steps beside the verifier's own.
+
+    Attributes:
+        effects: of all whose losses are numbers.
+        rises: client -> share by which its step alone raises the loss.
+        allowed: the largest share that a step may.
+        unlike: client -> degrees beyond what is allowed, of all rounds or of this one, whichever is more; of those
+            whose effect is large enough to have a direction.
+        losses: client -> loss with its step alone.
+    """
+
+    effects: Effects
+    rises: Mapping[Id, float]
+    allowed: float
+    unlike: Mapping[Id, float]
+    losses: Mapping[Id, float]
+
+    @property
+    def fine(self) -> list[Id]:
+        """Who did nothing that the verifier itself would not do, the most useful step first."""
+        able = [i for i in self.rises if self.rises[i] <= self.allowed and self.unlike.get(i, 0.0) <= 0.0]
+        return sorted(able, key=lambda i: (self.losses[i], i))
+
+
+def compared(
+    standing: Adapter,
+    steps: Mapping[Id, Adapter],
+    own: Mapping[str, Sequence[Adapter]],
+    verified: Callable[[Adapter], Shown],
+    reference: Shown,
+    settings: Verified,
+    before: Sequence[Effects] = (),
+) -> Compared:
+    """Clients' steps beside the verifier's own.
+
+    Args:
+        standing: the model as it stands.
+        steps: of clients.
+        own: of the verifier, by part.
+        verified: a model on the verifier's data.
+        reference: what the model as it stands shows.
+        settings: what is asked for.
+        before: effects of earlier rounds.
+    """
+
+    def both(step: Adapter) -> tuple[Shown, list[float] | None]:
+        shown = verified(moved(standing, step, 1.0))
+        return shown, effect(shown.losses, verified(moved(standing, step, -1.0)).losses)
+
+    mine = {part: [both(step) for step in each] for part, each in own.items()}
+    theirs = {i: both(step) for i, step in steps.items()}
+    now = Effects(
+        {i: e for i, (_, e) in theirs.items() if e is not None},
+        {part: [e for _, e in found if e is not None] for part, found in mine.items()},
+    )
+    own_rises = [rise(s.loss, reference.loss) for found in mine.values() for s, _ in found]
+    largest = max([r for r in own_rises if np.isfinite(r)], default=0.0)
+    every = [*before, now]
+    lasting = {}
+    for part, each in now.own.items():
+        known = [r.own[part] for r in every if len(r.own.get(part, ())) == len(each)]
+        lasting[part] = [summed(effects) for effects in zip(*known, strict=True)]
+    unlike = {}
+    for i, e in now.clients.items():
+        if size(e) > settings.small:
+            all_rounds = summed(r.clients[i] for r in every if i in r.clients)
+            unlike[i] = max(away(all_rounds, lasting) - settings.beside, away(e, now.own) - settings.turned)
+    return Compared(
+        now,
+        {i: rise(s.loss, reference.loss) if i in now.clients else float("inf") for i, (s, _) in theirs.items()},
+        max(settings.slack * largest, settings.worse),
+        unlike,
+        {i: s.loss for i, (s, _) in theirs.items()},
+    )
 
 
 @dataclass(frozen=True)
@@ -99,30 +196,46 @@ def agreed(
     given: Mapping[Id, Adapter],
     adapters: Mapping[Id, Adapter],
     weights: Mapping[Id, float],
-    verify: Verify,
+    verifier: Verifier,
+    practice: Sequence[Adapter],
     settings: Verified,
     rng: np.random.Generator,
-) -> tuple[Consensus[Shown], dict[str, Shown]]:
-    """Which clients' adapters to merge, and what each showed alone.
+    *,
+    round: int = 0,
+    before: Sequence[Effects] = (),
+) -> tuple[Consensus[Shown], Compared]:
+    """Which clients' adapters to merge, and what each did alone.
 
     Args:
         rule: by which they are merged.
         standing: the model as it stands, which nobody is needed for.
         given, adapters, weights: by client: what it was sent, what came back, and its share of the samples.
-        verify: the verifier's own frames.
+        verifier: its data, and what it learns from it.
+        practice: what the verifier itself starts from: the adapters of the smallest and of the largest rank.
         settings: what is asked for.
         rng: of the search.
+        round: from 0.
+        before: effects of earlier rounds.
     """
-    alone = {i: verify(moved(standing, minus(a, given[i]), 1.0)) for i, a in adapters.items()}
-    reference = verify(standing)
-    harmless = [i for i in alone if _rise(alone[i].loss, reference.loss) <= settings.alone]
-    order = tuple(sorted(harmless, key=lambda i: (alone[i].loss, i)))
+    reference = verifier.verified(standing)
+    learnt = verifier.practised(practice, round)
+    own = {part: [minus(a, start) for a, start in zip(each, practice, strict=True)] for part, each in learnt.items()}
+    steps = {i: minus(a, given[i]) for i, a in adapters.items()}
+    alone = compared(standing, steps, own, verifier.verified, reference, settings, before)
+
+    def judged(reference: Shown, subset: Subset, shown: Shown) -> Trial:
+        same = shown.agreement(reference)
+        scores = {"loss": shown.loss, **{f"alone:{i}": alone.rises[i] for i in subset}}
+        fine = rise(shown.loss, reference.loss) <= settings.worse and same >= settings.agreement
+        return Trial(subset, same, bool(fine), settings.agreement, scores)
 
     def trial(subsets: Sequence[Subset]) -> list[Shown]:
-        return [reference if s == EGO_ALONE else verify(_merged(rule, adapters, weights, s)) for s in subsets]
+        return [
+            reference if s == EGO_ALONE else verifier.verified(_merged(rule, adapters, weights, s)) for s in subsets
+        ]
 
-    found = search(sorted(adapters), trial, settings.judge(alone), BestFirst(order), settings.budget, rng)
-    return found, alone
+    order = BestFirst(tuple(alone.fine))
+    return search(sorted(adapters), trial, judged, order, settings.budget, rng), alone
 
 
 def _merged(rule: Aggregation, adapters: Mapping[Id, Adapter], weights: Mapping[Id, float], subset: Subset) -> Adapter:

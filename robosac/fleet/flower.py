@@ -77,10 +77,11 @@ class FleetStrategy(Strategy):  # type: ignore[misc]
                 continue
             entered[sender], received[sender] = made, sum(t.nbytes for t in tensors_of(made).values())
         refused |= {c.id: "no answer" for c in self.fleet.clients if c.id not in entered and c.id not in refused}
-        self.merged, weights, trials = self.fleet.aggregate(self.merged, self._given, entered, index)
+        self.merged, weights, told = self.fleet.aggregate(self.merged, self._given, entered, index, self.reports)
         every = {c.id: weights.get(c.id, 0.0) for c in self.fleet.clients}
         took = round(time.perf_counter() - began, 4)
-        self.reports.append(Round(index, dict(self._sent), received, refused, every, took, trials))
+        clients, own = told.effects.clients, told.effects.own
+        self.reports.append(Round(index, dict(self._sent), received, refused, every, took, told.trials, clients, own))
         return _record(tensors_of(self.merged)), MetricRecord({"entered": float(len(entered))})
 
     def configure_evaluate(

@@ -22,9 +22,10 @@ from robosac.fingerprint import fingerprint
 from robosac.fleet.adapters import ALPHA, Adapter, Shapes, blank, cut, gram, merge, minus, moved, sendable
 from robosac.fleet.aggregation import Aggregation, FlexLora
 from robosac.fleet.attackers import Poison
-from robosac.fleet.consensus import Verified, Verify, agreed
+from robosac.fleet.consensus import Effects, Verified, Verifier, agreed
 from robosac.fleet.lowrank import LowRankUpdate
 from robosac.fleet.robust import Everybody, Robust
+from robosac.fleet.steps import Effect
 from robosac.fleet.wire import Agreed, RefusedError, pack, unpack
 from robosac.randomness import keyed_rng
 from robosac.types import Id
@@ -82,6 +83,8 @@ class Round:
         weights: client -> weight in the merged adapter; 0 = left out by the defence.
         server_s: seconds of the server, its defence included.
         trials: of consensus.
+        effects: of consensus: what each client's step did to the verifier's data; of those that it could be said of.
+        own: likewise, part -> of the verifier's own steps.
     """
 
     index: int
@@ -91,6 +94,16 @@ class Round:
     weights: Mapping[Id, float]
     server_s: float
     trials: int = 0
+    effects: Mapping[Id, Effect] = field(default_factory=dict)
+    own: Mapping[str, Sequence[Effect]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What consensus came to in a round."""
+
+    trials: int = 0
+    effects: Effects = field(default_factory=Effects)
 
 
 @dataclass
@@ -100,7 +113,7 @@ class Fleet:
     Attributes:
         plan, clients, shapes: of the run.
         poisons: attacks on the model, by client.
-        verify: the verifier's frames, where the plan asks for consensus.
+        verifier: its data, where the plan asks for consensus.
         folder: where rounds are kept.
         content: what else decides the run: data, model, settings.
     """
@@ -110,15 +123,15 @@ class Fleet:
     shapes: Shapes
     folder: Path
     poisons: Mapping[Id, Poison] = field(default_factory=dict)
-    verify: Verify | None = None
+    verifier: Verifier | None = None
     content: Any = None
 
     def __post_init__(self) -> None:
         ids = [c.id for c in self.clients]
         if len(set(ids)) != len(ids) or not ids:
             raise InputError(f"expected clients of different names, at least one, got {ids}")
-        if self.plan.verified is not None and self.verify is None:
-            raise InputError("expected frames of a verifier, since the plan asks for consensus")
+        if self.plan.verified is not None and self.verifier is None:
+            raise InputError("expected a verifier with data of its own, since the plan asks for consensus")
         members = [(c.id, c.rank, c.samples) for c in self.clients]
         key = (repr(self.plan.rule), repr(self.plan.robust), repr(self.plan.verified), self.plan.seed, self.plan.alpha)
         poisons = {i: repr(p) for i, p in self.poisons.items()}
@@ -135,7 +148,7 @@ class Fleet:
         merged: Adapter = self._merged(len(reports) - 1) if reports else blank(self.shapes)
         tell(len(reports), self.plan.rounds)
         for index in range(len(reports), self.plan.rounds):
-            merged, report = self.round(index, merged)
+            merged, report = self.round(index, merged, reports)
             self._keep(index, merged)
             self._write(f"round-{index:04d}.json", asdict(report))  # last: a round is done when its report is there
             self._forget(index)
@@ -153,8 +166,10 @@ class Fleet:
             found.append(Round(**held))
         return found
 
-    def round(self, index: int, merged: Adapter) -> tuple[dict[str, LowRankUpdate], Round]:
-        """One round: the adapter after it, and what happened."""
+    def round(
+        self, index: int, merged: Adapter, before: Sequence[Round] = ()
+    ) -> tuple[dict[str, LowRankUpdate], Round]:
+        """One round: the adapter after it, and what happened. `before` are the reports of earlier rounds."""
         plan = self.plan
         given, sent, messages = {}, {}, {}
         refused: dict[Id, str] = {}
@@ -172,7 +187,7 @@ class Fleet:
         read = {sender: self._entered(data, sender, index) for sender, data in messages.items()}
         entered = {i: a for i, a in read.items() if not isinstance(a, str)}
         refused |= {i: why for i, why in read.items() if isinstance(why, str)}
-        after, weights, trials = self.aggregate(merged, given, entered, index)
+        after, weights, told = self.aggregate(merged, given, entered, index, before)
         return after, Round(
             index,
             sent,
@@ -180,26 +195,43 @@ class Fleet:
             refused,
             {c.id: weights.get(c.id, 0.0) for c in self.clients},
             round(time.perf_counter() - began, 4),
-            trials,
+            told.trials,
+            told.effects.clients,
+            told.effects.own,
         )
 
     def aggregate(
-        self, merged: Adapter, given: Mapping[Id, Adapter], entered: Mapping[Id, Adapter], index: int
-    ) -> tuple[dict[str, LowRankUpdate], dict[Id, float], int]:
-        """What the server makes of the adapters that entered: the next one, weights, trials. Where nobody entered, or
-        what is made cannot be sent, the model stays."""
-        plan, ids = self.plan, sorted(entered)
+        self,
+        merged: Adapter,
+        given: Mapping[Id, Adapter],
+        entered: Mapping[Id, Adapter],
+        index: int,
+        before: Sequence[Round] = (),
+    ) -> tuple[dict[str, LowRankUpdate], dict[Id, float], Told]:
+        """What the server makes of the adapters that entered: the next one, weights, what consensus came to. Where
+        nobody entered, or what is made cannot be sent, the model stays."""
+        plan, ids, told = self.plan, sorted(entered), Told()
         total = sum(self.agreed[i].samples for i in ids)
         if not ids or total == 0:
-            return dict(merged), {}, 0
+            return dict(merged), {}, told
         shares = {i: self.agreed[i].samples / total for i in ids}
-        trials = 0
-        if plan.verified is not None and self.verify is not None:
-            rng = keyed_rng(plan.seed, "consensus", index)
-            found, _ = agreed(plan.rule, merged, given, entered, shares, self.verify, plan.verified, rng)
-            ids, trials = sorted(found.used), len(found.trials)
+        if plan.verified is not None and self.verifier is not None:
+            found, alone = agreed(
+                plan.rule,
+                merged,
+                given,
+                entered,
+                shares,
+                self.verifier,
+                self._practice(merged),
+                plan.verified,
+                keyed_rng(plan.seed, "consensus", index),
+                round=index,
+                before=[Effects(r.effects, r.own) for r in before],
+            )
+            ids, told = sorted(found.used), Told(len(found.trials), alone.effects)
             if not ids:
-                return dict(merged), {}, trials
+                return dict(merged), {}, told
         steps = [minus(entered[i], given[i]) for i in ids]
         trust = plan.robust.trust(gram(steps), [shares[i] for i in ids])
         adapters = [
@@ -208,11 +240,16 @@ class Fleet:
         ]
         kept = [(a, w) for a, w in zip(adapters, trust.weights, strict=True) if w > 0]
         if not kept:
-            return dict(merged), {}, trials
+            return dict(merged), {}, told
         after = merge(plan.rule, [a for a, _ in kept], [w for _, w in kept])
         if not sendable(after):
-            return dict(merged), {}, trials
-        return after, dict(zip(ids, trust.weights, strict=True)), trials
+            return dict(merged), {}, told
+        return after, dict(zip(ids, trust.weights, strict=True)), told
+
+    def _practice(self, merged: Adapter) -> list[Adapter]:
+        """What the verifier learns from: as the weakest client is sent it, and as the strongest."""
+        ranks, plan = [c.rank for c in self.clients], self.plan
+        return [cut(plan.rule, merged, rank, plan.seed, alpha=plan.alpha) for rank in (min(ranks), max(ranks))]
 
     # ------------------------------------------------------------------------------------------------ its clients
     def _down(self, data: bytes, client: Id, index: int) -> dict[str, LowRankUpdate]:

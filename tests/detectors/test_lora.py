@@ -159,7 +159,7 @@ def test_a_local_update_is_a_function_that_lowers_the_loss(network: Network, fra
     assert all(np.array_equal(made[0][n].a, made[1][n].a) for n in start)
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
     assert {n: u.rank for n, u in made[0].items()} == {n: u.rank for n, u in start.items()}
-    losses = [held_out(lora.merged(network, a), [look], forward_weight=0.1)[0] for a in (start, made[0])]
+    losses = [held_out(lora.merged(network, a), [[look]], forward_weight=0.1)[0][0] for a in (start, made[0])]
     assert losses[1] < losses[0]
 
 

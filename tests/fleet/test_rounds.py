@@ -20,7 +20,7 @@ from robosac.fleet.robust import MultiKrum
 from robosac.fleet.rounds import Fleet, Plan
 from robosac.fleet.wire import Agreed, RefusedError, pack, tensors_of, unpack
 from robosac.types import InputError
-from tests.fleet.toy import SHAPES, Learner, verify
+from tests.fleet.toy import SHAPES, Learner, Watcher, verify
 
 PLAN = Plan(rounds=3)
 RANKS = (1, 2, 2, 4, 4, 8)
@@ -31,7 +31,7 @@ def members(**changes: object) -> list[Learner]:
 
 
 def fleet(folder: Path, plan: Plan = PLAN, **changes: object) -> Fleet:
-    given: dict[str, object] = {"clients": members(), "verify": verify, **changes}
+    given: dict[str, object] = {"clients": members(), "verifier": Watcher(), **changes}
     return Fleet(plan, shapes=SHAPES, folder=folder, **given)  # type: ignore[arg-type]
 
 
@@ -195,8 +195,8 @@ def test_krum_runs_on_mixed_ranks(tmp_path: Path) -> None:
 
 
 def test_what_cannot_run_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected frames of a verifier"):
-        fleet(tmp_path, replace(PLAN, verified=Verified()), verify=None)
+    with pytest.raises(InputError, match="expected a verifier with data of its own"):
+        fleet(tmp_path, replace(PLAN, verified=Verified()), verifier=None)
     with pytest.raises(InputError, match="expected clients of different names"):
         fleet(tmp_path, clients=[Learner("a", 1), Learner("a", 2)])
     with pytest.raises(InputError, match="expected at least one round"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,14 +49,33 @@ class Learner:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a model shows: how far it is from the target."""
+    """What a model shows: how far each layer is from the target."""
 
-    loss: float
+    losses: tuple[float, ...]
+
+    @property
+    def loss(self) -> float:
+        return float(np.mean(self.losses))
 
     def agreement(self, reference: object) -> float:
         return 1.0
 
 
 def verify(adapter: Adapter) -> Seen:
-    """The verifier: mean squared distance from the target."""
-    return Seen(float(np.mean([np.mean((adapter[k].dense - goal) ** 2) for k, goal in target().items()])))
+    """Mean squared distance from the target, layer by layer."""
+    return Seen(tuple(float(np.mean((adapter[k].dense - goal) ** 2)) for k, goal in target().items()))
+
+
+class Watcher:
+    """The verifier: learns as a client does, with a little noise."""
+
+    def __init__(self, noise: float = 0.1) -> None:
+        self.noise = noise
+
+    def verified(self, adapter: Adapter) -> Seen:
+        return verify(adapter)
+
+    def practised(self, given: Sequence[Adapter], round: int) -> dict[str, list[Adapter]]:
+        names = ("verifier", "verifier-2")
+        learners = [Learner(name, 1, noise=self.noise) for name in names[: len(given)]]
+        return {"all": [learner.update(start, round) for learner, start in zip(learners, given, strict=True)]}

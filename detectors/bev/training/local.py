@@ -99,8 +99,13 @@ def _drawn(
 
 
 @torch.no_grad()
-def held_out(network: Network, looks: Sequence[Look], *, forward_weight: float) -> tuple[float, Tensor]:
-    """A verifier's frames: their mean training loss, and score maps `(2 F, H, W)`, the ego alone and all in turn."""
-    output = network.eval().head(torch.cat([look.maps for look in looks]))
-    total = loss(output, Targets.joined([look.targets for look in looks]), forward_weight)["total"]
-    return float(total), torch.sigmoid(output[:, 0])
+def held_out(network: Network, parts: Sequence[Sequence[Look]], *, forward_weight: float) -> tuple[list[float], Tensor]:
+    """A verifier's frames, part by part: each part's training loss, and score maps `(2 F, H, W)` of all, the ego alone
+    and all in turn."""
+    output = network.eval().head(torch.cat([look.maps for looks in parts for look in looks]))
+    rows = output.split([sum(len(look.maps) for look in looks) for looks in parts])
+    losses = [
+        float(loss(each, Targets.joined([look.targets for look in looks]), forward_weight)["total"])
+        for each, looks in zip(rows, parts, strict=True)
+    ]
+    return losses, torch.sigmoid(output[:, 0])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from robosac.experiments.fleet.settings import HUB, FleetSettings, attackers_of, ids_of
-from robosac.experiments.fleet.world import Weights
+from robosac.experiments.fleet.world import Weights, halved
 from robosac.fleet.adapters import Adapter, Shapes
 from robosac.fleet.consensus import Shown
 from robosac.language.domains import domain
@@ -52,10 +52,15 @@ class Reader:
 
 @dataclass(frozen=True, eq=False)
 class OnItems:
-    """What a model shows on the verifier's instructions: its loss, and how probable it finds each answer."""
+    """What a model shows on the verifier's instructions: its losses, and how probable it finds each answer."""
 
-    loss: float
+    losses: Sequence[float]
     probabilities: tuple[np.ndarray[Any, Any], ...]
+
+    @property
+    def loss(self) -> float:
+        """Mean over domains."""
+        return float(np.mean(self.losses))
 
     def agreement(self, reference: Shown) -> float:
         """Mean overlap of the two models' probabilities."""
@@ -110,16 +115,28 @@ class LanguageWorld:
         return lambda: self.model.with_adapter(adapter)
 
     def shown(self, tuned: Callable[[], Any]) -> OnItems:
-        """Mean surprise by right answers, and probabilities of all."""
+        """Mean surprise by right answers, domain by domain, and probabilities of all answers."""
         import torch
 
         from robosac.language.tuning import choice_scores, mean_loss
 
-        items = [item for name in self._names for item in self.domains[name].verify]
+        parts = [self.domains[name].verify for name in self._names]
         with tuned() as forward:
-            scores = choice_scores(forward, items, self.model.tokens)
-            loss = mean_loss(forward, items, self.model.tokens)
-        return OnItems(loss, tuple(torch.softmax(s, dim=0).numpy() for s in scores))
+            scores = choice_scores(forward, [item for items in parts for item in items], self.model.tokens)
+            losses = [mean_loss(forward, items, self.model.tokens) for items in parts]
+        return OnItems(losses, tuple(torch.softmax(s, dim=0).numpy() for s in scores))
+
+    def practised(self, given: Sequence[Adapter], round: int) -> dict[str, list[Adapter]]:
+        """As `robosac.fleet.consensus.Verifier`: in each domain, from every other of the instructions held out."""
+        first = self.clients()[0]
+        found: dict[str, list[Adapter]] = {}
+        for name in self._names:
+            found[name] = []
+            for k, start in enumerate(given):
+                items = tuple(halved(self.domains[name].verify, k))
+                own = replace(first, id=f"verifier-{name}-{k}", items=items)
+                found[name].append(own.update(start, round))
+        return found
 
     def figures(self, tuned: Callable[[], Any]) -> dict[str, Any]:
         """Accuracy in percent on held-out instructions: of each domain, and `all`, the mean of domains."""

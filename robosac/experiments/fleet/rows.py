@@ -93,7 +93,7 @@ def _low_rank(world: World, folder: Path, entry: Entry, tell: Tell) -> Adapter:
     )
     poisons = {i: POISONS[s.attack] for i in world.attackers if s.attack in POISONS}
     content = {k: v for k, v in s.plain().items() if k != "rounds"}
-    fleet = Fleet(plan, world.clients(), world.shapes, folder, poisons, world.verified, content)
+    fleet = Fleet(plan, world.clients(), world.shapes, folder, poisons, world, content)
     merged, reports = fleet.run(tell)
     entry["bytes"] = sum(sum(r.sent.values()) + sum(r.received.values()) for r in reports)
     entry["server_s"] = round(float(np.mean([r.server_s for r in reports])), 4)

@@ -17,7 +17,7 @@ from robosac.experiments.fleet.model import Model, vanished
 from robosac.experiments.fleet.poisoning import DATA_ATTACKS, shifted, stamped
 from robosac.experiments.fleet.recorded import recorded_drives
 from robosac.experiments.fleet.settings import FleetSettings, attackers_of, ids_of
-from robosac.experiments.fleet.world import Weights
+from robosac.experiments.fleet.world import Weights, halved
 from robosac.fleet.adapters import Adapter, Shapes
 from robosac.fleet.consensus import Shown
 from robosac.randomness import keyed_rng
@@ -58,8 +58,13 @@ class Vehicle:
 class OnLooks:
     """What a model shows on the verifier's frames."""
 
-    loss: float
+    losses: Sequence[float]
     maps: Float32
+
+    @property
+    def loss(self) -> float:
+        """Mean over worlds."""
+        return float(np.mean(self.losses))
 
     def agreement(self, reference: Shown) -> float:
         """Mean overlap of score maps."""
@@ -77,7 +82,8 @@ class World:
     model: Model
     settings: FleetSettings
     draws: Mapping[str, list[Draws]]
-    verify: list[Look]
+    verify: Mapping[str, list[Look]]
+    practice: Mapping[str, list[Draws]]
     test: Mapping[str, list[Look]]
     attackers: tuple[str, ...]
     raw: Mapping[str, Drives]
@@ -118,12 +124,25 @@ class World:
         """What a network shows the verifier."""
         from robosac.detectors.bev.training.local import held_out
 
-        loss, maps = held_out(tuned, self.verify, forward_weight=self.model.settings.optim.forward_weight)
-        return OnLooks(loss, maps.numpy())
+        forward = self.model.settings.optim.forward_weight
+        losses, maps = held_out(tuned, list(self.verify.values()), forward_weight=forward)
+        return OnLooks(losses, maps.numpy())
 
     def verified(self, adapter: Adapter) -> OnLooks:
         """As `shown`, of an adapter."""
         return self.shown(self.model.adapted(adapter))
+
+    def practised(self, given: Sequence[Adapter], round: int) -> dict[str, list[Adapter]]:
+        """As `robosac.fleet.consensus.Verifier`: in each vehicle's world, from every other of the frames held out."""
+        first = self.clients()[0]
+        found: dict[str, list[Adapter]] = {}
+        for i, draws in self.practice.items():
+            found[i] = []
+            for k, start in enumerate(given):
+                half = halved(draws, k)
+                own = replace(first, id=f"verifier-{i}-{k}", samples=len(half), draws=half)
+                found[i].append(own.update(start, round))
+        return found
 
     def figures(self, tuned: Network) -> dict[str, Any]:
         """AP over all vehicles' test frames together and of each."""
@@ -193,14 +212,14 @@ def open_world(
         for k, (i, (domain, _)) in enumerate(zip(ids, settings.vehicles, strict=True)):
             raw[i] = drives(DOMAINS[domain], train.model.raster, settings.frames, seed=k, cache=cache)
             tell(k + 1, 2 * len(ids))
-    draws, test = {}, {}
-    verify: list[Look] = []
+    draws, verify, practice, test = {}, {}, {}, {}
     for k, i in enumerate(ids):
         draws[i] = _draws(model, raw[i].train, i, settings.attack if i in attackers else "")
-        verify += [encode_look(net, frame, train) for frame in raw[i].verify]
+        verify[i] = [encode_look(net, frame, train) for frame in raw[i].verify]
+        practice[i] = _draws(model, raw[i].verify, f"verifier-{i}", "")
         test[i] = [encode_look(net, frame, train) for frame in raw[i].test]
         tell(len(ids) + k + 1, 2 * len(ids))
-    return World(model, settings, draws, verify, test, attackers, raw)
+    return World(model, settings, draws, verify, practice, test, attackers, raw)
 
 
 def _draws(model: Model, frames: Sequence[CachedFrame], vehicle: str, attack: str) -> list[Draws]:

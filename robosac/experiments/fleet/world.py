@@ -4,7 +4,7 @@ are the same to all that is above."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from robosac.experiments.fleet.settings import FleetSettings
 from robosac.fleet.adapters import Adapter, Shapes
@@ -13,6 +13,7 @@ from robosac.fleet.rounds import Client
 from robosac.types import Id
 
 Weights = dict[str, Any]
+T = TypeVar("T")
 
 
 class World(Protocol):
@@ -41,6 +42,10 @@ class World(Protocol):
 
     def verified(self, adapter: Adapter) -> Shown:
         """What a model shows the verifier."""
+        ...
+
+    def practised(self, given: Sequence[Adapter], round: int) -> Mapping[str, Sequence[Adapter]]:
+        """As `robosac.fleet.consensus.Verifier`."""
         ...
 
     def tuned(self, adapter: Adapter) -> Any:
@@ -75,3 +80,8 @@ class World(Protocol):
     def of_weights(self, weights: Weights) -> Any:
         """The model with these."""
         ...
+
+
+def halved(items: Sequence[T], half: int) -> list[T]:
+    """Every other one, from the first or from the second; of a single one, that."""
+    return list(items[half % 2 :: 2] if len(items) > 1 else items)

@@ -1,0 +1,125 @@
+"""What a step does to the verifier's data, and how far that is from the verifier's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robosac.fleet.adapters import Adapter, moved
+from robosac.fleet.attackers import regauged
+from robosac.fleet.consensus import Effects, Verified, compared
+from robosac.fleet.lowrank import LowRankUpdate
+from robosac.fleet.steps import angle, away, effect, size, summed
+
+FINITE = st.floats(-5, 5)
+VECTORS = st.lists(FINITE, min_size=3, max_size=3)
+
+
+def test_an_effect_is_the_log_of_losses_after_a_step_and_its_reversal() -> None:
+    assert effect([1.0, 3.0], [2.0, 3.0]) == pytest.approx([-math.log(2), 0.0])
+    for broken in ([float("nan"), 1.0], [0.0, 1.0], [float("inf"), 1.0], [-1.0, 1.0]):
+        assert effect(broken, [1.0, 1.0]) is None and effect([1.0, 1.0], broken) is None
+
+
+@given(VECTORS, VECTORS)
+def test_angles(x: list[float], y: list[float]) -> None:
+    assert angle(x, y) == pytest.approx(angle(y, x))
+    assert angle(x, [-v for v in y]) == pytest.approx(180 - angle(x, y), abs=1e-3)
+    assert angle(x, [3 * v for v in x]) == pytest.approx(0 if size(x) > 1e-6 else 90, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("x", "own", "degrees"),
+    [
+        ([1.0, 0.0], {"a": [[1.0, 0.0], [1.0, 1.0]]}, -45.0),  # as one of two that are 45 apart
+        ([0.0, 1.0], {"a": [[1.0, 0.0], [1.0, 1.0]]}, 0.0),  # 45 from the nearer
+        ([-1.0, 0.0], {"a": [[1.0, 0.0], [1.0, 1.0]]}, 90.0),  # 135 from it
+        ([-1.0, 0.0], {"a": [[1.0, 0.0], [1.0, 0.0]], "b": [[-1.0, 0.0], [-1.0, 0.0]]}, 0.0),  # of another part
+        ([1.0, 0.0], {}, math.inf),
+        ([1.0, 0.0], {"a": []}, math.inf),
+    ],
+)
+def test_away_is_the_least_over_parts(x: list[float], own: dict[str, Sequence[list[float]]], degrees: float) -> None:
+    assert away(x, own) == pytest.approx(degrees, abs=1e-4)
+
+
+def test_what_is_always_there_adds_up() -> None:
+    assert summed([[1.0, 2.0], [3.0, -2.0]]) == [4.0, 0.0]
+
+
+# ---------------------------------------------------------------------------------------------- beside one's own steps
+class Two:
+    """Two parts whose losses fall as the two numbers of a layer `(2, 1)` grow; curved, so that any step costs."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        self.at = adapter["w"].dense[:, 0]
+        self.losses = [float(1 - 0.1 * v + 0.02 * v * v) for v in self.at]
+        self.loss = float(np.mean(self.losses))
+
+    def agreement(self, reference: object) -> float:
+        return 1.0
+
+
+def step(x: float, y: float) -> Adapter:
+    return {"w": LowRankUpdate(np.array([[x], [y]]), np.array([[1.0]]))}
+
+
+STANDING = step(0.0, 0.0)
+OWN = {"x": [step(1.0, -0.1), step(1.0, 0.1)], "y": [step(-0.1, 1.0), step(0.1, 1.0)]}
+SETTINGS = Verified(small=0.01)
+
+
+def fine(before: Sequence[Effects] = (), settings: Verified = SETTINGS, **steps: Adapter) -> set[str]:
+    return set(compared(STANDING, steps, OWN, Two, Two(STANDING), settings, before).fine)
+
+
+def test_who_steps_as_the_verifier_does_enters_and_who_reverses_does_not() -> None:
+    steps = {"same": step(1.0, 0.0), "other": step(0.0, 0.9), "reversed": step(-1.0, 0.0), "both": step(-0.8, -0.8)}
+    assert fine(**steps) == {"same", "other"}
+    assert compared(STANDING, steps, OWN, Two, Two(STANDING), SETTINGS).fine[0] == "same"  # the most useful first
+
+
+def test_a_step_that_is_too_long_does_not_enter_though_it_points_right() -> None:
+    assert fine(near=step(2.0, 0.0), far=step(40.0, 0.0)) == {"near"}
+
+
+def test_a_step_that_changes_next_to_nothing_enters_whatever_its_direction() -> None:
+    short = {"reversed": step(-0.2, 0.0)}
+    assert fine(**short) == set()
+    assert fine(settings=replace(SETTINGS, small=0.1), **short) == {"reversed"}
+
+
+def test_a_broken_model_does_not_enter() -> None:
+    assert fine(nan=step(math.nan, 0.0), fine=step(1.0, 0.0)) == {"fine"}
+
+
+def test_the_gauge_of_a_step_changes_nothing() -> None:
+    rng = np.random.default_rng(0)
+    wide = {"w": LowRankUpdate(np.array([[1.0, 0.5], [0.0, 0.2]]), np.array([[1.0], [-0.5]]))}
+    turned = {"w": regauged(wide["w"], rng)}
+    said = compared(STANDING, {"a": wide, "b": turned}, OWN, Two, Two(STANDING), SETTINGS)
+    assert said.rises["a"] == pytest.approx(said.rises["b"]) and said.unlike["a"] == pytest.approx(said.unlike["b"])
+    assert np.allclose(moved(STANDING, wide, 1.0)["w"].dense, moved(STANDING, turned, 1.0)["w"].dense)
+
+
+def test_rounds_add_up_and_who_behaved_is_still_not_free_to_turn() -> None:
+    one = compared(STANDING, {"a": step(1.0, 0.0), "b": step(0.5, 0.75)}, OWN, Two, Two(STANDING), SETTINGS)
+    noisy = replace(SETTINGS, beside=10.0, turned=60.0)
+    now = {"a": step(0.5, 0.75), "b": step(0.5, 0.75)}
+    assert fine(settings=noisy, **now) == set()  # by this round alone both are too far beside
+    assert fine([one.effects] * 5, noisy, **now) == {"a"}  # for the first it was one odd round, the second always is
+    assert fine([one.effects] * 50, noisy, a=step(-1.0, 0.0)) == set()
+
+
+def test_the_verifiers_own_rises_are_the_measure() -> None:
+    """What every step of a world costs elsewhere is not held against who lives there."""
+    costly = {"x": [step(1.0, -6.0), step(1.0, -6.2)]}
+    asked = {"same": step(1.0, -6.1)}
+    assert compared(STANDING, asked, costly, Two, Two(STANDING), SETTINGS).fine == ["same"]
+    assert fine(**asked) == set()
