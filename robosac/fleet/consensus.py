@@ -27,7 +27,7 @@ import numpy as np
 from robosac.consensus import Consensus, search
 from robosac.fleet.adapters import Adapter, merge, minus, moved
 from robosac.fleet.aggregation import Aggregation
-from robosac.fleet.steps import Effect, away, effect, rise, size, summed
+from robosac.fleet.steps import Effect, away, effect, least_rise, rise, size, summed
 from robosac.types import EGO_ALONE, Id, Subset, Trial
 
 
@@ -70,6 +70,7 @@ class Verified:
         agreement: least agreement with the model as it stands.
         worse: share by which the loss of a merged subset may rise, and one step's in any case.
         slack: times the largest rise of the verifier's own steps, which one step may raise the loss by.
+        everywhere: share by which half a step may raise the loss of every part: what is honest helps somewhere.
         beside: degrees by which the effects of all a client's rounds may be further from those of the verifier's own
             than these are from each other.
         turned: the same of one round's effect, which is noisier; who behaved for long is still not free to turn.
@@ -81,6 +82,7 @@ class Verified:
     agreement: float = 0.3
     worse: float = 0.02
     slack: float = 1.25
+    everywhere: float = 0.005
     beside: float = 15.0
     turned: float = 45.0
     small: float = 0.1
@@ -103,6 +105,7 @@ class Compared:
         effects: of all whose losses are numbers.
         rises: client -> share by which its step alone raises the loss.
         allowed: the largest share that a step may.
+        harmful: whose step raises the loss of every part, or cannot be judged.
         unlike: client -> degrees beyond what is allowed, of all rounds or of this one, whichever is more; of those
             whose effect is large enough to have a direction.
         losses: client -> loss with its step alone.
@@ -111,14 +114,15 @@ class Compared:
     effects: Effects
     rises: Mapping[Id, float]
     allowed: float
+    harmful: frozenset[Id]
     unlike: Mapping[Id, float]
     losses: Mapping[Id, float]
 
     @property
     def fine(self) -> list[Id]:
         """Who did nothing that the verifier itself would not do, the most useful step first."""
-        able = [i for i in self.rises if self.rises[i] <= self.allowed and self.unlike.get(i, 0.0) <= 0.0]
-        return sorted(able, key=lambda i: (self.losses[i], i))
+        able = (i for i, share in self.rises.items() if share <= self.allowed and i not in self.harmful)
+        return sorted((i for i in able if self.unlike.get(i, 0.0) <= 0.0), key=lambda i: (self.losses[i], i))
 
 
 def compared(
@@ -142,18 +146,22 @@ def compared(
         before: effects of earlier rounds.
     """
 
-    def both(step: Adapter) -> tuple[Shown, list[float] | None]:
-        shown = verified(moved(standing, step, 1.0))
-        return shown, effect(shown.losses, verified(moved(standing, step, -1.0)).losses)
+    def both(step: Adapter) -> tuple[Shown, Shown]:
+        """With the step, and with its reversal."""
+        return verified(moved(standing, step, 1.0)), verified(moved(standing, step, -1.0))
+
+    def effects(pairs: Sequence[tuple[Shown, Shown]]) -> list[list[float]]:
+        return [e for after, back in pairs if (e := effect(after.losses, back.losses)) is not None]
 
     mine = {part: [both(step) for step in each] for part, each in own.items()}
     theirs = {i: both(step) for i, step in steps.items()}
     now = Effects(
-        {i: e for i, (_, e) in theirs.items() if e is not None},
-        {part: [e for _, e in found if e is not None] for part, found in mine.items()},
+        {i: e for i, pair in theirs.items() for e in effects([pair])},
+        {part: effects(pairs) for part, pairs in mine.items()},
     )
-    own_rises = [rise(s.loss, reference.loss) for found in mine.values() for s, _ in found]
+    own_rises = [rise(after.loss, reference.loss) for pairs in mine.values() for after, _ in pairs]
     largest = max([r for r in own_rises if np.isfinite(r)], default=0.0)
+    least = {i: least_rise(a.losses, b.losses, reference.losses) for i, (a, b) in theirs.items()}
     every = [*before, now]
     lasting = {}
     for part, each in now.own.items():
@@ -166,10 +174,11 @@ def compared(
             unlike[i] = max(away(all_rounds, lasting) - settings.beside, away(e, now.own) - settings.turned)
     return Compared(
         now,
-        {i: rise(s.loss, reference.loss) if i in now.clients else float("inf") for i, (s, _) in theirs.items()},
+        {i: rise(after.loss, reference.loss) for i, (after, _) in theirs.items()},
         max(settings.slack * largest, settings.worse),
+        frozenset(i for i in theirs if i not in now.clients or least[i] > settings.everywhere),
         unlike,
-        {i: s.loss for i, (s, _) in theirs.items()},
+        {i: after.loss for i, (after, _) in theirs.items()},
     )
 
 

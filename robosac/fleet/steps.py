@@ -33,6 +33,18 @@ def rise(loss: float, reference: float) -> float:
     return (loss - reference) / max(abs(reference), 1e-12) if np.isfinite(loss) else float("inf")
 
 
+def least_rise(after: Sequence[float], reversed: Sequence[float], reference: Sequence[float]) -> float:
+    """Of half a step: the least share by which a part's loss rises, below 0 where half of it helps anywhere.
+
+    By the parabola through the losses after the step, after its reversal and without it. Half, since a step that helps
+    may be too long. Infinite where a loss is not a number above 0.
+    """
+    p, m, r = (np.array(v, np.float64) for v in (after, reversed, reference))
+    if not (np.isfinite([p, m, r]).all() and (r > 0).all()):
+        return float("inf")
+    return float((((p - m) / 4 + (p + m - 2 * r) / 8) / r).min())
+
+
 def angle(x: Effect, y: Effect) -> float:
     """Between two effects, degrees in [0, 180]; 90 where one is nothing."""
     a, b = np.array(x, np.float64), np.array(y, np.float64)

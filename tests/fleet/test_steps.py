@@ -15,7 +15,7 @@ from robosac.fleet.adapters import Adapter, moved
 from robosac.fleet.attackers import regauged
 from robosac.fleet.consensus import Effects, Verified, compared
 from robosac.fleet.lowrank import LowRankUpdate
-from robosac.fleet.steps import angle, away, effect, size, summed
+from robosac.fleet.steps import angle, away, effect, least_rise, size, summed
 
 FINITE = st.floats(-5, 5)
 VECTORS = st.lists(FINITE, min_size=3, max_size=3)
@@ -25,6 +25,17 @@ def test_an_effect_is_the_log_of_losses_after_a_step_and_its_reversal() -> None:
     assert effect([1.0, 3.0], [2.0, 3.0]) == pytest.approx([-math.log(2), 0.0])
     for broken in ([float("nan"), 1.0], [0.0, 1.0], [float("inf"), 1.0], [-1.0, 1.0]):
         assert effect(broken, [1.0, 1.0]) is None and effect([1.0, 1.0], broken) is None
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1), st.floats(3, 9))
+def test_half_a_step_is_read_off_a_parabola(slope: float, curve: float, there: float) -> None:
+    def at(t: float) -> float:
+        return there + slope * t + curve * t * t
+
+    wanted = (at(0.5) - there) / there
+    assert least_rise([at(1.0)], [at(-1.0)], [there]) == pytest.approx(wanted, abs=1e-9)
+    assert least_rise([at(1.0), 9.0], [at(-1.0), 9.0], [there, 1.0]) == pytest.approx(min(wanted, 2.0), abs=1e-9)
+    assert least_rise([math.nan], [1.0], [1.0]) == math.inf
 
 
 @given(VECTORS, VECTORS)
@@ -95,6 +106,13 @@ def test_a_step_that_changes_next_to_nothing_enters_whatever_its_direction() -> 
     assert fine(settings=replace(SETTINGS, small=0.1), **short) == {"reversed"}
 
 
+def test_a_step_that_helps_nowhere_does_not_enter() -> None:
+    free = replace(SETTINGS, beside=180.0, turned=180.0, worse=100.0)
+    steps = {"one": step(1.0, -1.0), "none": step(-0.5, -0.5), "long": step(6.0, 0.0), "too long": step(30.0, 30.0)}
+    assert fine(settings=free, **steps) == {"one", "long"}  # half of the long one helps, the whole does not
+    assert Two(step(6.0, 0.0)).loss > Two(STANDING).loss
+
+
 def test_a_broken_model_does_not_enter() -> None:
     assert fine(nan=step(math.nan, 0.0), fine=step(1.0, 0.0)) == {"fine"}
 
@@ -119,7 +137,7 @@ def test_rounds_add_up_and_who_behaved_is_still_not_free_to_turn() -> None:
 
 def test_the_verifiers_own_rises_are_the_measure() -> None:
     """What every step of a world costs elsewhere is not held against who lives there."""
-    costly = {"x": [step(1.0, -6.0), step(1.0, -6.2)]}
+    costly = {"x": [step(1.0, -6.0), step(1.0, -6.2)]}  # its losses are .92 and 2.3 for 1 and 1
     asked = {"same": step(1.0, -6.1)}
     assert compared(STANDING, asked, costly, Two, Two(STANDING), SETTINGS).fine == ["same"]
     assert fine(**asked) == set()
