@@ -38,7 +38,7 @@ test-open3d: $(OPEN3D)/.installed
 	$(OPEN3D)/bin/python -m pytest tests/open3d
 
 test-fleet: $(FLEET)/.installed
-	RAY_DISABLE_DASHBOARD=1 FLWR_TELEMETRY_ENABLED=0 $(FLEET)/bin/python -m pytest tests/fleet tests/detectors/test_lora.py
+	RAY_DISABLE_DASHBOARD=1 FLWR_TELEMETRY_ENABLED=0 $(FLEET)/bin/python -m pytest tests/fleet/test_flower.py tests/fleet/test_peft.py tests/fleet/test_hub.py
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

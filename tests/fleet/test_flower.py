@@ -10,9 +10,10 @@ import pytest
 
 from robosac.experiments.fleet.language import Reader
 from robosac.fleet.adapters import ALPHA, Adapter
+from robosac.fleet.consensus import Verified
 from robosac.fleet.rounds import Client, Fleet, Plan
 from robosac.fleet.wire import Agreed
-from tests.fleet.toy import SHAPES, Learner
+from tests.fleet.toy import SHAPES, Learner, Watcher
 
 pytest.importorskip("flwr")
 pytest.importorskip("ray")
@@ -28,8 +29,8 @@ def agreed(client: Client) -> Agreed:
     return Agreed(client.rank, client.samples, SHAPES, ALPHA)
 
 
-def fleet(folder: Path) -> Fleet:
-    return Fleet(Plan(rounds=2), [open_client(k) for k in range(3)], SHAPES, folder)
+def fleet(folder: Path, plan: Plan) -> Fleet:
+    return Fleet(plan, [open_client(k) for k in range(3)], SHAPES, folder, verifier=Watcher())
 
 
 def same(strategy: Any, expected: Adapter) -> None:
@@ -42,16 +43,19 @@ BACKEND = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}, "init_args": {"
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_flower_gives_the_adapter_of_the_loop(tmp_path: Path) -> None:
+@pytest.mark.parametrize("verified", [None, Verified()], ids=["everybody", "consensus"])
+def test_flower_gives_the_adapter_of_the_loop(verified: Verified | None, tmp_path: Path) -> None:
     from flwr.simulation import run_simulation
 
     from robosac.fleet.flower import FleetStrategy, client_app, server_app
 
-    expected, reports = fleet(tmp_path / "loop").run()
-    strategy = FleetStrategy(fleet(tmp_path / "flower"))
+    plan = Plan(rounds=2, verified=verified)
+    expected, reports = fleet(tmp_path / "loop", plan).run()
+    strategy = FleetStrategy(fleet(tmp_path / "flower", plan))
     run_simulation(server_app(strategy), client_app(open_client, agreed), num_supernodes=3, backend_config=BACKEND)
     same(strategy, expected)
     assert [r.weights for r in strategy.reports] == [r.weights for r in reports]
+    assert [bool(r.effects) for r in strategy.reports] == [verified is not None] * 2
     assert [sorted(r.refused) for r in strategy.reports] == [[], ["car-1"]]  # a node that fails costs its own update
 
 
