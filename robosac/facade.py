@@ -21,7 +21,7 @@ from robosac.evaluation.play import attacked_air, choose_attackers
 from robosac.gate import for_clocks
 from robosac.registry.attacks import fitted, open_attack
 from robosac.registry.data import is_simulated, open_recording, split_name
-from robosac.registry.defenses import open_defense
+from robosac.registry.defenses import is_told, open_defense
 from robosac.registry.detectors import loaded_calibration, open_detector, saved_calibration
 from robosac.registry.frames import whose
 from robosac.types import (
@@ -223,12 +223,18 @@ def wrap(
     without any works with the measure's stated default threshold and a warning.
 
     Raises:
-        InputError: a name means nothing, this is no detector or no defence, or thresholds are of another detector.
+        InputError: a name means nothing, this is no detector or no defence, `attackers` are given to one that is not
+            told, or thresholds are of another detector.
     """
     if isinstance(detector, str):
         detector = open_detector(detector)
     if isinstance(defense, str):
-        defense = open_defense(defense, attackers=attackers)
+        named, defense = defense, open_defense(defense, attackers=attackers)
+        if attackers is not None and not is_told(named):
+            raise InputError(
+                f"expected a defence that is told how many attack, like paper, got {named}, which is not; leave "
+                f"attackers out, or wrap with Robosac(attackers={attackers}), which is"
+            )
     elif attackers is not None:
         raise InputError(f"expected the name of a defence that is told the attackers, got attackers={attackers} alone")
     if not (callable(getattr(detector, "encode", None)) and callable(getattr(detector, "open", None))):

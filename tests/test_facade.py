@@ -196,3 +196,10 @@ def test_a_missing_scan_is_said_and_the_frame_is_played(tmp_path):
     forget()
     with pytest.warns(UserWarning, match=rf"{lost.name}.*absent there \(robosac inspect .* lists all\)"):
         assert len(scenes(grid, f"opv2v:{root}")) == 1
+
+
+def test_a_number_of_attackers_goes_to_who_is_told_and_to_nobody_else() -> None:
+    assert robosac.wrap(ToyDetector(), "paper", attackers=2)
+    for name in ("robosac", "paper-probing", "none"):
+        with pytest.raises(InputError, match=rf"expected a defence that is told how many attack.*{name}.*Robosac"):
+            robosac.wrap(ToyDetector(), name, attackers=2)

@@ -240,6 +240,15 @@ def open_defense(name: str, *, attackers: int | None = None) -> Defense:
     return named_defense(name).build(attackers)
 
 
+def is_told(name: str) -> bool:
+    """Whether a preset's defence is told how many attack."""
+    try:
+        named_defense(name).build(None)
+    except InputError:
+        return True
+    return False
+
+
 def statistics_of(names: Sequence[str] = ()) -> list[Statistic]:
     """What the defences of these presets ask of honest frames, each once; without a name, every preset of ours
     and every measure of agreement; rivals are asked by name.
