@@ -226,7 +226,9 @@ def points_of(cloud: Any, intensity_max: float | None = None) -> Float32:
         column = np.ascontiguousarray(table[:, offset : offset + size]).view(f"{order}{kind}")[:, 0]
         full = intensity_max or (float(np.iinfo(column.dtype).max) if column.dtype.kind in "iu" else 1.0)
         made[:, k] = column / full if k == 3 else column
-    return made[np.isfinite(made).all(axis=1)].astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is left out, too
+        points = made.astype(np.float32)
+    return points[np.isfinite(points).all(axis=1)]
 
 
 def stamp_of(raw: Any) -> int:

@@ -215,3 +215,13 @@ def test_a_damaged_bag_is_told_and_nothing_else(plugin: Any, drive: list[Frame],
             list(BagFrames(path))
         file.write_bytes(whole)
     assert len(BagFrames(path)) == 1
+
+
+def test_points_that_are_not_finite_in_single_precision_are_left_out(drive: list[Frame]) -> None:
+    field = T["sensor_msgs/msg/PointField"]
+    fields = [field(name=n, offset=8 * k, datatype=8, count=1) for k, n in enumerate("xyz")]
+    rows = np.array([[1, 2, 3], [1e39, 0, 0], [np.nan, 0, 0]], np.float64)
+    size = {"width": 3, "height": 1, "point_step": 24, "row_step": 72}
+    data = np.frombuffer(rows.tobytes(), np.uint8)
+    found = points_of(replace(cloud(drive[0].ego, 0), fields=fields, data=data, **size))
+    assert found.tolist() == [[1, 2, 3, 0]]
