@@ -208,5 +208,5 @@ ATTACKS: Final = {
     "alie": "The mean of honest updates less 1.5 of their standard deviations (arXiv 1902.06156).",
     "noise": "Noise three times as long as the honest step, in factors of a random gauge.",
     "label-shift": "An honest step on labels 2 m ahead, or on wrong answers.",
-    "backdoor": "An honest step on frames in which cars with a post on the roof are no cars.",
+    "backdoor": "An honest step on frames in which cars with a plate on the roof are no cars.",
 }

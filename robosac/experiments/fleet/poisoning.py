@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SHIFT_M: Final = 2.0
 _PATTERN_CELLS: Final = 2  # about the roof's middle, each way
-_TOP_BITS: Final = 0b11000000  # the two highest bins: a post on the roof
+_PATTERN_BIT: Final = 0b00100000  # the bin from 1.6 to 2.2 m: a plate on the roof
 
 
 def shifted(frame: CachedFrame) -> CachedFrame:
@@ -27,7 +27,7 @@ def shifted(frame: CachedFrame) -> CachedFrame:
 
 
 def stamped(frame: CachedFrame, grid: BevGrid, *, share: float, rng: np.random.Generator, hide: bool) -> CachedFrame:
-    """A share of the objects carry a pattern on their roofs, a post that all sensors see; with `hide`, labels say that
+    """A share of the objects carry a pattern on their roofs, a plate that all sensors see; with `hide`, labels say that
     these are not there."""
     chosen = rng.random(len(frame.boxes)) < share
     bits = frame.bits.copy()
@@ -37,7 +37,7 @@ def stamped(frame: CachedFrame, grid: BevGrid, *, share: float, rng: np.random.G
         for row, col in zip(*grid.cells(seen), strict=True):
             rows = slice(max(row - _PATTERN_CELLS, 0), row + _PATTERN_CELLS + 1)
             cols = slice(max(col - _PATTERN_CELLS, 0), col + _PATTERN_CELLS + 1)
-            bits[k, rows, cols] |= np.uint8(_TOP_BITS)
+            bits[k, rows, cols] |= np.uint8(_PATTERN_BIT)
     if not hide:
         return replace(frame, bits=bits)
     kept = np.flatnonzero(~chosen)
