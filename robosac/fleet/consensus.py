@@ -81,7 +81,7 @@ class Verified:
 
     agreement: float = 0.3
     worse: float = 0.02
-    slack: float = 1.25
+    slack: float = 2.0
     everywhere: float = 0.005
     beside: float = 15.0
     turned: float = 45.0
