@@ -55,8 +55,10 @@ def test_bytes_are_those_of_the_messages(tmp_path: Path) -> None:
                 assert 4 * count < sent < 4 * count + 700  # numbers in float32, and a header
 
 
-def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
-    merged, reports = fleet(tmp_path / "whole").run()
+@pytest.mark.parametrize("verified", [None, Verified()], ids=["everybody", "consensus"])
+def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(verified: Verified | None, tmp_path: Path) -> None:
+    plan = replace(PLAN, verified=verified)
+    merged, reports = fleet(tmp_path / "whole", plan).run()
     for killed in range(1, 18, 4):
         folder, count = tmp_path / f"killed-{killed}", [0]
 
@@ -68,11 +70,11 @@ def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(tmp_path: Path) -
                 return super().update(given, round)
 
         with pytest.raises(KeyboardInterrupt):
-            fleet(folder, clients=[Stops(c.id, c.rank) for c in members()]).run()
+            fleet(folder, plan, clients=[Stops(c.id, c.rank) for c in members()]).run()
         again = members()
-        after, held = fleet(folder, clients=again).run()
+        after, held = fleet(folder, plan, clients=again).run()
         assert np.array_equal(dense(after), dense(merged))
-        assert [r.weights for r in held] == [r.weights for r in reports]
+        assert [(r.weights, r.effects, r.own) for r in held] == [(r.weights, r.effects, r.own) for r in reports]
         assert sum(c.asked for c in again) == 18 - (killed - 1)  # nothing is learnt twice
 
 
