@@ -108,7 +108,6 @@ class Compared:
         harmful: whose step raises the loss of every part, or cannot be judged.
         unlike: client -> degrees beyond what is allowed, of all rounds or of this one, whichever is more; of those
             whose effect is large enough to have a direction.
-        losses: client -> loss with its step alone.
     """
 
     effects: Effects
@@ -116,13 +115,12 @@ class Compared:
     allowed: float
     harmful: frozenset[Id]
     unlike: Mapping[Id, float]
-    losses: Mapping[Id, float]
 
     @property
     def fine(self) -> list[Id]:
         """Who did nothing that the verifier itself would not do, the most useful step first."""
         able = (i for i, share in self.rises.items() if share <= self.allowed and i not in self.harmful)
-        return sorted((i for i in able if self.unlike.get(i, 0.0) <= 0.0), key=lambda i: (self.losses[i], i))
+        return sorted((i for i in able if self.unlike.get(i, 0.0) <= 0.0), key=lambda i: (self.rises[i], i))
 
 
 def compared(
@@ -178,7 +176,6 @@ def compared(
         max(settings.slack * largest, settings.worse),
         frozenset(i for i in theirs if i not in now.clients or least[i] > settings.everywhere),
         unlike,
-        {i: after.loss for i, (after, _) in theirs.items()},
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from robosac.experiments.fleet.settings import HUB, FleetSettings, attackers_of, ids_of
-from robosac.experiments.fleet.world import Weights, halved
+from robosac.experiments.fleet.world import Weights, practised
 from robosac.fleet.adapters import Adapter, Shapes
 from robosac.fleet.consensus import Shown
 from robosac.language.domains import domain
@@ -129,14 +129,8 @@ class LanguageWorld:
     def practised(self, given: Sequence[Adapter], round: int) -> dict[str, list[Adapter]]:
         """As `robosac.fleet.consensus.Verifier`: in each domain, from every other of the instructions held out."""
         first = self.clients()[0]
-        found: dict[str, list[Adapter]] = {}
-        for name in self._names:
-            found[name] = []
-            for k, start in enumerate(given):
-                items = tuple(halved(self.domains[name].verify, k))
-                own = replace(first, id=f"verifier-{name}-{k}", items=items)
-                found[name].append(own.update(start, round))
-        return found
+        held = {name: self.domains[name].verify for name in self._names}
+        return practised(held, given, round, lambda name, items: replace(first, id=name, items=tuple(items)))
 
     def figures(self, tuned: Callable[[], Any]) -> dict[str, Any]:
         """Accuracy in percent on held-out instructions: of each domain, and `all`, the mean of domains."""

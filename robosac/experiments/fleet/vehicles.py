@@ -17,7 +17,7 @@ from robosac.experiments.fleet.model import Model, vanished
 from robosac.experiments.fleet.poisoning import DATA_ATTACKS, shifted, stamped
 from robosac.experiments.fleet.recorded import recorded_drives
 from robosac.experiments.fleet.settings import FleetSettings, attackers_of, ids_of
-from robosac.experiments.fleet.world import Weights, halved
+from robosac.experiments.fleet.world import Weights, practised
 from robosac.fleet.adapters import Adapter, Shapes
 from robosac.fleet.consensus import Shown
 from robosac.randomness import keyed_rng
@@ -135,14 +135,11 @@ class World:
     def practised(self, given: Sequence[Adapter], round: int) -> dict[str, list[Adapter]]:
         """As `robosac.fleet.consensus.Verifier`: in each vehicle's world, from every other of the frames held out."""
         first = self.clients()[0]
-        found: dict[str, list[Adapter]] = {}
-        for i, draws in self.practice.items():
-            found[i] = []
-            for k, start in enumerate(given):
-                half = halved(draws, k)
-                own = replace(first, id=f"verifier-{i}-{k}", samples=len(half), draws=half)
-                found[i].append(own.update(start, round))
-        return found
+
+        def vehicle(name: str, draws: list[Draws]) -> Vehicle:
+            return replace(first, id=name, samples=len(draws), draws=draws)
+
+        return practised(self.practice, given, round, vehicle)
 
     def figures(self, tuned: Network) -> dict[str, Any]:
         """AP over all vehicles' test frames together and of each."""

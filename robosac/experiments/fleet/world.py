@@ -3,7 +3,7 @@ are the same to all that is above."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from robosac.experiments.fleet.settings import FleetSettings
@@ -82,6 +82,19 @@ class World(Protocol):
         ...
 
 
-def halved(items: Sequence[T], half: int) -> list[T]:
+def practised(
+    parts: Mapping[str, Sequence[T]],
+    given: Sequence[Adapter],
+    round: int,
+    client: Callable[[str, list[T]], Client],
+) -> dict[str, list[Adapter]]:
+    """As `robosac.fleet.consensus.Verifier`, of its data by part; `client(name, items)` is one that has these."""
+    return {
+        part: [client(f"verifier-{part}-{k}", _half(items, k)).update(start, round) for k, start in enumerate(given)]
+        for part, items in parts.items()
+    }
+
+
+def _half(items: Sequence[T], half: int) -> list[T]:
     """Every other one, from the first or from the second; of a single one, that."""
     return list(items[half % 2 :: 2] if len(items) > 1 else items)
