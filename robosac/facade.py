@@ -228,6 +228,8 @@ def wrap(
     """
     if isinstance(detector, str):
         detector = open_detector(detector)
+    if attackers is not None and (isinstance(attackers, bool) or not isinstance(attackers, int) or attackers < 0):
+        raise InputError(f"expected a number of attackers, 0 or more, got {attackers!r}")
     if isinstance(defense, str):
         named, defense = defense, open_defense(defense, attackers=attackers)
         if attackers is not None and not is_told(named):

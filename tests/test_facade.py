@@ -203,3 +203,6 @@ def test_a_number_of_attackers_goes_to_who_is_told_and_to_nobody_else() -> None:
     for name in ("robosac", "paper-probing", "none"):
         with pytest.raises(InputError, match=rf"expected a defence that is told how many attack.*{name}.*Robosac"):
             robosac.wrap(ToyDetector(), name, attackers=2)
+    for number in (1.5, "1", True, -1):
+        with pytest.raises(InputError, match="expected a number of attackers, 0 or more"):
+            robosac.wrap(ToyDetector(), "robosac-known", attackers=number)  # type: ignore[arg-type]

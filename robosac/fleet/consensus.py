@@ -36,7 +36,7 @@ class Shown(Protocol):
 
     @property
     def losses(self) -> Sequence[float]:
-        """Of each part of it, a domain say; above 0, and not finite where the model is broken."""
+        """Of each part of it, a domain say; 0 or more, and not finite where the model is broken."""
         ...
 
     @property

@@ -9,22 +9,24 @@ elsewhere.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+FLOOR: Final = 1e-6  # of a loss: a part that is learnt to the end does not make a step infinitely large
 Effect: TypeAlias = Sequence[float]
 """Of one step, a number a part of the verifier's data."""
 
 
 def effect(after: Sequence[float], reversed: Sequence[float]) -> list[float] | None:
-    """Of a step, from the losses of each part after it and after its reversal; None where one is not a number above 0,
-    so that nothing can be said.
+    """Of a step, from the losses of each part after it and after its reversal; None where one is no number of 0 or
+    more, so that nothing can be said.
     """
     both = np.array([after, reversed], np.float64)
-    if not (np.isfinite(both).all() and (both > 0).all()):
+    if not (np.isfinite(both).all() and (both >= 0).all()):
         return None
+    both = np.maximum(both, FLOOR)
     return [float(v) for v in np.log(both[0] / both[1])]
 
 
@@ -37,12 +39,12 @@ def least_rise(after: Sequence[float], reversed: Sequence[float], reference: Seq
     """Of half a step: the least share by which a part's loss rises, below 0 where half of it helps anywhere.
 
     By the parabola through the losses after the step, after its reversal and without it. Half, since a step that helps
-    may be too long. Infinite where a loss is not a number above 0.
+    may be too long. Infinite where a loss is no number of 0 or more.
     """
     p, m, r = (np.array(v, np.float64) for v in (after, reversed, reference))
-    if not (np.isfinite([p, m, r]).all() and (r > 0).all()):
+    if not (np.isfinite([p, m, r]).all() and (np.array([p, m, r]) >= 0).all()):
         return float("inf")
-    return float((((p - m) / 4 + (p + m - 2 * r) / 8) / r).min())
+    return float((((p - m) / 4 + (p + m - 2 * r) / 8) / np.maximum(r, FLOOR)).min())
 
 
 def angle(x: Effect, y: Effect) -> float:

@@ -16,7 +16,7 @@ from robosac.cli.fleet import Asked, study_of
 from robosac.detectors.bev.config import DecodeConfig, ModelConfig
 from robosac.detectors.bev.network import Network
 from robosac.detectors.bev.weights import Header, save
-from robosac.experiments.fleet import vehicles
+from robosac.experiments.fleet import rows, vehicles
 from robosac.experiments.fleet.board import differences, interval, paired, table
 from robosac.experiments.fleet.domains import DOMAINS, Drives
 from robosac.experiments.fleet.poisoning import SHIFT_M, shifted, stamped
@@ -24,6 +24,7 @@ from robosac.experiments.fleet.rows import left_out, row_path, run_row
 from robosac.experiments.fleet.settings import FleetSettings, attackers_of, ids_of, vehicles_of
 from robosac.experiments.fleet.study import Study
 from robosac.experiments.fleet.vehicles import World, open_world
+from robosac.fleet.consensus import Verified
 from robosac.fleet.rounds import Round
 from robosac.types import InputError
 from tests.detectors.synthetic import cached_frame
@@ -188,3 +189,33 @@ def test_the_command_writes_a_board_and_goes_on(
     assert [(r["row"], r["seeds"]) for r in held["rows"]] == [("base", 2), ("flexlora", 2)]
     assert len(held["entries"]) == 4 and held["protocol"] == json.loads(said[1])["protocol"]
     assert "| flexlora | 2 |" in said[0] and (tmp_path / "fleet.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"vehicles": ()}, "expected vehicles, DOMAIN:RANK each, got none"),
+        (
+            {"vehicles": (("rain", 8), ("rain", 4)), "attack": "scaling", "attackers": 1},
+            "at most 0 attackers",
+        ),
+        ({"vehicles": (("rain", 8), ("fog", 4), ("rain", 2)), "attack": "alie", "attackers": 2}, "at most 1 attackers"),
+        ({"lr": float("inf")}, "a finite lr > 0"),
+        ({"budget_mb": -1.0}, "a budget of 0 MB or more, got -1"),
+    ],
+)
+def test_an_attack_that_nobody_makes_and_other_settings_that_mean_nothing_are_refused(
+    asked: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        FleetSettings(**asked)
+
+
+def test_a_row_under_consensus_that_asks_for_other_things_is_another_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, under = FleetSettings(), FleetSettings(defense="consensus")
+    before = [row_path(s, tmp_path) for s in (plain, under)]
+    monkeypatch.setattr(rows, "Verified", lambda: Verified(slack=9.0))
+    after = [row_path(s, tmp_path) for s in (plain, under)]
+    assert after[0] == before[0] and after[1] != before[1]

@@ -23,8 +23,14 @@ VECTORS = st.lists(FINITE, min_size=3, max_size=3)
 
 def test_an_effect_is_the_log_of_losses_after_a_step_and_its_reversal() -> None:
     assert effect([1.0, 3.0], [2.0, 3.0]) == pytest.approx([-math.log(2), 0.0])
-    for broken in ([float("nan"), 1.0], [0.0, 1.0], [float("inf"), 1.0], [-1.0, 1.0]):
+    for broken in ([float("nan"), 1.0], [float("inf"), 1.0], [-1.0, 1.0]):
         assert effect(broken, [1.0, 1.0]) is None and effect([1.0, 1.0], broken) is None
+
+
+def test_a_part_that_is_learnt_to_the_end_says_something_finite() -> None:
+    assert effect([0.0, 1.0], [1e-9, 2.0]) == pytest.approx([0.0, -math.log(2)])
+    assert effect([0.0], [1.0]) == pytest.approx([math.log(1e-6)])
+    assert least_rise([0.0, 0.5], [0.0, 2.0], [0.0, 1.0]) < 0 < least_rise([1.0], [1.0], [0.0]) < math.inf
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1), st.floats(3, 9))

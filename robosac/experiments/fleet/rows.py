@@ -29,8 +29,9 @@ Entry = dict[str, Any]
 
 
 def row_path(settings: FleetSettings, out: Path) -> Path:
-    """Where a row is kept."""
-    return out / "rows" / f"{settings.method}-{fingerprint(settings.plain())[:16]}"
+    """Where a row is kept; one under consensus that asks for other things is another row."""
+    asked = [repr(Verified())] if settings.defense == CONSENSUS else []
+    return out / "rows" / f"{settings.method}-{fingerprint(settings.plain(), *asked)[:16]}"
 
 
 def run_row(world: World, out: Path, tell: Tell = lambda done, total: None) -> Entry:

@@ -79,6 +79,8 @@ class FleetSettings:
         ):
             if value not in known:
                 raise InputError(f"expected {name} among {', '.join(filter(None, known))}, got {value!r}")
+        if not self.vehicles:
+            raise InputError("expected vehicles, DOMAIN:RANK each, got none")
         if bool(self.attack) != bool(self.attackers) or not 0 <= self.attackers < len(self.vehicles):
             raise InputError(
                 f"expected an attack and a number of attackers below {len(self.vehicles)}, or neither; got "
@@ -91,12 +93,20 @@ class FleetSettings:
         for domain, rank in self.vehicles:
             if (known and domain not in known) or rank < 1:
                 raise InputError(f"expected DOMAIN:RANK of {', '.join(known)} and rank >= 1, got {domain}:{rank}")
+        able = sum(domain not in self.odd for domain, _ in self.vehicles)
+        if self.attackers > able:
+            raise InputError(
+                f"expected at most {able} attackers, since {', '.join(sorted(self.odd))} never attacks; got "
+                f"{self.attackers}"
+            )
         if self.language and (self.attack == "backdoor" or self.method == "batch-norm"):
             raise InputError(f"expected what a language model has, got {self.attack or self.method}")
         if self.language.startswith(HUB) and self.method in DENSE:
             raise InputError(f"expected {TINY} with the method {self.method}, got {self.language}")
-        if min(self.frames) < 1 or self.rounds < 1 or self.steps < 1 or not self.lr > 0 or self.seed < 0:
-            raise InputError("expected frames, rounds and steps >= 1, lr > 0 and a seed >= 0")
+        if min(self.frames) < 1 or self.rounds < 1 or self.steps < 1 or not 0 < self.lr < float("inf") or self.seed < 0:
+            raise InputError("expected frames, rounds and steps >= 1, a finite lr > 0 and a seed >= 0")
+        if not self.budget_mb >= 0:
+            raise InputError(f"expected a budget of 0 MB or more, got {self.budget_mb:g}")
         if self.method not in LORA and (self.attack or self.defense != "none"):
             raise InputError(
                 f"expected a method among {', '.join(LORA)} with an attack or a defence, got {self.method}"
