@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from robosac.capabilities import Claim, Contribution
 from robosac.detectors.messages import check_known
 from robosac.types import Detections, Id, Subset
+
+K = TypeVar("K", bound=Hashable)
+Self = TypeVar("Self", bound="SubsetSession")
 
 
 class SubsetSession:
@@ -23,6 +28,17 @@ class SubsetSession:
         self._ids, self._claims = tuple(claims), claims
         self._done: dict[Subset, Detections] = {}
         self._shown: dict[Id, Detections] = {}
+        self._batches: dict[tuple[str, tuple[Hashable, ...]], Sequence[Detections]] = {}
+
+    def again(self: Self) -> Self:
+        """The same messages to the same ego, for somebody else: nothing is decoded yet.
+
+        A batch that was asked for here before is not computed again. Batches are told apart as wholes, since rounding
+        depends on what is computed together: results are, bit by bit, those of a session that was opened anew.
+        """
+        other = copy.copy(self)
+        other._done, other._shown = {}, {}
+        return other
 
     @property
     def ids(self) -> Sequence[Id]:
@@ -37,7 +53,7 @@ class SubsetSession:
         check_known(self._ids, subsets)
         new = [s for s in dict.fromkeys(subsets) if s not in self._done]
         if new:
-            self._done.update(zip(new, self._decode(new), strict=True))
+            self._done.update(zip(new, self._once("subsets", new, self._decode), strict=True))
         return [self._done[s] for s in subsets]
 
     def contribution(self, teammate: Id | None) -> Contribution:
@@ -60,7 +76,7 @@ class SubsetSession:
         check_known(self._ids, [frozenset(teammates)])
         new = [i for i in dict.fromkeys(teammates) if i not in self._shown]
         if new:
-            found = self._solo([1 + self._ids.index(i) for i in new])
+            found = self._once("solo", [1 + self._ids.index(i) for i in new], self._solo)
             self._shown.update(zip(new, map(_sound, found), strict=True))
         return [self._shown[i] for i in teammates]
 
@@ -72,6 +88,14 @@ class SubsetSession:
         """
         check_known(self._ids, [frozenset({teammate})])
         return self._claims[teammate]
+
+    def _once(
+        self, what: str, batch: Sequence[K], compute: Callable[[Sequence[K]], Sequence[Detections]]
+    ) -> Sequence[Detections]:
+        key = (what, tuple(batch))
+        if key not in self._batches:
+            self._batches[key] = compute(batch)
+        return self._batches[key]
 
     def _decode(self, subsets: Sequence[Subset]) -> Sequence[Detections]:
         """The results of different subsets."""

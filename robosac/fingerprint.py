@@ -42,7 +42,7 @@ def fingerprint(*values: Any) -> str:
     Raises:
         OSError: a file among the values cannot be read.
     """
-    return _Reader().name(list(values), ()).hex()[:20]
+    return Reader().fingerprint(*values)
 
 
 def file_fingerprint(path: Path) -> str:
@@ -107,11 +107,17 @@ def _imports(path: Path, module: str, *, package: bool) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" if base else alias.name for alias in node.names)
 
 
-class _Reader:
-    """Names values one by one; what was named once is not read again, however often it is referred to."""
+class Reader:
+    """Names values one by one; what was named once is not read again, however often it is referred to. So nothing that
+    it has seen may change afterwards, and it keeps all of it.
+    """
 
     def __init__(self) -> None:
         self._named: dict[int, tuple[Any, bytes]] = {}  # the object is kept, so that its id stays its own
+
+    def fingerprint(self, *values: Any) -> str:
+        """As the function of this name."""
+        return self.name(list(values), ()).hex()[:20]
 
     def name(self, value: Any, above: tuple[int, ...]) -> bytes:
         """The digest of one value; `above` are the objects that are being read already."""

@@ -8,6 +8,7 @@ has to know the ego's pose before it sends, and its map is cut to the ego's.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -20,6 +21,7 @@ from robosac.detectors.bev.model import FEATURES, BevModel
 from robosac.detectors.bev.session import BevSession
 from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
 from robosac.detectors.messages import by_sender, claims_of
+from robosac.detectors.sharing import OneFrame
 from robosac.types import BevGrid, Codec, InputError, Message, Request, View
 
 VALID: Final = "valid"
@@ -31,6 +33,8 @@ class EgoFrameDetector:
     A message carries `{"features": (32, H, W) float32, "valid": (1, H, W) uint8}` in the ego's frame: where `valid`
     is 0 the sender's map does not reach, and its features there are 0 and not read.
     """
+
+    _last: OneFrame[BevSession] | None = None
 
     def __init__(self, inner: BevModel) -> None:
         self.inner = inner
@@ -82,6 +86,17 @@ class EgoFrameDetector:
         Raises:
             InputError: as `BevDetector.open`, or if a message is not in the ego's frame.
         """
+        if self._last is not None:
+            return self._last.session(ego, to, messages, lambda: self._opened(ego, to, messages))
+        return self._opened(ego, to, messages)
+
+    def shared(self) -> EgoFrameDetector:
+        """The same detector, for several defences on one frame; see `robosac.detectors.sharing.shared`."""
+        made = copy.copy(self)
+        made._last = OneFrame()
+        return made
+
+    def _opened(self, ego: View, to: Request, messages: Sequence[Message]) -> BevSession:
         received = by_sender(ego.id, self.codec, messages)
         for name, message in received.items():
             if not np.array_equal(message.world_T_payload, to.world_T_ego):

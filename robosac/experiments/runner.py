@@ -27,7 +27,7 @@ from robosac.experiments.store import Done, Store, defense_key, shard_key
 from robosac.experiments.work import A_TASK, Block, SceneTask, Wanted
 from robosac.feature_scale import FeatureScale
 from robosac.files import check_writable, write_whole
-from robosac.fingerprint import fingerprint
+from robosac.fingerprint import Reader, fingerprint
 from robosac.gate import for_clocks
 from robosac.lock import alone_in
 from robosac.registry.defenses import OwnDefense, named_defense
@@ -49,8 +49,11 @@ class Experiment:
     detectors: Mapping[str, DetectorRef]
     opener: Opener
     scales: Mapping[tuple[str, str], FeatureScale]  # of a detector on a data set, where attacks ask for it
+    untimed: bool = False  # see `SceneTask`
     _frames: dict[SceneRef, dict[str, Any]] = field(default_factory=dict)
     _defenses: dict[tuple[DefenseSpec, str, str, int], str] = field(default_factory=dict)
+    _reader: Reader = field(default_factory=Reader)
+    _calibrations: dict[str, Any] = field(default_factory=dict)
 
     @property
     def store(self) -> Store:
@@ -94,8 +97,11 @@ class Experiment:
     def defense_key(self, spec: DefenseSpec, dataset: str, detector: DetectorRef, m: int) -> str:
         """What decides a defence in a shard: its settings, and the calibration that it is given."""
         asked = (spec, dataset, detector.name, m)
-        if asked not in self._defenses:  # a calibration holds thousands of scores: once is enough
-            found = defense_key(spec.label, settings_of(spec, dataset, m, self.grid), plain(detector.calibration))
+        if asked not in self._defenses:
+            if detector.name not in self._calibrations:  # thousands of scores: read once
+                self._calibrations[detector.name] = plain(detector.calibration)
+            settings = settings_of(spec, dataset, m, self.grid)
+            found = defense_key(spec.label, settings, self._calibrations[detector.name], self._reader)
             self._defenses[asked] = found
         return self._defenses[asked]
 
@@ -108,7 +114,7 @@ class Experiment:
                 for k in range(0, len(lacking), A_TASK):
                     keys, wanted = zip(*lacking[k : k + A_TASK], strict=True)
                     content = fingerprint(self.frames(ref))
-                    yield SceneTask(self.grid, ref, content, detector, wanted, self.opener), list(keys)
+                    yield SceneTask(self.grid, ref, content, detector, wanted, self.opener, self.untimed), list(keys)
 
     def _lacking(self, ref: SceneRef, detector: DetectorRef, block: Block) -> tuple[dict[str, Any], Wanted] | None:
         key = self.key(ref, detector, block)
@@ -131,9 +137,17 @@ def settings_of(spec: DefenseSpec, dataset: str, m: int, grid: Grid) -> Any:
     return plain(for_clocks(defense, scenes.clocks_ahead_ms(dataset, grid)))
 
 
-def open_experiment(grid: Grid, out: Path, *, root: Path | None = None, calibration: Path | None = None) -> Experiment:
-    """Look up every name of a grid, as it is now; `calibration` is a file of thresholds for its one detector. Nothing
-    is written yet.
+def open_experiment(
+    grid: Grid, out: Path, *, root: Path | None = None, calibration: Path | None = None, untimed: bool = False
+) -> Experiment:
+    """Look up every name of a grid, as it is now. Nothing is written yet.
+
+    Args:
+        grid: what is to be played.
+        out: where results go.
+        root: a checkout of the detectors' framework.
+        calibration: a file of thresholds for the grid's one detector.
+        untimed: under attack, defences share what they do alike; only where nobody attacks can they be timed.
 
     Raises:
         InputError: one of them means nothing, or `out` cannot be written to; says what would do.
@@ -156,7 +170,9 @@ def open_experiment(grid: Grid, out: Path, *, root: Path | None = None, calibrat
         for ref, dataset in product(detectors.values(), refs):
             scales[ref.name, dataset] = FeatureScale.measured(ref.open(), scenes.scale_frames(grid, dataset))
             scales[ref.name, dataset].unit()  # features that are all alike are an error now
-    return Experiment(grid, out, tuple(defenses), work.blocks(grid.attackers, attacks), refs, detectors, opener, scales)
+    return Experiment(
+        grid, out, tuple(defenses), work.blocks(grid.attackers, attacks), refs, detectors, opener, scales, untimed
+    )
 
 
 def run_experiment(experiment: Experiment, executor: Executor, *, tell: Tell = lambda done, total: None) -> list[Entry]:

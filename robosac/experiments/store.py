@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from robosac.evaluation.metrics import FrameRecord
 from robosac.experiments import provenance
 from robosac.files import write_whole
-from robosac.fingerprint import fingerprint
+from robosac.fingerprint import Reader, fingerprint
 
 FORMAT: Final = 3  # of shards and entries; another number finds no shards of this one
 
@@ -89,6 +89,6 @@ def shard_key(**decides: Any) -> dict[str, Any]:
     return {"versions": provenance.versions(), "format": FORMAT, **decides}
 
 
-def defense_key(label: str, settings: Any, calibration: Any) -> str:
+def defense_key(label: str, settings: Any, calibration: Any, reader: Reader) -> str:
     """Of what decides a defence's part of a shard. Its label is part of the key of its random numbers."""
-    return fingerprint(label, settings, calibration)
+    return reader.fingerprint(label, settings, calibration)

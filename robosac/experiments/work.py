@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from robosac import progress
 from robosac.data.saved import SavedFrame
+from robosac.detectors.sharing import shared
 from robosac.errors import heard
 from robosac.evaluation.ap import Region, counted
 from robosac.evaluation.metrics import FrameRecord
@@ -68,6 +69,7 @@ class SceneTask:
     detector: DetectorRef
     wanted: tuple[Wanted, ...]
     opener: Opener  # of the attackers' detectors
+    untimed: bool = False  # under attack, defences share what they do alike, and none is timed
 
     def parcels(self) -> dict[str, Callable[[], Any]]:
         """What another machine may lack: weights, and the frames of a recording."""
@@ -204,7 +206,7 @@ def _played(task: SceneTask, made: _Frames, block: Block, defenses: Sequence[Def
         raise InputError(TOO_FEW)
     return play(
         cache,
-        cache.detector,
+        shared(cache.detector) if task.untimed and attack is not None else cache.detector,
         attack,
         (block.m,),
         [spec.policy() for spec in defenses],

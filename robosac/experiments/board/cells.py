@@ -64,7 +64,8 @@ class CellResult(BaseModel):
         ego_lost: share of the objects which the ego finds alone that are not found (IoU 0.5).
         fp_added: boxes a frame that find nothing, more than the ego alone has.
         rates: those of `robosac.evaluation.metrics`.
-        ms, cpu_s: median milliseconds a frame; seconds of a core that it took, in the first row with the attack.
+        ms: median milliseconds a frame; 0 where somebody attacks, since rows share there what they do alike.
+        cpu_s: seconds of a core that it took, in the first row with the attack, and with what others share.
         notes: what of the attack came to nothing -> in how many frames.
         source: of the code that played it.
         checks: by scene.
@@ -117,7 +118,7 @@ def cell_of(entry: Entry, kind: str, alone: Alone, source: str, seed: int) -> Ce
         ego_lost=lost,
         fp_added=added,
         rates={name: _figure(getattr(s, name)) for name in RATES},
-        ms=median(sum(r.ms.values()) for r in entry.records),
+        ms=0.0 if cell.m else median(sum(r.ms.values()) for r in entry.records),
         cpu_s=entry.cpu_s,
         notes=entry.notes,
         source=source,

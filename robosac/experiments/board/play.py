@@ -149,7 +149,7 @@ def play_rows(
     for kind in kinds:
         if (grid := wanted.grid(kind, detector)) is None:
             continue
-        experiment = open_experiment(grid, out / kind, root=root)
+        experiment = open_experiment(grid, out / kind, root=root, untimed=True)
         experiments.append(experiment)
         entries = run_experiment(experiment, executor, tell=tell)
         if not alone:
@@ -157,8 +157,10 @@ def play_rows(
         for e in entries:
             found[e.cell.defense.name].append(cell_of(e, kind, alone, source, wanted.protocol.seed))
     (ref,) = experiments[0].detectors.values()
+    calibration = None if ref.calibration is None else fingerprint(plain(ref.calibration))
     for name, cells in found.items():
-        yield _entry(wanted.protocol, name, ref, cells, experiments[0].grid, command(name), run or {})
+        identity = {**ref.identity(), "calibration": calibration}
+        yield _entry(wanted.protocol, name, ref, identity, cells, experiments[0].grid, command(name), run or {})
 
 
 def _is(entry: Entry, name: str) -> bool:
@@ -166,10 +168,16 @@ def _is(entry: Entry, name: str) -> bool:
 
 
 def _entry(
-    p: Protocol, name: str, ref: DetectorRef, cells: Sequence[CellResult], grid: Grid, command: str, run: dict[str, Any]
+    p: Protocol,
+    name: str,
+    ref: DetectorRef,
+    identity: dict[str, Any],
+    cells: Sequence[CellResult],
+    grid: Grid,
+    command: str,
+    run: dict[str, Any],
 ) -> BoardEntry:
     rank = {key: k for k, key in enumerate(p.cells())}
-    calibration = None if ref.calibration is None else fingerprint(plain(ref.calibration))
     return BoardEntry(
         protocol={"name": p.name, "version": p.version, "hash": p.hash},
         defense=name,
@@ -177,7 +185,7 @@ def _entry(
         reference=name in p.reference,
         settings=settings_of(DefenseSpec(name, name), p.dataset, 1, grid),
         source=" ".join(named_defense(name).source.split()),
-        identity={**ref.identity(), "calibration": calibration},
+        identity=identity,
         command=command,
         versions=provenance.versions(),
         machine=run,

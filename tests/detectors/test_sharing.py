@@ -1,0 +1,139 @@
+"""Defences that share a frame: who opens it later gets, bit by bit, what a session of its own would give."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from robosac.detectors import load
+from robosac.detectors.sharing import KEPT, OneFrame, shared
+from robosac.evaluation.play import encode_frames
+from robosac.executors.local import Serial
+from robosac.experiments.board.cells import check_of
+from robosac.experiments.runner import open_experiment, run_experiment
+from robosac.experiments.settings import Grid
+from robosac.simulation import scenario
+
+
+@pytest.fixture(scope="module", params=["sent", "in the ego's frame"])
+def detector(request):
+    made = load("mean")
+    return made if request.param == "sent" else made.in_ego_frame()
+
+
+@pytest.fixture(scope="module")
+def encoded(detector):
+    (frame,) = encode_frames([scenario("val", 0).snapshot(0).frame()], detector)
+    return frame
+
+
+def batches(ids):
+    """What defences ask for: the ego alone, each beside it, all; some twice and in other company."""
+    alone, everybody = frozenset(), frozenset(ids)
+    singles = [frozenset([i]) for i in ids]
+    pairs = [frozenset(p) for p in combinations(ids, 2)]
+    return [[alone], [everybody], [alone, *singles], singles, [alone, everybody], [everybody, *pairs], pairs[:2]]
+
+
+def same(one, other):
+    return all(
+        np.array_equal(a.boxes, b.boxes) and np.array_equal(a.scores, b.scores) for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_results_are_bit_by_bit_those_of_a_session_of_ones_own(detector, encoded):
+    together, messages = shared(detector), list(encoded.honest.values())
+    asked = batches(list(encoded.honest))
+    for order in (asked, asked[::-1], asked[::-1]):
+        ours = together.open(encoded.frame.ego, encoded.request, messages)
+        own = detector.open(encoded.frame.ego, encoded.request, messages)
+        for batch in order:
+            assert same(ours.detect(batch), own.detect(batch))
+        assert same(ours.solo(ours.ids), own.solo(own.ids))
+        assert same(ours.solo(ours.ids[:1]), own.solo(own.ids[:1]))
+
+
+def test_nobody_sees_what_another_asked_for(detector, encoded):
+    together, messages = shared(detector), list(encoded.honest.values())
+    first = together.open(encoded.frame.ego, encoded.request, messages)
+    first.detect([frozenset()])
+    second = together.open(encoded.frame.ego, encoded.request, messages)
+    assert second is not first and not second._done and first._done
+
+
+def test_work_is_done_once(detector, encoded, monkeypatch):
+    together, messages = shared(detector), list(encoded.honest.values())
+    decodes = []
+    session = type(together.open(encoded.frame.ego, encoded.request, messages))
+    decode = session._decode
+    monkeypatch.setattr(session, "_decode", lambda self, new: decodes.append(tuple(new)) or decode(self, new))
+    for _ in range(3):
+        opened = together.open(encoded.frame.ego, encoded.request, messages)
+        opened.detect([frozenset()])
+        opened.detect([frozenset(), frozenset(opened.ids)])
+    assert decodes == [(frozenset(),), (frozenset(opened.ids),)]
+
+
+def test_other_messages_and_other_frames_are_opened_anew(detector, encoded):
+    """The same sender with another payload, fewer senders, another look of the ego."""
+    together = shared(detector)
+    messages, ego = list(encoded.honest.values()), encoded.frame.ego
+    spoilt = {k: v * 0 if v.dtype == np.float32 else v for k, v in messages[0].payload.items()}
+    others = [replace(messages[0], payload=spoilt), *messages[1:]]
+    full = frozenset(encoded.honest)
+    for sent, view in (
+        (messages, ego),
+        (others, ego),
+        (messages[1:], ego),
+        (messages, replace(ego, points=ego.points[::2])),
+    ):
+        asked = [full & {m.sender for m in sent}]
+        own = detector.open(view, encoded.request, sent).detect(asked)
+        assert same(together.open(view, encoded.request, sent).detect(asked), own)
+
+
+def test_so_many_are_kept_and_only_of_the_last_frame():
+    made = []
+
+    class Session:
+        def again(self):
+            return self
+
+    def make():
+        made.append(Session())
+        return made[-1]
+
+    frame, ego, to, messages = OneFrame(), object(), object(), [object() for _ in range(KEPT + 1)]
+    for m in messages:
+        frame.session(ego, to, [m], make)
+    assert len(made) == KEPT + 1
+    frame.session(ego, to, [messages[-1]], make)
+    assert len(made) == KEPT + 1  # still there
+    frame.session(ego, to, [messages[0]], make)
+    assert len(made) == KEPT + 2  # the oldest had gone
+    frame.session(ego, object(), [messages[0]], make)
+    assert len(made) == KEPT + 3  # another moment
+
+
+def test_a_detector_that_cannot_share_is_left_as_it_is():
+    plain = object()
+    assert shared(plain) is plain
+
+
+def test_figures_of_an_experiment_do_not_depend_on_it(tmp_path):
+    """Attacks of both forms of message, and one that asks the defence itself."""
+    grid = Grid(
+        attack=("noise", "pgd:steps=2", "black_box:queries=4"),
+        attackers=(0, 2),
+        defense=("none", "robosac", "made", "paper", "median"),
+        scenes=1,
+        frames=2,
+    )
+    found = {}
+    for untimed in (False, True):
+        entries = run_experiment(open_experiment(grid, tmp_path / str(untimed), untimed=untimed), Serial())
+        found[untimed] = [(e.cell.defense.label, e.cell.m, check_of(e.records), e.notes) for e in entries]
+    assert found[True] == found[False]
