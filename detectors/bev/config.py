@@ -148,7 +148,7 @@ class OptimConfig(_Grown):
         lr, weight_decay, warmup: AdamW with a one-cycle schedule; `warmup` is the fraction of steps that rise.
         ema: decay of the averaged weights, which are the ones kept.
         noise_m, noise_deg: largest standard deviation of the noise put on teammates' poses.
-        bf16: forward passes in bfloat16.
+        bf16: forward passes in bfloat16, where the machine has instructions for it.
         threads: torch threads.
         decay_steps: 0 is one cycle, as above. Otherwise the rate rises over `warmup_steps`, stays at `lr`, and falls to
             0 over the last `decay_steps`; until it falls, a run may go on with another number of steps.

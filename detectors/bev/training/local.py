@@ -19,10 +19,12 @@ from robosac.detectors.bev.training.dataset import CachedFrame
 from robosac.detectors.bev.training.encoded import Draws, Look
 from robosac.detectors.bev.training.loop import forward
 from robosac.detectors.bev.training.targets import Targets, loss
+from robosac.detectors.device import mixed
 from robosac.fleet.lowrank import LowRankUpdate
 from robosac.types import InputError
 
 HEAD: Final = "head."
+_CPU: Final = torch.device("cpu")
 _CLIP: Final = 10.0  # norm of a gradient
 _BATCH: Final = 4  # samples a step, where frames are encoded
 
@@ -89,12 +91,12 @@ def _drawn(
     first = frames[int(rng.integers(len(frames)))]
     if isinstance(first, CachedFrame):
         batch = draw_batch([first], settings, rng)
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings.optim.bf16):
+        with mixed(_CPU, wanted=settings.optim.bf16):
             return forward(net, batch, settings.model.map), batch.targets
     chosen = [first, *(frames[int(i)] for i in rng.integers(len(frames), size=_BATCH - 1))]
     rows = [(d, int(rng.integers(len(d.maps)))) for d in chosen if isinstance(d, Draws)]
     maps = torch.stack([d.maps[v] for d, v in rows]).contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16, enabled=settings.optim.bf16):
+    with mixed(_CPU, wanted=settings.optim.bf16):
         return net.head(maps), Targets.joined([d.targets.at([v]) for d, v in rows])
 
 

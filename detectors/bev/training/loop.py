@@ -23,7 +23,7 @@ from robosac.detectors.bev.training.targets import loss
 from robosac.detectors.bev.training.validation import validate
 from robosac.detectors.bev.warp import warp
 from robosac.detectors.bev.weights import Header, load_network
-from robosac.detectors.device import usable_device
+from robosac.detectors.device import mixed, usable_device
 from robosac.fingerprint import fingerprint
 from robosac.types import BevGrid, InputError, keyed_rng
 
@@ -120,7 +120,7 @@ class Run:
         rng = keyed_rng(self.settings.seed, "train", step)
         chosen = rng.choice(len(frames), size=min(optim.frames_per_step, len(frames)), replace=False)
         batch = draw_batch([frames[int(i)] for i in chosen], self.settings, rng).to(self._device)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=optim.bf16):
+        with mixed(self._device, wanted=optim.bf16):
             output = forward(self._net, batch, self.settings.model.map)
         losses = loss(output, batch.targets, optim.forward_weight)
         self._optimiser.zero_grad(set_to_none=True)
