@@ -26,8 +26,8 @@ from robosac.experiments.fleet.vehicles import open_world
 from robosac.experiments.fleet.world import World
 from robosac.fleet.adapters import Adapter, blank, cut, merge, minus
 from robosac.fleet.aggregation import FlexLora
-from robosac.fleet.attackers import POISONS
-from robosac.fleet.consensus import Compared, Effects, Verified, compared
+from robosac.fleet.attackers import POISONS, Knowing
+from robosac.fleet.consensus import Compared, Effects, Measure, Verified
 from robosac.randomness import keyed_rng
 from robosac.types import Id
 
@@ -56,7 +56,7 @@ class Rounds:
         learnt = {c.id: c.update(given[c.id], index) for c in clients}
         updates = {(HONEST, i): a for i, a in learnt.items()}
         for (name, poison), (i, a) in product(POISONS.items(), learnt.items()):
-            if i not in world.settings.odd:
+            if i not in world.settings.odd and not isinstance(poison, Knowing):  # who knows the rule enters
                 others = [b for k, b in learnt.items() if k != i]
                 rng = keyed_rng("tolerances", name, i, index)
                 updates[name, i] = poison.poison(given[i], a, others, rng)
@@ -71,11 +71,9 @@ class Rounds:
         """One round: what is said of each step, by `kind:client`."""
         ranks = [c.rank for c in self.world.clients()]
         practice = [cut(self.rule, self.standing, r, self.world.settings.seed) for r in (min(ranks), max(ranks))]
-        practised = self.world.practised(practice, index)
-        own = {p: [minus(a, s) for a, s in zip(each, practice, strict=True)] for p, each in practised.items()}
+        measure = Measure.practised(self.standing, self.world, practice, self.settings, index, tuple(self.before))
         steps = {f"{name}:{i}": step for (name, i), step in self.sent(index, index >= rounds // 2).items()}
-        verified = self.world.verified
-        said = compared(self.standing, steps, own, verified, verified(self.standing), self.settings, self.before)
+        said = measure.compared(steps)
         known = dict(said.effects.clients)
         for key, effect in said.effects.clients.items():  # who turned was honest before
             if key.startswith(f"{HONEST}:") and index < rounds // 2:

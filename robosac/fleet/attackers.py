@@ -1,18 +1,19 @@
 """Clients that poison: what they do to what they send. All of it fits the rank that was agreed on.
 
 Attacks on the model change an honest update; attacks on the data (`Shifted`, `Backdoor` in the application) train an
-honest step on other frames. Who knows the honest clients' updates is said by `informed`.
+honest step on other frames. `LittleIsEnough` knows the honest clients' updates, `Evasive` the rule of consensus, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 
-from robosac.fleet.adapters import Adapter, minus, moved, truncated
+from robosac.fleet.adapters import Adapter, merge, minus, moved, truncated
+from robosac.fleet.aggregation import FlexLora
 from robosac.fleet.lowrank import LowRankUpdate, norm, stacked
 
 
@@ -21,6 +22,29 @@ class Poison(Protocol):
 
     def poison(self, given: Adapter, own: Adapter, honest: Sequence[Adapter], rng: np.random.Generator) -> Adapter:
         """What is sent in place of `own`, learnt honestly from `given`; `honest` are the other clients' updates."""
+        ...
+
+
+class Asked(Protocol):
+    """The rule of consensus, as an attacker who knows all of it can ask it, before anything is sent."""
+
+    @property
+    def worst(self) -> float:
+        """The largest share by which an honest step that enters raises the verifier's loss; who raises it by more is
+        the first to be left out when all together do harm."""
+        ...
+
+    def rise(self, adapter: Adapter) -> float | None:
+        """By which share it raises the verifier's loss; None where it would not enter."""
+        ...
+
+
+@runtime_checkable
+class Knowing(Poison, Protocol):
+    """An attack that knows the rule."""
+
+    def told(self, asked: Asked) -> Poison:
+        """The attack of one round."""
         ...
 
 
@@ -89,6 +113,45 @@ class RegaugedNoise:
         return {layer: regauged(update, rng) for layer, update in _sent(made, own).items()}
 
 
+@dataclass(frozen=True)
+class Evasive:
+    """Knows the rule, the verifier's data and all honest updates: the most harmful update that still enters.
+
+    Three ways lead away from the honest step: back along it, back along what all others learnt, and noise; each is
+    taken as far as the rule lets it, `times` the length of the honest step at most, and no further than the worst
+    honest step. Sent is what raises the verifier's loss most. Where no rule is asked, it is the first way and the
+    largest length.
+    """
+
+    times: tuple[float, ...] = (10.0, 5.0, 3.0, 2.0, 1.5, 1.0, 0.7, 0.5, 0.3)
+    asked: Asked | None = field(default=None, repr=False, compare=False)
+
+    def told(self, asked: Asked) -> Evasive:
+        """As `Knowing`."""
+        return replace(self, asked=asked)
+
+    def poison(self, given: Adapter, own: Adapter, honest: Sequence[Adapter], rng: np.random.Generator) -> Adapter:
+        step = minus(own, given)
+        others = merge(FlexLora(), honest, [1 / len(honest)] * len(honest)) if honest else own
+        noise = minus(RegaugedNoise(1.0).poison(given, own, honest, rng), own)
+        found = [(self._rise(own) or 0.0, own)]
+        for way, sign in ((step, -1.0), (minus(others, given), -1.0), (noise, 1.0)):
+            for times in self.times:
+                sent = _sent(moved(own, way, sign * times), own)
+                if self.asked is None:
+                    return sent
+                if (rise := self._rise(sent)) is not None:
+                    found.append((rise, sent))
+                    break
+        return max(found, key=lambda pair: pair[0])[1]
+
+    def _rise(self, adapter: Adapter) -> float | None:
+        if self.asked is None:
+            return None
+        rise = self.asked.rise(adapter)
+        return None if rise is None or rise > self.asked.worst else rise
+
+
 def regauged(update: LowRankUpdate, rng: np.random.Generator) -> LowRankUpdate:
     """The same update in other factors, `(b g, g^-1 a)` for a random invertible g."""
     g = rng.normal(size=(update.rank, update.rank)) + 2 * np.eye(update.rank)
@@ -100,4 +163,5 @@ POISONS: Final[dict[str, Poison]] = {
     "scaling": Scaling(),
     "alie": LittleIsEnough(),
     "noise": RegaugedNoise(),
+    "evasive": Evasive(),
 }

@@ -123,60 +123,92 @@ class Compared:
         return sorted((i for i in able if self.unlike.get(i, 0.0) <= 0.0), key=lambda i: (self.rises[i], i))
 
 
-def compared(
-    standing: Adapter,
-    steps: Mapping[Id, Adapter],
-    own: Mapping[str, Sequence[Adapter]],
-    verified: Callable[[Adapter], Shown],
-    reference: Shown,
-    settings: Verified,
-    before: Sequence[Effects] = (),
-) -> Compared:
-    """Clients' steps beside the verifier's own.
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """What the steps of one round are laid beside.
 
-    Args:
+    Attributes:
         standing: the model as it stands.
-        steps: of clients.
-        own: of the verifier, by part.
         verified: a model on the verifier's data.
-        reference: what the model as it stands shows.
         settings: what is asked for.
         before: effects of earlier rounds.
+        reference: what the model as it stands shows.
+        own: part -> what the verifier's own steps show, each with its reversal.
     """
 
-    def both(step: Adapter) -> tuple[Shown, Shown]:
-        """With the step, and with its reversal."""
-        return verified(moved(standing, step, 1.0)), verified(moved(standing, step, -1.0))
+    standing: Adapter
+    verified: Callable[[Adapter], Shown]
+    settings: Verified
+    before: Sequence[Effects]
+    reference: Shown
+    own: Mapping[str, Sequence[tuple[Shown, Shown]]]
 
-    def effects(pairs: Sequence[tuple[Shown, Shown]]) -> list[list[float]]:
-        return [e for after, back in pairs if (e := effect(after.losses, back.losses)) is not None]
+    @staticmethod
+    def of(
+        standing: Adapter,
+        own: Mapping[str, Sequence[Adapter]],
+        verified: Callable[[Adapter], Shown],
+        settings: Verified,
+        before: Sequence[Effects] = (),
+    ) -> Measure:
+        """From the steps that the verifier learnt itself, by part."""
+        shown = {part: [_both(standing, step, verified) for step in each] for part, each in own.items()}
+        return Measure(standing, verified, settings, before, verified(standing), shown)
 
-    mine = {part: [both(step) for step in each] for part, each in own.items()}
-    theirs = {i: both(step) for i, step in steps.items()}
-    now = Effects(
-        {i: e for i, pair in theirs.items() for e in effects([pair])},
-        {part: effects(pairs) for part, pairs in mine.items()},
-    )
-    own_rises = [rise(after.loss, reference.loss) for pairs in mine.values() for after, _ in pairs]
-    largest = max([r for r in own_rises if np.isfinite(r)], default=0.0)
-    least = {i: least_rise(a.losses, b.losses, reference.losses) for i, (a, b) in theirs.items()}
-    every = [*before, now]
-    lasting = {}
-    for part, each in now.own.items():
-        known = [r.own[part] for r in every if len(r.own.get(part, ())) == len(each)]
-        lasting[part] = [summed(effects) for effects in zip(*known, strict=True)]
-    unlike = {}
-    for i, e in now.clients.items():
-        if size(e) > settings.small:
-            all_rounds = summed(r.clients[i] for r in every if i in r.clients)
-            unlike[i] = max(away(all_rounds, lasting) - settings.beside, away(e, now.own) - settings.turned)
-    return Compared(
-        now,
-        {i: rise(after.loss, reference.loss) for i, (after, _) in theirs.items()},
-        max(settings.slack * largest, settings.worse),
-        frozenset(i for i in theirs if i not in now.clients or least[i] > settings.everywhere),
-        unlike,
-    )
+    @staticmethod
+    def practised(
+        standing: Adapter,
+        verifier: Verifier,
+        practice: Sequence[Adapter],
+        settings: Verified,
+        round: int,
+        before: Sequence[Effects] = (),
+    ) -> Measure:
+        """The verifier learns first, starting from each of `practice`: the adapters of the smallest and the largest
+        rank."""
+        learnt = verifier.practised(practice, round)
+        own = {
+            part: [minus(a, start) for a, start in zip(each, practice, strict=True)] for part, each in learnt.items()
+        }
+        return Measure.of(standing, own, verifier.verified, settings, before)
+
+    def compared(self, steps: Mapping[Id, Adapter]) -> Compared:
+        """Clients' steps beside the verifier's own."""
+        settings, reference = self.settings, self.reference
+        theirs = {i: _both(self.standing, step, self.verified) for i, step in steps.items()}
+        now = Effects(
+            {i: e for i, pair in theirs.items() for e in _effects([pair])},
+            {part: _effects(pairs) for part, pairs in self.own.items()},
+        )
+        own_rises = [rise(after.loss, reference.loss) for pairs in self.own.values() for after, _ in pairs]
+        largest = max([r for r in own_rises if np.isfinite(r)], default=0.0)
+        least = {i: least_rise(a.losses, b.losses, reference.losses) for i, (a, b) in theirs.items()}
+        every = [*self.before, now]
+        lasting = {}
+        for part, each in now.own.items():
+            known = [r.own[part] for r in every if len(r.own.get(part, ())) == len(each)]
+            lasting[part] = [summed(effects) for effects in zip(*known, strict=True)]
+        unlike = {}
+        for i, e in now.clients.items():
+            if size(e) > settings.small:
+                all_rounds = summed(r.clients[i] for r in every if i in r.clients)
+                unlike[i] = max(away(all_rounds, lasting) - settings.beside, away(e, now.own) - settings.turned)
+        return Compared(
+            now,
+            {i: rise(after.loss, reference.loss) for i, (after, _) in theirs.items()},
+            max(settings.slack * largest, settings.worse),
+            frozenset(i for i in theirs if i not in now.clients or least[i] > settings.everywhere),
+            unlike,
+        )
+
+
+def _both(standing: Adapter, step: Adapter, verified: Callable[[Adapter], Shown]) -> tuple[Shown, Shown]:
+    """With the step, and with its reversal."""
+    return verified(moved(standing, step, 1.0)), verified(moved(standing, step, -1.0))
+
+
+def _effects(pairs: Sequence[tuple[Shown, Shown]]) -> list[list[float]]:
+    return [e for after, back in pairs if (e := effect(after.losses, back.losses)) is not None]
 
 
 @dataclass(frozen=True)
@@ -198,36 +230,22 @@ class BestFirst:
 
 def agreed(
     rule: Aggregation,
-    standing: Adapter,
     given: Mapping[Id, Adapter],
     adapters: Mapping[Id, Adapter],
     weights: Mapping[Id, float],
-    verifier: Verifier,
-    practice: Sequence[Adapter],
-    settings: Verified,
+    measure: Measure,
     rng: np.random.Generator,
-    *,
-    round: int = 0,
-    before: Sequence[Effects] = (),
 ) -> tuple[Consensus[Shown], Compared]:
     """Which clients' adapters to merge, and what each did alone.
 
     Args:
         rule: by which they are merged.
-        standing: the model as it stands, which nobody is needed for.
         given, adapters, weights: by client: what it was sent, what came back, and its share of the samples.
-        verifier: its data, and what it learns from it.
-        practice: what the verifier itself starts from: the adapters of the smallest and of the largest rank.
-        settings: what is asked for.
+        measure: what steps are laid beside.
         rng: of the search.
-        round: from 0.
-        before: effects of earlier rounds.
     """
-    reference = verifier.verified(standing)
-    learnt = verifier.practised(practice, round)
-    own = {part: [minus(a, start) for a, start in zip(each, practice, strict=True)] for part, each in learnt.items()}
-    steps = {i: minus(a, given[i]) for i, a in adapters.items()}
-    alone = compared(standing, steps, own, verifier.verified, reference, settings, before)
+    settings, reference = measure.settings, measure.reference
+    alone = measure.compared({i: minus(a, given[i]) for i, a in adapters.items()})
 
     def judged(reference: Shown, subset: Subset, shown: Shown) -> Trial:
         same = shown.agreement(reference)
@@ -236,9 +254,7 @@ def agreed(
         return Trial(subset, same, bool(fine), settings.agreement, scores)
 
     def trial(subsets: Sequence[Subset]) -> list[Shown]:
-        return [
-            reference if s == EGO_ALONE else verifier.verified(_merged(rule, adapters, weights, s)) for s in subsets
-        ]
+        return [reference if s == EGO_ALONE else measure.verified(_merged(rule, adapters, weights, s)) for s in subsets]
 
     order = BestFirst(tuple(alone.fine))
     return search(sorted(adapters), trial, judged, order, settings.budget, rng), alone

@@ -21,8 +21,8 @@ from robosac.files import write_whole
 from robosac.fingerprint import fingerprint
 from robosac.fleet.adapters import ALPHA, Adapter, Shapes, blank, cut, gram, merge, minus, moved, sendable
 from robosac.fleet.aggregation import Aggregation, FlexLora
-from robosac.fleet.attackers import Poison
-from robosac.fleet.consensus import Effects, Verified, Verifier, agreed
+from robosac.fleet.attackers import Knowing, Poison
+from robosac.fleet.consensus import Effects, Measure, Verified, Verifier, agreed
 from robosac.fleet.lowrank import LowRankUpdate
 from robosac.fleet.robust import Everybody, Robust
 from robosac.fleet.steps import Effect
@@ -106,6 +106,21 @@ class Told:
     effects: Effects = field(default_factory=Effects)
 
 
+@dataclass(frozen=True, eq=False)
+class RuleAsked:
+    """`robosac.fleet.attackers.Asked`: what would become of an adapter that a client sends."""
+
+    client: Id
+    given: Adapter
+    measure: Measure
+    worst: float
+
+    def rise(self, adapter: Adapter) -> float | None:
+        """See there."""
+        said = self.measure.compared({self.client: minus(adapter, self.given)})
+        return said.rises[self.client] if said.fine else None
+
+
 @dataclass
 class Fleet:
     """A run in a folder: what is there is gone on from.
@@ -178,11 +193,11 @@ class Fleet:
             sent[client.id] = len(down)
             given[client.id] = self._down(down, client.id, index)
         learnt = self._learn(given, index, refused)
+        asked = self._asked(merged, given, learnt, index, before)
         for client in self.clients:
             if client.id in learnt:
-                messages[client.id] = pack(
-                    self._poisoned(client.id, given, learnt, index), sender=client.id, round=index
-                )
+                poisoned = self._poisoned(client.id, given, learnt, index, asked)
+                messages[client.id] = pack(poisoned, sender=client.id, round=index)
         began = time.perf_counter()
         read = {sender: self._entered(data, sender, index) for sender, data in messages.items()}
         entered = {i: a for i, a in read.items() if not isinstance(a, str)}
@@ -216,19 +231,9 @@ class Fleet:
             return dict(merged), {}, told
         shares = {i: self.agreed[i].samples / total for i in ids}
         if plan.verified is not None and self.verifier is not None:
-            found, alone = agreed(
-                plan.rule,
-                merged,
-                given,
-                entered,
-                shares,
-                self.verifier,
-                self._practice(merged),
-                plan.verified,
-                keyed_rng(plan.seed, "consensus", index),
-                round=index,
-                before=[Effects(r.effects, r.own) for r in before],
-            )
+            measure = self._measure(merged, index, before, self.verifier, plan.verified)
+            rng = keyed_rng(plan.seed, "consensus", index)
+            found, alone = agreed(plan.rule, given, entered, shares, measure, rng)
             ids, told = sorted(found.used), Told(len(found.trials), alone.effects)
             if not ids:
                 return dict(merged), {}, told
@@ -246,10 +251,14 @@ class Fleet:
             return dict(merged), {}, told
         return after, dict(zip(ids, trust.weights, strict=True)), told
 
-    def _practice(self, merged: Adapter) -> list[Adapter]:
-        """What the verifier learns from: as the weakest client is sent it, and as the strongest."""
+    def _measure(
+        self, merged: Adapter, index: int, before: Sequence[Round], verifier: Verifier, settings: Verified
+    ) -> Measure:
+        """Of a round. The verifier learns from what the weakest client is sent, and from what the strongest is."""
         ranks, plan = [c.rank for c in self.clients], self.plan
-        return [cut(plan.rule, merged, rank, plan.seed, alpha=plan.alpha) for rank in (min(ranks), max(ranks))]
+        practice = [cut(plan.rule, merged, rank, plan.seed, alpha=plan.alpha) for rank in (min(ranks), max(ranks))]
+        earlier = [Effects(r.effects, r.own) for r in before]
+        return Measure.practised(merged, verifier, practice, settings, index, earlier)
 
     # ------------------------------------------------------------------------------------------------ its clients
     def _down(self, data: bytes, client: Id, index: int) -> dict[str, LowRankUpdate]:
@@ -285,12 +294,40 @@ class Fleet:
             write_whole(path, _tensors(update))
         return learnt
 
-    def _poisoned(self, client: Id, given: Mapping[Id, Adapter], learnt: Mapping[Id, Adapter], index: int) -> Adapter:
+    def _poisoned(
+        self,
+        client: Id,
+        given: Mapping[Id, Adapter],
+        learnt: Mapping[Id, Adapter],
+        index: int,
+        asked: Callable[[Id], RuleAsked] | None,
+    ) -> Adapter:
         poison = self.poisons.get(client)
+        if isinstance(poison, Knowing) and asked is not None:
+            poison = poison.told(asked(client))
         if poison is None or not all(u.finite for u in learnt[client].values()):
             return learnt[client]  # what broke by itself is refused as it is
         honest = [a for i, a in learnt.items() if i != client and i not in self.poisons]
         return poison.poison(given[client], learnt[client], honest, keyed_rng(self.plan.seed, "poison", client, index))
+
+    def _asked(
+        self,
+        merged: Adapter,
+        given: Mapping[Id, Adapter],
+        learnt: Mapping[Id, Adapter],
+        index: int,
+        before: Sequence[Round],
+    ) -> Callable[[Id], RuleAsked] | None:
+        """What attackers who know the rule ask in a round; None where nobody does or there is no rule. They work the
+        rule out by themselves: the server's seconds are its own."""
+        if self.plan.verified is None or self.verifier is None:
+            return None
+        if not any(isinstance(p, Knowing) for p in self.poisons.values()):
+            return None
+        measure = self._measure(merged, index, before, self.verifier, self.plan.verified)
+        said = measure.compared({i: minus(a, given[i]) for i, a in learnt.items() if i not in self.poisons})
+        worst = max((said.rises[i] for i in said.fine), default=0.0)
+        return lambda client: RuleAsked(client, given[client], measure, worst)
 
     # --------------------------------------------------------------------------------------------------- its folder
     def _path(self, name: str) -> Path:

@@ -13,7 +13,7 @@ from safetensors.numpy import save
 
 from robosac.fleet.adapters import Adapter, cut, gram, minus
 from robosac.fleet.aggregation import AGGREGATIONS, FedAvgFactors, FlexLora
-from robosac.fleet.attackers import POISONS, LittleIsEnough, RegaugedNoise, Scaling, SignFlip
+from robosac.fleet.attackers import POISONS, Evasive, LittleIsEnough, RegaugedNoise, Scaling, SignFlip
 from robosac.fleet.consensus import Verified
 from robosac.fleet.lowrank import LowRankUpdate
 from robosac.fleet.robust import MultiKrum
@@ -182,6 +182,49 @@ def test_consensus_rejects_the_poisoned_and_keeps_the_honest(name: str, tmp_path
     assert min(w for r in reports for c, w in r.weights.items() if c != "car-4") > 0
     honest, _ = fleet(tmp_path / "five", clients=[c for c in members() if c.id != "car-4"]).run()
     assert np.allclose(dense(merged), dense(honest), atol=1e-6)
+
+
+@dataclass(frozen=True)
+class Lets:
+    """A rule that lets in what is at most so far from an adapter, and calls that distance the rise."""
+
+    start: Adapter
+    most: float
+    worst: float = float("inf")
+
+    def rise(self, adapter: Adapter) -> float | None:
+        away = float(np.linalg.norm(dense(adapter) - dense(self.start)))
+        return away if away <= self.most else None
+
+
+def test_who_knows_the_rule_goes_as_far_as_it_lets() -> None:
+    start = cut(FlexLora(), {k: LowRankUpdate(np.ones((m, 1)), np.ones((1, n))) for k, (m, n) in SHAPES.items()}, 4, 0)
+    own, rng = Learner("x", 4).update(start, 0), np.random.default_rng(0)
+    step = float(np.linalg.norm(dense(own) - dense(start)))
+
+    def sent(most: float, worst: float = float("inf")) -> float:
+        poison = Evasive().told(Lets(own, most, worst))
+        return float(np.linalg.norm(dense(poison.poison(start, own, [own], rng)) - dense(own)))
+
+    assert sent(0.0) == pytest.approx(0.0)  # nothing else enters: an honest step
+    lengths = [sent(most * step) for most in (0.6, 1.2, 3.5, 100.0)]
+    assert all(found <= most * step for found, most in zip(lengths, (0.6, 1.2, 3.5, 100.0), strict=True))
+    assert lengths == sorted(lengths) and lengths[0] > 0.3 * step and lengths[3] == pytest.approx(10 * step, rel=0.3)
+    assert sent(100 * step, worst=1.2 * step) <= 1.2 * step  # and no further than the worst honest step
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_who_knows_the_rule_enters_and_does_little(tmp_path: Path) -> None:
+    poisons: dict[str, object] = {"car-4": Evasive(), "car-5": Evasive()}
+    plan = replace(PLAN, verified=Verified())
+    merged, reports = fleet(tmp_path / "asked", plan, poisons=poisons).run()
+    assert all(r.weights["car-4"] > 0 and r.weights["car-5"] > 0 for r in reports)
+    honest, _ = fleet(tmp_path / "honest", plan).run()
+    alone, _ = fleet(tmp_path / "nobody asks", PLAN, poisons=poisons).run()
+    begun = verify({k: u.times(0.0) for k, u in merged.items()}).loss
+    assert verify(honest).loss < verify(merged).loss < begun < verify(alone).loss
+    again, held = fleet(tmp_path / "again", plan, poisons=poisons).run()
+    assert np.array_equal(dense(again), dense(merged)) and [r.weights for r in held] == [r.weights for r in reports]
 
 
 def test_where_everybody_does_harm_the_model_stays(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from robosac.fleet.adapters import Adapter, moved
 from robosac.fleet.attackers import regauged
-from robosac.fleet.consensus import Effects, Verified, compared
+from robosac.fleet.consensus import Effects, Measure, Verified
 from robosac.fleet.lowrank import LowRankUpdate
 from robosac.fleet.steps import angle, away, effect, least_rise, size, summed
 
@@ -94,13 +94,13 @@ SETTINGS = Verified(small=0.01)
 
 
 def fine(before: Sequence[Effects] = (), settings: Verified = SETTINGS, **steps: Adapter) -> set[str]:
-    return set(compared(STANDING, steps, OWN, Two, Two(STANDING), settings, before).fine)
+    return set(Measure.of(STANDING, OWN, Two, settings, before).compared(steps).fine)
 
 
 def test_who_steps_as_the_verifier_does_enters_and_who_reverses_does_not() -> None:
     steps = {"same": step(1.0, 0.0), "other": step(0.0, 0.9), "reversed": step(-1.0, 0.0), "both": step(-0.8, -0.8)}
     assert fine(**steps) == {"same", "other"}
-    assert compared(STANDING, steps, OWN, Two, Two(STANDING), SETTINGS).fine[0] == "same"  # the most useful first
+    assert Measure.of(STANDING, OWN, Two, SETTINGS).compared(steps).fine[0] == "same"  # the most useful first
 
 
 def test_a_step_that_is_too_long_does_not_enter_though_it_points_right() -> None:
@@ -128,13 +128,13 @@ def test_the_gauge_of_a_step_changes_nothing() -> None:
     rng = np.random.default_rng(0)
     wide = {"w": LowRankUpdate(np.array([[1.0, 0.5], [0.0, 0.2]]), np.array([[1.0], [-0.5]]))}
     turned = {"w": regauged(wide["w"], rng)}
-    said = compared(STANDING, {"a": wide, "b": turned}, OWN, Two, Two(STANDING), SETTINGS)
+    said = Measure.of(STANDING, OWN, Two, SETTINGS).compared({"a": wide, "b": turned})
     assert said.rises["a"] == pytest.approx(said.rises["b"]) and said.unlike["a"] == pytest.approx(said.unlike["b"])
     assert np.allclose(moved(STANDING, wide, 1.0)["w"].dense, moved(STANDING, turned, 1.0)["w"].dense)
 
 
 def test_rounds_add_up_and_who_behaved_is_still_not_free_to_turn() -> None:
-    one = compared(STANDING, {"a": step(1.0, 0.0), "b": step(0.5, 0.75)}, OWN, Two, Two(STANDING), SETTINGS)
+    one = Measure.of(STANDING, OWN, Two, SETTINGS).compared({"a": step(1.0, 0.0), "b": step(0.5, 0.75)})
     noisy = replace(SETTINGS, beside=10.0, turned=60.0)
     now = {"a": step(0.5, 0.75), "b": step(0.5, 0.75)}
     assert fine(settings=noisy, **now) == set()  # by this round alone both are too far beside
@@ -146,5 +146,5 @@ def test_the_verifiers_own_rises_are_the_measure() -> None:
     """What every step of a world costs elsewhere is not held against who lives there."""
     costly = {"x": [step(1.0, -6.0), step(1.0, -6.2)]}  # its losses are .92 and 2.3 for 1 and 1
     asked = {"same": step(1.0, -6.1)}
-    assert compared(STANDING, asked, costly, Two, Two(STANDING), SETTINGS).fine == ["same"]
+    assert Measure.of(STANDING, costly, Two, SETTINGS).compared(asked).fine == ["same"]
     assert fine(**asked) == set()
