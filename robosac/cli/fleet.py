@@ -34,7 +34,7 @@ class Asked:
     method: Annotated[list[str] | None, typer.Option(help=METHODS_HELP)] = None
     attack: Annotated[
         list[str] | None,
-        typer.Option(help="Attacks on FlexLoRA: sign-flip, scaling, alie, noise, label-shift, backdoor."),
+        typer.Option(help="Attacks on FlexLoRA: sign-flip, scaling, alie, noise, evasive, label-shift, backdoor."),
     ] = None
     attackers: Annotated[list[int] | None, typer.Option(min=1, help="How many vehicles attack. Default: 1.")] = None
     defense: Annotated[

@@ -68,7 +68,10 @@ METHODS = ["base", "local", "lowest", "flexlora", "batch-norm", "full", "central
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_gives_a_row(method: str, world: World, tmp_path: Path) -> None:
     changed = replace(world, settings=replace(world.settings, method=method))
-    entry = run_row(changed, tmp_path)
+    told: list[float] = []
+    entry = run_row(changed, tmp_path, lambda done, total: told.append(done / total))
+    assert told == sorted(told)
+    assert method == "base" or (len(told) >= changed.settings.rounds and told[-1] == 1.0)
     assert set(entry["figures"]) == {"all", "city", "fog", "sparse"}
     assert (entry["bytes"] > 0) == (method in ("lowest", "flexlora", "batch-norm", "full"))
     assert json.loads((row_path(changed.settings, tmp_path) / "entry.json").read_text()) == entry
@@ -87,7 +90,7 @@ def test_a_row_over_budget_is_marked(world: World, tmp_path: Path) -> None:
     assert entry["over_budget"] and table([entry])[0]["over budget"]
 
 
-@pytest.mark.parametrize("attack", ["sign-flip", "label-shift", "backdoor"])
+@pytest.mark.parametrize("attack", ["sign-flip", "evasive", "label-shift", "backdoor"])
 def test_attacked_rows_say_who_attacked_and_who_was_left_out(attack: str, world: World, tmp_path: Path) -> None:
     asked = replace(world.settings, attack=attack, attackers=1, defense="consensus")
     changed = world.of(asked)

@@ -76,9 +76,7 @@ def _tuned(world: World, folder: Path, entry: Entry, tell: Tell) -> Any:
     if s.method == "base":
         return world.tuned(blank(world.shapes))
     if s.method == "centralised":
-        adapter = _steps(world, world.pooled())
-        tell(s.rounds, s.rounds)
-        return world.tuned(adapter)
+        return world.tuned(_steps(world, world.pooled(), tell))
     tuned, entry["bytes"] = averaged(world, folder, norms_only=s.method == "batch-norm", tell=tell)
     return tuned
 
@@ -128,15 +126,19 @@ def top_share(merged: Adapter) -> float:
 
 def _alone(world: World, tell: Tell) -> dict[str, Adapter]:
     """Each client's adapter by itself, as many steps."""
-    clients, found = world.clients(), {}
+    clients, rounds, found = world.clients(), world.settings.rounds, {}
     for k, client in enumerate(clients):
-        found[client.id] = _steps(world, client)
-        tell(k + 1, len(clients))
+
+        def so_far(done: int, of: int, before: int = k * rounds) -> None:
+            tell(before + done, rounds * len(clients))
+
+        found[client.id] = _steps(world, client, so_far)
     return found
 
 
-def _steps(world: World, client: Client) -> Adapter:
+def _steps(world: World, client: Client, tell: Tell) -> Adapter:
     adapter: Adapter = cut(FlexLora(), blank(world.shapes), client.rank, world.settings.seed)
     for index in range(world.settings.rounds):
         adapter = client.update(adapter, index)
+        tell(index + 1, world.settings.rounds)
     return adapter

@@ -16,7 +16,7 @@ from robosac.experiments.fleet.world import World
 from robosac.fingerprint import fingerprint
 
 Tell = Callable[[int, int], None]
-ROUNDS_OF: Final = {"base": 1, "local": 1, "centralised": 1}  # what a row counts for in the bar, else its rounds
+ROUNDS_OF: Final = {"base": 1}  # what a row counts for in the bar, else its rounds
 
 
 @dataclass(frozen=True, kw_only=True)
