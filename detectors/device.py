@@ -40,12 +40,13 @@ def device_of_process(name: str) -> str:
 
 def mixed(device: torch.device, *, wanted: bool = True) -> torch.autocast:
     """Forward passes in bfloat16 where the device has instructions for it, else in float32: a CPU that only imitates
-    them takes ten times as long with them as without.
+    them takes many times as long with them as without (`python -m benchmarks.bfloat16`).
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and _has_bfloat16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and has_bfloat16(device))
 
 
-def _has_bfloat16(device: torch.device) -> bool:
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16, as far as torch says."""
     if device.type != "cpu":
         return True
     told: Any = getattr(torch.cpu, "get_capabilities", None)  # older torch does not say

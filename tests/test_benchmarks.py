@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from benchmarks import determinism, sight, solo, startup, trials
+from benchmarks import bfloat16, determinism, sight, solo, startup, trials
 from benchmarks.machine import Spread, describe, machine
 from benchmarks.reference import reference_frame
 from robosac import detectors
@@ -93,6 +94,15 @@ def test_wrong_arguments_exit_with_2(option: str) -> None:
     with pytest.raises(SystemExit) as stopped:
         trials.main([option, "0"])
     assert stopped.value.code == 2
+
+
+def test_bfloat16_is_timed_beside_float32(
+    detector: BevDetector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    bfloat16.main(["--repeats", "1"])
+    told = capsys.readouterr().out
+    assert "float32: " in told and "bfloat16: " in told and "training takes bfloat16 here" in told
 
 
 # -------------------------------------------------------------------------------------------------- determinism
