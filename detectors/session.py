@@ -92,10 +92,11 @@ class SubsetSession:
     def _once(
         self, what: str, batch: Sequence[K], compute: Callable[[Sequence[K]], Sequence[Detections]]
     ) -> Sequence[Detections]:
+        """What `compute` makes of a batch, now or when it was asked for before; everybody's arrays are its own."""
         key = (what, tuple(batch))
         if key not in self._batches:
             self._batches[key] = compute(batch)
-        return self._batches[key]
+        return [_copied(found) for found in self._batches[key]]
 
     def _decode(self, subsets: Sequence[Subset]) -> Sequence[Detections]:
         """The results of different subsets."""
@@ -108,6 +109,11 @@ class SubsetSession:
     def _solo(self, rows: Sequence[int]) -> Sequence[Detections]:
         """What the messages in these rows show by themselves, in the ego's frame; `ids` begin with row 1."""
         raise NotImplementedError
+
+
+def _copied(found: Detections) -> Detections:
+    score_map = None if found.score_map is None else found.score_map.copy()
+    return Detections(found.boxes.copy(), found.scores.copy(), score_map)
 
 
 def _sound(found: Detections) -> Detections:

@@ -64,6 +64,18 @@ def test_nobody_sees_what_another_asked_for(detector, encoded):
     assert second is not first and not second._done and first._done
 
 
+def test_who_writes_into_a_result_changes_nobody_elses(detector, encoded):
+    together, messages = shared(detector), list(encoded.honest.values())
+    everybody = frozenset(encoded.honest)
+    for _ in range(2):
+        own = detector.open(encoded.frame.ego, encoded.request, messages)
+        opened = together.open(encoded.frame.ego, encoded.request, messages)
+        found, shown = opened.detect([frozenset(), everybody]), opened.solo(opened.ids)
+        assert same(found, own.detect([frozenset(), everybody])) and same(shown, own.solo(own.ids))
+        for each in (*found, *shown):
+            each.boxes[:], each.scores[:], each.score_map[:] = 0.0, 1.0, 1.0
+
+
 def test_work_is_done_once(detector, encoded, monkeypatch):
     together, messages = shared(detector), list(encoded.honest.values())
     decodes = []
