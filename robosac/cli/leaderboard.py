@@ -225,7 +225,11 @@ def check(asked: Check) -> None:
             print(f"{c.title}: AP@0.5 {shown}, {c.same} of {c.scenes} scenes bit by bit: {verdict}")
     if differing or not found:
         what = ", ".join(differing) or "nothing to compare"
-        raise EntryDiffersError(f"expected {asked.entry.name} to hold within {limit:g} of AP@0.5, got {what}")
+        elsewhere = bool(found) and not any(c.same for c in found)
+        raise EntryDiffersError(
+            f"expected {asked.entry.name} to hold within {limit:g} of AP@0.5, got {what}"
+            + ("; no scene is equal bit by bit, as on another processor: play more of them (--scenes)" * elsewhere)
+        )
 
 
 leaderboard.command("run")(command_of(Run, run))

@@ -24,8 +24,19 @@ def versions() -> dict[str, str]:
 
 
 def environment(jobs: int, threads: int) -> dict[str, Any]:
-    """Versions and hardware, as far as figures depend on them."""
-    return {"versions": versions(), "machine": platform.machine(), "jobs": jobs, "threads": threads}
+    """Versions and hardware, as far as figures depend on them. `vectors` are the processor's instructions, like AVX2:
+    with others sums are rounded in another order.
+    """
+    import torch  # loads what a command that computes has loaded already
+
+    vectors = torch.backends.cpu.get_cpu_capability()
+    return {
+        "versions": versions(),
+        "machine": platform.machine(),
+        "vectors": vectors,
+        "jobs": jobs,
+        "threads": threads,
+    }
 
 
 def command_line(*words: str | Path, **options: Any) -> str:

@@ -345,7 +345,13 @@ def test_play_check_add_and_render(tmp_path: Path, capsys: pytest.CaptureFixture
         one["checks"] = {k: {**c, "ap50": 0.999} for k, c in one["checks"].items()}
     Path(file).write_text(json.dumps(held))
     command("check", file, "--scenes", "1", *again, code=1)
-    assert "DIFFERS" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "DIFFERS" in said.out and "another processor" not in said.err
+    for one in held["cells"]:
+        one["checks"] = {k: {**c, "digest": "0" * 8} for k, c in one["checks"].items()}
+    Path(file).write_text(json.dumps(held))
+    command("check", file, "--scenes", "1", *again, code=1)
+    assert "another processor" in capsys.readouterr().err
 
     own = "tests.experiments.test_board:Nobody"
     command("add", own, "--scenes", "1", "--attack", "drop", "--results", str(results), *ways)
