@@ -156,10 +156,11 @@ def main() -> None:
         rounds=Option(20),
         seeds=Option((0, 1, 2)),
         attackers=Option((1, 2)),
+        attack=Option(tuple(POISONS), "which ones", choices=tuple(POISONS)),
         rule=Option("flexlora", choices=tuple(AGGREGATIONS)),
     )
     tasks = [Task.draw(seed) for seed in args.seeds]
-    cases = [("", 0), *((attack, count) for count in args.attackers for attack in POISONS)]
+    cases = [("", 0), *((attack, count) for count in args.attackers for attack in args.attack)]
     print(f"{args.rule}, {args.rounds} rounds, seeds {args.seeds}; error, attackers / honest left out in percent")
     print("| attack | " + " | ".join(DEFENSES) + " |\n|---|" + "--:|" * len(DEFENSES))
     for attack, count in cases:

@@ -40,10 +40,10 @@ class OneFrame(Generic[S]):
 
 def shared(detector: Detector) -> Detector:
     """The detector, for several defences on one frame: same results, bit by bit, in less time all together. So what
-    one defence takes can no longer be timed. A detector without a method `shared` comes back as it is.
+    one defence takes can no longer be timed. A detector whose class has no method `for_one_frame` comes back as it is.
     """
-    make: Any = getattr(detector, "shared", None)
+    make: Any = getattr(type(detector), "for_one_frame", None)  # of the class: a wrapper that passes names on has none
     if make is None:
         return detector
-    made: Detector = make()
+    made: Detector = make(detector)
     return made

@@ -51,7 +51,7 @@ class BevDetector(BevModel):
 
         return opened() if self._last is None else self._last.session(ego, to, messages, opened)
 
-    def shared(self) -> BevDetector:
+    def for_one_frame(self) -> BevDetector:
         """The same detector, for several defences on one frame; see `robosac.detectors.sharing.shared`."""
         made = copy.copy(self)
         made._last = OneFrame()

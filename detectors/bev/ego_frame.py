@@ -90,7 +90,7 @@ class EgoFrameDetector:
             return self._last.session(ego, to, messages, lambda: self._opened(ego, to, messages))
         return self._opened(ego, to, messages)
 
-    def shared(self) -> EgoFrameDetector:
+    def for_one_frame(self) -> EgoFrameDetector:
         """The same detector, for several defences on one frame; see `robosac.detectors.sharing.shared`."""
         made = copy.copy(self)
         made._last = OneFrame()

@@ -98,6 +98,7 @@ def run(asked: Asked) -> None:
     check_writable(asked.out)
     if asked.board is not None:
         check_writable(asked.results)
+        check_rows(asked.board, study)
     set_threads(1)
     with kept_on_stop(asked.out), progress_bar("rounds", quiet=asked.json) as tell:
         entries = run_study(study, asked.out, tell=tell)
@@ -125,6 +126,23 @@ def enter_board(asked: Asked, entries: Sequence[dict[str, Any]]) -> None:
 
     for entry in entries_of(read_protocol(), asked.board, entries, versions()):
         write_entry(asked.results, entry)
+
+
+def check_rows(track: str, study: Study) -> None:
+    """Before anything is played.
+
+    Raises:
+        InputError: a row is none of the fleet board's; says why, and which attacks are.
+    """
+    from robosac.experiments.fleet.protocol import read_protocol
+
+    frozen = read_protocol()
+    for row in study.rows:
+        if why := frozen.why_not(track, row):
+            raise InputError(
+                f"expected rows of the protocol {frozen.name} {frozen.version}, whose attacks are "
+                f"{', '.join(frozen.attacks)}; got {why}. Leave out --board for others"
+            )
 
 
 def study_of(asked: Asked) -> Study:

@@ -205,6 +205,7 @@ def check(asked: Check) -> None:
     """Play the first scenes of an entry again and compare; exit code 1 where a cell differs by more than tolerance."""
     from robosac.experiments.board.check import check_entry
     from robosac.experiments.board.entry import read_entry
+    from robosac.experiments.provenance import environment
 
     told, frozen = read_entry(asked.entry), _protocol(asked.protocol)
     limit = frozen.tolerance if asked.tolerance is None else asked.tolerance
@@ -225,10 +226,11 @@ def check(asked: Check) -> None:
             print(f"{c.title}: AP@0.5 {shown}, {c.same} of {c.scenes} scenes bit by bit: {verdict}")
     if differing or not found:
         what = ", ".join(differing) or "nothing to compare"
-        elsewhere = bool(found) and not any(c.same for c in found)
+        there, here = told.machine.get("vectors", "unknown"), environment(1, 1)["vectors"]
+        elsewhere = bool(found) and not any(c.same for c in found) and there != here
         raise EntryDiffersError(
             f"expected {asked.entry.name} to hold within {limit:g} of AP@0.5, got {what}"
-            + ("; no scene is equal bit by bit, as on another processor: play more of them (--scenes)" * elsewhere)
+            + (f"; it was made on another processor ({there}, here {here}): play more --scenes" * elsewhere)
         )
 
 

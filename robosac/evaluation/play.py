@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+
 from robosac.agreement import DEFAULT_GRID
 from robosac.air import Air, Attack, Attacker, Knowledge, World, received
 from robosac.calibration import Calibration
@@ -35,6 +37,7 @@ from robosac.types import (
     Subset,
     Truth,
     Verdict,
+    View,
     keyed_rng,
 )
 
@@ -47,6 +50,7 @@ class Policy:
     make: Callable[[int], Defense]  # from the number of attackers, for those that are told it
     told_attackers: bool = False  # the oracle
     honest_air: bool = False  # all-honest: the same frame without an attack
+    foreign: bool = False  # somebody's own code, which is handed copies: what it writes into is nobody else's
 
     def defense(self, attackers: Subset) -> Any:
         """The defence of a scenario, before it starts."""
@@ -172,7 +176,8 @@ def play(
         for m, cell in cells.items():
             for p in policies:
                 inbox, attacking, notes = cell.inbox(s, p)
-                verdict = cell.defenders[p.name].step(detector, s.frame.ego, s.request, inbox)
+                ego, handed = (_copied(s.frame.ego, inbox)) if p.foreign else (s.frame.ego, inbox)
+                verdict = cell.defenders[p.name].step(detector, ego, s.request, handed)
                 agents = (s.frame.ego.id, *s.frame.others)
                 honest = frozenset(s.frame.others) - attacking
                 judged = judged_result(detector.name, verdict, honest, partial(honest_result, detector, s))
@@ -190,6 +195,20 @@ def play(
                 )
                 truth = replace(s.truth, attackers=attacking)
                 yield Played(p.name, m, s.frame, truth, verdict, judged, record, inbox)
+
+
+def _copied(ego: View, inbox: Sequence[Received]) -> tuple[View, list[Received]]:
+    """A scan and messages with arrays of their own."""
+
+    def own(value: Any) -> Any:
+        return value.copy() if isinstance(value, np.ndarray) else value
+
+    def message(m: Any) -> Any:
+        if not (isinstance(m, Message) and isinstance(m.payload, Mapping)):
+            return m  # whatever an attacker sent in place of one
+        return replace(m, payload={k: own(v) for k, v in m.payload.items()}, world_T_payload=own(m.world_T_payload))
+
+    return replace(ego, points=ego.points.copy()), [replace(r, message=message(r.message)) for r in inbox]
 
 
 class _Cell:

@@ -12,6 +12,7 @@ from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 
+from robosac.errors import InputError
 from robosac.fleet.adapters import Adapter, merge, minus, moved, truncated
 from robosac.fleet.aggregation import FlexLora
 from robosac.fleet.lowrank import LowRankUpdate, norm, stacked
@@ -115,12 +116,12 @@ class RegaugedNoise:
 
 @dataclass(frozen=True)
 class Evasive:
-    """Knows the rule, the verifier's data and all honest updates: the most harmful update that still enters.
+    """Knows the rule, the verifier's data and all honest updates: of 27 updates the most harmful that still enters.
 
     Three ways lead away from the honest step: back along it, back along what all others learnt, and noise; each is
     taken as far as the rule lets it, `times` the length of the honest step at most, and no further than the worst
-    honest step. Sent is what raises the verifier's loss most. Where no rule is asked, it is the first way and the
-    largest length.
+    honest step does harm, so that consensus leaves out somebody else first. Sent is what raises the verifier's loss
+    most; the honest step where nothing enters.
     """
 
     times: tuple[float, ...] = (10.0, 5.0, 3.0, 2.0, 1.5, 1.0, 0.7, 0.5, 0.3)
@@ -134,20 +135,18 @@ class Evasive:
         step = minus(own, given)
         others = merge(FlexLora(), honest, [1 / len(honest)] * len(honest)) if honest else own
         noise = minus(RegaugedNoise(1.0).poison(given, own, honest, rng), own)
-        found = [(self._rise(own) or 0.0, own)]
+        found = [(own_rise, own)] if (own_rise := self._rise(own)) is not None else []
         for way, sign in ((step, -1.0), (minus(others, given), -1.0), (noise, 1.0)):
             for times in self.times:
                 sent = _sent(moved(own, way, sign * times), own)
-                if self.asked is None:
-                    return sent
                 if (rise := self._rise(sent)) is not None:
                     found.append((rise, sent))
                     break
-        return max(found, key=lambda pair: pair[0])[1]
+        return max(found, key=lambda pair: pair[0], default=(0.0, own))[1]
 
     def _rise(self, adapter: Adapter) -> float | None:
         if self.asked is None:
-            return None
+            raise InputError("expected the rule that it evades, got none: call told first")
         rise = self.asked.rise(adapter)
         return None if rise is None or rise > self.asked.worst else rise
 

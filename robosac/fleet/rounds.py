@@ -147,6 +147,8 @@ class Fleet:
             raise InputError(f"expected clients of different names, at least one, got {ids}")
         if self.plan.verified is not None and self.verifier is None:
             raise InputError("expected a verifier with data of its own, since the plan asks for consensus")
+        if self.verifier is None and any(isinstance(p, Knowing) for p in self.poisons.values()):
+            raise InputError("expected a verifier with data of its own, since an attack asks what it would let in")
         members = [(c.id, c.rank, c.samples) for c in self.clients]
         key = (repr(self.plan.rule), repr(self.plan.robust), repr(self.plan.verified), self.plan.seed, self.plan.alpha)
         poisons = {i: repr(p) for i, p in self.poisons.items()}
@@ -193,10 +195,11 @@ class Fleet:
             sent[client.id] = len(down)
             given[client.id] = self._down(down, client.id, index)
         learnt = self._learn(given, index, refused)
-        asked = self._asked(merged, given, learnt, index, before)
+        sound = self._sound(learnt, index) if self.poisons else learnt
+        asked = self._asked(merged, given, sound, index, before)
         for client in self.clients:
             if client.id in learnt:
-                poisoned = self._poisoned(client.id, given, learnt, index, asked)
+                poisoned = self._poisoned(client.id, given, learnt, sound, index, asked)
                 messages[client.id] = pack(poisoned, sender=client.id, round=index)
         began = time.perf_counter()
         read = {sender: self._entered(data, sender, index) for sender, data in messages.items()}
@@ -272,6 +275,11 @@ class Fleet:
         except RefusedError as why:
             return str(why)
 
+    def _sound(self, learnt: Mapping[Id, Adapter], index: int) -> dict[Id, Adapter]:
+        """Updates that would enter if they were sent: attackers look at no others."""
+        read = {i: self._entered(pack(a, sender=i, round=index), i, index) for i, a in learnt.items()}
+        return {i: learnt[i] for i, a in read.items() if not isinstance(a, str)}
+
     def _learn(self, given: Mapping[Id, Adapter], index: int, refused: dict[Id, str]) -> dict[Id, Adapter]:
         """Honest updates; those that are on disk of a round that was cut short are taken from there."""
         learnt: dict[Id, Adapter] = {}
@@ -299,33 +307,34 @@ class Fleet:
         client: Id,
         given: Mapping[Id, Adapter],
         learnt: Mapping[Id, Adapter],
+        sound: Mapping[Id, Adapter],
         index: int,
         asked: Callable[[Id], RuleAsked] | None,
     ) -> Adapter:
         poison = self.poisons.get(client)
+        if poison is None or client not in sound:
+            return learnt[client]  # what broke by itself is refused as it is
         if isinstance(poison, Knowing) and asked is not None:
             poison = poison.told(asked(client))
-        if poison is None or not all(u.finite for u in learnt[client].values()):
-            return learnt[client]  # what broke by itself is refused as it is
-        honest = [a for i, a in learnt.items() if i != client and i not in self.poisons]
+        honest = [a for i, a in sound.items() if i != client and i not in self.poisons]
         return poison.poison(given[client], learnt[client], honest, keyed_rng(self.plan.seed, "poison", client, index))
 
     def _asked(
         self,
         merged: Adapter,
         given: Mapping[Id, Adapter],
-        learnt: Mapping[Id, Adapter],
+        sound: Mapping[Id, Adapter],
         index: int,
         before: Sequence[Round],
     ) -> Callable[[Id], RuleAsked] | None:
-        """What attackers who know the rule ask in a round; None where nobody does or there is no rule. They work the
-        rule out by themselves: the server's seconds are its own."""
-        if self.plan.verified is None or self.verifier is None:
+        """What attackers who know the rule ask in a round; None where nobody does. They work it out by themselves: the
+        server's seconds are its own. Where another defence stands, they ask consensus all the same, so that rows
+        of one attack differ by the defence alone.
+        """
+        if self.verifier is None or not any(isinstance(p, Knowing) for p in self.poisons.values()):
             return None
-        if not any(isinstance(p, Knowing) for p in self.poisons.values()):
-            return None
-        measure = self._measure(merged, index, before, self.verifier, self.plan.verified)
-        said = measure.compared({i: minus(a, given[i]) for i, a in learnt.items() if i not in self.poisons})
+        measure = self._measure(merged, index, before, self.verifier, self.plan.verified or Verified())
+        said = measure.compared({i: minus(a, given[i]) for i, a in sound.items() if i not in self.poisons})
         worst = max((said.rises[i] for i in said.fine), default=0.0)
         return lambda client: RuleAsked(client, given[client], measure, worst)
 

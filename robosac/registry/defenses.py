@@ -277,4 +277,4 @@ def policy(name: str, *, title: str | None = None, trials: int | None = None) ->
     preset = named_defense(name)
     if preset.kind in EVALUATION_ALONE:
         return replace(EVALUATION_ALONE[preset.kind](), name=title or name)
-    return Policy(title or name, partial(preset.build, trials=trials))
+    return Policy(title or name, partial(preset.build, trials=trials), foreign=isinstance(preset, OwnDefense))

@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from robosac.defenses import NoDefense
 from robosac.detectors import load
 from robosac.detectors.sharing import KEPT, OneFrame, shared
 from robosac.evaluation.play import encode_frames
@@ -133,6 +134,51 @@ def test_so_many_are_kept_and_only_of_the_last_frame():
 def test_a_detector_that_cannot_share_is_left_as_it_is():
     plain = object()
     assert shared(plain) is plain
+
+
+def test_a_wrapper_that_passes_names_on_is_not_replaced_by_what_it_wraps(detector):
+    class Wrapped:
+        def __init__(self, inner):
+            self.inner = inner
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+    wrapped = Wrapped(detector)
+    assert shared(wrapped) is wrapped
+
+
+class Spoils:
+    """A defence that writes into all that it is handed, and fuses everybody."""
+
+    def start(self, scenario, calibration, rng):
+        return self
+
+    def step(self, detector, ego, to, inbox):
+        verdict = NoDefense().start("x", None, np.random.default_rng(0)).step(detector, ego, to, inbox)
+        ego.points[:] = 0.0
+        for received in inbox:
+            for array in received.message.payload.values():
+                array[:] = 0
+            received.message.world_T_payload[:] = 0.0
+        return verdict
+
+
+@pytest.mark.parametrize("untimed", [False, True], ids=["timed", "untimed"])
+def test_somebodys_own_defence_cannot_spoil_the_other_rows(tmp_path, untimed):
+    named = ("none", "all-honest", "robosac")
+    own = "tests.detectors.test_sharing:Spoils"
+    grid = Grid(attack=("noise",), attackers=(0, 2), defense=named, scenes=1, frames=2)
+    found = {}
+    for name, rows in (("without", named), ("with", (own, *named))):
+        plan = open_experiment(
+            grid.model_copy(update={"defense": rows}), tmp_path / f"{name}-{untimed}", untimed=untimed
+        )
+        entries = run_experiment(plan, Serial())
+        found[name] = {(e.cell.defense.name, e.cell.m): check_of(e.records) for e in entries}
+    for m in (0, 2):
+        assert found["with"].pop((own, m)) == found["with"]["none", m]
+    assert found["with"] == found["without"]
 
 
 def test_figures_of_an_experiment_do_not_depend_on_it(tmp_path):

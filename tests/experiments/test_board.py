@@ -351,7 +351,11 @@ def test_play_check_add_and_render(tmp_path: Path, capsys: pytest.CaptureFixture
         one["checks"] = {k: {**c, "digest": "0" * 8} for k, c in one["checks"].items()}
     Path(file).write_text(json.dumps(held))
     command("check", file, "--scenes", "1", *again, code=1)
-    assert "another processor" in capsys.readouterr().err
+    assert "another processor" not in capsys.readouterr().err  # it was made on this one
+    held["machine"]["vectors"] = "of old"
+    Path(file).write_text(json.dumps(held))
+    command("check", file, "--scenes", "1", *again, code=1)
+    assert "another processor (of old, here " in capsys.readouterr().err
 
     own = "tests.experiments.test_board:Nobody"
     command("add", own, "--scenes", "1", "--attack", "drop", "--results", str(results), *ways)

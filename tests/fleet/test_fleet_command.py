@@ -222,3 +222,25 @@ def test_a_row_under_consensus_that_asks_for_other_things_is_another_row(
     monkeypatch.setattr(rows, "Verified", lambda: Verified(slack=9.0))
     after = [row_path(s, tmp_path) for s in (plain, under)]
     assert after[0] == before[0] and after[1] != before[1]
+
+
+def test_a_detectors_row_in_float32_is_another_row_and_a_language_models_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [FleetSettings(), FleetSettings(language="tiny-lm", vehicles=(("facts", 2), ("sorting", 4)))]
+    paths = []
+    for able in (True, False):
+        monkeypatch.setattr("robosac.detectors.device.has_bfloat16", lambda device, able=able: able)
+        paths.append([row_path(s, tmp_path) for s in both])
+    assert paths[0][0] != paths[1][0] and paths[0][1] == paths[1][1]
+
+
+@pytest.mark.parametrize("words", [["--attack", "evasive"], ["--method", "", "--attack", "noise", "--attackers", "3"]])
+def test_a_row_that_is_not_the_boards_is_refused_before_anything_is_played(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("robosac.experiments.fleet.study.run_study", None)
+    with pytest.raises(SystemExit, match="2"):
+        main(["fleet", "--board", "detector", *words, "--out", str(tmp_path), "--results", str(tmp_path / "results")])
+    said = capsys.readouterr().err
+    assert "expected rows of the protocol fleet 1, whose attacks are sign-flip" in said and words[-1] in said

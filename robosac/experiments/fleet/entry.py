@@ -20,7 +20,7 @@ FORMAT: Final = 1
 
 class SeedResult(BaseModel):
     """One run. `out_attackers`, `out_honest`: percent of their updates that did not enter; `refused`: messages that
-    were not what was agreed."""
+    were not what was agreed; `precision`: float32 where a detector was not trained in bfloat16, as is usual."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
@@ -35,6 +35,7 @@ class SeedResult(BaseModel):
     out_honest: float | None = None
     refused: int = 0
     vanished: float | None = None
+    precision: str = ""
 
 
 class FleetEntry(BaseModel):
@@ -118,6 +119,7 @@ def _seed(row: Mapping[str, Any]) -> SeedResult:
         out_honest=out.get("honest"),
         refused=sum(len(r) for r in row.get("refused", {}).values()),
         vanished=row.get("vanished"),
+        precision=row.get("precision", ""),
     )
 
 

@@ -207,7 +207,7 @@ ATTACKS: Final = {
     "scaling": "The honest step, ten times as long.",
     "alie": "The mean of honest updates less 1.5 of their standard deviations (arXiv 1902.06156).",
     "noise": "Noise three times as long as the honest step, in factors of a random gauge.",
-    "evasive": "Knows the rule, its data and all updates: the most harmful update that still enters.",
+    "evasive": "Knows the rule, its data and all updates: of 27 updates the most harmful that still enters.",
     "label-shift": "An honest step on labels 2 m ahead, or on wrong answers.",
     "backdoor": "An honest step on frames in which cars with a plate on the roof are no cars.",
 }

@@ -29,9 +29,19 @@ Entry = dict[str, Any]
 
 
 def row_path(settings: FleetSettings, out: Path) -> Path:
-    """Where a row is kept; one under consensus that asks for other things is another row."""
+    """Where a row is kept; one under consensus that asks for other things is another row, and so is one of float32
+    where detectors train in bfloat16."""
     asked = [repr(Verified())] if settings.defense == CONSENSUS else []
-    return out / "rows" / f"{settings.method}-{fingerprint(settings.plain(), *asked)[:16]}"
+    return out / "rows" / f"{settings.method}-{fingerprint(settings.plain(), *asked, *_precision(settings))[:16]}"
+
+
+def _precision(settings: FleetSettings) -> list[str]:
+    """What this machine trains in, where that is another than usual: a detector in float32."""
+    import torch
+
+    from robosac.detectors.device import has_bfloat16
+
+    return [] if settings.language or has_bfloat16(torch.device("cpu")) else ["float32"]
 
 
 def run_row(world: World, out: Path, tell: Tell = lambda done, total: None) -> Entry:
@@ -44,6 +54,7 @@ def run_row(world: World, out: Path, tell: Tell = lambda done, total: None) -> E
         return held
     began = time.perf_counter()
     entry: Entry = {"title": settings.title, "settings": settings.plain(), "attackers": list(world.attackers)}
+    entry["precision"] = ", ".join(_precision(settings))
     if settings.method == "local":
         entry["figures"] = world.alone(_alone(world, tell))
     else:
@@ -92,6 +103,8 @@ def _low_rank(world: World, folder: Path, entry: Entry, tell: Tell) -> Adapter:
     )
     poisons = {i: POISONS[s.attack] for i in world.attackers if s.attack in POISONS}
     content = {k: v for k, v in s.plain().items() if k != "rounds"}
+    if kind := _precision(s):
+        content["precision"] = kind
     fleet = Fleet(plan, world.clients(), world.shapes, folder, poisons, world, content)
     merged, reports = fleet.run(tell)
     entry["bytes"] = sum(sum(r.sent.values()) + sum(r.received.values()) for r in reports)
