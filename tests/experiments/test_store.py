@@ -14,6 +14,7 @@ from robosac.evaluation.ap import TP, FrameMatches
 from robosac.evaluation.metrics import FrameRecord
 from robosac.experiments import provenance
 from robosac.experiments.store import FORMAT, Done, Shard, Store, defense_key, shard_key
+from robosac.fingerprint import Reader, fingerprint
 from robosac.lock import alone_in
 from robosac.types import InputError
 
@@ -79,10 +80,11 @@ def test_everything_that_decides_is_in_the_key(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_defence_is_another_by_label_settings_or_calibration() -> None:
-    keys = [
-        defense_key(*d) for d in (("l", "s", "c"), ("x", "s", "c"), ("l", "x", "c"), ("l", "s", "x"), ("l", "s", None))
-    ]
-    assert all(a != b for a, b in combinations(keys, 2)) and keys[0] == defense_key("l", "s", "c")
+    reader = Reader()  # one for all, as an experiment has
+    asked = (("l", "s", "c"), ("x", "s", "c"), ("l", "x", "c"), ("l", "s", "x"), ("l", "s", None))
+    keys = [defense_key(*d, reader) for d in asked]
+    assert all(a != b for a, b in combinations(keys, 2))
+    assert keys == [fingerprint(*d) for d in asked] == [defense_key(*d, reader) for d in asked]
 
 
 @pytest.mark.parametrize("held", ['{"pid": "x"}', '{"pid": [1]}', "[]", "{"])
