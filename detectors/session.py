@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -113,7 +114,7 @@ class SubsetSession:
 
 def _copied(found: Detections) -> Detections:
     score_map = None if found.score_map is None else found.score_map.copy()
-    return Detections(found.boxes.copy(), found.scores.copy(), score_map)
+    return replace(found, boxes=found.boxes.copy(), scores=found.scores.copy(), score_map=score_map)
 
 
 def _sound(found: Detections) -> Detections:

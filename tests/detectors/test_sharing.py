@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 
 from robosac.defenses import NoDefense
 from robosac.detectors import load
+from robosac.detectors.session import SubsetSession
 from robosac.detectors.sharing import KEPT, OneFrame, shared
 from robosac.evaluation.play import encode_frames
 from robosac.executors.local import Serial
@@ -17,6 +18,7 @@ from robosac.experiments.board.cells import check_of
 from robosac.experiments.runner import open_experiment, run_experiment
 from robosac.experiments.settings import Grid
 from robosac.simulation import scenario
+from robosac.types import Detections
 
 
 @pytest.fixture(scope="module", params=["sent", "in the ego's frame"])
@@ -75,6 +77,20 @@ def test_who_writes_into_a_result_changes_nobody_elses(detector, encoded):
         assert same(found, own.detect([frozenset(), everybody])) and same(shown, own.solo(own.ids))
         for each in (*found, *shown):
             each.boxes[:], each.scores[:], each.score_map[:] = 0.0, 1.0, 1.0
+
+
+def test_what_a_detector_adds_to_its_results_is_kept():
+    @dataclass(frozen=True, eq=False)
+    class More(Detections):
+        raw: str = ""
+
+    class Adapted(SubsetSession):
+        def _decode(self, subsets):
+            return [More(np.zeros((1, 7), np.float32), np.ones(1, np.float32), raw=str(len(s))) for s in subsets]
+
+    session = Adapted({"a": None})
+    for opened in (session, session.again()):
+        assert [d.raw for d in opened.detect([frozenset(), frozenset("a")])] == ["0", "1"]
 
 
 def test_work_is_done_once(detector, encoded, monkeypatch):
