@@ -29,7 +29,7 @@ class SubsetSession:
         self._ids, self._claims = tuple(claims), claims
         self._done: dict[Subset, Detections] = {}
         self._shown: dict[Id, Detections] = {}
-        self._batches: dict[tuple[str, tuple[Hashable, ...]], Sequence[Detections]] = {}
+        self._batches: dict[tuple[str, tuple[Hashable, ...]], Sequence[Detections]] | None = None  # where shared
 
     def again(self: Self) -> Self:
         """The same messages to the same ego, for somebody else: nothing is decoded yet.
@@ -37,6 +37,8 @@ class SubsetSession:
         A batch that was asked for here before is not computed again. Batches are told apart as wholes, since rounding
         depends on what is computed together: results are, bit by bit, those of a session that was opened anew.
         """
+        if self._batches is None:
+            self._batches = {}
         other = copy.copy(self)
         other._done, other._shown = {}, {}
         return other
@@ -94,6 +96,8 @@ class SubsetSession:
         self, what: str, batch: Sequence[K], compute: Callable[[Sequence[K]], Sequence[Detections]]
     ) -> Sequence[Detections]:
         """What `compute` makes of a batch, now or when it was asked for before; everybody's arrays are its own."""
+        if self._batches is None:
+            return compute(batch)
         key = (what, tuple(batch))
         if key not in self._batches:
             self._batches[key] = compute(batch)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar, cast
 
 from robosac.detectors.session import SubsetSession
 from robosac.types import Detector, Message, Request, View
 
 KEPT: Final = 16  # sessions of a frame: messages as they came, and some whose poses a defence mended
 S = TypeVar("S", bound=SubsetSession)
+Self = TypeVar("Self", bound="Shareable")  # type: ignore[type-arg]
 
 
 class OneFrame(Generic[S]):
@@ -38,12 +40,23 @@ class OneFrame(Generic[S]):
         return self._kept[key][0].again()
 
 
+class Shareable(Generic[S]):
+    """A detector whose sessions can be shared: its `open` goes through `_session`."""
+
+    _last: OneFrame[S] | None = None
+
+    def shared(self: Self) -> Self:
+        """See the function of this name."""
+        made = copy.copy(self)
+        made._last = OneFrame()
+        return made
+
+    def _session(self, ego: View, to: Request, messages: Sequence[Message], make: Callable[[], S]) -> S:
+        return make() if self._last is None else self._last.session(ego, to, messages, make)
+
+
 def shared(detector: Detector) -> Detector:
     """The detector, for several defences on one frame: same results, bit by bit, in less time all together. So what
-    one defence takes can no longer be timed. A detector whose class has no method `for_one_frame` comes back as it is.
+    one defence takes can no longer be timed. What is not `Shareable` comes back as it is.
     """
-    make: Any = getattr(type(detector), "for_one_frame", None)  # of the class: a wrapper that passes names on has none
-    if make is None:
-        return detector
-    made: Detector = make(detector)
-    return made
+    return cast(Detector, detector.shared()) if isinstance(detector, Shareable) else detector

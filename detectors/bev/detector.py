@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,18 +14,16 @@ from robosac.detectors.bev.session import BevSession
 from robosac.detectors.bev.warp import planar, planar_batch, warp
 from robosac.detectors.bev.weights import load_network
 from robosac.detectors.messages import by_sender, claims_of
-from robosac.detectors.sharing import OneFrame
+from robosac.detectors.sharing import Shareable
 from robosac.types import Message, Request, View
 
 
-class BevDetector(BevModel):
+class BevDetector(BevModel, Shareable[BevSession]):
     """A collaborative detector of vehicles; see `robosac.detectors.load`.
 
     A message carries `{"features": (32, H, W) float32}`: a map in the sender's own sensor frame, `(32, 64, 64)` with
     1.2 m cells where the detector is one of the small ones.
     """
-
-    _last: OneFrame[BevSession] | None = None
 
     @staticmethod
     def from_file(path: Path, *, device: str = "cpu") -> BevDetector:
@@ -49,13 +46,7 @@ class BevDetector(BevModel):
             raster = self.raster(ego.points)
             return self.open_encoded(raster, self.features(raster), to, messages)
 
-        return opened() if self._last is None else self._last.session(ego, to, messages, opened)
-
-    def for_one_frame(self) -> BevDetector:
-        """The same detector, for several defences on one frame; see `robosac.detectors.sharing.shared`."""
-        made = copy.copy(self)
-        made._last = OneFrame()
-        return made
+        return self._session(ego, to, messages, opened)
 
     def open_encoded(self, raster: Raster, own: Tensor, to: Request, messages: Sequence[Message]) -> BevSession:
         """As `open`, of an ego whose raster and map `(1, 32, H, W)` are known already."""

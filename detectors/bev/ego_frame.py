@@ -8,7 +8,6 @@ has to know the ego's pose before it sends, and its map is cut to the ego's.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -21,20 +20,18 @@ from robosac.detectors.bev.model import FEATURES, BevModel
 from robosac.detectors.bev.session import BevSession
 from robosac.detectors.bev.warp import planar_batch, relative_planar, warp
 from robosac.detectors.messages import by_sender, claims_of
-from robosac.detectors.sharing import OneFrame
+from robosac.detectors.sharing import Shareable
 from robosac.types import BevGrid, Codec, InputError, Message, Request, View
 
 VALID: Final = "valid"
 
 
-class EgoFrameDetector:
+class EgoFrameDetector(Shareable[BevSession]):
     """`inner` with the warp on the sender's side; see `BevDetector.in_ego_frame`.
 
     A message carries `{"features": (32, H, W) float32, "valid": (1, H, W) uint8}` in the ego's frame: where `valid`
     is 0 the sender's map does not reach, and its features there are 0 and not read.
     """
-
-    _last: OneFrame[BevSession] | None = None
 
     def __init__(self, inner: BevModel) -> None:
         self.inner = inner
@@ -86,15 +83,7 @@ class EgoFrameDetector:
         Raises:
             InputError: as `BevDetector.open`, or if a message is not in the ego's frame.
         """
-        if self._last is not None:
-            return self._last.session(ego, to, messages, lambda: self._opened(ego, to, messages))
-        return self._opened(ego, to, messages)
-
-    def for_one_frame(self) -> EgoFrameDetector:
-        """The same detector, for several defences on one frame; see `robosac.detectors.sharing.shared`."""
-        made = copy.copy(self)
-        made._last = OneFrame()
-        return made
+        return self._session(ego, to, messages, lambda: self._opened(ego, to, messages))
 
     def _opened(self, ego: View, to: Request, messages: Sequence[Message]) -> BevSession:
         received = by_sender(ego.id, self.codec, messages)

@@ -24,6 +24,7 @@ from robosac.fleet.aggregation import Aggregation, FlexLora
 from robosac.fleet.attackers import Knowing, Poison
 from robosac.fleet.consensus import Effects, Measure, Verified, Verifier, agreed
 from robosac.fleet.lowrank import LowRankUpdate
+from robosac.fleet.poisoned import poisoned
 from robosac.fleet.robust import Everybody, Robust
 from robosac.fleet.steps import Effect
 from robosac.fleet.wire import Agreed, RefusedError, pack, unpack
@@ -106,21 +107,6 @@ class Told:
     effects: Effects = field(default_factory=Effects)
 
 
-@dataclass(frozen=True, eq=False)
-class RuleAsked:
-    """`robosac.fleet.attackers.Asked`: what would become of an adapter that a client sends."""
-
-    client: Id
-    given: Adapter
-    measure: Measure
-    worst: float
-
-    def rise(self, adapter: Adapter) -> float | None:
-        """See there."""
-        said = self.measure.compared({self.client: minus(adapter, self.given)})
-        return said.rises[self.client] if said.fine else None
-
-
 @dataclass
 class Fleet:
     """A run in a folder: what is there is gone on from.
@@ -188,19 +174,16 @@ class Fleet:
     ) -> tuple[dict[str, LowRankUpdate], Round]:
         """One round: the adapter after it, and what happened. `before` are the reports of earlier rounds."""
         plan = self.plan
-        given, sent, messages = {}, {}, {}
+        given, sent = {}, {}
         refused: dict[Id, str] = {}
         for client in self.clients:
             down = pack(cut(plan.rule, merged, client.rank, plan.seed, alpha=plan.alpha), sender="server", round=index)
             sent[client.id] = len(down)
             given[client.id] = self._down(down, client.id, index)
         learnt = self._learn(given, index, refused)
-        sound = self._sound(learnt, index) if self.poisons else learnt
-        asked = self._asked(merged, given, sound, index, before)
-        for client in self.clients:
-            if client.id in learnt:
-                poisoned = self._poisoned(client.id, given, learnt, sound, index, asked)
-                messages[client.id] = pack(poisoned, sender=client.id, round=index)
+        if self.poisons:
+            learnt |= self._attacked(merged, given, learnt, index, before)
+        messages = {c.id: pack(learnt[c.id], sender=c.id, round=index) for c in self.clients if c.id in learnt}
         began = time.perf_counter()
         read = {sender: self._entered(data, sender, index) for sender, data in messages.items()}
         entered = {i: a for i, a in read.items() if not isinstance(a, str)}
@@ -275,10 +258,23 @@ class Fleet:
         except RefusedError as why:
             return str(why)
 
-    def _sound(self, learnt: Mapping[Id, Adapter], index: int) -> dict[Id, Adapter]:
-        """Updates that would enter if they were sent: attackers look at no others."""
+    def _attacked(
+        self,
+        merged: Adapter,
+        given: Mapping[Id, Adapter],
+        learnt: Mapping[Id, Adapter],
+        index: int,
+        before: Sequence[Round],
+    ) -> dict[Id, Adapter]:
+        """What attackers send. They look at updates that would enter; what broke by itself is refused as it is."""
         read = {i: self._entered(pack(a, sender=i, round=index), i, index) for i, a in learnt.items()}
-        return {i: learnt[i] for i, a in read.items() if not isinstance(a, str)}
+        sound = {i: learnt[i] for i, a in read.items() if not isinstance(a, str)}
+
+        def measure() -> Measure:
+            assert self.verifier is not None  # who knows the rule was refused without one
+            return self._measure(merged, index, before, self.verifier, self.plan.verified or Verified())
+
+        return poisoned(self.poisons, given, sound, measure, lambda i: keyed_rng(self.plan.seed, "poison", i, index))
 
     def _learn(self, given: Mapping[Id, Adapter], index: int, refused: dict[Id, str]) -> dict[Id, Adapter]:
         """Honest updates; those that are on disk of a round that was cut short are taken from there."""
@@ -301,42 +297,6 @@ class Fleet:
             learnt[client.id] = update
             write_whole(path, _tensors(update))
         return learnt
-
-    def _poisoned(
-        self,
-        client: Id,
-        given: Mapping[Id, Adapter],
-        learnt: Mapping[Id, Adapter],
-        sound: Mapping[Id, Adapter],
-        index: int,
-        asked: Callable[[Id], RuleAsked] | None,
-    ) -> Adapter:
-        poison = self.poisons.get(client)
-        if poison is None or client not in sound:
-            return learnt[client]  # what broke by itself is refused as it is
-        if isinstance(poison, Knowing) and asked is not None:
-            poison = poison.told(asked(client))
-        honest = [a for i, a in sound.items() if i != client and i not in self.poisons]
-        return poison.poison(given[client], learnt[client], honest, keyed_rng(self.plan.seed, "poison", client, index))
-
-    def _asked(
-        self,
-        merged: Adapter,
-        given: Mapping[Id, Adapter],
-        sound: Mapping[Id, Adapter],
-        index: int,
-        before: Sequence[Round],
-    ) -> Callable[[Id], RuleAsked] | None:
-        """What attackers who know the rule ask in a round; None where nobody does. They work it out by themselves: the
-        server's seconds are its own. Where another defence stands, they ask consensus all the same, so that rows
-        of one attack differ by the defence alone.
-        """
-        if self.verifier is None or not any(isinstance(p, Knowing) for p in self.poisons.values()):
-            return None
-        measure = self._measure(merged, index, before, self.verifier, self.plan.verified or Verified())
-        said = measure.compared({i: minus(a, given[i]) for i, a in sound.items() if i not in self.poisons})
-        worst = max((said.rises[i] for i in said.fine), default=0.0)
-        return lambda client: RuleAsked(client, given[client], measure, worst)
 
     # --------------------------------------------------------------------------------------------------- its folder
     def _path(self, name: str) -> Path:
