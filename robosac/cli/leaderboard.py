@@ -230,7 +230,7 @@ def check(asked: Check) -> None:
         elsewhere = bool(found) and not any(c.same for c in found) and there != here
         raise EntryDiffersError(
             f"expected {asked.entry.name} to hold within {limit:g} of AP@0.5, got {what}"
-            + (f"; it was made on another processor ({there}, here {here}): play more --scenes" * elsewhere)
+            + (f"; no scene is equal bit by bit, as on another processor (there {there}, here {here})" * elsewhere)
         )
 
 

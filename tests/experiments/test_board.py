@@ -355,7 +355,7 @@ def test_play_check_add_and_render(tmp_path: Path, capsys: pytest.CaptureFixture
     held["machine"]["vectors"] = "of old"
     Path(file).write_text(json.dumps(held))
     command("check", file, "--scenes", "1", *again, code=1)
-    assert "another processor (of old, here " in capsys.readouterr().err
+    assert "another processor (there of old, here " in capsys.readouterr().err
 
     own = "tests.experiments.test_board:Nobody"
     command("add", own, "--scenes", "1", "--attack", "drop", "--results", str(results), *ways)
