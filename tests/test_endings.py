@@ -118,6 +118,34 @@ def test_ctrl_c_while_it_loads_is_one_line() -> None:
     assert (done.returncode, done.stderr) == (130, "robosac: stopped\n")
 
 
+@pytest.mark.parametrize(
+    ("then", "ends"),
+    [
+        ("time.sleep(30)", (130, "robosac: stopped")),
+        ("raise RuntimeError('no compiled object yet')", (130, "robosac: stopped")),
+        ("sys.exit(1)", (1, "")),
+    ],
+)
+def test_ctrl_c_that_meets_compiled_code_is_not_lost(then: str, ends: tuple[int, str]) -> None:
+    """ctypes drops what a callback raises; numba compiles in such callbacks."""
+    raised = "ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))()"
+    hears = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # a job in the background would not
+    stop = f"def run():\n    {hears}\n    {raised}\n    {then}\nrobosac.cli.main = run\nm.main()"
+    code = f"import ctypes, signal, sys, time, robosac.cli, robosac.__main__ as m\n{stop}"
+    here = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=here, check=False)
+    assert (done.returncode, done.stderr.strip()) == ends
+
+
+def test_an_error_without_ctrl_c_stays_an_error() -> None:
+    stop = "def run(): raise RuntimeError('of its own')\nrobosac.cli.main = run\nm.main()"
+    code = f"import robosac.cli, robosac.__main__ as m\n{stop}"
+    here = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=here, check=False)
+    assert done.returncode == 1
+    assert "RuntimeError: of its own" in done.stderr
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals cannot be held back here")
 def test_processes_that_start_do_not_hear_ctrl_c() -> None:
     """This process hears of it once they have started."""
