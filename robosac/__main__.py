@@ -21,7 +21,7 @@ class _LostCtrlC:
     """
 
     def __init__(self) -> None:
-        self.heard = False
+        self._again: threading.Timer | None = None
 
     def __enter__(self) -> _LostCtrlC:
         self._before, sys.unraisablehook = sys.unraisablehook, self._hook
@@ -29,17 +29,19 @@ class _LostCtrlC:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         sys.unraisablehook = self._before
-        if self.heard and isinstance(error, Exception):  # what became of it
+        if self._again is None:
+            return
+        self._again.cancel()
+        if isinstance(error, Exception):  # what became of it
             raise KeyboardInterrupt from error
 
     def _hook(self, dropped: Any) -> None:
         if not issubclass(dropped.exc_type, KeyboardInterrupt):
             self._before(dropped)
             return
-        self.heard = True
-        again = threading.Timer(_AGAIN_S, _thread.interrupt_main)
-        again.daemon = True
-        again.start()
+        self._again = threading.Timer(_AGAIN_S, _thread.interrupt_main)
+        self._again.daemon = True
+        self._again.start()
 
 
 def main() -> None:

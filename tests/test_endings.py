@@ -124,6 +124,7 @@ def test_ctrl_c_while_it_loads_is_one_line() -> None:
         ("time.sleep(30)", (130, "robosac: stopped")),
         ("raise RuntimeError('no compiled object yet')", (130, "robosac: stopped")),
         ("sys.exit(1)", (1, "")),
+        ("pass", (0, "")),
     ],
 )
 def test_ctrl_c_that_meets_compiled_code_is_not_lost(then: str, ends: tuple[int, str]) -> None:
